@@ -1,0 +1,507 @@
+"Check cases of the statistics, each against a published figure, statsmodels, scipy.stats or a calculation of its own"
+import csv, itertools, json, subprocess, sys, warnings
+from dataclasses import FrozenInstanceError
+from importlib.resources import files
+import numpy as np, pandas as pd, pytest
+from scipy import integrate, stats
+from simpleattn import stats as S
+from simpleattn.stats import *
+
+BASE = np.array([421,425,418,430,424,427,419,423])
+D = np.array([6,5,-2,3,7,1,9,4])
+V1 = BASE + D
+def near(a, b, rel=1e-6, abs=1e-12): assert a == pytest.approx(b, rel=rel, abs=abs)
+def normal(seed=0, n=10, k=2, rho=0.5, sd=0.008, mean=0.85):
+    "n seeds x k arms with seed correlation rho"
+    rng = np.random.default_rng(seed)
+    return mean + sd*(np.sqrt(rho)*rng.normal(size=(n,1)) + np.sqrt(1-rho)*rng.normal(size=(n,k)))
+def frame(x, **extra):
+    "Runs as a table, arms baseline, v1, v2 ... from the columns of `x`"
+    names = ['baseline','v1','v2','v3','v4','v5'][:x.shape[1]]
+    return pd.DataFrame([dict(arm=a, seed=i, acc=x[i,j]) | extra for j,a in enumerate(names) for i in range(len(x))])
+def published():
+    rows = list(csv.DictReader((files('simpleattn')/'published_runs.csv').read_text().splitlines()))
+    arms = {}
+    for r in rows: arms.setdefault(tuple(v for k,v in r.items() if k not in ('run','accuracy')), []).append(float(r['accuracy'])/100)
+    return arms
+
+# ---- two arms
+def test_paired_check_case():
+    c = compare(BASE, V1, n_images=500, delta=0.015)
+    near((c.t, c.p, c.low, c.high), (3.350642, 0.012239997, 0.00242779, 0.01407221), rel=2e-6)
+    near((c.diff, c.p_signflip, c.tost_p), (D.mean()/500, 6/256, 0.014429184))
+    r = stats.ttest_rel(V1/500, BASE/500)
+    near((c.t, c.p, c.low, c.high), (r.statistic, r.pvalue, *r.confidence_interval()), rel=1e-9)
+    near(c.corr, stats.pearsonr(BASE, V1).statistic); near(c.d_z, D.mean()/D.std(ddof=1))
+    assert (c.test, c.n, c.df, c.verdict, c.p_adj) == ('paired t', 8, 7, 'better', None)
+
+def test_fractions_and_counts_are_the_same_data():
+    a, b = compare(BASE, V1, n_images=500), compare(BASE/500, V1/500)
+    near(a.p, b.p, rel=1e-9); near(a.p_signflip, b.p_signflip, rel=1e-12)
+
+def test_welch_check_case():
+    c = compare(BASE, V1, n_images=500, paired=False)
+    near(c.p, 0.0954795); r = stats.ttest_ind(V1/500, BASE/500, equal_var=False)
+    near((c.t, c.p, c.df, c.low, c.high), (r.statistic, r.pvalue, r.df, *r.confidence_interval()), rel=1e-9)
+    assert c.test == 'Welch t' and c.verdict == 'undecided' and not c.paired and c.notes
+    near(c.corr, stats.pearsonr(BASE, V1).statistic)
+
+def test_tost_against_statsmodels():
+    from statsmodels.stats.weightstats import ttost_paired, ttost_ind
+    x, y = normal(1).T
+    p, lower, upper = ttost_paired(y, x, -0.01, 0.01); c = compare(x, y)
+    near((c.tost_p, c.p_noninferior), (p, lower[1]), rel=1e-9)
+    near(compare(x, y, paired=False).tost_p, ttost_ind(y, x, -0.01, 0.01, usevar='unequal')[0], rel=1e-9)
+
+@pytest.mark.parametrize('d,delta,verdict', [(0.02,0.01,'better'), (-0.02,0.01,'worse'), (0.,0.01,'equivalent'), (0.,0.001,'undecided'), (0.003,0.01,'better')])
+def test_verdicts(d, delta, verdict):
+    noise = np.array([1,-1,2,-2,1,-1,2,-2])*0.001
+    c = compare(0.8+0*noise+np.arange(8)*0.001, 0.8+np.arange(8)*0.001+d+noise, delta=delta)
+    assert c.verdict == verdict
+    assert ('1 pp' if delta == 0.01 else '0.10 pp') in c.verdict_words
+    if d == 0.003: assert 'less than 1 pp' in c.verdict_words
+    if abs(d) == 0.02: assert 'more than 1 pp' in c.verdict_words and 'not' not in c.verdict_words
+
+@pytest.mark.parametrize('n', range(2,12))
+def test_signflip_is_exact(n):
+    rng = np.random.default_rng(n)
+    for _ in range(5):
+        d = rng.integers(-6, 9, n); sums = np.array(list(itertools.product((-1,1), repeat=n)))@d
+        want = (np.abs(sums) >= abs(d.sum())).mean()
+        near(signflip_p(d), want, rel=1e-12); near(signflip_p(d/3925), want, rel=1e-12)
+        x = rng.normal(0.3, 1, n); sums = np.array(list(itertools.product((-1,1), repeat=n)))@x
+        near(signflip_p(x), (np.abs(sums) >= abs(x.sum())-1e-12).mean(), rel=1e-12)
+
+def test_signflip_cases():
+    assert signflip_p([1,2,3]) == 0.25 and signflip_p(D) == 6/256 and signflip_p([0,0,0]) == 1 and signflip_p([3,-3]) == 1
+    assert signflip_p(np.arange(1,41)) == 2.**-39
+    d = np.random.default_rng(0).integers(-20, 26, 40)
+    near(signflip_p(d/3925), signflip_p(d), rel=1e-9)  # floats beyond 30 seeds, on the grid
+    r = stats.permutation_test((D/500.,), np.mean, permutation_type='samples', n_resamples=np.inf)
+    near(signflip_p(D/500), r.pvalue)
+    x = np.random.default_rng(3).normal(0.1, 1, 36)
+    near(signflip_p(x), stats.permutation_test((x,), np.mean, permutation_type='samples', n_resamples=60000, rng=0).pvalue, rel=0.05)
+
+def test_signflip_not_printed_below_six():
+    for n in (3,4,5):
+        c = compare(BASE[:n], V1[:n], n_images=500)
+        assert c.p_signflip is None and 'cannot be significant at this n' in c.p_signflip_note and c.test == 'paired t'
+    assert compare(BASE[:6], V1[:6], n_images=500).p_signflip is not None
+
+def test_effect_sizes_and_improvement():
+    from statsmodels.stats.proportion import proportion_confint
+    x, y = normal(4, rho=0.2).T; c = compare(x, y)
+    assert c.p_improve == (y > x).mean() and c.p_improve_unpaired == pytest.approx((y[:,None] > x).mean())
+    near((c.p_improve_low, c.p_improve_high), proportion_confint((y > x).sum(), 10, method='wilson'))
+    near(c.p_improve_unpaired, stats.mannwhitneyu(y, x).statistic/100)
+    g = (y.mean()-x.mean())/np.sqrt((x.var(ddof=1)+y.var(ddof=1))/2)*(1-3/(4*18-1)); near(c.hedges_g, g)
+    tie = compare([.80,.81,.82,.83], [.80,.81,.83,.85]); assert tie.p_improve == 0.75
+    assert compare([.8,.81,.82], [.9,.91,.93]).p_improve_unpaired_low < 0.75  # complete separation of three is not certainty
+
+def test_wilson_ends():
+    near(wilson(0, 10)[1], stats.binomtest(0, 10).proportion_ci(method='wilson').high); near((wilson(0, 10)[0], wilson(10, 10)[1]), (0, 1))
+
+# ---- pairing
+def test_seeds_align():
+    seeds = np.arange(8); order = np.array([3,1,0,2,7,6,5,4])
+    a, b = compare(BASE, V1, n_images=500), compare(BASE, V1[order], n_images=500, seeds=(seeds, order))
+    near((a.diff, a.p), (b.diff, b.p)); near(compare(BASE, V1, n_images=500, seeds=seeds).p, a.p)
+    assert compare(BASE, V1[order], n_images=500).p != pytest.approx(a.p)
+
+@pytest.mark.parametrize('shared,n,test', [(8,10,'paired t'), (7,10,'Welch t'), (3,3,'paired t'), (2,2,'Welch t'), (3,20,'Welch t'), (4,5,'paired t')])
+def test_pairing_rule(shared, n, test):
+    x, y = normal(5, n=n).T
+    c = compare(x, y, seeds=(range(n), range(n-shared, 2*n-shared)))
+    assert c.test == test and c.n_shared == shared
+    assert c.n == (shared if test == 'paired t' else n) and (test == 'paired t' or 'shared' in c.notes[0])
+
+def test_pairs_never_cross():
+    df = frame(normal(6))
+    for col,a,b in (('env','cpu','gpu'), ('precision','fp32','fp16'), ('pipeline',1,2), ('n_images',500,3925)):
+        d = df.assign(**{col: np.where(df.arm == 'v1', b, a)})
+        with pytest.raises(ValueError, match=f'differ in {col}.*paired=False'): compare_many(d)
+        c = compare_many(d, paired=False)['v1']
+        assert c.test == 'Welch t' and col in c.notes[0]
+    mixed = df.assign(env=np.where((df.arm == 'v1') & (df.seed < 2), 'gpu', 'cpu'))
+    c = compare_many(mixed)['v1']; assert c.test == 'paired t' and c.n == 8
+    with pytest.raises(ValueError, match='twice'): compare_many(pd.concat([df, df.iloc[:1]]))
+    for col in ('recipe_hash', 'variant_hash', 'fingerprint'):
+        with pytest.raises(ValueError, match=f"'v1' mixes runs of 2 values of {col}"): compare_many(df.assign(**{col: [*'a'*15, *'b'*5]}))
+
+# ---- summaries, published runs
+def test_published_summaries():
+    c = compare_summary(0.8498, 0.00782, 20, 0.8567, 0.00937, 20)
+    near((c.t_student, c.p_student, c.low_student, c.high_student), (2.528395, 0.01573342, 0.0013754, 0.0124246), rel=2e-5)
+    near((c.t_student, c.p_student, c.p), (2.528395, 0.01573342, 0.01587835), rel=4e-7)
+    c = compare_summary(0.8576, 0.00817, 23, 0.8634, 0.00740, 23)
+    near((c.t_student, c.p_student), (2.523410, 0.01530911), rel=4e-7); near((c.low_student, c.high_student), (0.0011677, 0.0104323), rel=5e-5)
+    r = stats.ttest_ind_from_stats(.8634, .0074, 23, .8576, .00817, 23, equal_var=False); near((c.t, c.p), tuple(r))
+    assert c.verdict == 'better' and c.test == 'Welch t'
+
+def test_summary_equals_runs():
+    x, y = normal(7).T; a, b = compare_summary(x.mean(), x.std(ddof=1), 10, y.mean(), y.std(ddof=1), 10), compare(x, y, paired=False)
+    for k in ('diff','low','high','p','p_student','hedges_g','runs_needed','tost_p'): near(getattr(a, k), getattr(b, k))
+
+def test_published_runs():
+    arms = [v for k,v in published().items() if k[0].startswith('SimpleSelfAttention')]
+    c = compare(*arms, n_images=500, paired=False)
+    near((c.t, c.p), (5.768923, 2.704100e-05), rel=2e-7); near((c.low, c.high), (0.0362075, 0.0781925), rel=1e-6)
+
+# ---- many arms
+def test_holm_against_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+    for seed in range(5):
+        p = np.random.default_rng(seed).uniform(0, 0.06, 6); near(holm(p), multipletests(p, method='holm')[1])
+    assert holm([0.01, None, 0.04]) == [0.02, None, 0.04] and holm([0.9, 0.8]) == [1, 1]
+
+def test_maxt_by_brute_force():
+    x = normal(8, n=8, k=4); d = x[:,1:]-x[:,:1]+[0,.004,.008]
+    signs = np.array(list(itertools.product((-1,1), repeat=8)))
+    t = lambda m: np.abs(m.mean(0))/(m.std(0, ddof=1)/np.sqrt(8))
+    T, t0 = np.array([t(d*s[:,None]) for s in signs]), t(d)
+    left, want, prev = [0,1,2], np.zeros(3), 0
+    for j in np.argsort(-t0):
+        prev = want[j] = max(prev, (T[:,left].max(1) >= t0[j]-1e-9).mean()); left.remove(j)
+    near(maxt_p(d), want)
+    near(maxt_p(d[:,:1])[0], signflip_p(d[:,0]))  # one arm: the sign-flip test
+
+def test_maxt_drawn_and_missing():
+    x = normal(9, n=18, k=3); d = x[:,1:]-x[:,:1]+0.003
+    near(maxt_p(d, n_flips=2**13), maxt_p(d, n_flips=2**18), rel=0.15, abs=0.01)
+    holes = d.copy(); holes[0,1] = np.nan
+    near(maxt_p(holes[:,1:])[0], signflip_p(d[1:,1]), rel=0.1, abs=0.005)
+
+def test_family():
+    x = normal(10, n=10, k=5); x[:,1] += 0.012; df = frame(x)
+    r = compare_many(df); t = r.to_df()
+    p = [stats.ttest_rel(x[:,j], x[:,0]).pvalue for j in range(1,5)]
+    near(t.p.tolist(), p, rel=1e-9); near(t.p_adj.tolist(), holm(p)); near(t.p_maxt.tolist(), maxt_p(x[:,1:]-x[:,:1]).tolist())
+    assert t.index.tolist() == ['v1','v2','v3','v4'] and t.index.name == 'arm' and (t.family == 4).all() and t.loc['v1','verdict'] == 'better'
+    near(t['mean'].tolist(), x[:,1:].mean(0).tolist()); near(t.sd.tolist(), x[:,1:].std(0, ddof=1).tolist())
+    c = r['v2']; h = stats.t.ppf(1-.05/8, 9)*c.se; near((c.low_sim, c.high_sim), (c.diff-h, c.diff+h)); assert c.sim_method == 'Bonferroni'
+    assert c.low_sim < c.low and c.runs_needed == runs_needed(0.01, c.sd_diff, alpha=0.0125)
+    near(compare_many({a:x[:,j] for j,a in enumerate(['baseline','v1','v2','v3','v4'])}).to_df().p.tolist(), p)
+    assert len(r) == 4 and [o.arm for o in r] == t.index.tolist()
+    json.dumps(r.to_dict(), allow_nan=False)
+
+def test_maxt_only_from_eight():
+    assert compare_many(frame(normal(11, n=7, k=3)))['v1'].p_maxt is None and compare_many(frame(normal(11, n=8, k=3)))['v1'].p_maxt is not None
+    assert compare_many(frame(normal(11, n=8, k=3)), paired=False)['v1'].p_maxt is None
+
+def test_adjustment_decides_the_verdict():
+    d = np.array([6,5,-2,3,7,1,9,4])/500; x = np.tile(BASE/500, (6,1)).T
+    x[:,1] += d
+    for j in (2,3,4,5): x[:,j] += np.roll(d, j) - d.mean()
+    t = compare_many(frame(x)).to_df()
+    assert t.loc['v1','p'] < 0.05 < t.loc['v1','p_adj'] and t.loc['v1','verdict'] == 'undecided'
+
+def test_declared_contrasts():
+    x = normal(12, n=10, k=3); r = compare_many(frame(x), contrasts=[('v1','v2'), ('v1','v2','noninferior')])
+    assert r.family == 4 and r.to_df().index.tolist() == ['v1','v2','v2 - v1','v2 - v1, noninferior'] and r['v2 - v1'].goal == 'difference'
+    c, ni = list(r)[2:]; near(c.p, stats.ttest_rel(x[:,2], x[:,1]).pvalue)
+    near(ni.p_noninferior, stats.ttest_1samp(x[:,2]-x[:,1]+0.01, 0, alternative='greater').pvalue)
+    assert ni.verdict in ('noninferior', 'undecided') and compare(x[:,1], x[:,1]+[.001,-.001]*5, goal='noninferior').verdict == 'noninferior'
+    assert compare(x[:,1], x[:,1]-.02+np.array([.001,-.001]*5), goal='noninferior').verdict == 'undecided'
+    p = [o.p for o in list(r)[:3]] + [ni.p_noninferior]; near([o.p_adj for o in r], holm(p))
+
+def test_csv_columns():
+    df = frame(normal(13)).rename(columns=dict(arm='variant', acc='accuracy')); near(compare_many(df)['v1'].p, compare_many(frame(normal(13)))['v1'].p)
+    c = compare_many(df.drop(columns='seed'))['v1']; assert c.test == 'Welch t' and c.corr is None
+
+def test_diff_of_diffs():
+    x, y = normal(14).T, normal(15, n=12).T
+    c = diff_of_diffs((x[0], x[1]), (y[0], y[1])); r = stats.ttest_ind(y[1]-y[0], x[1]-x[0], equal_var=False)
+    near((c.t, c.p, c.diff), (r.statistic, r.pvalue, (y[1]-y[0]).mean()-(x[1]-x[0]).mean())); assert 'differences' in c.test
+
+def test_sensitivity():
+    x, y = normal(16, n=24).T; r = sensitivity(x, y)
+    near(r['wilcoxon_p'], stats.wilcoxon(y-x, method='exact').pvalue); near(r['mannwhitney_p'], stats.mannwhitneyu(y, x).pvalue)
+    assert r['bca_low'] < (y-x).mean() < r['bca_high'] and r == sensitivity(x, y)
+    small = sensitivity(x[:19], y[:19]); assert small['bca_low'] is None and '20 seeds' in small['note']
+
+# ---- planning
+def test_power_cases():
+    near(power(8, 1.), 0.680834, rel=1e-6)
+    assert [runs_needed(d) for d in (0.5,0.75,1,1.5)] == [34,16,10,6]
+
+def test_power_against_statsmodels():
+    from statsmodels.stats.power import TTestPower, TTestIndPower
+    for n,d in ((3,1.), (5,.5), (10,1.), (30,.3), (200,.2)):
+        near(power(n, d), TTestPower().power(d, n, 0.05), rel=1e-6); near(power(n, d, paired=False), TTestIndPower().power(d, n, 0.05), rel=1e-6)
+    near(detectable(10), TTestPower().solve_power(nobs=10, power=0.8, alpha=0.05), rel=1e-6)
+    near(detectable(10, 0.02, paired=False), 0.02*TTestIndPower().solve_power(nobs1=10, power=0.8, alpha=0.05), rel=1e-6)
+    assert runs_needed(.01, .01, .9, .01, False) == int(np.ceil(TTestIndPower().solve_power(1., power=.9, alpha=.01)))
+    assert runs_needed(1e-6) is None and power(50, 100.) == 1
+    near((power(50, 5.), power(10**6, 0.1), power(2, 1e4)), (1, 1, 1))
+    near(power(2, 30., paired=True), stats.norm.cdf(30*2**.5/stats.t.ppf(.975, 1))*2-1, rel=1e-3)  # one degree of freedom: P(|Z| < nc/crit)
+    grid = [[power(n, e) for e in np.linspace(0, 30, 61)] for n in (2, 4, 6, 12, 60, 3000)]
+    assert np.isfinite(grid).all() and (np.diff(grid) >= -1e-12).all()  # nctdtr alone has holes
+
+def test_sd_upper(): near(sd_upper(1., 9), np.sqrt(9/stats.chi2.ppf(0.2, 9))); assert sd_upper(1., 4) > sd_upper(1., 19) > 1
+
+@pytest.mark.parametrize('n,delta,diff', [(3,1.5,0), (8,1.,0), (12,.8,.3), (40,.5,0), (300,.2,.1)])
+def test_equivalence_power_by_quadrature(n, delta, diff):
+    se, crit, chi = 1/np.sqrt(n), stats.t.ppf(.95, n-1), stats.chi2(n-1)
+    def f(q): h = crit*se*np.sqrt(q/(n-1)); return chi.pdf(q)*max(0, stats.norm.cdf((delta-h-diff)/se)-stats.norm.cdf((-delta+h-diff)/se))
+    top = min((delta/crit/se)**2*(n-1), n-1+40*np.sqrt(2*n))
+    near(equivalence_power(n, delta, diff=diff), integrate.quad(f, 0, top, limit=400, points=[min(n-1, top)])[0], rel=1e-5, abs=1e-7)
+
+def test_runs_needed_equivalence():
+    sd = 0.0075*np.sqrt(1.4); n = runs_needed_equivalence(0.005, sd)
+    assert equivalence_power(n, .005, sd) >= .8 > equivalence_power(n-1, .005, sd) and runs_needed_equivalence(0.01, sd) < n
+
+def test_plan():
+    p = plan(5, 0.0078, n_sd=20, corr=0.3, delta=0.01, minutes=30, variants=2)
+    s = 0.0078*np.sqrt(1.4); near(p.sd_diff, s); near(p.detectable, detectable(5, s, alpha=.025)); assert p.runs_needed == runs_needed(.01, s, alpha=.025)
+    assert p.hours == 7.5 and p.hours_needed == p.runs_needed*1.5 and p.runs_needed_upper > p.runs_needed and p.runs_equivalence_upper > p.runs_equivalence
+    near(p.sd_diff_upper, sd_upper(s, 19)); q = plan(5, 0.0078); assert q.sd_diff_upper is None and q.hours is None
+    json.dumps(q.to_dict(), allow_nan=False)
+    with pytest.raises(ValueError, match='fraction'): plan(5, 7.8)
+
+# ---- two populations
+def matrix(seed, R=8, M=300, seed_sd=0.03, p=0.85):
+    rng = np.random.default_rng(seed); return rng.random((R,M)) < np.clip(p + seed_sd*rng.normal(size=(R,1)) + .1*rng.normal(size=M), 0, 1)
+
+def test_decomposition_case():
+    d = decompose([[1,1,0,1,1,0],[1,0,0,1,1,1],[1,1,1,1,1,0],[0,1,0,1,1,0]])
+    near((d.var_runs, d.var_seed, d.var_churn), (1/54, -1/90, 4/135), rel=1e-12)
+    assert d.sd_seed is None and 'not detectable' in d.words; near(d.se_this_set, np.sqrt(1/54/4)); json.dumps(d.to_dict(), allow_nan=False)
+
+def test_decomposition_against_anova():
+    import statsmodels.formula.api as smf
+    from statsmodels.stats.anova import anova_lm
+    c = matrix(0, 5, 30).astype(float); R, M = c.shape
+    df = pd.DataFrame([dict(y=c[i,j], r=i, i=j) for i in range(R) for j in range(M)])
+    a = anova_lm(smf.ols('y ~ C(r) + C(i)', df).fit()); ms, f = a.sum_sq/a.df, a.F
+    d = decompose(c); near((M*d.var_runs, M*d.var_churn, d.f, d.p_seed), (ms['C(r)'], ms['Residual'], f['C(r)'], a['PR(>F)']['C(r)']), rel=1e-8)
+    parts = ms['C(r)'], max(ms['C(i)']-ms['Residual'], 0); near(d.se_new_images, np.sqrt(sum(parts)/(R*M)), rel=1e-8)
+    want = sum(parts)**2/(ms['C(r)']**2/(R-1) + ms['C(i)']**2/(M-1) + ms['Residual']**2/((R-1)*(M-1))); near(d.df_new_images, want, rel=1e-8)
+    v = c.var(0, ddof=1); V = c.mean(1).var(ddof=1); near(d.var_seed, (M*M*V - v.sum())/(M*(M-1)), rel=1e-9); near(d.var_churn, (v.mean()-V)/(M-1), rel=1e-9)
+
+def test_new_images_fall_back_to_runs_when_images_add_nothing():
+    c = np.array([[1,0]*4,[0,1]*4,[1,0]*4,[1,1]*4]); d = decompose(c)
+    assert 4*c.mean(0).var(ddof=1) < 8*d.var_churn; near((d.se_new_images, d.df_new_images), (d.se_this_set, 3))
+
+def test_both_verdicts():
+    a, b = matrix(1), matrix(2, p=0.86); c = compare(a.mean(1), b.mean(1), correct=(a, b)); d = decompose(b.astype(int)-a.astype(int))
+    near((c.new_se, c.new_df), (d.se_new_images, d.df_new_images)); h = stats.t.ppf(.975, d.df_new_images)*d.se_new_images
+    near((c.new_low, c.new_high), (c.diff-h, c.diff+h)); near(c.new_p, 2*stats.t.sf(abs(c.diff)/c.new_se, c.new_df))
+    assert c.new_verdict in ('better','worse','equivalent','undecided') and c.n_images == 300 and c.new_high-c.new_low > c.high-c.low
+    near((c.var_seed, c.var_churn), (d.var_seed, d.var_churn)); assert 'new images' in c.sentence() and c.summary()['new_images'] == c.new_verdict
+
+def test_new_images_can_overrule():
+    rng = np.random.default_rng(3); p, q = (rng.permutation(300) < k for k in (240, 252))  # runs that repeat their answers: no seed noise, and 12 images apart
+    flip = lambda x: x ^ (rng.random((10,300)) < .01)
+    a, b = flip(p), flip(q); c = compare(a.mean(1), b.mean(1), correct=(a, b))
+    assert c.verdict == 'better' and c.new_verdict == 'undecided'
+
+def test_new_images_unpaired():
+    a, b = matrix(4, R=6), matrix(5, R=9); c = compare(a.mean(1), b.mean(1), correct=(a, b), paired=False); da, db = decompose(a), decompose(b); M = 300
+    img = (b.mean(0)-a.mean(0)).var(ddof=1)/M - da.var_churn/6 - db.var_churn/9
+    near(c.new_se**2, da.var_runs/6 + db.var_runs/9 + max(img, 0)); assert c.new_df > 5
+
+def test_correct_in_the_frame():
+    C = {a:matrix(i, R=8) for i,a in enumerate(('baseline','v1','v2'))}
+    df = pd.DataFrame([dict(variant=a, seed=i, acc=C[a][i].mean(), correct=C[a][i], n_images=300) for a in C for i in range(8)])
+    r = compare_many(df); near(r['v1'].new_p, compare(C['baseline'].mean(1), C['v1'].mean(1), correct=(C['baseline'], C['v1'])).new_p)
+    assert compare_many(df.assign(correct=None))['v1'].new_p is None
+
+# ---- diverged and failed
+def test_divergence_numbers():
+    near(divergence_upper(0, 10), 0.308497, rel=1e-5); near(divergence_upper(3, 10), stats.binomtest(3, 10).proportion_ci().high)
+    assert divergence_upper(4, 4) == 1
+    near(divergence_limit(500), 0.1+5*np.sqrt(0.09/500))
+    for b,c in ((4,0),(5,2),(0,0),(3,3)): near(mcnemar_p(b, c), stats.binomtest(b, b+c).pvalue if b+c else 1)
+
+def test_worst_rank():
+    d, no = np.array([.004,.006,-.002,.008,.01,.003,.005,.007]), np.zeros(8)
+    near(worst_rank_p(d, no, no)[0], stats.wilcoxon(d, method='exact').pvalue)
+    v = np.eye(8)[4]; p, sign = worst_rank_p(np.where(v>0, np.nan, d), no, v); e = np.where(v>0, -1, d)
+    near(p, stats.wilcoxon(e, method='exact').pvalue); assert sign == 1
+    b = np.eye(8)[0]; f = np.where(b>0, 1, e); r = np.sign(f)*stats.rankdata(np.abs(f))  # a tie of the two worst: by permutation
+    near(worst_rank_p(d, b, v)[0], stats.permutation_test((r,), np.sum, permutation_type='samples', n_resamples=np.inf).pvalue)
+    assert worst_rank_p([0,0], [1,1], [1,1]) == (1., 0.)
+
+def lossy(k, gain=0.01, n=10, both=0):
+    x = normal(20, n=n); x[:,1] = x[:,0] + gain + np.tile([.002,-.002], n)[:n]; df = frame(x, status='ok')
+    for arm,lost in (('v1', k), ('baseline', both)): df.loc[df[df.arm == arm].index[:lost], ['status','acc']] = ['diverged', np.nan]
+    return df
+
+def test_better_when_it_trains():
+    c = compare_many(lossy(3))['v1']
+    assert c.n == 7 and c.p_adj < .05 and c.p_worst_rank > .05 and c.verdict == 'undecided'
+    assert c.verdict_words.startswith('better when it trains (3/10 diverged')
+    near(c.p_divergence, mcnemar_p(3, 0)); assert 'completers' in c.sentence() and c.diverged_variant == 3
+    assert compare_many(lossy(0))['v1'].verdict == 'better'
+
+def test_better_needs_both_and_may_have_them():
+    c = compare_many(lossy(1, n=12))['v1']; assert c.verdict == 'better' and '1/12 diverged' in c.verdict_words
+
+def test_divergence_is_worse_over_all_seeds():
+    c = compare_many(lossy(8, gain=0.))['v1']; assert c.verdict == 'worse' and 'all seeds' in c.verdict_words
+    gone = compare_many(lossy(10))['v1']; assert gone.diff is None and gone.verdict == 'worse' and gone.p is None
+    json.dumps(gone.to_dict(), allow_nan=False); assert 'worse over all seeds' in gone.sentence() and gone.summary()['n'] == 0
+    assert compare_many(lossy(2, gain=0.))['v1'].verdict == 'undecided' and 'equivalent when it trains' in compare_many(lossy(2, gain=0.))['v1'].verdict_words
+
+def test_diverged_unpaired_and_both_arms():
+    c = compare_many(lossy(3), paired=False)['v1']; x = normal(20)[:,0]; y = np.r_[-1,-1,-1,(x+.01+np.tile([.002,-.002],10)[:10])[3:]]
+    near(c.p_worst_rank, stats.mannwhitneyu(y, x).pvalue); near(c.p_divergence, stats.fisher_exact([[0,10],[3,7]])[1])
+    c = compare_many(lossy(2, both=2))['v1']; assert c.n == 8 and c.p_divergence == 1 and c.diverged_baseline == 2
+
+def test_failed_are_counted_not_used():
+    df = frame(normal(21), status='ok'); df.loc[3, ['status','acc']] = ['failed', np.nan]
+    c = compare_many(df)['v1']; assert c.failed_baseline == 1 and c.n == 9 and c.diverged_baseline == 0
+    with pytest.raises(ValueError, match='status'): compare_many(df.assign(status='done'))
+
+def test_none_diverged_still_bounds():
+    assert '30.8 %' in compare_many(frame(normal(22), status='ok'))['v1'].sentence()
+    assert 'diverged' not in compare_many(frame(normal(22)))['v1'].sentence()  # nobody said whether any did
+
+# ---- race
+def e_by_integration(d, mu0=0.):
+    "The t-mixture as the integral of noncentral t likelihood ratios over a normal effect size (g = 1)"
+    n, t = len(d), np.sqrt(len(d))*(np.mean(d)-mu0)/np.std(d, ddof=1)
+    f = lambda x: stats.nct.pdf(t, n-1, np.sqrt(n)*x)*stats.norm.pdf(x)
+    return integrate.quad(f, -6, 6, limit=200)[0]/stats.t.pdf(t, n-1)
+
+def test_race_case():
+    st = race_state(D/500, delta=0.015)
+    near((st.e, st.low, st.high), (7.951478, -0.0022166, 0.0187166), rel=1e-5); near(st.e, 7.951478, rel=1e-7)
+    assert st.verdict == 'undecided' and st.n == 8 and st.p == pytest.approx(1/7.951478)
+
+def test_race_e_is_the_mixture():
+    for seed in range(4):
+        d = np.random.default_rng(seed).normal(.4, 1, 9)*.01; near(race_state(d).e, e_by_integration(d), rel=1e-5)
+
+def test_race_interval_inverts_e():
+    d = np.random.default_rng(5).normal(.5, 1, 12)*.01; st = race_state(d); n, m, s = 12, d.mean(), d.std(ddof=1)
+    for mu in (st.low, st.high): near(np.exp(S._log_e(n, m, s, mu)), 20, rel=1e-6)
+    for mu in (st.low_eq, st.high_eq): near(np.exp(S._log_e(n, m, s, mu)), 10, rel=1e-6)
+
+def test_race_half_widths():
+    table = {5:(3.780,2.275), 6:(2.225,1.695), 8:(1.503,1.259), 10:(1.2237,1.0572), 20:(.7658,.6898), 30:(.6110,.5569)}
+    for n,(a,b) in table.items(): near((float(S._half_widths(n, 1, .05, 1)), float(S._half_widths(n, 1, .1, 1))), (a, b), rel=4e-4)
+    assert np.isinf(S._half_widths(4, 1, .05, 1)); near(float(S._half_widths(4, 1, .1, 1)), 7.179, rel=1e-4)
+
+def test_race_verdicts():
+    up = .02+np.tile([.002,-.002], 10); st = race_state(up); path = race_path(up)
+    assert st.verdict == 'better' and st.decided_at < 10 and len(path) == 20 and [o.n for o in path] == list(range(1,21))
+    assert race_state(-up).verdict == 'worse' and race_state(up-.02).verdict == 'equivalent'
+    assert all(b.p <= a.p for a,b in zip(path, path[1:])) and path[st.decided_at-2].verdict == 'undecided'
+    turned = np.r_[up, -.05*np.ones(15)]; late = race_state(turned); assert late.verdict == 'better' and late.low < 0  # the first decision stands
+    assert race_state(up[:4], alpha=.05, k=4).alpha == .0125 and race_state(up, k=4).decided_at >= st.decided_at
+    assert race_state([.01]*9).verdict == 'undecided' and race_state([.01]).verdict == 'undecided' and race_state([]).n == 0
+    json.dumps([o.to_dict() for o in path], allow_nan=False)
+
+def test_pocock_bounds():
+    near(pocock_bounds((.2,.4,.6,.8,1.)), (2.4380,2.4268,2.4102,2.3966,2.3860), rel=3e-5)
+    near(pocock_bounds((1.,), .05)[0], stats.norm.ppf(.975), rel=1e-8)
+    t = np.array([.2,.4,.6,.8,1.]); cov = np.sqrt(np.minimum.outer(t,t)/np.maximum.outer(t,t)); z = np.array(pocock_bounds(tuple(t), .1))
+    stay = stats.multivariate_normal(np.zeros(5), cov).cdf(z, lower_limit=-z, rng=np.random.default_rng(0)); near(1-stay, .1, rel=2e-3)
+
+def test_capped():
+    up = .02+np.tile([.002,-.002], 10); st = capped_state(up[:6], cap=20)
+    assert st.n == 4 and st.look == 1 and st.verdict == 'better' and st.final and st.decided_at == 4
+    assert capped_state(up[:3], cap=20).verdict == 'undecided' and capped_state(up[:3], cap=20).n == 3
+    noisy = np.tile([.03,-.029], 10); st = capped_state(noisy, cap=20); assert st.final and st.verdict == 'undecided' and st.n == 20
+    z = pocock_bounds((.2,.4,.6,.8,1.))[4]; h = noisy.std(ddof=1)/np.sqrt(20)*stats.t.isf(stats.norm.sf(z), 19); near(st.high-st.mean, h)
+    assert not capped_state(noisy[:12], cap=20).final and race_looks(30) == [6,12,18,24,30] and race_looks(12) == [3,5,8,10,12]
+    with pytest.raises(ValueError, match='cap'): capped_state(up, cap=10)
+    with pytest.raises(ValueError, match='cap of 8'): capped_state(up[:3], cap=8)
+
+def test_sequential_comparison_has_no_fixed_p():
+    c = compare(BASE, V1, n_images=500, sequential=True); near((c.low, c.high, c.p), (-0.0022166, 0.0187166, 1/7.951478), rel=1e-5)
+    assert 'sequence' in c.test and c.p_signflip is None and c.t is None and c.tost_p is None and c.verdict == 'undecided' and 'biased' in c.notes[0]
+    assert 'always-valid' in c.sentence() and 'confidence sequence' in c.sentence()
+    few = compare(BASE[:3], V1[:3], n_images=500, sequential=True); assert few.low is None and 'n/a' in few.summary()['difference']
+    json.dumps(few.to_dict(), allow_nan=False)
+    x = normal(23, n=12, k=3); r = compare_many(frame(x), sequential=True); st = race_state(x[:,1]-x[:,0], k=2)
+    near((r['v1'].low_sim, r['v1'].high_sim), (st.low, st.high)); near(r['v1'].p_adj, min(1, 2*r['v1'].p)); assert r['v1'].p_maxt is None
+    with pytest.raises(ValueError, match='shared seeds'): compare(BASE, V1, n_images=500, paired=False, sequential=True)
+
+# ---- words, records
+def test_sentence_names_everything():
+    c = compare_many(frame(normal(24, k=3)))['v1']; s = c.sentence('imagewoof-128-5')
+    for w in ('paired t', 'n = 10', 'imagewoof-128-5', 'interval', 'simultaneous', 'adjusted p', 'Holm', 'correlation', 'on this validation set'): assert w in s
+    assert 'No difference was detected' in s and f'{100*detectable(10, c.sd_diff, alpha=.025):.2f} pp' in s and 'no difference ' not in s
+    assert 'two one-sided' not in compare(BASE, V1, n_images=500).sentence()
+    assert 'two one-sided tests, ' in compare(0.8+np.arange(8)*.001, 0.8+np.arange(8)*.001+[.001,-.001]*4).sentence()
+    assert 'No difference' not in compare(BASE, V1, n_images=500).sentence()
+    assert 'unpaired' in compare(BASE, V1, n_images=500, paired=False).sentence()
+
+def test_summary_is_six():
+    c = compare(BASE, V1, n_images=500); assert list(c.summary()) == 'n difference p_adj verdict runs_needed new_images'.split() and '|' in c._repr_markdown_()
+    assert c.runs_needed == runs_needed(.01, c.sd_diff) and c.runs_needed_upper == runs_needed(.01, sd_upper(c.sd_diff, 7))
+
+def test_records_are_frozen_and_plain():
+    c = compare(BASE, V1, n_images=500)
+    with pytest.raises(FrozenInstanceError): c.p = 0
+    json.dumps(c.to_dict(), allow_nan=False); assert all(type(v).__module__ == 'builtins' for v in c.to_dict().values())
+    want = '''n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff low high sd_diff test t df p p_signflip p_adj corr d_z
+        verdict verdict_words tost_p runs_needed delta alpha'''
+    assert set(want.split()) <= set(c.to_dict())
+
+def test_summarise():
+    a = matrix(6); s = summarise(a.mean(1), a, n_failed=2); d = decompose(a); x = a.mean(1)
+    near((s.mean, s.sd, s.low, s.high, s.sd_churn), (x.mean(), x.std(ddof=1), x.min(), x.max(), d.sd_churn))
+    near(s.mean-s.half_width, stats.t.interval(.95, 7, x.mean(), stats.sem(x))[0])
+    one = summarise([.9]); assert one.sd is None and one.half_width is None and one.mean == .9 and summarise([]).mean is None and s.n_failed == 2
+
+# ---- wrong input
+@pytest.mark.parametrize('call,say', [
+    (lambda: compare([.8], [.9]), 'at least two'),
+    (lambda: compare([.8,.81], [.9,.91,.92]), 'without seeds.*seeds='),
+    (lambda: compare([80.,81.5], [82.,83]), 'percent divide by 100'),
+    (lambda: compare([.8,np.nan], [.9,.91]), 'NaN'),
+    (lambda: compare([.8,.81,.83], [.81,.82,.84]), 'every difference is the same'),
+    (lambda: compare([.8,.81,.9], [.8,.81,.9]), 'copies'),
+    (lambda: compare([.8]*3, [.9]*3, paired=False), 'every run of an arm'),
+    (lambda: compare([.8,.81], [.9,.92], delta=0), 'positive'),
+    (lambda: compare([.8,.81], [.9,.92], delta=-.01), 'positive'),
+    (lambda: compare([.8,.81], [.9,.92], delta=1), '0.01 for one'),
+    (lambda: compare([.8,.81], [.9,.92], alpha=5), 'alpha'),
+    (lambda: compare([-.1,.81], [.9,.92]), 'outside 0-1'),
+    (lambda: compare([400,510], [420,430], n_images=500), 'more correct than n_images=500'),
+    (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=[1,2]), 'one seed a run'),
+    (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=[1,1,2]), 'twice'),
+    (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=([1,2,3],[4,5,6]), paired=True), 'cannot be paired'),
+    (lambda: compare([[.8,.81]], [[.9,.92]]), 'one accuracy a run'),
+    (lambda: compare([.8,.81,.82], [.9,.92,.95], correct=(np.ones((2,5)), np.ones((3,5)))), 'one row a run'),
+    (lambda: compare_many({'baseline':[.8,.81],'v':[.9,.92]}, 'base'), "no arm 'base'.*baseline, v"),
+    (lambda: compare_many({'baseline':[.8,.81]}), 'second arm'),
+    (lambda: compare_many({'baseline':[.8,.81],'v':[.9,.92,.93]}), 'unequal numbers'),
+    (lambda: compare_many(pd.DataFrame(dict(a=[1]))), 'columns arm'),
+    (lambda: compare_many({'baseline':[62.,63],'v':[.9,.92]}), 'percent'),
+    (lambda: compare([62.4,63], [64.,65.2], n_images=500), 'percent'),
+    (lambda: compare_many(frame(100*normal(0), n_images=500)), 'percent'),
+    (lambda: compare_many(frame((100*normal(0)).round(), n_images=500)), 'percent'),
+    (lambda: compare([.8,.81,.83], [.81,.82,.85], goal='equal'), 'goal must be'),
+    (lambda: compare_many({'baseline':[.8,.81,.83],'v':[.81,.82,.84]}), "'v' against 'baseline': every difference"),
+    (lambda: compare_many(frame(normal(0)).query("arm=='baseline' or seed<1")), "'v1' has 1 finished"),
+    (lambda: compare_many(frame(normal(0)).assign(acc=np.nan)), 'NaN'),
+    (lambda: compare_summary(84.98, .782, 20, 85.67, .937, 20), 'percent by 100'),
+    (lambda: compare_summary(.8, .01, 1, .8, .01, 5), 'two runs'),
+    (lambda: decompose([[1,0,1]]), 'runs x images'),
+    (lambda: decompose([[1,0,2],[1,1,0]]), '0 and 1'),
+    (lambda: race_state([1.2,3.]), 'percent by 100'),
+    (lambda: race_state([.1,np.nan]), 'NaN'),
+    (lambda: race_state([.1,.2], delta=0), 'positive'),
+    (lambda: runs_needed(0), 'other than 0'),
+    (lambda: diff_of_diffs(([.8,.9],[.8,.9,.7]), ([.8,.9],[.8,.9])), 'shared seeds'),
+    (lambda: compare([.8,.81,.82], [.9,.92,.95], correct=(np.eye(3), np.ones((3,5)))), 'same images')])
+def test_wrong_input_says_the_fix(call, say):
+    with pytest.raises(ValueError, match=say): call()
+
+def test_getitem_names_the_arms():
+    with pytest.raises(KeyError, match='v1'): compare_many(frame(normal(0)))['v9']
+
+def test_no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        compare(BASE, V1, n_images=500); compare_many(frame(normal(25, k=3)), paired=False); compare_many(lossy(3)); race_path(D/500)
+        compare([.8,.8,.8,.8], [.9,.91,.93,.92]); maxt_p(np.ones((8,2)))
+
+def test_import_is_light():
+    "Neither torch, fastai, pandas nor scipy.stats, by what is loaded"
+    code = "import sys, simpleattn.stats; print([m for m in ('torch','fastai','pandas','scipy.stats','matplotlib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
