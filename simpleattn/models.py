@@ -14,10 +14,11 @@ from fastai.vision.models import xresnet as _xresnet
 from .recipes import CliError,Recipe,stream
 from .variants import Variant,get_variant,parse_site
 
-# %% ../nbs/05_models.ipynb #cf7a06e5
+# %% ../nbs/05_models.ipynb #0be5af23
 _acts = dict(relu=defaults.activation, mish=Mish, swish=Swish)
 _pools = dict(avg=AvgPool, max=MaxPool)
-backbones = [f'{kind}{depth}' for kind in ('xresnet','xse_resnet','xresnext','xse_resnext') for depth in (18,34,50,101,152) if kind=='xresnet' or depth<152]
+_kinds = ('xresnet','xse_resnet','xresnext','xse_resnext')
+backbones = [o for kind in _kinds for depth in (18,34,50,101,152) if hasattr(_xresnet, o:=f'{kind}{depth}')]
 
 def create_backbone(
     name:str,                   # One of `backbones`
@@ -87,7 +88,7 @@ def insert_attention(
     if any(id(t) not in kept for t in before): raise CliError(f'{layer} at {site} changed tensors of the backbone itself.')
     return model
 
-# %% ../nbs/05_models.ipynb #57f2380f
+# %% ../nbs/05_models.ipynb #ad9210e0
 def create_model(
     backbone:str,               # One of `backbones`
     variant='baseline',         # Name or `Variant`
@@ -104,11 +105,16 @@ def create_model(
     with _seeded(seed,'weights'): m = create_backbone(backbone, n_out, stem, widen, act, pool)
     if v.layer is None: return m
     cls = v.build()
-    insert_attention(m, lambda *c: cls(*c, **v.kwargs), v.site, seed)
+    insert_attention(m, lambda *c: _make(v, cls, c), v.site, seed)
     if not getattr(cls, '__module__', '').startswith('simpleattn.'): _try(m, v, size)
     return m
 
-# %% ../nbs/05_models.ipynb #192dadc6
+# %% ../nbs/05_models.ipynb #db2f66d1
+def _make(v, cls, channels):
+    "The layer of a variant, or which variant's arguments do not fit it"
+    try: return cls(*channels, **v.kwargs)
+    except (TypeError, ValueError) as e: raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer']} at {v.site} with {channels} channels and {v.kwargs}: {e}") from e
+
 def _try(m, v, size):
     "One image through the network, so that a layer's mistake is named"
     mode = m.training

@@ -16,8 +16,8 @@ from pathlib import Path
 from .recipes import CliError,PIPELINE,Recipe
 from .variants import Variant
 
-# %% ../nbs/07_runs.ipynb #25f06664
-@dataclass(frozen=True)
+# %% ../nbs/07_runs.ipynb #5aaf69e3
+@dataclass(frozen=True, repr=False)
 class Run:
     "One training of an arm with a seed"
     recipe:dict             # The recipe in full
@@ -49,9 +49,9 @@ class Run:
         "Which validation images were right"
         return unpack_bits(self.correct, self.n_images)
     def to_dict(self)->dict: return dataclasses.asdict(self)
-    def _repr_markdown_(self):
+    def __repr__(self):
         acc = 'no accuracy' if self.acc is None else f'{self.acc:.2%}'
-        return f"**{self.arm}**, seed {self.seed}, {self.env}: {acc} ({self.status}), best epoch {self.best_epoch or '-'}, {self.wall_seconds:.0f} s"
+        return f"Run {self.arm}, seed {self.seed}, {self.env}: {acc} ({self.status}), {self.wall_seconds:.0f} s"
 
 # %% ../nbs/07_runs.ipynb #3d565dd1
 def run_path(recipe:str, variant:str, env:str, seed:int)->str: # Below the root of the runs

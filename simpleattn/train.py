@@ -62,17 +62,20 @@ def chance_limit(
     "Final accuracies up to here count as diverged"
     return 1/n_out + 5*math.sqrt((1/n_out)*(1-1/n_out)/n_images)
 
-# %% ../nbs/08_train.ipynb #721740c2
+# %% ../nbs/08_train.ipynb #130b7333
 class RecordCorrect(Callback):
     "Validation images that were right, by epoch; seconds spent in training batches"
-    order = 65
-    def before_fit(self): self.epochs,self.seconds = [],0.
+    order,fitting = 65,False
+    def before_fit(self): self.epochs,self.seconds,self.fitting = [],0.,True
     def before_train(self): self.t0 = time.perf_counter()
     def after_train(self): self.seconds += time.perf_counter()-self.t0
     def before_validate(self): self.right = []
     def after_pred(self):
-        if not self.training: self.right.append(self.learn.pred.detach().argmax(1)==self.yb[0])
-    def after_validate(self): self.epochs.append(torch.cat(self.right).cpu().numpy().astype(bool))
+        if self.fitting and not self.training: self.right.append(self.learn.pred.detach().argmax(1)==self.yb[0])
+    def after_validate(self):
+        if self.fitting: self.epochs.append(torch.cat(self.right).cpu().numpy().astype(bool))
+    def after_fit(self): self.fitting = False
+    def after_cancel_fit(self): self.fitting = False
 
 # %% ../nbs/08_train.ipynb #8e12df6c
 class AnyMixedPrecision(MixedPrecision):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['parse_site', 'Variant', 'import_file', 'load_layer', 'register_variant', 'variants', 'get_variant']
 
-# %% ../nbs/04_variants.ipynb #afebe8a5
-import ast,dataclasses,hashlib,inspect,json,re,sys
+# %% ../nbs/04_variants.ipynb #8be4de42
+import dataclasses,hashlib,inspect,json,re,sys
 from dataclasses import dataclass,field
 from importlib import import_module,metadata,util
 from pathlib import Path
@@ -27,26 +27,47 @@ def parse_site(
     if len(set(res))<len(res): raise CliError(f"Site {site!r} names a place twice.")
     return res
 
-# %% ../nbs/04_variants.ipynb #b389c99f
-def _class_source(cls):
-    "Source of a class and of its bases outside torch and this library; from the methods where a notebook hides the class's file"
-    res = []
-    for c in cls.__mro__[:-1]:
-        if c.__module__.split('.')[0] in ('torch','fastai','fastcore','simpleattn','builtins'): continue
-        try: res.append(inspect.getsource(c))
-        except (OSError, TypeError):
-            fs = [o for o in vars(c).values() if inspect.isfunction(o)]
-            try: res += [inspect.getsource(o) for o in fs]
-            except (OSError, TypeError): res += [f'{o.__code__.co_code.hex()}{o.__code__.co_consts}{o.__code__.co_names}' for o in fs]
-    return '\n'.join(res)
+# %% ../nbs/04_variants.ipynb #7c40e919
+def _installed(o):
+    "Does a class or function belong to an installed package or to Python itself?"
+    top,file = o.__module__.split('.')[0], getattr(sys.modules.get(o.__module__), '__file__', None) or ''
+    return o.__module__!='__main__' and (top=='simpleattn' or top in sys.stdlib_module_names or 'site-packages' in file)
 
-# %% ../nbs/04_variants.ipynb #ad153612
+def _functions(o):
+    "The functions of a class, or the function itself"
+    if not inspect.isclass(o): return [o]
+    fs = [getattr(f, '__func__', getattr(f, 'fget', f)) for f in vars(o).values()]
+    return [f for f in fs if inspect.isfunction(f)]
+
+def _text(o):
+    "Source of a class or function; its functions' where a notebook hides the class's, their code where even that is gone"
+    try: return inspect.getsource(o)
+    except (OSError, TypeError): return '\n'.join(map(_text, _functions(o))) if inspect.isclass(o) else f'{o.__code__.co_code.hex()}{o.__code__.co_consts}'
+
+# %% ../nbs/04_variants.ipynb #8b2d46f6
+def _names(code): return {*code.co_names}.union(*(_names(c) for c in code.co_consts if inspect.iscode(c)))
+
+def _sources(o, seen):
+    "Collect in `seen` the sources of a class or function and of all of the user's own that it names"
+    if o in seen or _installed(o): return
+    seen[o] = _text(o)
+    for b in getattr(o, '__bases__', ()): _sources(b, seen)
+    for f in _functions(o):
+        for g in (f.__globals__.get(n) for n in sorted(_names(f.__code__))):
+            if inspect.isclass(g) or inspect.isfunction(g): _sources(g, seen)
+            elif isinstance(g, (bool,int,float,str,tuple)): seen[f'{f.__qualname__} {g!r}'] = repr(g)
+
+# %% ../nbs/04_variants.ipynb #aab181ca
+def _all_sources(o):
+    _sources(o, seen := {})
+    return seen.values()
+
 def _layer_id(layer):
     "What identifies a layer: path, and version or source where it is not ours"
     if layer is None: return None
     if not isinstance(layer, str):
         path = f'{layer.__module__}:{layer.__qualname__}'
-        return path if path.startswith('simpleattn.') else f'{layer.__qualname__}\n{_class_source(layer)}'
+        return path if path.startswith('simpleattn.') else '\n'.join([layer.__qualname__, *_all_sources(layer)])
     mod = layer.rpartition(':')[0]
     if mod.endswith('.py'): return f"{layer.rpartition(':')[2]}\n{Path(mod).read_text()}"
     top = mod.split('.')[0]
@@ -54,7 +75,7 @@ def _layer_id(layer):
     try: return f'{layer} {metadata.version(top)}'
     except metadata.PackageNotFoundError: return f"{layer}\n{Path(util.find_spec(mod).origin).read_text()}"
 
-# %% ../nbs/04_variants.ipynb #b76f2571
+# %% ../nbs/04_variants.ipynb #d10c5dd6
 @dataclass(frozen=True)
 class Variant:
     "A named change of a backbone"
@@ -63,18 +84,15 @@ class Variant:
     site:str='1.-1'                               # Where it goes
     kwargs:dict=field(default_factory=dict)       # Further arguments of the layer, JSON types
     doc:str=''                                    # One line for `simpleattn variants`
+    hash:str=field(init=False, repr=False)        # 12 hex digits over layer, arguments and site, taken where the source is at hand
 
     def __post_init__(self):
         if not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         if self.layer is not None: parse_site(self.site)
         try: json.dumps(self.kwargs)
         except TypeError as e: raise CliError(f"Variant {self.name!r}: arguments must be numbers, strings, lists or dicts ({e}).") from None
-
-    @property
-    def hash(self)->str: # 12 hex digits over layer, arguments and site
-        if self.layer is None: return 'baseline'
-        s = json.dumps([_layer_id(self.layer), self.kwargs, parse_site(self.site)], sort_keys=True)
-        return hashlib.sha256(s.encode()).hexdigest()[:12]
+        s = json.dumps([_layer_id(self.layer), self.kwargs, self.layer and parse_site(self.site)], sort_keys=True)
+        object.__setattr__(self, 'hash', 'baseline' if self.layer is None else hashlib.sha256(s.encode()).hexdigest()[:12])
 
     def build(self): # The layer's class
         return load_layer(self.layer) if isinstance(self.layer, str) else self.layer

@@ -505,3 +505,26 @@ def test_import_is_light():
     "Neither torch, fastai, pandas nor scipy.stats, by what is loaded"
     code = "import sys, simpleattn.stats; print([m for m in ('torch','fastai','pandas','scipy.stats','matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+
+# ---- what a single case above would not catch
+def test_race_p_keeps_its_minimum():
+    d = np.r_[.02+np.tile([.002,-.002], 4), -.05*np.ones(10)]; path = race_path(d)
+    assert path[-1].e < max(o.e for o in path) and path[-1].p == pytest.approx(min(1, 1/max(o.e for o in path)))
+
+def test_capped_race_stops_at_its_look():
+    up = .02+np.tile([.002,-.002], 10); st = capped_state(np.r_[up[:4], -.09*np.ones(16)], cap=20)
+    assert (st.n, st.verdict, st.decided_at) == (4, 'better', 4)
+    d = np.array([.03,-.029,.031,-.03]); z = pocock_bounds((.2,.4,.6,.8,1.)); near(st.alpha, .05)
+    st = capped_state(d, cap=20); near(st.high-st.mean, d.std(ddof=1)/2*stats.t.isf(stats.norm.sf(z[0]), 3))
+
+def test_unpaired_needs_are_per_arm():
+    x, y = normal(30).T; c = compare(x, y, paired=False); sd = np.sqrt((x.var(ddof=1)+y.var(ddof=1))/2)
+    assert c.runs_needed == runs_needed(.01, sd, paired=False) and c.runs_needed_upper == runs_needed(.01, sd_upper(sd, c.df), paired=False)
+    near(c.detectable(), detectable(10, sd, paired=False))
+
+def test_worst_rank_counts_the_family():
+    one = lossy(1, n=12); p = compare_many(one)['v1'].p_worst_rank
+    k, base = int(0.05/p)+1, one[one.arm == 'baseline'].acc.values
+    more = [one[one.arm == 'v1'].assign(arm=f'w{i}', status='ok', acc=base+np.tile([.002,-.0021], 6)) for i in range(k-1)]
+    c = compare_many(pd.concat([one, *more]))['v1']
+    assert p < .05 <= p*k and c.family == k and c.p_adj < .05 and c.verdict == 'undecided' and 'when it trains' in c.verdict_words

@@ -1,0 +1,34 @@
+# Each target does its own set-up: a virtual environment in .venv with the exact versions of constraints.txt
+PY ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slow docs lab clean
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PY) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info[:2] <= (3,13) else "simpleattn needs Python 3.11 to 3.13; name one with make PY=python3.12")'
+	@echo "Setting up .venv: about 6 GB, most of it torch with its GPU libraries; a minute or two on a fast line"
+	$(PY) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed
+	$(BIN)/simpleattn demo
+
+test: .venv/.installed
+	$(BIN)/nbdev-test --n_workers 2 --do_print
+	$(BIN)/python -m pytest -m 'not slow' -rs
+
+test-slow: .venv/.installed
+	$(BIN)/python -m pytest -m slow -rs
+
+docs: .venv/.installed
+	$(BIN)/nbdev-export && $(BIN)/nbdev-clean
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\| hide' nbs/index.ipynb | sed 's#(\.\./#(#g' > README.md
+
+lab: .venv/.installed
+	$(BIN)/jupyter lab --ip 127.0.0.1 nbs
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,98 @@
+"""Fixtures of the suite: a cache of its own, tiny data sets, a part of the real Imagewoof; and at the end, what was left out"""
+import os
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('MPLBACKEND', 'agg')
+import subprocess,sys,tarfile
+from collections import Counter
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent/'shared'
+ARCHIVE = SHARED/'data'/'imagewoof2-160.tgz'
+SIMPLEATTN = Path(sys.executable).parent/'simpleattn'
+
+def run_process(*args, timeout=900, env=None, **kwargs):
+    "A finished process with its output as text"
+    return subprocess.run([str(o) for o in args], capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}, **kwargs)
+
+def python(code, *args, **kwargs): return run_process(sys.executable, '-c', code, *args, **kwargs)
+def cli(*args, **kwargs): return run_process(SIMPLEATTN, *args, **kwargs)
+
+# ---- what is left out, and why
+
+_left_out = Counter()
+def pytest_deselected(items): _left_out.update('slow' if o.get_closest_marker('slow') else 'not asked for' for o in items)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for o in items:
+        if {'archive','woof','woof_listing'} & set(o.fixturenames): o.add_marker('data')
+
+def pytest_terminal_summary(terminalreporter):
+    for why,n in _left_out.items():
+        terminalreporter.write_line(f"left out: {n} slow tests; `make test-slow` runs them" if why=='slow' else f'left out: {n} tests, {why}')
+
+# ---- data
+
+@pytest.fixture(scope='session', autouse=True)
+def cache(tmp_path_factory):
+    "A cache of the suite's own: an old one cannot hide a fault, and none is left behind"
+    mp,p = pytest.MonkeyPatch(),tmp_path_factory.mktemp('cache')
+    mp.setenv('XDG_CACHE_HOME', str(p))
+    mp.delenv('SIMPLEATTN_DATA', raising=False)
+    yield p/'simpleattn'
+    mp.undo()
+
+@pytest.fixture(scope='session')
+def tiny(tmp_path_factory):
+    "48 train and 24 validation images of 40 px in six classes"
+    from simpleattn.data import make_shapes
+    return make_shapes(tmp_path_factory.mktemp('tiny')/'tiny', 48, 24)
+
+@pytest.fixture(scope='session')
+def recipe():
+    "Six steps of a small network on `tiny`"
+    from simpleattn.recipes import Recipe
+    return Recipe('tiny', dataset='tiny', source='full', size=32, val_extra=8, crop_min=.7, epochs=1, bs=8, backbone='xresnet18', widen=.125, stem=(8,8,64))
+
+@pytest.fixture(scope='session')
+def embedded(cache):
+    "The embedded image set"
+    from simpleattn.data import get_path
+    return get_path('shapes', 'full')
+
+@pytest.fixture(scope='session')
+def archive():
+    if not ARCHIVE.is_file(): pytest.skip(f'the real Imagewoof is not at {ARCHIVE}')
+    return ARCHIVE
+
+@pytest.fixture(scope='session')
+def _woofs(archive, tmp_path_factory):
+    "One pass over the archive: 20 train and 10 val images of each class, and every name and size as an empty file"
+    part,listing = (tmp_path_factory.mktemp(o)/'imagewoof2-160' for o in ('part','listing'))
+    left,seen = {('train',True):3,('train',False):17,('val',True):3,('val',False):7}, Counter()
+    with tarfile.open(archive, 'r|gz') as t:
+        for m in t:
+            name = m.name.partition('/')[2]
+            for p in (part, listing): (p/name if m.isdir() else (p/name).parent).mkdir(parents=True, exist_ok=True)
+            if not m.isfile(): continue
+            if name.endswith('.csv'):
+                csv = t.extractfile(m).read()
+                for p in (part, listing): (p/name).write_bytes(csv)
+                continue
+            with open(listing/name, 'wb') as f: f.truncate(m.size)
+            folder,cls,file = name.split('/')
+            key = folder, file.startswith('ILSVRC2012_val_')
+            if seen[key,cls]<left[key]: (part/name).write_bytes(t.extractfile(m).read()); seen[key,cls] += 1
+    return part,listing
+
+@pytest.fixture(scope='session')
+def woof(_woofs):
+    "20 train and 10 val images a class of the real Imagewoof, in its layout and with its csv of noisy labels"
+    return _woofs[0]
+
+@pytest.fixture(scope='session')
+def woof_listing(_woofs):
+    "Every name and size of the real Imagewoof; the files are empty"
+    return _woofs[1]

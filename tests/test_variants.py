@@ -1,0 +1,165 @@
+"""Variants: declarative, torch-free, and identified by what they are"""
+import json,sys
+import pytest
+from fastcore.script import CliError
+from conftest import cli,python
+from simpleattn.variants import Variant,get_variant,import_file,load_layer,parse_site,register_variant,variants
+
+LAYER = '''
+from torch import nn
+class Scale(nn.Module):
+    def __init__(self, ni, by=2.): super().__init__(); self.by = by
+    def forward(self, x): return x*self.by
+'''
+
+@pytest.fixture
+def registry():
+    "Variants that a test registers are gone after it"
+    from simpleattn import variants as m
+    before = dict(m._registry)
+    yield m._registry
+    m._registry.clear(); m._registry.update(before)
+
+def light(tmp_path, text, name='mine.py'):
+    "A user's file without torch"
+    p = tmp_path/name
+    p.write_text(text)
+    return p
+
+# ---- sites
+
+@pytest.mark.parametrize('text,want', [('1.-1',[(1,-1)]), ('2.0',[(2,0)]), ('1.-1,2.-1',[(1,-1),(2,-1)]), ('1.-1+2.-1',[(1,-1),(2,-1)]), ('replace:4',[(4,None)]),
+    ('replace:3, replace:4',[(3,None),(4,None)]), ('1.-1,replace:4',[(1,-1),(4,None)])])
+def test_a_site_is_read(text, want): assert parse_site(text)==want
+
+@pytest.mark.parametrize('text', ['','1','1.','.1','a.b','1.-1,','replace','replace:','replace:4.1','-1.1','1.-1;2.-1','1.-1,1.-1'])
+def test_a_text_that_is_no_site_is_an_error(text):
+    with pytest.raises(CliError): parse_site(text)
+
+def test_the_default_site_is_the_last_block_of_the_first_stage(): assert {get_variant(o).site for o in variants()}=={'1.-1'}
+
+# ---- names
+
+def test_the_library_has_the_baseline_the_layers_and_the_steps_between_them():
+    assert variants()[:4]==['baseline','self','simple','symmetric']
+    assert {'ladder-full-rank','ladder-one-matrix','ladder-no-softmax','self-no-softmax','self-no-conv'} <= set(variants())
+
+def test_a_name_with_a_site_is_the_variant_at_that_site():
+    v = get_variant('simple@2.-1')
+    assert (v.name,v.site,v.layer)==('simple-at-2.-1','2.-1',get_variant('simple').layer)
+    assert v.hash!=get_variant('simple').hash==get_variant('simple@1.-1').hash
+    several = get_variant('simple@1.-1+2.-1')
+    assert (several.name,parse_site(several.site))==('simple-at-1.-1_2.-1',[(1,-1),(2,-1)])
+
+@pytest.mark.parametrize('name,says', [('simpel','simple'), ('baseline@1.-1','no site'), ('simple@one','not a site')])
+def test_a_wrong_name_is_explained(name, says):
+    with pytest.raises(CliError, match=says): get_variant(name)
+
+@pytest.mark.parametrize('name', ['Simple','a b','a/b',''])
+def test_a_name_holds_only_letters_digits_dot_dash_underscore(name):
+    with pytest.raises(CliError): Variant(name)
+
+def test_arguments_are_json(registry):
+    with pytest.raises(CliError, match='arguments'): register_variant('mine', 'a:B', f=print)
+
+def test_a_name_of_the_library_is_refused_for_another_definition(registry):
+    for kw in (dict(layer='simpleattn.attention:SelfAttention'), dict(layer='simpleattn.attention:SimpleSelfAttention', site='2.-1'),
+               dict(layer='simpleattn.attention:SimpleSelfAttention', ks=3)):
+        with pytest.raises(CliError, match="'simple'"): register_variant('simple', **kw)
+    register_variant('simple', 'simpleattn.attention:SimpleSelfAttention')
+    assert get_variant('simple').hash==GOLDEN['simple']
+
+def test_ones_own_name_may_be_declared_again(registry):
+    a = register_variant('mine', 'simpleattn.attention:SimpleSelfAttention', ks=3)
+    b = register_variant('mine', 'simpleattn.attention:SimpleSelfAttention', ks=5)
+    assert get_variant('mine') is b and a.hash!=b.hash
+
+# ---- identity
+
+GOLDEN = dict(baseline='baseline', self='7439f4141b8b', simple='fb8281f7c92c', symmetric='2da80de5473d')
+
+@pytest.mark.parametrize('name', GOLDEN)
+def test_hashes_stay_what_they_were(name): assert get_variant(name).hash==GOLDEN[name], 'runs of this variant are no longer found'
+
+def test_no_two_variants_are_the_same(): assert len({get_variant(o).hash for o in variants()})==len(variants())
+
+def test_the_hash_changes_with_layer_arguments_and_site_and_not_with_name_or_doc():
+    v = Variant('a', 'simpleattn.attention:SimpleSelfAttention', '1.-1', dict(ks=1))
+    assert Variant('b', v.layer, ' 1.-1', dict(ks=1), 'doc').hash==v.hash
+    assert len({v.hash, Variant('a', 'simpleattn.attention:SelfAttention', '1.-1', dict(ks=1)).hash, Variant('a', v.layer, '1.0', dict(ks=1)).hash,
+                Variant('a', v.layer, '1.-1', dict(ks=3)).hash, Variant('a', v.layer, 'replace:1', dict(ks=1)).hash})==5
+
+def test_a_file_is_identified_by_its_text(tmp_path):
+    p = light(tmp_path, 'class A: pass\n')
+    h = Variant('a', f'{p}:A').hash
+    (tmp_path/'else').mkdir()
+    assert Variant('a', f"{light(tmp_path/'else', p.read_text(), 'other.py')}:A").hash==h
+    p.write_text('class A: x = 1\n')
+    assert Variant('a', f'{p}:A').hash!=h
+
+def versions(tmp_path, *texts): return [Variant('a', getattr(import_file(light(tmp_path, o)), 'A')).hash for o in texts]
+
+def test_a_class_is_identified_by_its_source(tmp_path):
+    a,b,c = versions(tmp_path, 'class A:\n    def f(self): return 1\n', 'class A:\n    def f(self): return 2\n', 'class A:\n    def f(self): return 1\n')
+    assert a==c!=b
+
+def test_a_class_is_identified_by_its_base_too(tmp_path):
+    a,b = versions(tmp_path, *(f'class B:\n    x = {n}\nclass A(B): pass\n' for n in (1,2)))
+    assert a!=b
+
+def test_a_class_is_identified_by_what_it_calls_too(tmp_path):
+    "A helper beside the class decides what the layer does as much as the class"
+    a,b = versions(tmp_path, *(f'def helper(): return {n}\nclass A:\n    def f(self): return helper()\n' for n in (1,2)))
+    assert a!=b
+
+def test_a_class_without_a_file_is_identified_by_its_code():
+    "Such as one of a notebook whose file is hidden"
+    def made(n):
+        ns = dict(__name__='__main__')
+        exec(f'class A:\n    def f(self): return {n}', ns)
+        return Variant('a', ns['A']).hash
+    assert made(1)==made(1)!=made(2)
+
+def test_the_record_of_a_variant_is_json_and_holds_no_folder(tmp_path):
+    v = Variant('a', f"{light(tmp_path, 'class A: pass')}:A", '2.-1', dict(k=[1,2]))
+    d = json.loads(json.dumps(v.to_dict()))
+    assert d==dict(name='a', layer='mine.py:A', site='2.-1', kwargs=dict(k=[1,2]), hash=v.hash)
+    assert get_variant('baseline').to_dict()==dict(name='baseline', layer=None, site=None, kwargs={}, hash='baseline')
+
+# ---- the user's files
+
+def test_a_file_is_imported_once_for_each_content(tmp_path):
+    p = light(tmp_path, 'x = []')
+    assert import_file(p) is import_file(str(p))
+    p.write_text('x = [1]')
+    assert import_file(p).x==[1]
+
+def test_a_file_that_raises_is_not_half_imported(tmp_path):
+    p = light(tmp_path, 'x = 1\nraise RuntimeError("mine")')
+    with pytest.raises(RuntimeError, match='mine'): import_file(p)
+    assert not [o for o in sys.modules if o.startswith('simpleattn_user_mine_') and getattr(sys.modules[o],'__file__','')==str(p)]
+
+@pytest.mark.parametrize('path,says', [('nowhere.py:A','nowhere.py'), ('no_such_module:A','no_such_module'), ('json:A',"no 'A'"), ('A','module:Class')])
+def test_a_layer_that_is_not_there_is_explained(path, says):
+    with pytest.raises(CliError, match=says): load_layer(path)
+
+def test_a_layer_is_found_by_file_and_by_module(tmp_path):
+    assert load_layer(f"{light(tmp_path, 'class A: pass')}:A").__name__=='A'
+    assert load_layer('json:JSONDecoder') is json.JSONDecoder
+
+def test_declaring_needs_no_torch(tmp_path):
+    code = f'''
+import sys
+from simpleattn.variants import register_variant,get_variant
+register_variant('mine', 'simpleattn.attention:SimpleSelfAttention', '2.-1', ks=3)
+register_variant('file', '{light(tmp_path, LAYER)}:Scale', by=3.)
+print(get_variant('mine').hash, get_variant('file@1.0').hash, 'torch' in sys.modules)'''
+    res = python(code)
+    assert res.returncode==0 and res.stdout.split()[2]=='False', res.stderr
+
+def test_a_file_registers_variants_at_the_command_line(tmp_path):
+    p = light(tmp_path, "from simpleattn.variants import register_variant\nclass A: pass\nregister_variant('from-file', A, '2.-1', 'my own')\n")
+    res = cli('variants', '--import', p, '--fmt', 'json')
+    assert res.returncode==0, res.stderr
+    mine = {o['variant']:o for o in json.loads(res.stdout)}['from-file']
+    assert (mine['site'],mine['about'])==('2.-1','my own')
