@@ -6,14 +6,14 @@
 __all__ = ['Changes', 'verbs', 'recipes', 'list_variants', 'data', 'cost', 'train', 'study', 'demo', 'comparison', 'compare',
            'report', 'runs', 'table', 'main']
 
-# %% ../nbs/13_cli.ipynb #fa10ce9e
-import json,sys
+# %% ../nbs/13_cli.ipynb #599969e2
+import json,sys,warnings
 from typing import Annotated
 from fastcore.script import CliError,anno_parser
 from .recipes import derive,load_recipes
 from .variants import get_variant,import_file,variants
 
-# %% ../nbs/13_cli.ipynb #704ed9f7
+# %% ../nbs/13_cli.ipynb #c59e27ed
 def _settings(recipe, settings, changes):
     "The recipe of a command, with its --set"
     r = load_recipes(settings)[recipe]
@@ -33,7 +33,7 @@ def _ints(s):
     try: return [int(o) for o in s.split(',')]
     except ValueError: raise CliError(f"--seeds {s}: write whole numbers with commas, such as 0,1,2.") from None
 
-Changes = Annotated[list, 'KEY=VALUE ...: train a derived recipe', dict(nargs='*')]
+Changes = Annotated[str, 'KEY=VALUE ...: train a derived recipe', dict(nargs='*')]
 
 # %% ../nbs/13_cli.ipynb #97b04377
 def recipes(
@@ -224,7 +224,7 @@ def _help():
 def _fmt(a):
     if a.get('fmt','table') not in ('table','json','csv','md'): raise CliError(f"--fmt {a['fmt']}: choose table, json, csv or md.")
 
-# %% ../nbs/13_cli.ipynb #d68eab8f
+# %% ../nbs/13_cli.ipynb #8b9effc1
 def main(
     argv:list=None # Arguments; None: the command line's
 )->int: # Exit status
@@ -238,6 +238,7 @@ def main(
     f = verbs[argv[0]]
     a = vars(anno_parser(f, prog=f'simpleattn {argv[0]}').parse_args(argv[1:]))
     a = {k:v for k,v in a.items() if k not in ('pdb','xtra')}
+    warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     try:
         _fmt(a)
         res = f(**a)

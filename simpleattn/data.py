@@ -8,7 +8,7 @@ __all__ = ['colours', 'shape_classes', 'noise_levels', 'known', 'official', 'der
            'get_path', 'list_images', 'fingerprint', 'source_facts', 'split_files', 'noisy_labels', 'check_data',
            'DecodedImages', 'crop_boxes', 'center_crop', 'CroppedImages', 'CroppedDL', 'get_dls']
 
-# %% ../nbs/06_data.ipynb #f64a91fb
+# %% ../nbs/06_data.ipynb #5aadae65
 import csv,fcntl,hashlib,itertools,json,math,os,shutil,tarfile,tempfile
 from collections import Counter
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
+from fastcore.basics import patch
 from fastcore.xdg import xdg_cache_home
 from fastai.data.core import TfmdDL,DataLoaders
 from fastai.data.transforms import IntToFloatTensor,Normalize,Category
@@ -327,7 +328,7 @@ def _decode(p, presize):
             return np.asarray(im)
     except (OSError, SyntaxError) as e: raise CliError(f"{p} cannot be read as an image ({e}). `simpleattn data` lists all such files.") from None
 
-# %% ../nbs/06_data.ipynb #436cd6e2
+# %% ../nbs/06_data.ipynb #779c58d2
 class DecodedImages:
     "All images of a data set as bytes: `self[i]` is (H, W, 3) uint8, in the order of `list_images`"
     def __init__(self,
@@ -352,27 +353,29 @@ class DecodedImages:
         self.data = np.memmap(f, np.uint8, 'r')
         return True
 
-    def _build(self, presize, progress):
-        tmp = Path(tempfile.mkdtemp(dir=cache_dir(), prefix='building-'))
-        sha,hw = hashlib.sha256(),[]
-        try:
-            with (tmp/'images.bin').open('wb') as f:
-                for p in (progress or iter)(self.files):
-                    a = _decode(self.path/p, presize)
-                    hw.append(a.shape[:2]); sha.update(a.tobytes()); f.write(a.tobytes())
-            (tmp/'index.json').write_text(json.dumps(dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest())))
-            if self.dir.is_dir(): os.rename(self.dir, tmp.with_name(tmp.name+'-old'))
-            try: os.rename(tmp, self.dir)
-            except OSError: pass
-        finally:
-            for o in (tmp, tmp.with_name(tmp.name+'-old')): shutil.rmtree(o, ignore_errors=True)
-        if not self._load(): raise OSError(f'The cache {self.dir} could not be written')
-
     def verify(self)->bool: # Whether every byte is what was decoded
         "Check the cache against its checksum"
         return hashlib.sha256(self.data).hexdigest()==self.sha
     def __len__(self): return len(self.files)
     def __getitem__(self, i): return self.data[self.off[i]:self.off[i+1]].reshape(*self.hw[i],3)
+
+# %% ../nbs/06_data.ipynb #577b11ad
+@patch
+def _build(self:DecodedImages, presize, progress):
+    tmp = Path(tempfile.mkdtemp(dir=cache_dir(), prefix='building-'))
+    sha,hw = hashlib.sha256(),[]
+    try:
+        with (tmp/'images.bin').open('wb') as f:
+            for p in (progress or iter)(self.files):
+                a = _decode(self.path/p, presize)
+                hw.append(a.shape[:2]); sha.update(a.tobytes()); f.write(a.tobytes())
+        (tmp/'index.json').write_text(json.dumps(dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest())))
+        if self.dir.is_dir(): os.rename(self.dir, tmp.with_name(tmp.name+'-old'))
+        try: os.rename(tmp, self.dir)
+        except OSError: pass
+    finally:
+        for o in (tmp, tmp.with_name(tmp.name+'-old')): shutil.rmtree(o, ignore_errors=True)
+    if not self._load(): raise OSError(f'The cache {self.dir} could not be written')
 
 # %% ../nbs/06_data.ipynb #7600bcfc
 def crop_boxes(
@@ -411,7 +414,7 @@ def center_crop(
     top,left = round((t.shape[1]-size)/2), round((t.shape[2]-size)/2)
     return t[:, top:top+size, left:left+size]
 
-# %% ../nbs/06_data.ipynb #65598247
+# %% ../nbs/06_data.ipynb #ae926af9
 class CroppedImages:
     "A part of a data set under a recipe: `batch(idxs, epoch)` is all that a loader needs"
     def __init__(self,
@@ -444,25 +447,30 @@ class CroppedImages:
         x = torch.stack(f(idxs, epoch))
         return TensorImage(x), TensorCategory(self.labels[idxs])
 
-    def _centers(self, idxs, epoch):
-        for i in idxs:
-            if i not in self._val: self._val[i] = center_crop(self.imgs[self.rows[i]], self.recipe.size, self.recipe.val_extra)
-        res = [self._val[i] for i in idxs]
-        if len(self)*3*self.recipe.size**2 > 2**29: self._val.clear()
-        return res
+# %% ../nbs/06_data.ipynb #bee1472a
+@patch
+def _centers(self:CroppedImages, idxs, epoch):
+    for i in idxs:
+        if i not in self._val: self._val[i] = center_crop(self.imgs[self.rows[i]], self.recipe.size, self.recipe.val_extra)
+    res = [self._val[i] for i in idxs]
+    if len(self)*3*self.recipe.size**2 > 2**29: self._val.clear()
+    return res
 
-    def _resized(self, idxs, epoch):
-        u,r,s = self.uniform(epoch)[idxs], self.rows[idxs], self.recipe.size
-        res = [_resize(self.imgs[i][t:t+h, l:l+w], s, s) for i,(t,l,h,w) in zip(r, crop_boxes(u, self.imgs.hw[r], self.recipe.crop_min))]
-        return self._flipped(res, u)
+@patch
+def _resized(self:CroppedImages, idxs, epoch):
+    u,r,s = self.uniform(epoch)[idxs], self.rows[idxs], self.recipe.size
+    res = [_resize(self.imgs[i][t:t+h, l:l+w], s, s) for i,(t,l,h,w) in zip(r, crop_boxes(u, self.imgs.hw[r], self.recipe.crop_min))]
+    return self._flipped(res, u)
 
-    def _padded(self, idxs, epoch, p=4):
-        u,s = self.uniform(epoch)[idxs], self.recipe.size
-        tl = np.floor(u[:,20:22]*(2*p+1)).astype(int)
-        res = [F.pad(_resize(self.imgs[i], s, s), (p,)*4)[:, t:t+s, l:l+s] for i,(t,l) in zip(self.rows[idxs], tl)]
-        return self._flipped(res, u)
+@patch
+def _padded(self:CroppedImages, idxs, epoch, p=4):
+    u,s = self.uniform(epoch)[idxs], self.recipe.size
+    tl = np.floor(u[:,20:22]*(2*p+1)).astype(int)
+    res = [F.pad(_resize(self.imgs[i], s, s), (p,)*4)[:, t:t+s, l:l+s] for i,(t,l) in zip(self.rows[idxs], tl)]
+    return self._flipped(res, u)
 
-    def _flipped(self, xs, u): return [x.flip(-1) if self.recipe.flip and o<0.5 else x for x,o in zip(xs, u[:,22])]
+@patch
+def _flipped(self:CroppedImages, xs, u): return [x.flip(-1) if self.recipe.flip and o<0.5 else x for x,o in zip(xs, u[:,22])]
 
 # %% ../nbs/06_data.ipynb #8f3fdd15
 class CroppedDL(TfmdDL):

@@ -52,9 +52,6 @@ class SerialEngine:
     def next(self): return run_task(self.tasks.popleft())
     def close(self): self.tasks.clear()
 
-def _limit_threads(): # Set for the fork server, whose children inherit it
-    for k in ('OMP_NUM_THREADS','MKL_NUM_THREADS'): os.environ.setdefault(k, '1')
-
 @contextmanager
 def _no_main():
     "multiprocessing would import the user's script again in every worker; a task carries all that a worker needs, so main is hidden"
@@ -82,7 +79,7 @@ def _worker(payload, conn, log):
 
 class LocalEngine:
     "One process a run, forked from a server that has imported fastai once; a process that dies costs its own run only"
-    preload = ['simpleattn.train','simpleattn.attention','simpleattn.preload']
+    preload = ['simpleattn.preload','simpleattn.train','simpleattn.attention']
     def __init__(self, workers:int=None, **kwargs):
         import multiprocessing as mp
         self.workers = workers or max(1, len(os.sched_getaffinity(0)) if hasattr(os,'sched_getaffinity') else os.cpu_count())

@@ -20,7 +20,7 @@ def colours(
     "The baseline grey, the others in the order of Okabe and Ito"
     return {a:okabe_ito[(i-1)%len(okabe_ito)] if i else grey for i,a in enumerate(arms)}
 
-# %% ../nbs/11_plots.ipynb #6de1a18b
+# %% ../nbs/11_plots.ipynb #29efee69
 def _axes(ax, height=3.2):
     "Bare axes on a transparent ground"
     import matplotlib.pyplot as plt
@@ -28,9 +28,8 @@ def _axes(ax, height=3.2):
         ax = plt.subplots(figsize=(4.8, height), layout='constrained')[1]
         ax.figure.patch.set_alpha(0)
     ax.patch.set_alpha(0)
-    ax.spines[['top','right','left']].set_visible(False)
-    ax.spines['bottom'].set_color(grey)
-    ax.tick_params(colors=ink, labelsize=8.5, length=3, color=grey)
+    ax.spines[['top','right','left']].set_visible(False); ax.spines['bottom'].set_color(grey)
+    ax.tick_params(labelcolor=ink, labelsize=9, length=3, color=grey)
     return ax
 
 def _rows(ax, n):
@@ -41,16 +40,16 @@ def _rows(ax, n):
 
 def _said(ax, grid, title, x, y=''):
     ax.grid(axis=grid, color=grey, alpha=0.2, lw=0.6, zorder=0)
-    ax.set_title(title, loc='left', size=8.5, color=ink, pad=8)
-    ax.set_xlabel(x, size=8.5, color=ink); ax.set_ylabel(y, size=8.5, color=ink)
+    ax.set_title(title, loc='left', size=9, color=ink, pad=8)
+    ax.set_xlabel(x, size=9, color=ink); ax.set_ylabel(y, size=9, color=ink)
     return ax
 
 def _note(ax, y, big, small, x, ha, colour):
     "Two lines of text beside the row `y`"
-    for s,dy,c,kw in ((big,6,colour,dict(size=9.5, weight='bold')), (small,-6,ink,dict(size=8))):
-        ax.annotate(s, (x,y), xycoords=('axes fraction','data'), xytext=(0,dy), textcoords='offset points', ha=ha, va='center', color=c, annotation_clip=False, **kw)
+    for s,dy,va,c,kw in ((big.replace('/', '/\n'),0,'bottom',colour,dict(size=10, weight='bold')), (small,-2,'top',ink,dict(size=8.5))):
+        ax.annotate(s, (x,y), (0,dy), ('axes fraction','data'), 'offset points', ha=ha, va=va, color=c, annotation_clip=False, **kw)
 
-# %% ../nbs/11_plots.ipynb #b597bd6a
+# %% ../nbs/11_plots.ipynb #ae7f0f3e
 def plot_runs(
     runs,          # DataFrame, one row a run: arm, acc (fraction), and where they are known seed and status
     baseline:str,  # Arm that stands first
@@ -68,12 +67,13 @@ def plot_runs(
         if pairs: ax.plot(*zip(*pairs), color=grey, lw=0.6, alpha=0.5, zorder=1)
         ax.scatter(xs, ys, s=20, color=c, alpha=0.75, lw=0, zorder=2)
         if s.half_width is not None: ax.errorbar(100*s.mean, y+0.2, xerr=100*s.half_width, fmt='D', ms=5, color=c, lw=1.8, capsize=3, zorder=3)
-        _note(ax, y, a, f'{100*s.mean:.2f} %' + (f', sd {100*s.sd:.2f}' if s.sd is not None else '') + f', n {s.n}' if s.n else 'no finished run', -0.02, 'right', c)
-        if len(ok)<len(df): ax.annotate(f'{len(df)-len(ok)} diverged', (0.01,y-0.1), xycoords=('axes fraction','data'), size=8, color=c, va='center')
+        sd = f', sd {100*s.sd:.2f}' if s.sd is not None else ''
+        _note(ax, y, a, f'{100*s.mean:.2f} %{sd}, n {s.n}' if s.n else 'no finished run', -0.02, 'right', c)
+        if len(ok)<len(df): ax.annotate(f'{len(df)-len(ok)} diverged', (0.01,y-0.1), xycoords=('axes fraction','data'), size=8.5, color=c, va='center')
         last = here
     return _said(ax, 'x', 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %')
 
-# %% ../nbs/11_plots.ipynb #507d463c
+# %% ../nbs/11_plots.ipynb #8f31e0d3
 def plot_differences(
     comparisons,      # `Comparisons`
     ax=None,          # Axes to draw on
@@ -90,10 +90,10 @@ def plot_differences(
         if c.diff is not None: ax.plot(100*c.diff, y, 'D', ms=6, color=col[name])
         if names: _note(ax, y, name, f'n {c.n}' + ' pairs'*c.paired, -0.02, 'right', col[name])
         _note(ax, y, c.verdict, '' if c.diff is None else f'{100*c.diff:+.2f} pp', 1.02, 'left', col[name])
-    title = f"Difference, {'simultaneous '*(cs.family>1)}{100*(1-cs.alpha):g} % interval; band: ±{100*cs.delta:g} pp"
-    return _said(ax, 'x', title, f'difference to {cs.baseline}, percentage points')
+    title = f"Difference; {100*(1-cs.alpha):g} % {'simultaneous '*(cs.family>1)}interval"
+    return _said(ax, 'x', title, f'difference to the baseline, pp (band: ±{100*cs.delta:g})')
 
-# %% ../nbs/11_plots.ipynb #b7d1a6e6
+# %% ../nbs/11_plots.ipynb #4d1f2a1b
 def plot_study(
     runs,           # DataFrame, as for `plot_runs`
     comparisons,    # `Comparisons` of these runs
@@ -106,10 +106,10 @@ def plot_study(
     fig.patch.set_alpha(0); fig.get_layout_engine().set(wspace=0.06)
     plot_runs(runs, comparisons.baseline, axes[0])
     plot_differences(comparisons, axes[1], names=False)
-    if title: fig.suptitle(title, x=0.01, ha='left', size=11, weight='bold', color=ink)
+    if title: fig.suptitle(title, x=0.01, ha='left', size=12, weight='bold', color=ink)
     return axes
 
-# %% ../nbs/11_plots.ipynb #5da56d92
+# %% ../nbs/11_plots.ipynb #7a4e4bfb
 def plot_curves(
     histories:dict,     # Arm -> the `history` of each of its runs; the baseline first
     ax=None             # Axes to draw on
@@ -123,10 +123,10 @@ def plot_curves(
         ax.fill_between(x, [*map(min, by)], [*map(max, by)], color=c, alpha=0.15, lw=0)
         ax.plot(x, [sum(o)/len(o) for o in by], color=c, lw=1.8, marker='o' if n<25 else '', ms=3, label=f'{a}, n {len(histories[a])}')
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(frameon=False, labelcolor=ink, fontsize=8.5, loc='lower right')
+    ax.legend(frameon=False, labelcolor=ink, fontsize=9, loc='lower right')
     return _said(ax, 'y', 'Mean of the runs; band from worst to best run', 'epoch', 'validation accuracy, %')
 
-# %% ../nbs/11_plots.ipynb #cfe2c465
+# %% ../nbs/11_plots.ipynb #b2a5dbde
 def svg(
     fig,               # A figure, or axes of one
     label:str='',      # What it shows, for those who cannot see it
@@ -139,5 +139,5 @@ def svg(
     s = re.sub(r'<metadata>.*?</metadata>', '', re.sub(r'.*?(?=<svg)', '', f.getvalue(), count=1, flags=re.S), flags=re.S).replace(ink, 'currentColor')
     s = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", 'system-ui, sans-serif', s)
     s = re.sub(r' id="([^"]*)"', lambda m, used=set(re.findall(r'#([\w.-]+)', s)): m[0] if m[1] in used else '', s)
-    style = '<style>svg{color:#424a53}@media(prefers-color-scheme:dark){svg{color:#c9d1d9}}</style>' if alone else ''
+    style = '<style>svg{color:#57606a}@media(prefers-color-scheme:dark){svg{color:#9198a1}}</style>' if alone else ''
     return s.replace('<svg ', f'<svg role="img" aria-label="{escape(label)}" ', 1).replace('>', f'>{style}', 1)

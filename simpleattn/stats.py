@@ -719,7 +719,7 @@ def _family(cs, ds):
             h = c.se*sp.stdtrit(c.df, 1-c.alpha/(2*k)); f |= dict(low_sim=c.diff-h, high_sim=c.diff+h)
         yield _judge(replace(c, **f), p[i], tp[i], np_[i], ntp[i])
 
-# %% ../nbs/09_stats.ipynb #b82171eb
+# %% ../nbs/09_stats.ipynb #59877e12
 def _how(c):
     "The test and its n"
     n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} runs, unpaired"
@@ -731,7 +731,7 @@ def _diverging(c):
     if not (c.diverged_baseline or c.diverged_variant): return f" None of {c.n_all_variant} runs diverged (95 % upper bound {100*c.divergence_upper:.1f} %)."
     s = f" Diverged: {c.diverged_variant} of {c.n_all_variant}, baseline {c.diverged_baseline} of {c.n_all_baseline}"
     if c.p_worst_rank is not None: s += f" ({_p(c.p_divergence)}); over all seeds, a diverged run ranked worst, {_p(c.p_worst_rank)}"
-    return s + '. The difference is among completers.'
+    return s + '.' + ' The difference is among completers.'*(c.diff is not None)
 
 @patch
 def detectable(self:Comparison): # Difference (fraction), None where n was not fixed

@@ -191,7 +191,7 @@ class Progress:
 
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
-# %% ../nbs/10_study.ipynb #045960e0
+# %% ../nbs/10_study.ipynb #ecad6ff4
 @patch
 def run(self:Study,
     engine:str='local',    # local (worker processes), serial
@@ -204,6 +204,7 @@ def run(self:Study,
     progress=True          # A line of progress
 ): # The study; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
+    if data and not Path(data).exists(): raise CliError(f"There is nothing at {data} (--data).")
     with _only_driver(self), _stoppable():
         self.declare()
         todo = self.missing()

@@ -96,3 +96,55 @@ def woof(_woofs):
 def woof_listing(_woofs):
     "Every name and size of the real Imagewoof; the files are empty"
     return _woofs[1]
+
+# ---- studies in worker processes
+
+LAYERS = '''
+import os,signal
+from pathlib import Path
+from torch import nn
+from simpleattn.variants import register_variant
+
+def gate(x): return x.tanh()
+
+class Mine(nn.Module):
+    def __init__(self, ni): super().__init__(); self.conv = nn.Conv2d(ni, ni, 1); nn.init.zeros_(self.conv.weight)
+    def forward(self, x): return x + gate(self.conv(x))
+
+class Raises(Mine):
+    def __init__(self, ni): raise RuntimeError('this layer always raises')
+
+class Wants(Mine):
+    "Needs a file that is there"
+    def __init__(self, ni, file): assert Path(file).exists(), 'not there'; super().__init__(ni)
+
+class DiesOnce(Mine):
+    "Kills its process the first time"
+    def __init__(self, ni, mark):
+        if not Path(mark).exists(): Path(mark).touch(); print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)
+        super().__init__(ni)
+
+register_variant('mine', Mine)
+'''
+
+@pytest.fixture(scope='session')
+def layers(tmp_path_factory):
+    "A user's file of layers, which registers one as `mine`"
+    p = tmp_path_factory.mktemp('layers')/'mylayers.py'
+    p.write_text(LAYERS)
+    return p
+
+@pytest.fixture(scope='session')
+def settings(tmp_path_factory, recipe):
+    "A settings file with the recipe of `recipe`, and one ten times as long"
+    p = tmp_path_factory.mktemp('settings')/'settings.ini'
+    keys = ''.join(f"{k} = {','.join(map(str,v)) if isinstance(v,tuple) else v}\n" for k,v in recipe.changed().items() if k!='epochs')
+    p.write_text(f'[tiny]\nepochs = 1\n{keys}\n[tiny-10]\nepochs = 10\n{keys}')
+    return p
+
+def bits(root):
+    "What the records of a folder say: path -> (accuracy, bits, history)"
+    from simpleattn.runs import find_runs
+    good,bad = find_runs(root)
+    assert bad=={}
+    return {r.path:(r.acc,r.correct,r.history) for r in good}

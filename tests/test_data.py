@@ -42,9 +42,9 @@ def torchvision_boxes(h, w, n, lo):
     img = torch.zeros(3,1,1).expand(3,h,w)
     return np.array([RandomResizedCrop.get_params(img, [lo,1.], [3/4,4/3]) for _ in range(n)])
 
-@pytest.mark.parametrize('h,w,lo', [(160,213,.35), (213,160,.35), (160,160,.35), (160,500,.35), (40,40,.7), (40,300,.7), (300,40,.08)])
+@pytest.mark.parametrize('h,w,lo', [(160,213,.35), (213,160,.35), (40,40,.7), (160,400,.35), (300,40,.35)])
 def test_boxes_are_distributed_as_torchvisions(h, w, lo):
-    n = 3000
+    n = 1500
     ours = crop_boxes(np.random.default_rng(0).random((n,23)), np.array([[h,w]]*n), lo)
     t,l,bh,bw = ours.T
     assert (t>=0).all() and (l>=0).all() and (bh>0).all() and (bw>0).all() and (t+bh<=h).all() and (l+bw<=w).all()
@@ -186,10 +186,9 @@ def test_real_images_under_every_split(woof):
 def wrong(dls, truth): return (np.array([dls.vocab[i] for i in dls.train_ds.labels])!=np.array([f.split('/')[1] for f in truth])).mean()
 
 @pytest.mark.parametrize('noise', [0,1,5,25,50])
-def test_label_noise_comes_from_the_csv_and_only_to_training(tmp_path, noise):
-    p = make_shapes(tmp_path/'s', 1200, 60, 16)
-    dls = get_dls(small(noise=noise, presize=0, size=16, val_extra=0), 0, p)
-    tr,va = split_files(p)
+def test_label_noise_comes_from_the_csv_and_only_to_training(embedded, noise):
+    dls = get_dls(small(noise=noise), 0, embedded)
+    tr,va = split_files(embedded)
     assert abs(wrong(dls, tr)-noise/100) <= 4*np.sqrt(noise/100*(1-noise/100)/1200)
     assert [dls.vocab[i] for i in dls.valid_ds.labels]==[f.split('/')[1] for f in va]
 

@@ -1,0 +1,194 @@
+"""`simpleattn VERB`: one sentence for a mistake, and a table or JSON for a result"""
+import csv,io,json,re
+import pytest
+from conftest import bits,cli
+from simpleattn import __version__
+from simpleattn.cli import main,verbs
+from simpleattn.recipes import load_recipes
+from simpleattn.runs import this_env,write_run
+from simpleattn.variants import variants
+from test_runs import a_run
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
+
+@pytest.fixture
+def call(capsys):
+    "Run one command in this process: exit status, output, errors"
+    def f(*args):
+        capsys.readouterr()
+        try: code = main([str(o) for o in args])
+        except SystemExit as e: code = e.code
+        return (code or 0, *capsys.readouterr())
+    return f
+
+def table_rows(text): return [re.split(r'\s{2,}', l) for l in text.strip().split('\n')]
+
+# ---- help
+
+def test_help_lists_every_verb(call):
+    for args in ([], ['--help'], ['-h']):
+        code,out,err = call(*args)
+        assert code==0 and err=='' and all(re.search(rf'^  {v} +\S', out, re.M) for v in verbs)
+
+def test_the_verbs_of_this_issue_are_there():
+    assert {'demo','recipes','variants','data','cost','train','study','compare','report','runs'} <= set(verbs)
+
+@pytest.mark.parametrize('verb', verbs)
+def test_every_verb_explains_itself(call, verb):
+    code,out,err = call(verb, '--help')
+    assert code==0 and err=='' and f'simpleattn {verb}' in out and ' '.join(verbs[verb].__doc__.split())[:40] in ' '.join(out.split())
+    options = re.findall(r'^  (--\w+)(.*(?:\n {10,}.*)*)', out, re.M)
+    assert options and all(len(rest.split())>1 for _,rest in options), 'each option says what it is'
+
+def test_the_version(call): assert call('--version')==(0, __version__+'\n', '')
+
+def test_the_command_is_installed():
+    res = cli('--version')
+    assert (res.returncode,res.stdout)==(0, __version__+'\n'), res.stderr
+
+# ---- mistakes: exit 2, one sentence on standard error, nothing on standard output
+
+MISTAKES = {'verb':(['trian'], 'trian.*train'), 'recipe':(['train','woof-128-4'], 'woof-128-5'), 'recipe of a study':(['study','dmeo'], 'demo'), 'variant':(['train','demo','simpel'], 'simple'),
+    'variant of a study':(['study','demo','--variants','baseline,simpel'], 'simpel'), 'one arm':(['study','demo','--variants','baseline'], 'at least one other'),
+    'site':(['train','demo','simple@x'], 'not a site'), 'set':(['train','demo','--set','lr'], 'KEY=VALUE'), 'key':(['train','demo','--set','learning_rate=1'], "'learning_rate'"),
+    'value':(['train','demo','--set','lr=fast'], "lr = 'fast'"), 'out of range':(['train','demo','--set','epochs=0'], 'epochs'), 'seeds':(['study','demo','--seeds','0,x'], 'whole numbers'),
+    'one seed':(['study','demo','--runs','1'], 'two different seeds'), 'engine':(['study','demo','--engine','cloud'], "'cloud'"), 'delta':(['study','demo','--delta','2'], 'delta'),
+    'data':(['data','mine','--data','nowhere'], 'nowhere'), 'no data':(['data','mine'], "'mine'"), 'data of a study':(['study','woof-cpu','--data','nowhere'], 'nowhere'),
+    'fmt':(['recipes','--fmt','xml'], 'xml'), 'settings':(['recipes','--settings','nowhere.ini'], 'nowhere.ini'), 'import':(['variants','--import','nowhere.py'], 'nowhere.py'),
+    'study':(['compare','nothing'], "'nothing'"), 'report':(['report','nothing'], "'nothing'"), 'backbone':(['cost','xresnet19'], 'xresnet18'), 'variant of cost':(['cost','--variants','simpel'], 'simpel')}
+
+@pytest.mark.parametrize('what', MISTAKES)
+def test_a_mistake_is_one_sentence_that_names_it(call, what):
+    args,says = MISTAKES[what]
+    code,out,err = call(*args)
+    assert code==2 and out=='' and re.search(says, err), (code,out,err)
+    said = [l for l in err.strip().split('\n') if not l.startswith('Study ')]
+    assert len(said)==1 and said[0].startswith('simpleattn: ') and 'Traceback' not in err
+
+@pytest.mark.parametrize('args,says', [(['recipes','--colour'],'--colour'), (['train'],'recipe'), (['train','demo','--seed','x'],'--seed'), (['data'],'dataset'), (['study','demo','--workers','two'],'--workers')])
+def test_a_wrong_option_is_named(call, args, says):
+    code,out,err = call(*args)
+    assert code==2 and out=='' and f'simpleattn {args[0]}: error:' in err and says in err.split('error:')[1] and 'Traceback' not in err
+
+def test_mistakes_end_the_command_with_status_2():
+    res = cli('train', 'woof-128-4')
+    assert res.returncode==2 and res.stdout=='' and res.stderr.count('\n')==1 and 'woof-128-5' in res.stderr
+
+@pytest.mark.parametrize('workers', ['0','-1'])
+def test_no_workers_is_an_error(call, tiny, settings, workers):
+    code,out,err = call('study', 'tiny', '--workers', workers, '--settings', settings, '--data', tiny)
+    assert code==2 and 'workers' in err
+
+# ---- lists
+
+@pytest.mark.parametrize('verb', ['recipes','variants'])
+def test_lists_in_every_format_have_the_same_rows(call, verb):
+    names = list(load_recipes()) if verb=='recipes' else variants()
+    got = {f:call(verb, '--fmt', f) for f in ('table','json','csv','md')}
+    assert all(code==0 and err=='' for code,_,err in got.values())
+    out = {f:o for f,(_,o,_) in got.items()}
+    assert [next(iter(d.values())) for d in json.loads(out['json'])]==names
+    assert [r[0] for r in table_rows(out['table'])[1:]]==names
+    assert [r[0] for r in csv.reader(io.StringIO(out['csv']))][1:]==names
+    assert [l.split('|')[1].strip() for l in out['md'].strip().split('\n')[2:]]==names
+
+def test_recipes_of_another_file(call, settings): assert [d['recipe'] for d in json.loads(call('recipes', '--settings', settings, '--fmt', 'json')[1])]==['tiny','tiny-10']
+
+def test_recipes_carry_their_hash(call):
+    assert {d['recipe']:d['hash'] for d in json.loads(call('recipes', '--fmt', 'json')[1])}=={r.name:r.hash for r in load_recipes().values()}
+
+def test_cost_is_parameters_and_flops(call):
+    base,simple = json.loads(call('cost', 'xresnet18', '--variants', 'baseline,simple', '--size', '64', '--fmt', 'json')[1])
+    assert simple['params']-base['params']==64*64+1 and simple['flops']>base['flops']
+
+# ---- data
+
+def test_data_tells_what_is_there(call, tiny):
+    d = json.loads(call('data', 'mine', '--data', tiny, '--fmt', 'json')[1])
+    assert d['images']==72 and d['classes']['red_blue']==dict(train=8, val=4)
+    code,out,_ = call('data', 'mine', '--data', tiny)
+    assert code==0 and ['red_blue','8','4'] in table_rows(out) and '72 images' in out
+
+def test_data_names_unreadable_and_stray_files_and_what_is_missing(call, tmp_path, tiny):
+    import shutil
+    p = tmp_path/'imagewoof2-160'
+    shutil.copytree(tiny, p)
+    f = sorted((p/'train'/'red_blue').iterdir())[0]
+    f.write_bytes(f.read_bytes()[:300]); (p/'val'/'red_blue'/'notes.txt').write_text('')
+    (p/'noisy_shapes.csv').unlink()
+    out = call('data', 'imagewoof', '--data', p)[1]
+    assert f'unreadable: train/red_blue/{f.name}' in out and 'val/red_blue/notes.txt' in out and 'missing: 8977 of 9025 train images' in out and 'noisy' in out
+
+def test_data_of_the_real_subset(call, woof):
+    d = json.loads(call('data', 'imagewoof', '--data', woof, '--fmt', 'json')[1])
+    assert d['images']==300 and d['v1_validation']==60 and len(d['classes'])==10 and d['unreadable']=={} and d['stray']==[]
+
+# ---- runs
+
+@pytest.fixture
+def root(tmp_path):
+    p = tmp_path/'runs'
+    for v in ('baseline','simple'):
+        for s in range(3): write_run(a_run(s, v, env=this_env('cpu'), acc=.4+.1*s+.1*(v=='simple')), p)
+    return p
+
+def test_runs_are_listed_and_chosen(call, root):
+    rows = json.loads(call('runs', '--root', root, '--fmt', 'json')[1])
+    assert [(r['variant'],r['seed'],r['acc']) for r in rows]==[(v,s,pytest.approx(.4+.1*s+.1*(v=='simple'))) for v in ('baseline','simple') for s in range(3)]
+    assert len(json.loads(call('runs', '--root', root, '--variant', 'simple', '--fmt', 'json')[1]))==3
+    assert call('runs', '--root', root, '--recipe', 'none', '--fmt', 'json')[1].strip()=='[]' and call('runs', '--root', root, '--recipe', 'none')[:2]==(0,'nothing\n')
+
+def test_a_record_that_cannot_be_believed_is_named_and_not_listed(call, root):
+    p = next(root.glob('tiny/simple/*/1.json'))
+    p.write_text(p.read_text().replace('"seed": 1','"seed": 9'))
+    code,out,err = call('runs', '--root', root, '--fmt', 'json')
+    assert len(json.loads(out))==5 and f'{p}: checksum' in err
+
+def test_a_diverged_run_is_json_without_nan(call, root):
+    write_run(a_run(7, env=this_env('cpu'), acc=None, best_acc=None, best_epoch=None, status='diverged'), root)
+    out = call('runs', '--root', root, '--fmt', 'json')[1]
+    assert 'NaN' not in out and [r['acc'] for r in json.loads(out) if r['seed']==7]==[None]
+
+# ---- train, study, compare, report
+
+def test_train_makes_one_run_and_never_another_of_it(call, tiny, settings, tmp_path):
+    args = ['train','tiny','simple','--seed','4','--settings',settings,'--data',tiny,'--root','runs','--device','cpu']
+    code,out,err = call(*args)
+    assert code==0 and 'tiny/simple seed 4' in out and list(bits('runs'))==[f"tiny/simple/{this_env('cpu')}/4.json"]
+    before = bits('runs')
+    code,out,err = call(*args)
+    assert code==2 and 'there already' in err and bits('runs')==before
+
+def test_set_trains_a_derived_recipe_under_a_name_of_its_own(call, tiny, settings):
+    assert call('train', 'tiny', '--set', 'lr=1e-2', 'bs=16', '--settings', settings, '--data', tiny, '--device', 'cpu')[0]==0
+    assert list(bits('runs'))==[f"tiny_lr-0.01_bs-16/baseline/{this_env('cpu')}/0.json"]
+
+def test_a_study_is_trained_compared_and_reported(call, tiny, settings, layers, tmp_path):
+    args = ['study','tiny','--variants','baseline,mine','--seeds','5,6','--engine','serial','--import',layers,'--settings',settings,'--data',tiny,'--root','runs','--device','cpu','--name','s']
+    code,out,err = call(*args)
+    assert code==0 and len(bits('runs'))==4 and '4/4 runs' in err
+    assert {'baseline','mine'} <= set(out.split()) and 'Report: ' in out
+    report = tmp_path/out.split('Report: ')[1].strip()
+    assert report.exists() and '_reports' in report.parts
+    assert call('compare', 's')[1]==out
+    d = json.loads(call('compare', 's', '--fmt', 'json')[1])
+    assert d and json.loads(call(*args, '--fmt', 'json')[1])==d
+    code,out,err = call('report', 's', '--out', 'elsewhere')
+    assert code==0 and out.strip().startswith('elsewhere') and list((tmp_path/'elsewhere').iterdir())
+
+def test_a_comparison_says_n_means_difference_interval_p_and_seed_correlation(call, root):
+    from simpleattn.study import Study
+    from simpleattn.recipes import Recipe
+    Study('s', ['baseline','simple'], 3, recipe=Recipe('tiny'), root=root, env=this_env('cpu')).declare()
+    code,out,_ = call('compare', 's', '--root', root)
+    assert code==0 and '50.00' in out and '60.00' in out and '10.00' in out
+    for word in ('n','mean','sd','95 %','p','corr'): assert word in out.split('\n')[0], word
+
+@pytest.mark.slow
+def test_the_demo_prints_a_comparison_and_where_its_report_lies(tmp_path):
+    res = cli('demo', '--runs', '2', '--root', tmp_path/'runs', timeout=1500)
+    assert res.returncode==0, res.stderr
+    assert {'baseline','self','simple'} <= set(res.stdout.split()) and '6/6 runs' in res.stderr
+    report = res.stdout.split('Report: ')[1].strip()
+    assert (tmp_path/report).exists() and len(bits(tmp_path/'runs'))==6

@@ -1,0 +1,239 @@
+"""Worker processes: the same numbers as in one process, and a study that outlives its workers and its driver"""
+import json,os,signal,subprocess,sys,time
+from pathlib import Path
+import psutil,pytest
+from fastcore.script import CliError
+from conftest import SIMPLEATTN,bits,run_process
+from simpleattn.engines import LocalEngine,Task,engines,make_engine
+from simpleattn.recipes import derive,load_recipes
+from simpleattn.runs import find_runs
+from simpleattn.study import Study
+from simpleattn.variants import Variant,get_variant,import_file
+
+def workers():
+    "Processes of runs: the children of this process's fork server"
+    return [p for c in psutil.Process().children() for p in c.children() if p.status()!=psutil.STATUS_ZOMBIE]
+
+def wait_for(what, seconds=300):
+    "True as soon as `what()` is"
+    end = time.time()+seconds
+    while time.time()<end:
+        if res := what(): return res
+        time.sleep(.05)
+    return what()
+
+def failures(root): return sorted(Path(root).rglob('*.failed-*.json'))
+
+# ---- the engine
+
+def test_there_are_two_engines_and_another_name_is_an_error():
+    assert set(engines)=={'serial','local'}
+    with pytest.raises(CliError, match="'slurm'.*serial, local"): make_engine('slurm')
+
+@pytest.fixture(scope='module')
+def both(tmp_path_factory, recipe, tiny, layers):
+    "The same study in workers and in this process"
+    roots = {}
+    for e in ('local','serial'):
+        roots[e] = tmp_path_factory.mktemp(e)
+        s = Study('s', ['baseline', 'simple', Variant('mine', f'{layers}:Mine')], 2, recipe=recipe, root=roots[e])
+        s.run(e, 2, tiny, 'cpu', progress=False)
+        assert s.missing()==[]
+    return roots
+
+def test_workers_give_the_same_bits_as_one_process(both):
+    local,serial = bits(both['local']), bits(both['serial'])
+    assert local==serial and len(local)==6
+
+def test_workers_use_one_thread_each_and_leave_no_process_and_no_file(both):
+    assert {r.machine['threads'] for r in find_runs(both['local'])[0]}=={1}
+    assert workers()==[] and not [p for p in both['local'].rglob('*') if p.suffix in ('.tmp','.log')]
+
+def test_a_finished_study_starts_no_worker(both, recipe, tiny, layers):
+    before = {p:p.stat().st_mtime_ns for p in both['local'].rglob('*.json')}
+    Study('s', ['baseline', 'simple', Variant('mine', f'{layers}:Mine')], 2, recipe=recipe, root=both['local']).run('local', 2, tiny, 'cpu', progress=False)
+    assert {p:p.stat().st_mtime_ns for p in both['local'].rglob('*.json')}==before
+
+def test_a_run_that_is_there_is_not_made_again(both, recipe, tiny):
+    eng = LocalEngine(1)
+    try:
+        eng.submit(Task(recipe, get_variant('baseline'), 0, str(both['local']), str(tiny), 'cpu'))
+        assert eng.next().status=='exists'
+    finally: eng.close()
+
+def test_closing_ends_running_workers_within_5_s(recipe, tiny, tmp_path):
+    eng = LocalEngine(2)
+    for s in range(4): eng.submit(Task(derive(recipe, epochs=500), get_variant('baseline'), s, str(tmp_path), str(tiny), 'cpu'))
+    while len(eng.running)<2: eng._start(eng.tasks.popleft())
+    assert wait_for(lambda: len(workers())==2)
+    time.sleep(1)
+    t0 = time.time()
+    eng.close()
+    assert time.time()-t0<5 and workers()==[] and find_runs(tmp_path)[0]==[]
+
+# ---- runs that fail
+
+def test_a_killed_worker_costs_its_own_run_which_is_tried_again(tmp_path, recipe, tiny, layers):
+    s = Study('s', ['baseline', Variant('dies', f'{layers}:DiesOnce', kwargs=dict(mark=str(tmp_path/'mark')))], 3, recipe=recipe, root=tmp_path/'runs')
+    s.run('local', 2, tiny, 'cpu', progress=False)
+    assert s.missing()==[] and len(find_runs(tmp_path/'runs')[0])==6
+    f, = failures(tmp_path/'runs')
+    error = json.loads(f.read_text())['error']
+    assert f.parents[1].name=='dies' and f'code -{int(signal.SIGKILL)}' in error and 'last words' in error
+
+def test_a_layer_that_always_raises_fails_three_times_and_the_others_finish(tmp_path, recipe, tiny, layers, capsys):
+    s = Study('s', ['baseline', Variant('raises', f'{layers}:Raises')], 2, recipe=recipe, root=tmp_path)
+    s.run('local', 2, tiny, 'cpu')
+    assert s.missing()==[('raises',0),('raises',1)] and len(find_runs(tmp_path)[0])==2
+    assert [f.name for f in failures(tmp_path)]==[f'{s}.failed-{k}.json' for s in (0,1) for k in (1,2,3)]
+    assert all('this layer always raises' in json.loads(f.read_text())['error'] for f in failures(tmp_path))
+    assert '2/4 runs, 2 failed' in capsys.readouterr().err
+    with pytest.raises(CliError, match='raises.*fewer than two'): s.compare()
+
+def test_failed_tries_are_tried_again_by_the_next_command(tmp_path, recipe, tiny, layers):
+    s = Study('s', ['baseline', Variant('wants', f'{layers}:Wants', kwargs=dict(file=str(tmp_path/'file')))], 2, recipe=recipe, root=tmp_path/'runs')
+    s.run('local', 2, tiny, 'cpu', tries=1, progress=False)
+    assert len(s.missing())==2
+    (tmp_path/'file').touch()
+    assert s.run('local', 2, tiny, 'cpu', progress=False).missing()==[] and len(failures(tmp_path/'runs'))==2
+
+def test_when_all_fail_alike_the_study_stops_with_the_reason(tmp_path, recipe, tiny, layers):
+    s = Study('s', [Variant(o, f'{layers}:Raises', site) for o,site in (('a','1.-1'),('b','2.-1'))], 10, recipe=recipe, root=tmp_path)
+    with pytest.raises(CliError, match='all failed alike.*this layer always raises'): s.run('local', 2, tiny, 'cpu', progress=False)
+    assert len(failures(tmp_path))<=6 and workers()==[]
+
+@pytest.mark.parametrize('engine', ['local','serial'])
+def test_a_users_mistake_in_a_worker_stops_the_study_with_one_sentence(tmp_path, recipe, tiny, engine):
+    s = Study('s', ['baseline', Variant('far', 'simpleattn.attention:SimpleSelfAttention', '9.-1')], 2, recipe=recipe, root=tmp_path)
+    with pytest.raises(CliError, match='no stage 9') as e: s.run(engine, 2, tiny, 'cpu', progress=False)
+    assert 'Traceback' not in str(e.value) and failures(tmp_path)==[] and workers()==[]
+    with pytest.raises(CliError, match='nothing at'): Study('s2', ['baseline','simple'], 2, recipe=recipe, root=tmp_path).run(engine, 2, tmp_path/'nowhere', 'cpu', progress=False)
+
+# ---- stopping and going on, at the command line
+
+def study_command(root, tiny, settings, layers, recipe='tiny-10', *more):
+    return [SIMPLEATTN, 'study', recipe, '--variants', 'baseline,mine', '--runs', '3', '--name', 's', '--import', layers, '--settings', settings, '--data', tiny,
+            '--root', root, '--workers', '2', '--device', 'cpu', *more]
+
+def start(cmd, out): return subprocess.Popen([str(o) for o in cmd], stdout=open(out, 'w'), stderr=subprocess.STDOUT, start_new_session=True)
+def session(pid): return [p for p in psutil.process_iter() if alive_in(p, pid)]
+def alive_in(p, sid):
+    try: return os.getsid(p.pid)==sid and p.status()!=psutil.STATUS_ZOMBIE
+    except (psutil.Error, ProcessLookupError, PermissionError): return False
+
+@pytest.fixture(scope='module')
+def stopped(tmp_path_factory, tiny, settings, layers):
+    "A study stopped by Ctrl-C after its first run while another driver knocked, and then started again"
+    tmp = tmp_path_factory.mktemp('stopped')
+    root,cmd,got = tmp/'runs', study_command(tmp/'runs', tiny, settings, layers, 'tiny-10', '--fmt', 'json'), {}
+    p = start(cmd, tmp/'out')
+    try:
+        assert wait_for(lambda: (root/'_studies'/'s.json').is_file() or p.poll() is not None)
+        got['declared_before'] = not list(root.glob('tiny-10/**/*.json'))
+        got['second'] = run_process(*cmd)
+        assert wait_for(lambda: list(root.glob('tiny-10/*/*/[0-9].json')) or p.poll() is not None)
+        t0 = time.time()
+        os.killpg(p.pid, signal.SIGINT)
+        got['code'] = p.wait(timeout=120)
+        got['seconds'] = time.time()-t0
+        got['left'] = session(p.pid)
+    finally:
+        if p.poll() is None: os.killpg(p.pid, signal.SIGKILL)
+    got['said'],got['kept'] = (tmp/'out').read_text(), {q:q.read_bytes() for q in root.glob('tiny-10/*/*/*.json')}
+    got['again'],got['root'] = run_process(*cmd), root
+    return got
+
+def test_ctrl_c_stops_within_5_s_and_says_what_is_kept(stopped):
+    n = len(stopped['kept'])
+    assert stopped['seconds']<5 and stopped['code']==130 and 0<n<6
+    assert f'Stopped. {n} of 6 runs are finished and kept; the same command goes on.' in stopped['said'] and 'Traceback' not in stopped['said']
+
+def test_ctrl_c_leaves_no_process_and_no_half_record(stopped):
+    assert stopped['left']==[]
+    assert bits(stopped['root']) and not list(stopped['root'].rglob('*.tmp')) and not failures(stopped['root'])
+
+def test_a_study_is_declared_before_its_first_run(stopped): assert stopped['declared_before']
+
+def test_a_second_driver_of_the_study_is_refused(stopped):
+    res = stopped['second']
+    assert res.returncode==2 and 'already running' in res.stderr and 'Traceback' not in res.stderr and res.stdout==''
+
+def test_the_same_command_goes_on_and_keeps_what_was_finished(stopped):
+    assert stopped['again'].returncode==0, stopped['again'].stderr
+    assert len(bits(stopped['root']))==6 and all(q.read_bytes()==b for q,b in stopped['kept'].items())
+
+def test_json_on_standard_output_is_the_comparison_and_nothing_else(stopped):
+    d = json.loads(stopped['again'].stdout)
+    assert d and 'mine' in stopped['again'].stdout
+
+def test_imported_layers_train_in_workers(stopped): assert {r.variant['layer'].split(':')[1] for r in find_runs(stopped['root'])[0] if r.variant['name']=='mine'}=={'Mine'}
+
+def test_a_stopped_study_ends_with_the_records_of_an_uninterrupted_one(stopped, tmp_path, tiny, settings, layers):
+    import cloudpickle
+    cls = import_file(layers).Mine
+    cloudpickle.register_pickle_by_value(sys.modules[cls.__module__])
+    s = Study('s', ['baseline', Variant('mine', cls)], 3, recipe=load_recipes(settings)['tiny-10'], root=tmp_path)
+    s.run('local', 2, tiny, 'cpu', progress=False)
+    assert bits(tmp_path)==bits(stopped['root'])
+
+# ---- scripts
+
+SCRIPT = '''
+print('the script runs')
+from torch import nn
+from simpleattn.recipes import load_recipes
+from simpleattn.study import Study
+from simpleattn.variants import register_variant
+FACTOR = 1.
+class Mine(nn.Module):
+    def __init__(self, ni): super().__init__(); self.gamma = nn.Parameter(FACTOR*nn.Conv2d(ni, ni, 1).weight.new_zeros(1))
+    def forward(self, x): return x + self.gamma*x
+register_variant('of-script', Mine)
+s = Study('s', ['baseline','of-script'], 2, recipe=load_recipes('settings.ini')['tiny'], root='runs')
+s.run(workers=2, data='data', device='cpu')
+print('missing', s.missing())
+'''
+
+@pytest.mark.parametrize('how', [pytest.param('script'), pytest.param('stdin', marks=pytest.mark.slow), pytest.param('module', marks=pytest.mark.slow)])
+def test_a_script_without_a_guard_trains_its_own_class_and_runs_once(tmp_path, tiny, settings, how):
+    (tmp_path/'script.py').write_text(SCRIPT)
+    (tmp_path/'settings.ini').write_text(settings.read_text()); (tmp_path/'data').symlink_to(tiny)
+    args = dict(script=['script.py'], stdin=['-'], module=['-m','script'])[how]
+    res = run_process(sys.executable, '-W', 'ignore', *args, cwd=tmp_path, input=SCRIPT if how=='stdin' else None)
+    assert res.returncode==0, res.stderr
+    assert res.stdout.split('\n')[:2]==['the script runs','missing []'] and res.stdout.count('the script runs')==1 and 'the script runs' not in res.stderr
+    assert {r.variant['layer'] for r in find_runs(tmp_path/'runs')[0]}=={None,'__main__:Mine'} and failures(tmp_path/'runs')==[]
+
+# ---- the driver goes
+
+@pytest.mark.slow
+@pytest.mark.parametrize('sig', [signal.SIGKILL,signal.SIGTERM], ids=lambda s:s.name)
+def test_a_driver_that_is_killed_leaves_no_process_and_no_half_record(tmp_path, tiny, settings, layers, sig):
+    p = start(study_command(tmp_path/'runs', tiny, settings, layers), tmp_path/'out')
+    try:
+        assert wait_for(lambda: list((tmp_path/'runs').glob('tiny-10/*/*/[0-9].json')) or p.poll() is not None)
+        assert len(session(p.pid))>=3
+        t0 = time.time()
+        os.kill(p.pid, sig)
+        p.wait(timeout=60)
+        assert wait_for(lambda: session(p.pid)==[], 15), session(p.pid)
+        if sig==signal.SIGTERM: assert time.time()-t0<5 and p.returncode==130 and 'finished and kept' in (tmp_path/'out').read_text()
+    finally:
+        for o in session(p.pid): o.kill()
+    assert bits(tmp_path/'runs') and not failures(tmp_path/'runs')
+    res = run_process(*study_command(tmp_path/'runs', tiny, settings, layers))
+    assert res.returncode==0 and len(bits(tmp_path/'runs'))==6, res.stderr
+
+@pytest.mark.slow
+def test_workers_killed_from_outside_cost_no_run(tmp_path, tiny, settings):
+    "Two of the workers of a study of eight runs are killed while they train"
+    import threading
+    s = Study('s', ['baseline','simple'], 4, recipe=load_recipes(settings)['tiny-10'], root=tmp_path)
+    def kill():
+        for _ in range(2):
+            if ps := wait_for(workers): time.sleep(1); ps[0].kill()
+    t = threading.Thread(target=kill)
+    t.start()
+    s.run('local', 2, tiny, 'cpu', progress=False)
+    t.join()
+    assert s.missing()==[] and len(find_runs(tmp_path)[0])==8

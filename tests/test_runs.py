@@ -1,0 +1,171 @@
+"""Records: sealed, written once, and never believed blindly"""
+import dataclasses,json,multiprocessing as mp,os,shutil
+from pathlib import Path
+import numpy as np, pytest
+from fastcore.script import CliError
+from simpleattn.recipes import Recipe
+from simpleattn.runs import Run,env_name,find_runs,load_runs,pack_bits,read_run,run_path,this_env,unpack_bits,write_failure,write_run
+from simpleattn.variants import get_variant
+
+ENV = 'cpu-torch2.15'
+
+def a_run(seed=0, variant='baseline', recipe='tiny', env=ENV, acc=.5, status='ok', **kw):
+    r,bits = Recipe(recipe),np.arange(10)<round((acc or 0)*10)
+    d = dict(recipe=r.to_dict(), recipe_hash=r.hash, variant=get_variant(variant).to_dict(), env=env, seed=seed, status=status, acc=acc, best_acc=acc, best_epoch=1,
+        n_images=10, correct=pack_bits(bits) if acc is not None else '', history=[dict(train_loss=1., valid_loss=1., acc=acc)], params=7, train_seconds=1., wall_seconds=2.,
+        data=dict(dataset='tiny', source='160-derived', fingerprint='0'*12, n_train=20, n_val=10), machine=dict(finished='2026-01-01T00:00:00Z'))
+    return Run(**{**d, **kw})
+
+# ---- written once
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    run = a_run(3, 'simple')
+    p = write_run(run, tmp_path)
+    assert p==tmp_path/'tiny'/'simple'/ENV/'3.json' and read_run(p, tmp_path)==run and run.path==run_path('tiny','simple',ENV,3)
+    assert (read_run(p).bits()==(np.arange(10)<5)).all() and read_run(p).acc==read_run(p).bits().mean()
+    assert 'sha256' in json.loads(p.read_text())
+
+def test_a_record_is_never_overwritten(tmp_path):
+    p = write_run(a_run(), tmp_path)
+    before = p.read_bytes()
+    with pytest.raises(FileExistsError): write_run(a_run(acc=.6), tmp_path)
+    assert p.read_bytes()==before and [o.name for o in p.parent.iterdir()]==['0.json']
+
+def _race(root, start, q, n):
+    start.wait()
+    try: write_run(a_run(acc=n/10), root); q.put(n)
+    except FileExistsError: q.put(None)
+
+def test_of_racing_writers_one_wins_and_the_record_is_its_own(tmp_path):
+    ctx = mp.get_context('fork')
+    for k in range(5):
+        start,q = ctx.Event(),ctx.Queue()
+        ps = [ctx.Process(target=_race, args=(tmp_path/str(k), start, q, n)) for n in range(8)]
+        for p in ps: p.start()
+        start.set()
+        won = [o for o in (q.get(timeout=60) for _ in ps) if o is not None]
+        for p in ps: p.join()
+        good,bad = find_runs(tmp_path/str(k))
+        assert len(won)==1 and [r.acc for r in good]==[won[0]/10] and not bad
+        assert [o.name for o in (tmp_path/str(k)/'tiny'/'baseline'/ENV).iterdir()]==['0.json']
+
+def test_a_number_that_is_not_finite_is_not_written(tmp_path):
+    with pytest.raises(ValueError): write_run(a_run(wall_seconds=float('nan')), tmp_path)
+    assert not [o for o in tmp_path.rglob('*') if o.is_file()]
+
+def test_bits_are_packed_and_unpacked():
+    for n in (1,7,8,9,3929):
+        b = np.random.default_rng(n).random(n)<.5
+        assert (unpack_bits(pack_bits(b), n)==b).all() and len(pack_bits(b))<=4*(n//8+1)//3+4
+    assert unpack_bits('', 5) is None and a_run(acc=None, status='diverged').bits() is None
+
+def test_a_diverged_run_is_a_record(tmp_path):
+    write_run(a_run(acc=None, status='diverged', best_acc=None, best_epoch=None), tmp_path)
+    df = load_runs(tmp_path)
+    assert df.status.tolist()==['diverged'] and df.acc.isna().all() and df.correct[0] is None
+
+# ---- failed tries
+
+def test_failed_tries_are_numbered_and_are_not_runs(tmp_path):
+    ps = [write_failure('tiny', 'simple', ENV, 4, f'error {k}', tmp_path) for k in range(3)]
+    assert [p.name for p in ps]==['4.failed-1.json','4.failed-2.json','4.failed-3.json'] and json.loads(ps[1].read_text())['error']=='error 1'
+    assert find_runs(tmp_path)==([],{}) and len(load_runs(tmp_path))==0
+    write_run(a_run(4, 'simple'), tmp_path)
+    assert len(load_runs(tmp_path))==1
+
+# ---- not believed
+
+def edit(change):
+    def f(p):
+        d = json.loads(p.read_text())
+        change(d)
+        p.write_text(json.dumps(d))
+    return f
+
+def seal(d):
+    from simpleattn.runs import _seal
+    d.pop('sha256', None)
+    d['sha256'] = _seal(d)
+
+def newer(d): d['schema'] = 2; seal(d)
+def field_more(d): d['colour'] = 'blue'; seal(d)
+def field_less(d): del d['params']; seal(d)
+def move(p): (p.parent/'9.json').write_bytes(p.read_bytes()); p.unlink(); return p.parent/'9.json'
+def move_arm(p): q = p.parents[2]/'simple'/ENV; q.mkdir(parents=True); shutil.move(p, q/p.name); return q/p.name
+
+DAMAGE = {'accuracy':(edit(lambda d: d.update(acc=.9)),'checksum'), 'seed':(edit(lambda d: d.update(seed=5)),'checksum'), 'recipe':(edit(lambda d: d['recipe'].update(lr=1)),'checksum'),
+    'no seal':(edit(lambda d: d.pop('sha256')),'checksum'), 'truncated':(lambda p: os.truncate(p, 500),'JSON'), 'empty':(lambda p: p.write_text(''),'JSON'),
+    'binary':(lambda p: p.write_bytes(b'\xff\xfe\x00'),'JSON'), 'a list':(lambda p: p.write_text('[]'),'not a record'), 'newer schema':(edit(newer),'newer schema'),
+    'unknown field':(edit(field_more),'fields'), 'missing field':(edit(field_less),'fields'), 'another seed':(move,'0.json'), 'another arm':(move_arm,'baseline')}
+
+@pytest.mark.parametrize('how', DAMAGE)
+def test_a_record_that_cannot_be_believed_is_named_left_in_place_and_not_counted(tmp_path, how):
+    write_run(a_run(1), tmp_path)
+    p = write_run(a_run(0), tmp_path)
+    f,says = DAMAGE[how]
+    p = Path(f(p)) if how.startswith('another') else (f(p), p)[1]
+    df = load_runs(tmp_path)
+    assert df.seed.tolist()==[1] and list(df.attrs['corrupt'])==[p.as_posix()] and says in df.attrs['corrupt'][p.as_posix()]
+    assert p.exists()
+    with pytest.raises(ValueError, match=says): read_run(p, tmp_path)
+
+def test_links_are_not_followed(tmp_path):
+    p = write_run(a_run(0), tmp_path/'else')
+    q = tmp_path/'runs'/'tiny'/'baseline'/ENV
+    q.mkdir(parents=True)
+    (q/'0.json').symlink_to(p)
+    assert len(load_runs(tmp_path/'runs'))==0
+
+def test_what_is_not_a_record_is_not_read(tmp_path):
+    p = write_run(a_run(0), tmp_path)
+    (tmp_path/'_studies').mkdir(); (tmp_path/'_studies'/'s.json').write_text('{}')
+    q = tmp_path/'_reports'/'s'/'x'; q.mkdir(parents=True); (q/'0.json').write_text('{}')
+    (p.parent/'0.json-x.tmp').write_text('half'); (tmp_path/'notes.json').write_text('{}')
+    df = load_runs(tmp_path)
+    assert len(df)==1 and df.attrs['corrupt']=={}
+
+# ---- the table
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    p = tmp_path_factory.mktemp('runs')
+    for v in ('simple','baseline'):
+        for s in (10,9,0): write_run(a_run(s, v, acc=.5+.1*(v=='simple')), p)
+    write_run(a_run(0, env='nvidia-h100-torch2.15'), p)
+    write_run(a_run(1, recipe='other', acc=None, status='diverged'), p)
+    return p
+
+def test_every_run_is_one_row_in_order(root):
+    df = load_runs(root)
+    assert list(zip(df.recipe, df.variant, df.env, df.seed))==[('other','baseline',ENV,1)]+[('tiny',v,e,s) for v,e,ss in
+        (('baseline',ENV,(0,9,10)), ('baseline','nvidia-h100-torch2.15',(0,)), ('simple',ENV,(0,9,10))) for s in ss]
+    assert set(df.source)=={'160-derived'} and df.attrs['corrupt']=={} and df.params.tolist()==[7]*8
+
+@pytest.mark.parametrize('filters,n', [({},8), (dict(variant='simple'),3), (dict(variant=['simple','baseline'], recipe='tiny'),7), (dict(seed=0),3), (dict(seed=range(10), env=ENV, recipe='tiny'),4),
+    (dict(status='diverged'),1), (dict(env='nvidia-h100-torch2.15'),1), (dict(variant='none'),0), (dict(recipe_hash=Recipe('other').hash),8)])
+def test_filters_choose_rows(root, filters, n): assert len(load_runs(root, **filters))==n
+
+def test_an_unknown_filter_is_an_error(root):
+    with pytest.raises(CliError, match="'colour'"): load_runs(root, colour='blue')
+
+def test_a_folder_without_runs_is_an_empty_table(tmp_path):
+    df = load_runs(tmp_path/'nowhere')
+    assert len(df)==0 and 'acc' in df.columns
+
+# ---- env
+
+@pytest.mark.parametrize('device,starts', [('cpu','cpu-torch'), ('NVIDIA H100 80GB HBM3','nvidia-h100-80gb-hbm3-torch')])
+def test_env_is_the_device_and_torchs_minor_version(device, starts):
+    import importlib.metadata as m
+    assert env_name(device)==starts+'.'.join(m.version('torch').split('.')[:2])
+
+def test_the_env_on_request_of_the_cpu(): assert this_env('cpu')==env_name('cpu')
+
+def test_a_run_cannot_be_edited():
+    with pytest.raises(dataclasses.FrozenInstanceError): a_run().acc = 1.
+
+def test_committed_records_are_believed():
+    from conftest import ROOT
+    good,bad = find_runs(ROOT/'runs')
+    assert bad=={}
+    for r in good: assert r.acc is None or r.acc==r.bits().mean()

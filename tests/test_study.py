@@ -1,0 +1,185 @@
+"""A study: declared before its first run, held to what it declared, and honest about what is there"""
+import dataclasses,fcntl,io,json
+import pytest
+from fastcore.script import CliError
+from conftest import ROOT,bits
+from test_runs import a_run
+from simpleattn.recipes import Recipe,derive,load_recipes
+from simpleattn.runs import this_env,write_run
+from simpleattn.study import Progress,Study,load_study,make_arms
+from simpleattn.variants import Variant
+
+TINY,OTHER = Recipe('tiny'), Recipe('other', lr=.1)
+ENV = this_env('cpu')
+
+def study(root, arms=('baseline','simple'), seeds=3, **kw): return Study(kw.pop('name','s'), list(arms), seeds, recipe=kw.pop('recipe',TINY), root=root, env=kw.pop('env',ENV), **kw)
+def fill(root, arms=('baseline','simple'), seeds=(0,1,2), env=ENV, recipe='tiny', **kw):
+    for v in arms:
+        for s in seeds: write_run(a_run(s, v, recipe, env, acc=.4+.1*(v!='baseline')+.1*(s%3), **kw), root)
+
+# ---- arms
+
+def test_arms_are_variants_of_a_recipe_or_recipe_and_variant():
+    assert list(make_arms(['baseline','simple@2.-1'], TINY))==['baseline','simple-at-2.-1']
+    assert list(make_arms([(TINY,'baseline'),(OTHER,'simple')]))==['tiny/baseline','other/simple']
+    arms = make_arms(['demo/baseline','woof-cpu/simple'], settings=ROOT/'settings.ini')
+    assert [(a.recipe,a.variant['name']) for a in arms.values()]==[('demo','baseline'),('woof-cpu','simple')]
+    mine = Variant('mine', 'simpleattn.attention:SelfAttention')
+    assert make_arms([mine,'baseline'], TINY)['mine'].key==(TINY.hash,mine.hash)
+
+@pytest.mark.parametrize('arms,kw,says', [(['baseline','simple'], dict(recipe=None), 'no recipe'), (['baseline','baseline'], {}, 'twice'), (['baseline'], {}, 'at least one other'),
+    (['baseline','simpel'], {}, 'simpel'), (['baseline','nothing/simple'], dict(settings=ROOT/'settings.ini'), 'nothing')])
+def test_arms_that_cannot_be_meant_are_errors(tmp_path, arms, kw, says):
+    with pytest.raises(CliError, match=says): Study('s', arms, 3, **{**dict(recipe=TINY, root=tmp_path, env=ENV), **kw})
+
+@pytest.mark.parametrize('kw', [dict(seeds=1), dict(seeds=[0,0]), dict(seeds=[]), dict(baseline='none'), dict(delta=1.), dict(delta=0), dict(alpha=5), dict(name='A b'), dict(name='../x')], ids=str)
+def test_a_study_that_cannot_be_meant_is_an_error(tmp_path, kw):
+    with pytest.raises(CliError): study(tmp_path, **kw)
+    assert list(tmp_path.iterdir())==[]
+
+# ---- declared
+
+def test_the_declaration_says_what_is_fixed(tmp_path):
+    d = study(tmp_path, seeds=[3,4], delta=.02, alpha=.1, baseline='simple').declare()
+    assert d==json.loads((tmp_path/'_studies'/'s.json').read_text())
+    assert (d['name'],d['baseline'],d['seeds'],d['delta'],d['alpha'],d['env'],d['growth'])==('s','simple',[3,4],.02,.1,ENV,[])
+    assert 'last-epoch accuracy' in d['primary'] and d['declared'].endswith('Z') and 'commit' in d
+    assert [(a['arm'],a['recipe'],a['recipe_hash'],a['variant']['hash']) for a in d['arms']]==[(k,'tiny',*a.key) for k,a in study(tmp_path).arms.items()]
+
+def test_a_study_is_declared_before_its_first_run(tmp_path, recipe, tiny, layers):
+    "The layer fails unless the declaration is there"
+    s = Study('s', ['baseline', Variant('wants', f'{layers}:Wants', kwargs=dict(file=str(tmp_path/'_studies'/'s.json')))], 2, recipe=recipe, root=tmp_path)
+    s.run('serial', data=tiny, device='cpu', progress=False)
+    assert s.missing()==[] and not list(tmp_path.rglob('*failed*'))
+
+def test_declaring_the_same_again_changes_nothing(tmp_path):
+    study(tmp_path).declare()
+    before = (tmp_path/'_studies'/'s.json').read_bytes()
+    assert study(tmp_path).declare()==json.loads(before) and (tmp_path/'_studies'/'s.json').read_bytes()==before
+
+def test_growth_is_recorded_with_the_runs_that_were_seen(tmp_path):
+    first = study(tmp_path).declare()
+    fill(tmp_path, seeds=(0,1))
+    d = study(tmp_path, ('baseline','simple','self'), 5).declare()
+    g, = d['growth']
+    assert g['runs_before']==4 and g['seeds']==[3,4] and g['arms']==['self'] and g['date'].endswith('Z')
+    assert d['seeds']==[0,1,2,3,4] and [a['arm'] for a in d['arms']]==['baseline','simple','self'] and d['declared']==first['declared']
+    assert len(study(tmp_path, ('baseline','simple','self'), [7,8]).declare()['growth'])==2
+
+def test_asking_for_less_than_was_declared_does_not_shrink_it(tmp_path):
+    study(tmp_path, ('baseline','simple','self'), 5).declare()
+    assert study(tmp_path, seeds=2).declare()==study(tmp_path, ('baseline','simple','self'), 5).declare()
+
+@pytest.mark.parametrize('kw,says', [(dict(baseline='simple'),'baseline'), (dict(delta=.02),'delta'), (dict(alpha=.01),'alpha'), (dict(recipe=derive(TINY, 'tiny', lr=.5)),"Arm 'baseline'")])
+def test_what_was_declared_cannot_be_changed(tmp_path, kw, says):
+    study(tmp_path).declare()
+    before = (tmp_path/'_studies'/'s.json').read_bytes()
+    with pytest.raises(CliError, match=says): study(tmp_path, **kw).declare()
+    assert (tmp_path/'_studies'/'s.json').read_bytes()==before
+
+def test_an_arm_cannot_change_under_its_name(tmp_path):
+    a,b = (Variant('mine', 'simpleattn.attention:SimpleSelfAttention', kwargs=dict(ks=k)) for k in (1,3))
+    study(tmp_path, ('baseline',a)).declare()
+    with pytest.raises(CliError, match="Arm 'mine'"): study(tmp_path, ('baseline',b)).declare()
+
+def test_another_machine_cannot_go_on_in_silence(tmp_path):
+    "Pairs never cross two classes of machine, and the declaration says which one"
+    study(tmp_path).declare()
+    with pytest.raises(CliError, match='env|machine'): study(tmp_path, env='nvidia-h100-torch2.15').declare()
+
+# ---- what is missing
+
+def test_missing_lists_all_arms_of_a_seed_together(tmp_path):
+    s = study(tmp_path)
+    assert s.missing()==[(v,k) for k in range(3) for v in ('baseline','simple')]
+    fill(tmp_path, ['baseline'], [0,2]); fill(tmp_path, ['simple'], [0])
+    assert s.missing()==[('baseline',1),('simple',1),('simple',2)]
+
+def test_other_seeds_machines_and_recipes_do_not_count(tmp_path):
+    fill(tmp_path, seeds=[7]); fill(tmp_path, env='nvidia-h100-torch2.15'); fill(tmp_path, recipe='other')
+    assert len(study(tmp_path).missing())==6
+
+def test_a_record_that_cannot_be_believed_is_missing(tmp_path):
+    fill(tmp_path)
+    p = tmp_path/'tiny'/'simple'/ENV/'1.json'
+    p.write_text(p.read_text().replace('"acc": 0.6','"acc": 0.9'))
+    assert study(tmp_path).missing()==[('simple',1)]
+
+def test_a_diverged_run_is_not_tried_again(tmp_path):
+    fill(tmp_path, seeds=[0,1])
+    for v in ('baseline','simple'): write_run(a_run(2, v, env=ENV, acc=None, status='diverged'), tmp_path)
+    assert study(tmp_path).missing()==[]
+
+@pytest.mark.parametrize('what', ['recipe','variant'])
+def test_runs_of_another_recipe_or_variant_under_the_same_name_are_an_error(tmp_path, what):
+    run = a_run(0, 'simple', env=ENV)
+    write_run(dataclasses.replace(run, **(dict(recipe_hash='0'*12) if what=='recipe' else dict(variant=dict(run.variant, hash='0'*12)))), tmp_path)
+    with pytest.raises(CliError, match=f'another {what}'): study(tmp_path).missing()
+
+# ---- read again
+
+def test_a_study_is_read_as_it_was_declared(tmp_path):
+    study(tmp_path, seeds=[0,2], delta=.03, baseline='simple').declare()
+    fill(tmp_path)
+    s = load_study('s', tmp_path)
+    assert (s.seeds,s.delta,s.baseline,s.env,list(s.arms))==([0,2],.03,'simple',ENV,['baseline','simple']) and s.missing()==[] and len(s.runs())==4
+
+def test_a_study_read_from_its_declaration_does_not_train(tmp_path):
+    study(tmp_path).declare()
+    with pytest.raises(CliError, match='recipes and variants'): load_study('s', tmp_path).run('serial')
+
+def test_a_study_that_was_not_declared_names_those_that_were(tmp_path):
+    study(tmp_path, name='one').declare(); study(tmp_path, name='two').declare()
+    with pytest.raises(CliError, match="'three'.*one, two"): load_study('three', tmp_path)
+
+def test_the_comparison_is_paired_over_the_studys_seeds_only(tmp_path):
+    fill(tmp_path, seeds=[0,1,2,3,4])
+    cs = study(tmp_path).compare()
+    df = cs.to_df()
+    assert df.loc['simple','n']==3 and df.loc['simple','diff']==pytest.approx(.1)
+
+def test_a_comparison_of_too_few_runs_says_what_to_do(tmp_path):
+    fill(tmp_path, ['baseline']); fill(tmp_path, ['simple'], [0])
+    with pytest.raises(CliError, match='simple.*fewer than two'): study(tmp_path).compare()
+
+# ---- drivers
+
+def test_one_driver_at_a_time(tmp_path, recipe, tiny):
+    s = study(tmp_path, recipe=recipe)
+    (tmp_path/'_studies').mkdir()
+    with (tmp_path/'_studies'/'s.lock').open('w') as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        with pytest.raises(CliError, match='already running'): s.run('serial', data=tiny)
+    assert list(tmp_path.rglob('*.json'))==[]
+    assert s.run('serial', data=tiny, device='cpu', progress=False).missing()==[]
+
+def test_a_study_grows_by_the_missing_runs_only(tmp_path, recipe, tiny):
+    study(tmp_path, recipe=recipe, seeds=2).run('serial', data=tiny, device='cpu', progress=False)
+    before = {p:p.read_bytes() for p in tmp_path.glob('tiny/*/*/*.json')}
+    study(tmp_path, ('baseline','simple','self'), 3, recipe=recipe).run('serial', data=tiny, device='cpu', progress=False)
+    assert len(bits(tmp_path))==9 and all(p.read_bytes()==b for p,b in before.items())
+
+def test_progress_is_a_line_a_run_that_a_person_can_read(tmp_path, recipe, tiny, capsys):
+    study(tmp_path, recipe=recipe, seeds=2).run('serial', data=tiny, device='cpu')
+    out,err = capsys.readouterr()
+    lines = err.strip().split('\n')
+    assert out=='' and len(lines)==5 and [f'{k}/4 runs' in l for k,l in enumerate(lines)]==[True]*5
+    assert 'left' in lines[2] and 'simple seed 1' in lines[4] and '%' in lines[4]
+
+def test_progress_rewrites_its_line_in_a_terminal():
+    class Tty(io.StringIO):
+        def isatty(self): return True
+    f = Tty()
+    p = Progress(2, f)
+    p.update(); p.done = 1; p.update('baseline seed 0: ok 50.0%'); p.done,p.failed = 1,1; p.update(); p.close()
+    assert f.getvalue().count('\n')==1 and '1/2 runs, 1 failed' in f.getvalue() and f.getvalue().count('\r')==3
+
+def test_the_study_of_the_readme_is_complete_and_as_declared():
+    f = ROOT/'runs'/'_studies'/'woof-cpu.json'
+    if not f.is_file(): pytest.skip('the study is not committed yet')
+    s = load_study('woof-cpu', ROOT/'runs')
+    assert list(s.arms)==['baseline','self','simple'] and len(s.seeds)==20 and s.baseline=='baseline'
+    r = load_recipes(ROOT/'settings.ini')['woof-cpu']
+    assert {a.recipe_hash for a in s.arms.values()}=={r.hash} and (r.dataset,r.split,r.source)==('imagewoof','v2','160')
+    df = s.runs()
+    assert s.missing()==[] and set(df.source)=={'160-derived'} and (df.train_seconds<=4*60).all() and df.n_images.eq(3929).all()
