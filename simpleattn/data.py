@@ -328,7 +328,10 @@ def _decode(p, presize):
             return np.asarray(im)
     except (OSError, SyntaxError) as e: raise CliError(f"{p} cannot be read as an image ({e}). `simpleattn data` lists all such files.") from None
 
-# %% ../nbs/06_data.ipynb #779c58d2
+# %% ../nbs/06_data.ipynb #bb326501
+def _stamp(path, files): # 8 hex digits over the times of the files: an image that was saved again is another image
+    return hashlib.sha256(repr([os.stat(f'{path}/{f}').st_mtime_ns for f in files]).encode()).hexdigest()[:8]
+
 class DecodedImages:
     "All images of a data set as bytes: `self[i]` is (H, W, 3) uint8, in the order of `list_images`"
     def __init__(self,
@@ -337,21 +340,21 @@ class DecodedImages:
         progress=None     # Called with an iterable of paths while building, such as fastprogress's `progress_bar`
     ):
         self.path,self.files = Path(path),[f for f,_ in list_images(path)]
-        self.dir = cache_dir()/f'decoded-{fingerprint(path)}-{presize}-p1'
+        self.dir = cache_dir()/f'decoded-{fingerprint(path)}-{_stamp(path, self.files)}-{presize}-p1'
         with one_at_a_time(self.dir.name):
             if not self._load(): self._build(presize, progress)
         self.idx = {f:i for i,f in enumerate(self.files)}
 
     def _load(self):
         "Map the cache if it is there and whole"
-        try: meta = json.loads((self.dir/'index.json').read_text())
+        f = self.dir/'images.bin'
+        try: meta,st = json.loads((self.dir/'index.json').read_text()),f.stat()
         except (OSError, ValueError): return False
         self.hw,self.sha = np.array(meta['hw']),meta['sha256']
         self.off = np.concatenate([[0], np.cumsum(self.hw.prod(1)*3)])
-        f = self.dir/'images.bin'
-        if not f.is_file() or f.stat().st_size!=self.off[-1] or len(self.hw)!=len(self.files): return False
+        if st.st_size!=self.off[-1] or len(self.hw)!=len(self.files): return False
         self.data = np.memmap(f, np.uint8, 'r')
-        return True
+        return st.st_mtime_ns==meta['mtime_ns'] or self.verify()
 
     def verify(self)->bool: # Whether every byte is what was decoded
         "Check the cache against its checksum"
@@ -359,7 +362,7 @@ class DecodedImages:
     def __len__(self): return len(self.files)
     def __getitem__(self, i): return self.data[self.off[i]:self.off[i+1]].reshape(*self.hw[i],3)
 
-# %% ../nbs/06_data.ipynb #577b11ad
+# %% ../nbs/06_data.ipynb #3b5c45d6
 @patch
 def _build(self:DecodedImages, presize, progress):
     tmp = Path(tempfile.mkdtemp(dir=cache_dir(), prefix='building-'))
@@ -369,7 +372,7 @@ def _build(self:DecodedImages, presize, progress):
             for p in (progress or iter)(self.files):
                 a = _decode(self.path/p, presize)
                 hw.append(a.shape[:2]); sha.update(a.tobytes()); f.write(a.tobytes())
-        (tmp/'index.json').write_text(json.dumps(dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest())))
+        (tmp/'index.json').write_text(json.dumps(dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest(), mtime_ns=(tmp/'images.bin').stat().st_mtime_ns)))
         if self.dir.is_dir(): os.rename(self.dir, tmp.with_name(tmp.name+'-old'))
         try: os.rename(tmp, self.dir)
         except OSError: pass

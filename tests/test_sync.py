@@ -1,5 +1,5 @@
 """What is committed is what the notebooks and the sources say"""
-import json,shutil
+import ast,json,shutil
 import pytest
 from conftest import ROOT,SHARED,python
 
@@ -41,8 +41,17 @@ def test_the_package_holds_a_copy_of_the_published_figures(table):
     if not f.is_file(): pytest.skip(f'no {f}')
     assert f.read_bytes()==(ROOT/'simpleattn'/f'published_{table}.csv').read_bytes()
 
-def test_the_exported_library_is_under_2500_lines(capsys):
-    def lines(f): return sum(bool(o.strip()) and not o.strip().startswith('#') for o in f.read_text().splitlines())
-    n = {k:lines(ROOT/'simpleattn'/k) for k in generated(ROOT/'simpleattn')}
-    with capsys.disabled(): print(f' [the library has {sum(n.values())} lines]', end='')
+def code_lines(f):
+    "Lines of a module that are code: blanks, comments, docstrings and the documented parameters of a signature aside"
+    text = f.read_text()
+    lines = {i for i,o in enumerate(text.splitlines(), 1) if o.strip() and not o.strip().startswith('#')}
+    for n in ast.walk(ast.parse(text)):
+        if isinstance(n, ast.FunctionDef): lines -= set(range(n.lineno+1, n.body[0].lineno))
+        d = n.body[0] if isinstance(n, (ast.FunctionDef,ast.ClassDef,ast.Module)) and n.body else None
+        if isinstance(d, ast.Expr) and isinstance(d.value, ast.Constant): lines -= set(range(max(d.lineno, getattr(n,'lineno',0)+1), d.end_lineno+1))
+    return len(lines)
+
+def test_the_exported_library_is_under_2500_lines_of_code(capsys):
+    n = {k:code_lines(ROOT/'simpleattn'/k) for k in generated(ROOT/'simpleattn')}
+    with capsys.disabled(): print(f' [the library has {sum(n.values())} lines of code]', end='')
     assert sum(n.values()) < 2500, n

@@ -212,11 +212,11 @@ def test_step_drops_at_its_epochs_and_constant_stays(recipe, tiny):
     assert set(lrs(recipe, tiny, sched='constant', lr=1e-3, epochs=2))=={1e-3}
 
 def test_one_cycle_moves_momentum_as_the_recipe_says(recipe, tiny):
-    class Moms(Callback):
+    class Momentum(Callback):
         def before_fit(self): self.seen = []
         def after_batch(self):
             if self.training: self.seen.append(self.opt.hypers[0]['mom'])
-    cb = Moms()
+    cb = Momentum()
     train_one(derive(recipe, moms=(.9,.7,.95), epochs=5), 'baseline', 0, tiny, cbs=[cb])
     assert cb.seen[0]==pytest.approx(.9, abs=.01) and min(cb.seen)==pytest.approx(.7, abs=.01) and cb.seen[-1]==pytest.approx(.95, abs=.01)
 
