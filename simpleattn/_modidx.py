@@ -387,6 +387,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.train._outcome': ('train.html#_outcome', 'simpleattn/train.py'),
                                   'simpleattn.train._ralamb_step': ('train.html#_ralamb_step', 'simpleattn/train.py'),
                                   'simpleattn.train._recipe': ('train.html#_recipe', 'simpleattn/train.py'),
+                                  'simpleattn.train._rms': ('train.html#_rms', 'simpleattn/train.py'),
                                   'simpleattn.train.as_run': ('train.html#as_run', 'simpleattn/train.py'),
                                   'simpleattn.train.chance_limit': ('train.html#chance_limit', 'simpleattn/train.py'),
                                   'simpleattn.train.fit_recipe': ('train.html#fit_recipe', 'simpleattn/train.py'),

@@ -107,11 +107,11 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
     tmp.write_text(json.dumps(d, indent=1)+'\n'); os.replace(tmp, self.file)
     return d
 
-# %% ../nbs/10_study.ipynb #045bab1c
+# %% ../nbs/10_study.ipynb #81c2adac
 @patch
 def _check(self:Study, d):
     "Refuse what would change a declared study"
-    for k in ('baseline','delta','alpha'):
+    for k in ('baseline','delta','alpha','env'):
         if d[k]!=getattr(self,k): raise CliError(f"Study {self.name!r} was declared with {k} = {d[k]!r}, not {getattr(self,k)!r}. Keep that, or choose another name.")
     old = {a['arm']:a for a in d['arms']}
     for k,a in self.arms.items():

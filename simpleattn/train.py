@@ -62,18 +62,18 @@ def chance_limit(
     "Final accuracies up to here count as diverged"
     return 1/n_out + 5*math.sqrt((1/n_out)*(1-1/n_out)/n_images)
 
-# %% ../nbs/08_train.ipynb #130b7333
+# %% ../nbs/08_train.ipynb #9a70c1d1
 class RecordCorrect(Callback):
     "Validation images that were right, by epoch; seconds spent in training batches"
     order,fitting = 65,False
-    def before_fit(self): self.epochs,self.seconds,self.fitting = [],0.,True
+    def before_fit(self): self.epochs,self.right,self.seconds,self.fitting = [],[],0.,True
     def before_train(self): self.t0 = time.perf_counter()
     def after_train(self): self.seconds += time.perf_counter()-self.t0
     def before_validate(self): self.right = []
     def after_pred(self):
         if self.fitting and not self.training: self.right.append(self.learn.pred.detach().argmax(1)==self.yb[0])
     def after_validate(self):
-        if self.fitting: self.epochs.append(torch.cat(self.right).cpu().numpy().astype(bool))
+        if self.fitting and self.right: self.epochs.append(torch.cat(self.right).cpu().numpy().astype(bool))
     def after_fit(self): self.fitting = False
     def after_cancel_fit(self): self.fitting = False
 
@@ -101,10 +101,15 @@ def RALamb(params, lr, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0., decouple_wd=True)
     cbs = [weight_decay if decouple_wd else l2_reg, partial(average_grad, dampening=True), average_sqr_grad, step_stat, _ralamb_step]
     return Optimizer(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-# %% ../nbs/08_train.ipynb #9c9b9419
+# %% ../nbs/08_train.ipynb #8bdd8cf4
 def _novograd(params, lr, mom, sqr_mom, eps, **kwargs):
     from timm.optim import NvNovoGrad
     return OptimWrapper(params, NvNovoGrad, lr=lr, betas=(mom,sqr_mom), eps=eps)
+
+def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not pass it on
+    opt = RMSProp(params, lr, mom=0., **kwargs)
+    opt.set_hyper('eps', eps)
+    return opt
 
 def opt_func(
     r:Recipe # The recipe
@@ -113,7 +118,7 @@ def opt_func(
     adam = dict(mom=r.mom, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd)
     return dict(adam=partial(Adam, **adam), radam=partial(RAdam, **adam), ranger=partial(ranger, **adam), ralamb=partial(RALamb, **adam),
         over9000=lambda *a,**k: Lookahead(RALamb(*a, **adam, **k)), novograd=partial(_novograd, **adam),
-        rms=partial(RMSProp, mom=0., sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd), sgd=partial(SGD, mom=r.mom, decouple_wd=r.decouple_wd))[r.opt]
+        rms=partial(_rms, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd), sgd=partial(SGD, mom=r.mom, decouple_wd=r.decouple_wd))[r.opt]
 
 # %% ../nbs/08_train.ipynb #2bc0c77b
 def _recipe(r): return r if isinstance(r, Recipe) else load_recipes()[r]
