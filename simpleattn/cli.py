@@ -13,7 +13,7 @@ from fastcore.script import CliError,anno_parser
 from .recipes import derive,load_recipes
 from .variants import get_variant,import_file,variants
 
-# %% ../nbs/13_cli.ipynb #c59e27ed
+# %% ../nbs/13_cli.ipynb #e11c6a4e
 def _settings(recipe, settings, changes):
     "The recipe of a command, with its --set"
     r = load_recipes(settings)[recipe]
@@ -22,10 +22,8 @@ def _settings(recipe, settings, changes):
     return derive(r, **dict(c.split('=',1) for c in changes)) if changes else r
 
 def _import(path):
-    "Register the user's variants, to be shipped by value"
-    if not path: return
-    import cloudpickle
-    cloudpickle.register_pickle_by_value(import_file(path))
+    "Register the user's variants"
+    if path: import_file(path)
 
 def _seeds(runs, seeds): return runs if not seeds else _ints(seeds)
 
@@ -142,7 +140,7 @@ def demo(
     "Baseline, self and simple on the embedded image set: minutes on a laptop, then the comparison and a report"
     return study('demo', 'baseline,self,simple', runs, root=root, workers=workers, device='cpu')
 
-# %% ../nbs/13_cli.ipynb #2d03c598
+# %% ../nbs/13_cli.ipynb #50707022
 def comparison(
     study,             # A `Study`
     fmt:str='table',   # table, json, csv, md
@@ -150,6 +148,8 @@ def comparison(
 )->str: # Text
     "A study's comparison as text, and where its report lies"
     from simpleattn.report import comparison_table,write_report
+    left = len(study.missing())
+    if left: print(f'Incomplete: {left} of {len(study.arms)*len(study.seeds)} runs are missing.', file=sys.stderr)
     cs = study.compare()
     text = comparison_table(cs, fmt, full)
     if fmt!='table': return text

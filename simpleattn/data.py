@@ -8,7 +8,7 @@ __all__ = ['colours', 'shape_classes', 'noise_levels', 'known', 'official', 'der
            'get_path', 'list_images', 'fingerprint', 'source_facts', 'split_files', 'noisy_labels', 'check_data',
            'DecodedImages', 'crop_boxes', 'center_crop', 'CroppedImages', 'CroppedDL', 'get_dls']
 
-# %% ../nbs/06_data.ipynb #5aadae65
+# %% ../nbs/06_data.ipynb #3810c430
 import csv,fcntl,hashlib,itertools,json,math,os,shutil,tarfile,tempfile
 from collections import Counter
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from PIL import Image
 from fastcore.basics import patch
 from fastcore.xdg import xdg_cache_home
 from fastai.data.core import TfmdDL,DataLoaders
-from fastai.data.transforms import IntToFloatTensor,Normalize,Category
+from fastai.data.transforms import Category,CategoryMap,IntToFloatTensor,Normalize
 from fastai.torch_core import TensorCategory,default_device
 from fastai.vision.core import TensorImage,imagenet_stats
 import fastai.vision.data # registers `show_batch` for images
@@ -149,7 +149,7 @@ def folder_name(dataset, source): # `imagewoof2-160` for ('imagewoof', '160')
     "Name of a data set's folder in the official archives"
     return dataset if dataset not in known else known[dataset][1] + ('' if source=='full' else f'-{source}')
 
-# %% ../nbs/06_data.ipynb #097e201b
+# %% ../nbs/06_data.ipynb #69f46321
 def unpack(
     archive, # A tar file, compressed or not
     dest     # Folder to make; left alone if it is there
@@ -164,18 +164,22 @@ def unpack(
         except (tarfile.TarError, EOFError, OSError) as e: raise CliError(f"{archive} cannot be unpacked: {e}") from None
         tops = [p for p in Path(tmp).iterdir() if p.is_dir()]
         src = tops[0] if len(tops)==1 and not (Path(tmp)/'train').is_dir() else Path(tmp)
-        try: os.rename(src, dest) if src!=Path(tmp) else shutil.copytree(tmp, dest)
+        if src==Path(tmp): (src := Path(tmp)/dest.name).mkdir(); [os.rename(o, src/o.name) for o in Path(tmp).iterdir() if o!=src]
+        try: os.rename(src, dest)
         except OSError:
             if not dest.is_dir(): raise
     return dest
 
-# %% ../nbs/06_data.ipynb #d87f6de2
+# %% ../nbs/06_data.ipynb #c9f919a9
 def _archive_id(p): return hashlib.sha256(f'{p.resolve()}{p.stat().st_size}{p.stat().st_mtime_ns}'.encode()).hexdigest()[:8]
 
 def _find(root, name):
     "The data set `name` in or at `root`, unpacked if it is an archive; None if it is not there"
     root = Path(root)
     if not root.exists(): raise CliError(f"There is nothing at {root} (--data or SIMPLEATTN_DATA). It may be a data set's folder, its archive, or a folder of them.")
+    given = root.name.split('.')[0]
+    if given!=name and given in {folder_name(d, o) for d in known for o in ('160','320','full')}:
+        if root.is_file() or (root/'train').is_dir(): raise CliError(f"{root} is {given}, and the recipe asks for {name}.")
     if root.is_file(): return unpack(root, cache_dir()/f'unpacked-{_archive_id(root)}'/root.name.split('.')[0])
     if (root/'train').is_dir(): return root
     if (root/name).is_dir(): return root/name
@@ -240,7 +244,7 @@ def list_images(
     if tr!=va: raise CliError(f"train and val of {path} hold different classes: {', '.join(sorted(tr^va))}.")
     return tuple(found)
 
-# %% ../nbs/06_data.ipynb #2b330524
+# %% ../nbs/06_data.ipynb #ef666f21
 derived = {'306556b31afc':'160-derived'}
 
 def fingerprint(
@@ -254,8 +258,10 @@ def source_facts(
     recipe:Recipe  # For the source that it asks for
 )->dict: # dataset, source, fingerprint
     "What a run's record says of its pixels; an archive that is not the official one is named as what it is"
+    from fastai.data.external import fastai_path
     fp = fingerprint(path)
-    return dict(dataset=recipe.dataset, source=derived.get(fp, recipe.source), fingerprint=fp, n_files=len(list_images(path)))
+    checked = recipe.dataset not in known or Path(path).parent==fastai_path('data')
+    return dict(dataset=recipe.dataset, source=derived.get(fp, recipe.source if checked else f'{recipe.source}-unverified'), fingerprint=fp, n_files=len(list_images(path)))
 
 # %% ../nbs/06_data.ipynb #5b8637bf
 def _held_out(files):
@@ -489,7 +495,7 @@ class CroppedDL(TfmdDL):
         its = self.after_batch(self.dataset.batch([0], 0))
         self._n_inp,self._types = 1,{tuple:[type(o) for o in its]}
 
-# %% ../nbs/06_data.ipynb #efeb8bc4
+# %% ../nbs/06_data.ipynb #2e50a6c3
 @lru_cache(maxsize=4)
 def _decoded(path, presize, progress): return DecodedImages(path, presize, progress)
 
@@ -504,7 +510,10 @@ def get_dls(
     "Train and validation loaders of a recipe"
     path = get_path(recipe.dataset, recipe.source, data)
     parts,noise = split_files(path, recipe.split), noisy_labels(path, recipe.noise)
-    vocab = sorted({f.split('/')[1] for f in parts[0]})
+    lacking = [f for f in parts[0] if f not in noise] if recipe.noise else []
+    if lacking: raise CliError(f"noise = {recipe.noise}: the csv of {path.name} has no label for {len(lacking)} train images, such as {lacking[0]}.")
+    if recipe.noise and recipe.split.endswith('v1'): raise CliError(f"noise = {recipe.noise} goes with split v2 or tune: the csv leaves the images of today's val folder clean, and v1 trains on most of them.")
+    vocab = CategoryMap(sorted({f.split('/')[1] for f in parts[0]}), sort=False)
     num = {o:i for i,o in enumerate(vocab)}
     if len(parts[0])<recipe.bs: raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(parts[0])} train images.")
     imgs,dls = _decoded(path, recipe.presize, progress),[]

@@ -30,6 +30,7 @@ class Outcome:
     acc:float=None      # Last-epoch accuracy, a fraction
     seconds:float=0.    # Wall time of the run
     error:str=''        # What went wrong, with the end of the log
+    env:str=None        # Class of machine that the run was made on
 
 def run_task(
     task:Task # The run to make
@@ -42,7 +43,7 @@ def run_task(
     except FileExistsError: return Outcome(task, 'exists')
     except CliError as e: return Outcome(task, 'refused', error=str(e))
     except Exception: return Outcome(task, 'failed', error=traceback.format_exc())
-    return Outcome(task, run.status, run.acc, time.perf_counter()-t0)
+    return Outcome(task, run.status, run.acc, time.perf_counter()-t0, env=run.env)
 
 class SerialEngine:
     "Runs in this process, one after another"
@@ -75,7 +76,7 @@ def _worker(payload, conn, log):
     with open(log, 'wb', 0) as f: os.dup2(f.fileno(), 1); os.dup2(f.fileno(), 2)
     try: out = run_task(cloudpickle.loads(payload))
     except BaseException: out = Outcome(None, 'failed', error=traceback.format_exc())
-    conn.send((out.status, out.acc, out.seconds, out.error))
+    conn.send((out.status, out.acc, out.seconds, out.error, out.env))
 
 class LocalEngine:
     "One process a run, forked from a server that has imported fastai once; a process that dies costs its own run only"
@@ -91,6 +92,8 @@ class LocalEngine:
 
     def _start(self, task):
         import cloudpickle
+        from simpleattn.variants import ship
+        ship(task.variant)
         recv,send = self.ctx.Pipe(False)
         log = Path(self.logs.name)/f'{time.monotonic_ns()}.log'
         p = self.ctx.Process(target=_worker, args=(cloudpickle.dumps(task), send, str(log)))
@@ -103,11 +106,12 @@ class LocalEngine:
         while self.tasks and len(self.running)<self.workers: self._start(self.tasks.popleft())
         p,task,recv,log = self.running.pop(wait(list(self.running))[0])
         p.join()
-        try: status,acc,seconds,error = recv.recv() if recv.poll() else ('lost', None, 0., f'the process ended with code {p.exitcode}')
-        except EOFError: status,acc,seconds,error = 'lost', None, 0., f'the process ended with code {p.exitcode}'
+        lost = 'lost', None, 0., f'the process ended with code {p.exitcode}', None
+        try: status,acc,seconds,error,env = recv.recv() if recv.poll() else lost
+        except EOFError: status,acc,seconds,error,env = lost
         if status in ('failed','lost') and log.is_file(): error += '\n' + log.read_text(errors='replace')[-4000:]
         recv.close()
-        return Outcome(task, status, acc, seconds, error)
+        return Outcome(task, status, acc, seconds, error, env)
 
     def close(self):
         procs = [o[0] for o in self.running.values()]

@@ -68,7 +68,7 @@ def _seeded(seed, *keys):
         with torch.random.fork_rng(): torch.manual_seed(stream(seed,*keys)); yield
     return f()
 
-# %% ../nbs/05_models.ipynb #f0ec3db1
+# %% ../nbs/05_models.ipynb #3cbb3c10
 def insert_attention(
     model:nn.Module,  # A backbone; changed in place
     layer,            # Called with the channels at the site (in and out for `replace:`), gives a module on (B, C, H, W)
@@ -77,12 +77,16 @@ def insert_attention(
 )->nn.Module: # `model`
     "Put attention layers into a backbone; raises `CliError` if a place is not there or a weight of the backbone went missing"
     stages,before,gone = blocks(model), list(model.state_dict(keep_vars=True).values()), []
-    for s,b in parse_site(site):
+    done = set()
+    places = parse_site(site)
+    for s,b in places:
         stage = _at([None,*stages], s, f'stage {s}') if s>0 else _at([], s, f'stage {s}')
         if b is None:
             for i,o in enumerate(stage): gone += _replace(o, layer, lambda k: _seeded(seed,'layer',s,i,k))
         else:
             block = _at(stage, b, f'block {b} in stage {s}')
+            if (s, b%len(stage)) in done: raise CliError(f'Site {site!r} names block {b%len(stage)} of stage {s} twice.')
+            done.add((s, b%len(stage)))
             with _seeded(seed,'layer',s,b%len(stage)): block.convpath.append(layer(_width(block)))
     kept = {id(t) for o in (model,*gone) for t in o.state_dict(keep_vars=True).values()}
     if any(id(t) not in kept for t in before): raise CliError(f'{layer} at {site} changed tensors of the backbone itself.')

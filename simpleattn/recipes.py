@@ -14,14 +14,14 @@ from importlib.resources import files
 from pathlib import Path
 from fastcore.script import CliError
 
-# %% ../nbs/03_recipes.ipynb #6b7ec12a
+# %% ../nbs/03_recipes.ipynb #5ad33b7d
 PIPELINE = 1
-name_re = re.compile(r'[a-z0-9._-]+')
+name_re = re.compile(r'[a-z0-9][a-z0-9._-]*')
 choices = dict(split=('v1','v2','tune','tune-v1'), noise=(0,1,5,25,50), crop=('resized','pad'), act=('relu','mish','swish'), pool=('avg','max'),
     opt=('adam','rms','sgd','ranger','radam','ralamb','over9000','novograd'), sched=('one-cycle','flat-cos','step','constant'),
     precision=('float32','bfloat16','float16'))
 
-# %% ../nbs/03_recipes.ipynb #5a671195
+# %% ../nbs/03_recipes.ipynb #b3fe5861
 @dataclass(frozen=True)
 class Recipe:
     "Everything that changes an accuracy, apart from the variant and the seed"
@@ -38,7 +38,7 @@ class Recipe:
     flip:bool=True              # Random left-right flips
     bs:int=64                   # Images in a training batch; the last partial batch is dropped
     epochs:int=5                # Passes over the training images
-    backbone:str='xresnet50'    # xresnet18...152, the xse/xresnext forms, timm/NAME
+    backbone:str='xresnet50'    # xresnet18...152 and the xse and xresnext forms
     stem:tuple=(32,64,64)       # Channels of the three stem convolutions (fastai's present default is 32,32,64)
     widen:float=1.              # Width of all stages as a multiple of the backbone's
     act:str='relu'              # relu, mish, swish
@@ -64,7 +64,7 @@ class Recipe:
         for f in dataclasses.fields(self): # 1 and 1.0, or a list and a tuple, are the same recipe
             v = getattr(self, f.name)
             if f.type is float and type(v) is int: object.__setattr__(self, f.name, float(v))
-            if f.type is tuple and isinstance(v, list): object.__setattr__(self, f.name, tuple(v))
+            if f.type is tuple and isinstance(v, (list,tuple)): object.__setattr__(self, f.name, tuple(type(d)(o) if type(o) is int else o for o,d in zip(v, f.default)) if len(v)==3 else tuple(v))
         _check(self)
 
     @property
@@ -78,14 +78,14 @@ class Recipe:
     def to_dict(self)->dict: # All fields, JSON types only
         return {k:list(v) if isinstance(v,tuple) else v for k,v in dataclasses.asdict(self).items()}
 
-# %% ../nbs/03_recipes.ipynb #f48c544e
+# %% ../nbs/03_recipes.ipynb #f7622efb
 _positive = 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split()
 _not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
 
 def _check(r):
     "Raise `CliError` with the key and the recipe for a value that cannot be meant"
     def err(k, why): raise CliError(f"Recipe {r.name!r}: {k} = {getattr(r,k)!r} {why}.")
-    if not name_re.fullmatch(r.name): err('name', 'may hold only a-z, 0-9, dot, dash and underscore')
+    if not name_re.fullmatch(r.name): err('name', 'may hold only a-z, 0-9, dot, dash and underscore, and begins with a letter or digit')
     for f in dataclasses.fields(r):
         v = getattr(r, f.name)
         want = (int,float) if f.type is float else f.type

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Arm', 'make_arms', 'Study', 'load_study', 'Progress']
 
-# %% ../nbs/10_study.ipynb #520ea61d
+# %% ../nbs/10_study.ipynb #01c72de3
 import fcntl,json,os,signal,sys,time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from .recipes import CliError,Recipe,load_recipes,name_re
 from .variants import get_variant
-from .runs import code_commit,load_runs,this_env,write_failure
+from .runs import code_commit,load_runs,set_aside,this_env,write_failure
 from .engines import Task,make_engine
 
 # %% ../nbs/10_study.ipynb #003387ea
@@ -77,7 +77,7 @@ class Study:
 
     def __repr__(self): return f"Study {self.name}: {', '.join(self.arms)} x {len(self.seeds)} seeds on {self.env}, baseline {self.baseline}"
 
-# %% ../nbs/10_study.ipynb #a7bd32ca
+# %% ../nbs/10_study.ipynb #b5930338
 @patch(as_prop=True)
 def file(self:Study)->Path: return self.root/'_studies'/f'{self.name}.json'
 
@@ -92,7 +92,7 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
     "Write the declaration, or hold this study against the one that is there and record its growth"
     new = self.declaration()
     now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-    if not self.file.is_file(): d = dict(new, declared=now, commit=code_commit(), growth=[])
+    if not self.file.is_file(): d = dict(new, declared=now, commit=code_commit(), pairs_before=self.pairs(), growth=[])
     else:
         d = json.loads(self.file.read_text())
         self._check(d)
@@ -107,7 +107,14 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
     tmp.write_text(json.dumps(d, indent=1)+'\n'); os.replace(tmp, self.file)
     return d
 
-# %% ../nbs/10_study.ipynb #81c2adac
+# %% ../nbs/10_study.ipynb #0a158032
+@patch
+def pairs(self:Study)->int:
+    "Pairs of a finished run and its baseline's that can be seen"
+    df = self.runs()
+    there = set(df[df.arm==self.baseline].seed)
+    return int(((df.arm!=self.baseline) & df.seed.isin(there)).sum())
+
 @patch
 def _check(self:Study, d):
     "Refuse what would change a declared study"
@@ -191,7 +198,7 @@ class Progress:
 
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
-# %% ../nbs/10_study.ipynb #ecad6ff4
+# %% ../nbs/10_study.ipynb #07e16f54
 @patch
 def run(self:Study,
     engine:str='local',    # local (worker processes), serial
@@ -207,6 +214,7 @@ def run(self:Study,
     if data and not Path(data).exists(): raise CliError(f"There is nothing at {data} (--data).")
     with _only_driver(self), _stoppable():
         self.declare()
+        self._set_aside()
         todo = self.missing()
         bar = Progress(len(todo)) if progress else None
         eng = make_engine(engine, workers=workers or (None if self.env.startswith('cpu') else 1))
@@ -220,7 +228,14 @@ def run(self:Study,
             if bar: bar.close()
     return self
 
-# %% ../nbs/10_study.ipynb #65ead6fb
+# %% ../nbs/10_study.ipynb #52ee0070
+@patch
+def _set_aside(self:Study):
+    "Move records that cannot be believed out of the way, each named, so that their seeds run again"
+    for a in self.arms.values():
+        for p,why in load_runs(self.root, recipe=a.recipe, variant=a.variant['name'], env=self.env).attrs['corrupt'].items():
+            print(f'{p}: {why}; kept as {set_aside(p).name}', file=sys.stderr)
+
 @patch
 def _drive(self:Study, eng, todo, tries, bar, facts):
     "Keep the engine busy until every run is finished or has failed `tries` times"
@@ -232,6 +247,7 @@ def _drive(self:Study, eng, todo, tries, bar, facts):
         key = o.task.recipe.name, o.task.variant.name, o.task.seed
         left -= 1
         if o.status=='refused': raise CliError(o.error)
+        if o.env not in (None, self.env): raise CliError(f"Runs here are of env {o.env}, and study {self.name!r} is of {self.env}. Give --device, or another name for a study of this machine.")
         if o.status in ('failed','lost'):
             write_failure(key[0], key[1], self.env, key[2], o.error, self.root)
             tried[key],last[key] = tried.get(key,0)+1, o.error.strip().split('\n')[-1]
@@ -246,12 +262,13 @@ def _task(self:Study, arm, seed, facts):
     if not self.arms[arm].made_of: raise CliError(f"Study {self.name!r} was read from its declaration. Make it from recipes and variants to train.")
     return Task(*self.arms[arm].made_of, seed, str(self.root.resolve()), **facts)
 
-# %% ../nbs/10_study.ipynb #6793948d
+# %% ../nbs/10_study.ipynb #f02df2da
 @patch
 def grown(self:Study)->bool:
-    "Were seeds added after runs of the study could be seen?"
+    "Were pairs there to be seen before this study was declared, or seeds added after?"
     if not self.file.is_file(): return False
-    return any(g['seeds'] and g['runs_before'] for g in json.loads(self.file.read_text())['growth'])
+    d = json.loads(self.file.read_text())
+    return bool(d.get('pairs_before')) or any(g['seeds'] and g['runs_before'] for g in d['growth'])
 
 @patch
 def compare(self:Study, **kwargs): # `Comparisons`; keywords go to `stats.compare_many`

@@ -30,6 +30,10 @@ def test_there_are_two_engines_and_another_name_is_an_error():
     assert set(engines)=={'serial','local'}
     with pytest.raises(CliError, match="'slurm'.*serial, local"): make_engine('slurm')
 
+@pytest.mark.parametrize('n', [0,-1])
+def test_an_engine_without_workers_is_an_error(n):
+    with pytest.raises(CliError, match='workers'): make_engine('local', workers=n)
+
 @pytest.fixture(scope='module')
 def both(tmp_path_factory, recipe, tiny, layers):
     "The same study in workers and in this process"
@@ -136,7 +140,7 @@ def stopped(tmp_path_factory, tiny, settings, layers):
         os.killpg(p.pid, signal.SIGINT)
         got['code'] = p.wait(timeout=120)
         got['seconds'] = time.time()-t0
-        got['left'] = session(p.pid)
+        got['ended'] = wait_for(lambda: session(p.pid)==[], 5)
     finally:
         if p.poll() is None: os.killpg(p.pid, signal.SIGKILL)
     got['said'],got['kept'] = (tmp/'out').read_text(), {q:q.read_bytes() for q in root.glob('tiny-10/*/*/*.json')}
@@ -149,7 +153,7 @@ def test_ctrl_c_stops_within_5_s_and_says_what_is_kept(stopped):
     assert f'Stopped. {n} of 6 runs are finished and kept; the same command goes on.' in stopped['said'] and 'Traceback' not in stopped['said']
 
 def test_ctrl_c_leaves_no_process_and_no_half_record(stopped):
-    assert stopped['left']==[]
+    assert stopped['ended']
     assert bits(stopped['root']) and not list(stopped['root'].rglob('*.tmp')) and not failures(stopped['root'])
 
 def test_a_study_is_declared_before_its_first_run(stopped): assert stopped['declared_before']
