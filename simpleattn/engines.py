@@ -54,6 +54,13 @@ class SerialEngine:
     def close(self): self.tasks.clear()
 
 @contextmanager
+def _unstopped():
+    "Ctrl-C and SIGTERM wait until a process that was started is also known"
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT,signal.SIGTERM})
+    try: yield
+    finally: signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+@contextmanager
 def _no_main():
     "multiprocessing would import the user's script again in every worker; a task carries all that a worker needs, so main is hidden"
     main,sys.modules['__main__'] = sys.modules['__main__'],types.ModuleType('__main__')
@@ -73,8 +80,9 @@ def _worker(payload, conn, log):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with, args=(parent_process(),), daemon=True).start()
-    with open(log, 'wb', 0) as f: os.dup2(f.fileno(), 1); os.dup2(f.fileno(), 2)
-    try: out = run_task(cloudpickle.loads(payload))
+    try:
+        with open(log, 'wb', 0) as f: os.dup2(f.fileno(), 1); os.dup2(f.fileno(), 2)
+        out = run_task(cloudpickle.loads(payload))
     except BaseException: out = Outcome(None, 'failed', error=traceback.format_exc())
     conn.send((out.status, out.acc, out.seconds, out.error, out.env))
 
@@ -94,12 +102,15 @@ class LocalEngine:
         import cloudpickle
         from simpleattn.variants import ship
         ship(task.variant)
+        from multiprocessing import forkserver
+        with _no_main(): forkserver.ensure_running() # before the mask, which the server would inherit
         recv,send = self.ctx.Pipe(False)
         log = Path(self.logs.name)/f'{time.monotonic_ns()}.log'
         p = self.ctx.Process(target=_worker, args=(cloudpickle.dumps(task), send, str(log)))
-        with _no_main(): p.start()
+        with _unstopped(), _no_main():
+            p.start()
+            self.running[p.sentinel] = (p, task, recv, log)
         send.close()
-        self.running[p.sentinel] = (p, task, recv, log)
 
     def next(self):
         from multiprocessing.connection import wait
@@ -129,5 +140,6 @@ def make_engine(
 ):
     "An engine by its name"
     from simpleattn.recipes import CliError
+    if (n := kwargs.get('workers')) is not None and n<1: raise CliError(f"workers = {n}: give at least 1.")
     if name not in engines: raise CliError(f"No engine {name!r}. There are: {', '.join(engines)}.")
     return engines[name](**kwargs)

@@ -198,7 +198,7 @@ class Progress:
 
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
-# %% ../nbs/10_study.ipynb #07e16f54
+# %% ../nbs/10_study.ipynb #cf66e19b
 @patch
 def run(self:Study,
     engine:str='local',    # local (worker processes), serial
@@ -213,11 +213,11 @@ def run(self:Study,
     "Train what is missing"
     if data and not Path(data).exists(): raise CliError(f"There is nothing at {data} (--data).")
     with _only_driver(self), _stoppable():
+        eng = make_engine(engine, workers=workers if workers is not None or self.env.startswith('cpu') else 1)
         self.declare()
         self._set_aside()
         todo = self.missing()
         bar = Progress(len(todo)) if progress else None
-        eng = make_engine(engine, workers=workers or (None if self.env.startswith('cpu') else 1))
         try: self._drive(eng, todo, tries, bar, dict(data=data and str(Path(data).resolve()), device=device, threads=threads, workers=loaders))
         except KeyboardInterrupt:
             eng.close()

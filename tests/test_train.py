@@ -7,7 +7,7 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.script import CliError
 from simpleattn.attention import SimpleSelfAttention
-from simpleattn.data import get_path,list_images
+from simpleattn.data import get_path,list_images,make_shapes
 from simpleattn.recipes import choices,derive,load_recipes
 from simpleattn.runs import read_run
 from simpleattn.train import chance_limit,fit_recipe,get_learner,train_one
@@ -129,13 +129,23 @@ class Answer(Callback):
         y = self.yb[0]
         self.learn.pred = F.one_hot(y if self.right[self.epoch] else torch.zeros_like(y), 6).float()
 
-def test_an_accuracy_at_chance_counts_as_diverged_and_keeps_its_number(recipe, tiny):
-    run = train_one(recipe, 'baseline', 0, tiny, cbs=[Answer([False])])
-    assert (run.status,run.acc)==('diverged',4/24) and 'chance' in run.reason and run.bits().sum()==4
+def test_an_accuracy_at_chance_counts_as_diverged_and_keeps_its_number(recipe, tmp_path):
+    run = train_one(recipe, 'baseline', 0, make_shapes(tmp_path/'s', 12, 120, 16), cbs=[Answer([False])])
+    assert (run.status,run.acc)==('diverged',20/120) and 'chance' in run.reason and run.bits().sum()==20
+    assert train_one(recipe, 'baseline', 0, tmp_path/'s', cbs=[Answer([True])]).status=='ok'
+
+def test_a_handful_of_images_cannot_tell_chance(recipe, tiny): assert train_one(recipe, 'baseline', 0, tiny, cbs=[Answer([False])]).status=='ok'
+
+def test_a_validation_loss_that_is_not_finite_counts_as_diverged_and_keeps_its_number(recipe, tiny):
+    class Spoil(Callback):
+        def after_loss(self):
+            if not self.training: self.learn.loss = self.learn.loss*math.nan
+    run = train_one(recipe, 'baseline', 0, tiny, cbs=[Answer([True]), Spoil()])
+    assert (run.status,run.acc,run.history[0]['valid_loss'])==('diverged',1.,None) and 'validation' in run.reason
 
 def test_the_limit_of_chance():
     assert chance_limit(10, 3929)==pytest.approx(.1+5*math.sqrt(.09/3929))
-    assert chance_limit(10, 500)>chance_limit(10, 3929)>.1
+    assert chance_limit(10, 500)>chance_limit(10, 3929)>.1 and chance_limit(6, 24)==0
 
 # ---- what is recorded
 
@@ -259,7 +269,7 @@ def test_get_learner_gives_a_learner_on_which_fastai_works(recipe, tiny):
         learn.fit_one_cycle(1, 1e-3)
         assert cb.n==12+6 and len(learn.recorder.values)==1
         learn.save('here'); learn.load('here')
-        assert learn.predict(learn.dls.valid_ds[0][0])[0] in learn.dls.vocab
+        assert learn.get_preds()[0].shape==(24,6)
     learn.show_results(max_n=4)
     learn.dls.show_batch(max_n=4)
 

@@ -5,13 +5,6 @@ from fastcore.script import CliError
 from conftest import cli,python
 from simpleattn.variants import Variant,get_variant,import_file,load_layer,parse_site,register_variant,variants
 
-LAYER = '''
-from torch import nn
-class Scale(nn.Module):
-    def __init__(self, ni, by=2.): super().__init__(); self.by = by
-    def forward(self, x): return x*self.by
-'''
-
 @pytest.fixture
 def registry():
     "Variants that a test registers are gone after it"
@@ -152,7 +145,7 @@ def test_declaring_needs_no_torch(tmp_path):
 import sys
 from simpleattn.variants import register_variant,get_variant
 register_variant('mine', 'simpleattn.attention:SimpleSelfAttention', '2.-1', ks=3)
-register_variant('file', '{light(tmp_path, LAYER)}:Scale', by=3.)
+register_variant('file', '{light(tmp_path, 'class A: pass')}:A', by=3.)
 print(get_variant('mine').hash, get_variant('file@1.0').hash, 'torch' in sys.modules)'''
     res = python(code)
     assert res.returncode==0 and res.stdout.split()[2]=='False', res.stderr
