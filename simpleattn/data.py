@@ -149,7 +149,20 @@ def folder_name(dataset, source): # `imagewoof2-160` for ('imagewoof', '160')
     "Name of a data set's folder in the official archives"
     return dataset if dataset not in known else known[dataset][1] + ('' if source=='full' else f'-{source}')
 
-# %% ../nbs/06_data.ipynb #69f46321
+# %% ../nbs/06_data.ipynb #3f902c35
+def _top(tmp):
+    "The data set's folder in an unpacked archive; where its parts lie at the top, they are put into one"
+    if (tmp/'train').is_dir():
+        src,parts = Path(tempfile.mkdtemp(dir=tmp)),list(tmp.iterdir())
+        for o in parts:
+            if o!=src: os.rename(o, src/o.name)
+        src.chmod(0o755)
+        return src
+    tops = [o for o in tmp.iterdir() if o.is_dir()]
+    tops = [o for o in tops if (o/'train').is_dir()] or tops
+    if len(tops)!=1: raise CliError(f"The archive holds {len(tops)} folders and none with a train folder in it. The layout is NAME/train/CLASS/images and NAME/val/CLASS/images.")
+    return tops[0]
+
 def unpack(
     archive, # A tar file, compressed or not
     dest     # Folder to make; left alone if it is there
@@ -162,9 +175,7 @@ def unpack(
         try:
             with tarfile.open(archive) as t: t.extractall(tmp, filter='data')
         except (tarfile.TarError, EOFError, OSError) as e: raise CliError(f"{archive} cannot be unpacked: {e}") from None
-        tops = [p for p in Path(tmp).iterdir() if p.is_dir()]
-        src = tops[0] if len(tops)==1 and not (Path(tmp)/'train').is_dir() else Path(tmp)
-        if src==Path(tmp): (src := Path(tmp)/dest.name).mkdir(); [os.rename(o, src/o.name) for o in Path(tmp).iterdir() if o!=src]
+        src = _top(Path(tmp))
         try: os.rename(src, dest)
         except OSError:
             if not dest.is_dir(): raise

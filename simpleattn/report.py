@@ -101,7 +101,7 @@ def _facts(runs):
         versions={k:each(lambda r: r.machine.get('versions',{}).get(k)) for k in names},
         sources=each(lambda r: r.data['source']), data=each(lambda r: ', '.join(f'{k} {v}' for k,v in r.data.items())))
 
-# %% ../nbs/12_report.ipynb #eb346959
+# %% ../nbs/12_report.ipynb #2010af39
 def _compare(study):
     "The study's comparisons, or the reason why there are none"
     try: return study.compare(),None
@@ -111,6 +111,7 @@ def _warnings(study, d, n, N, facts, bad):
     "What a reader must know before the numbers"
     if n<N: yield f"Incomplete: {n} of {N} runs are there. The numbers will change, and to stop because of them would void the p-values."
     if '160-derived' in facts['sources']: yield _derived
+    if any(o.endswith('-unverified') for o in facts['sources']): yield 'Images given by hand, not checked against the official archive: not a replication.'
     if len(facts['sources'])>1: yield f"The runs used images of more than one source: {', '.join(facts['sources'])}."
     if study.env!=d['env']: yield f"Runs of {study.env}; the study was declared for {d['env']}."
     if 'declared' not in d: yield 'The study has no declaration on file: nothing shows that it was fixed before its first run.'

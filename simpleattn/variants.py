@@ -41,12 +41,12 @@ def _version(module):
     try: return metadata.version(top)
     except metadata.PackageNotFoundError: return ''
 
-# %% ../nbs/04_variants.ipynb #3ba77b16
+# %% ../nbs/04_variants.ipynb #6268e227
 def _code(c): return f"{c.co_code.hex()}{c.co_names}{[_code(o) if inspect.iscode(o) else repr(o) for o in c.co_consts]}"
 def _names(c): return {*c.co_names}.union(*(_names(o) for o in c.co_consts if inspect.iscode(o)))
 
 def _tree(f):
-    try: return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(f))))
+    try: return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(f))))
     except (OSError, TypeError, SyntaxError): return _code(f.__code__)
 
 def _cell(c):
