@@ -108,6 +108,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.data._missing': ('data.html#_missing', 'simpleattn/data.py'),
                                  'simpleattn.data._resize': ('data.html#_resize', 'simpleattn/data.py'),
                                  'simpleattn.data._stamp': ('data.html#_stamp', 'simpleattn/data.py'),
+                                 'simpleattn.data._top': ('data.html#_top', 'simpleattn/data.py'),
                                  'simpleattn.data._val_folder': ('data.html#_val_folder', 'simpleattn/data.py'),
                                  'simpleattn.data.cache_dir': ('data.html#cache_dir', 'simpleattn/data.py'),
                                  'simpleattn.data.center_crop': ('data.html#center_crop', 'simpleattn/data.py'),

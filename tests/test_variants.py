@@ -105,6 +105,25 @@ def test_a_class_is_identified_by_what_it_calls_too(tmp_path):
     a,b = versions(tmp_path, *(f'def helper(): return {n}\nclass A:\n    def f(self): return helper()\n' for n in (1,2)))
     assert a!=b
 
+SOURCE = """
+K = 3
+def gate(x): return x*K
+class A:
+    def __init__(self, ni, by=2.): self.by,self.f = by,lambda o: f'{o!r:>{ni}}'
+    def forward(self, x): # as it comes
+        return gate(x)*self.by if x is not None else [i for i in x if i]
+"""
+
+def test_the_identity_of_a_class_is_the_same_in_every_python(tmp_path):
+    "The hash of one class, whatever Python, process, folder, layout or comment"
+    h, = {Variant('a', import_file(light(tmp_path, o)).A).hash for o in (SOURCE, SOURCE.replace('# as it comes','').replace('K = 3','K  =  3'))}
+    assert h=='SOURCE_HASH'
+
+@pytest.mark.parametrize('old,new', [('K = 3','K = 4'), ('x*K','x+K'), ('by=2.','by=3.'), ('if x is','if ni is'), ('!r:','!s:')])
+def test_any_change_of_what_a_class_does_changes_its_identity(tmp_path, old, new):
+    a,b = versions(tmp_path, SOURCE, SOURCE.replace(old, new))
+    assert a!=b
+
 def test_a_class_without_a_file_is_identified_by_its_code():
     "Such as one of a notebook whose file is hidden"
     def made(n):
