@@ -33,7 +33,7 @@ def _ints(s):
 
 Changes = Annotated[str, 'KEY=VALUE ...: train a derived recipe', dict(nargs='*')]
 
-# %% ../nbs/13_cli.ipynb #97b04377
+# %% ../nbs/13_cli.ipynb #8bba79a0
 def recipes(
     settings:str=None, # settings.ini; None: working folder, then the package
     fmt:str='table'    # table, json, csv, md
@@ -48,7 +48,8 @@ def list_variants(
 ):
     "List the variants"
     _import(import_file)
-    return [dict(variant=v.name, site=v.site if v.layer else '', arguments=json.dumps(v.kwargs) if v.kwargs else '', about=v.doc) for v in map(get_variant, variants())]
+    vs = map(get_variant, variants())
+    return [dict(variant=v.name, site=v.site if v.layer else '', arguments=json.dumps(v.kwargs) if v.kwargs else '', about=v.doc) for v in vs]
 
 # %% ../nbs/13_cli.ipynb #05607e99
 def data(
@@ -193,7 +194,7 @@ def runs(
     cols = 'recipe variant env seed status acc best_acc params wall_seconds source finished'.split()
     return df[cols].astype(object).where(df[cols].notna(), None).to_dict('records')
 
-# %% ../nbs/13_cli.ipynb #4ab20638
+# %% ../nbs/13_cli.ipynb #f8e6928e
 verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, train=train, study=study, compare=compare, report=report, runs=runs)
 
 def table(
@@ -214,12 +215,15 @@ def table(
     if fmt=='table': return '\n'.join(lines)
     return '\n'.join('| '+' | '.join(o.replace('|','\\|') for o in r)+' |' for r in [head, ['---']*len(head), *cells])
 
-def _cell(v): return '' if v is None else f'{v:,}' if isinstance(v,int) and not isinstance(v,bool) and v>99999 else f'{v:.4g}' if isinstance(v,float) else str(v)
+def _cell(v):
+    if isinstance(v, int) and v>99999: return f'{v:,}'
+    return '' if v is None else f'{v:.4g}' if isinstance(v, float) else str(v)
 
-# %% ../nbs/13_cli.ipynb #e8a7c485
+# %% ../nbs/13_cli.ipynb #c4fc5e67
 def _help():
     lines = [f"  {k:<10} {f.__doc__}" for k,f in verbs.items()]
-    return '\n'.join(['usage: simpleattn VERB [options]', '', 'Does an attention layer help? Paired runs with and without it, and verdicts.', '', *lines, '', 'simpleattn VERB --help says more of each.'])
+    about = 'Does an attention layer help? Paired runs with and without it, and verdicts.'
+    return '\n'.join(['usage: simpleattn VERB [options]', '', about, '', *lines, '', 'simpleattn VERB --help says more of each.'])
 
 def _fmt(a):
     if a.get('fmt','table') not in ('table','json','csv','md'): raise CliError(f"--fmt {a['fmt']}: choose table, json, csv or md.")

@@ -149,7 +149,7 @@ def folder_name(dataset, source): # `imagewoof2-160` for ('imagewoof', '160')
     "Name of a data set's folder in the official archives"
     return dataset if dataset not in known else known[dataset][1] + ('' if source=='full' else f'-{source}')
 
-# %% ../nbs/06_data.ipynb #3f902c35
+# %% ../nbs/06_data.ipynb #b41fa1b2
 def _top(tmp):
     "The data set's folder in an unpacked archive; where its parts lie at the top, they are put into one"
     if (tmp/'train').is_dir():
@@ -160,7 +160,8 @@ def _top(tmp):
         return src
     tops = [o for o in tmp.iterdir() if o.is_dir()]
     tops = [o for o in tops if (o/'train').is_dir()] or tops
-    if len(tops)!=1: raise CliError(f"The archive holds {len(tops)} folders and none with a train folder in it. The layout is NAME/train/CLASS/images and NAME/val/CLASS/images.")
+    if len(tops)!=1:
+        raise CliError(f"The archive holds {len(tops)} folders and none with a train folder in it. The layout is NAME/train/CLASS/images and NAME/val/CLASS/images.")
     return tops[0]
 
 def unpack(
@@ -181,13 +182,14 @@ def unpack(
             if not dest.is_dir(): raise
     return dest
 
-# %% ../nbs/06_data.ipynb #c9f919a9
+# %% ../nbs/06_data.ipynb #213208ba
 def _archive_id(p): return hashlib.sha256(f'{p.resolve()}{p.stat().st_size}{p.stat().st_mtime_ns}'.encode()).hexdigest()[:8]
 
 def _find(root, name):
     "The data set `name` in or at `root`, unpacked if it is an archive; None if it is not there"
     root = Path(root)
-    if not root.exists(): raise CliError(f"There is nothing at {root} (--data or SIMPLEATTN_DATA). It may be a data set's folder, its archive, or a folder of them.")
+    if not root.exists():
+        raise CliError(f"There is nothing at {root} (--data or SIMPLEATTN_DATA). It may be a data set's folder, its archive, or a folder of them.")
     given = root.name.split('.')[0]
     if given!=name and given in {folder_name(d, o) for d in known for o in ('160','320','full')}:
         if root.is_file() or (root/'train').is_dir(): raise CliError(f"{root} is {given}, and the recipe asks for {name}.")
@@ -255,7 +257,7 @@ def list_images(
     if tr!=va: raise CliError(f"train and val of {path} hold different classes: {', '.join(sorted(tr^va))}.")
     return tuple(found)
 
-# %% ../nbs/06_data.ipynb #ef666f21
+# %% ../nbs/06_data.ipynb #99b3f58f
 derived = {'306556b31afc':'160-derived'}
 
 def fingerprint(
@@ -272,7 +274,8 @@ def source_facts(
     from fastai.data.external import fastai_path
     fp = fingerprint(path)
     checked = recipe.dataset not in known or Path(path).parent==fastai_path('data')
-    return dict(dataset=recipe.dataset, source=derived.get(fp, recipe.source if checked else f'{recipe.source}-unverified'), fingerprint=fp, n_files=len(list_images(path)))
+    source = derived.get(fp, recipe.source if checked else f'{recipe.source}-unverified')
+    return dict(dataset=recipe.dataset, source=source, fingerprint=fp, n_files=len(list_images(path)))
 
 # %% ../nbs/06_data.ipynb #5b8637bf
 def _held_out(files):
@@ -379,7 +382,7 @@ class DecodedImages:
     def __len__(self): return len(self.files)
     def __getitem__(self, i): return self.data[self.off[i]:self.off[i+1]].reshape(*self.hw[i],3)
 
-# %% ../nbs/06_data.ipynb #3b5c45d6
+# %% ../nbs/06_data.ipynb #a4fce36c
 @patch
 def _build(self:DecodedImages, presize, progress):
     tmp = Path(tempfile.mkdtemp(dir=cache_dir(), prefix='building-'))
@@ -389,7 +392,8 @@ def _build(self:DecodedImages, presize, progress):
             for p in (progress or iter)(self.files):
                 a = _decode(self.path/p, presize)
                 hw.append(a.shape[:2]); sha.update(a.tobytes()); f.write(a.tobytes())
-        (tmp/'index.json').write_text(json.dumps(dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest(), mtime_ns=(tmp/'images.bin').stat().st_mtime_ns)))
+        index = dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest(), mtime_ns=(tmp/'images.bin').stat().st_mtime_ns)
+        (tmp/'index.json').write_text(json.dumps(index))
         if self.dir.is_dir(): os.rename(self.dir, tmp.with_name(tmp.name+'-old'))
         try: os.rename(tmp, self.dir)
         except OSError: pass
@@ -506,7 +510,7 @@ class CroppedDL(TfmdDL):
         its = self.after_batch(self.dataset.batch([0], 0))
         self._n_inp,self._types = 1,{tuple:[type(o) for o in its]}
 
-# %% ../nbs/06_data.ipynb #2e50a6c3
+# %% ../nbs/06_data.ipynb #55bc8e82
 @lru_cache(maxsize=4)
 def _decoded(path, presize, progress): return DecodedImages(path, presize, progress)
 
@@ -523,7 +527,8 @@ def get_dls(
     parts,noise = split_files(path, recipe.split), noisy_labels(path, recipe.noise)
     lacking = [f for f in parts[0] if f not in noise] if recipe.noise else []
     if lacking: raise CliError(f"noise = {recipe.noise}: the csv of {path.name} has no label for {len(lacking)} train images, such as {lacking[0]}.")
-    if recipe.noise and recipe.split.endswith('v1'): raise CliError(f"noise = {recipe.noise} goes with split v2 or tune: the csv leaves the images of today's val folder clean, and v1 trains on most of them.")
+    if recipe.noise and recipe.split.endswith('v1'):
+        raise CliError(f"noise = {recipe.noise} goes with split v2 or tune: the csv leaves the images of today's val folder clean, and v1 trains on most of them.")
     vocab = CategoryMap(sorted({f.split('/')[1] for f in parts[0]}), sort=False)
     num = {o:i for i,o in enumerate(vocab)}
     if len(parts[0])<recipe.bs: raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(parts[0])} train images.")
@@ -532,5 +537,6 @@ def get_dls(
         labels = [num[noise.get(f, f.split('/')[1]) if train else f.split('/')[1]] for f in files]
         ds = CroppedImages(imgs, files, labels, vocab, recipe, seed, train)
         tfms = [IntToFloatTensor(), Normalize.from_stats(*imagenet_stats, cuda=False)]
-        dls.append(CroppedDL(ds, bs=recipe.bs if train else max(recipe.bs,128), shuffle=train, drop_last=train, num_workers=workers, after_batch=tfms, device=None))
+        bs = recipe.bs if train else max(recipe.bs,128)
+        dls.append(CroppedDL(ds, bs=bs, shuffle=train, drop_last=train, num_workers=workers, after_batch=tfms, device=None))
     return DataLoaders(*dls, path='.', device=torch.device(device) if device else default_device())

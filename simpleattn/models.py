@@ -113,11 +113,12 @@ def create_model(
     if not getattr(cls, '__module__', '').startswith('simpleattn.'): _try(m, v, size)
     return m
 
-# %% ../nbs/05_models.ipynb #db2f66d1
+# %% ../nbs/05_models.ipynb #d3abfa1f
 def _make(v, cls, channels):
     "The layer of a variant, or which variant's arguments do not fit it"
     try: return cls(*channels, **v.kwargs)
-    except (TypeError, ValueError) as e: raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer']} at {v.site} with {channels} channels and {v.kwargs}: {e}") from e
+    except (TypeError, ValueError) as e:
+        raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer']} at {v.site} with {channels} channels and {v.kwargs}: {e}") from e
 
 def _try(m, v, size):
     "One image through the network, so that a layer's mistake is named"

@@ -107,7 +107,7 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
     tmp.write_text(json.dumps(d, indent=1)+'\n'); os.replace(tmp, self.file)
     return d
 
-# %% ../nbs/10_study.ipynb #0a158032
+# %% ../nbs/10_study.ipynb #c0ffbedf
 @patch
 def pairs(self:Study)->int:
     "Pairs of a finished run and its baseline's that can be seen"
@@ -119,7 +119,8 @@ def pairs(self:Study)->int:
 def _check(self:Study, d):
     "Refuse what would change a declared study"
     for k in ('baseline','delta','alpha','env'):
-        if d[k]!=getattr(self,k): raise CliError(f"Study {self.name!r} was declared with {k} = {d[k]!r}, not {getattr(self,k)!r}. Keep that, or choose another name.")
+        if d[k]!=getattr(self,k):
+            raise CliError(f"Study {self.name!r} was declared with {k} = {d[k]!r}, not {getattr(self,k)!r}. Keep that, or choose another name.")
     old = {a['arm']:a for a in d['arms']}
     for k,a in self.arms.items():
         if k in old and (old[k]['recipe_hash'],old[k]['variant']['hash'])!=a.key:
@@ -198,7 +199,7 @@ class Progress:
 
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
-# %% ../nbs/10_study.ipynb #cf66e19b
+# %% ../nbs/10_study.ipynb #03d2b9a5
 @patch
 def run(self:Study,
     engine:str='local',    # local (worker processes), serial
@@ -221,14 +222,15 @@ def run(self:Study,
         try: self._drive(eng, todo, tries, bar, dict(data=data and str(Path(data).resolve()), device=device, threads=threads, workers=loaders))
         except KeyboardInterrupt:
             eng.close()
-            print(f"\nStopped. {len(self.arms)*len(self.seeds)-len(self.missing())} of {len(self.arms)*len(self.seeds)} runs are finished and kept; the same command goes on.", file=sys.stderr)
+            n = len(self.arms)*len(self.seeds)
+            print(f"\nStopped. {n-len(self.missing())} of {n} runs are finished and kept; the same command goes on.", file=sys.stderr)
             raise
         finally:
             eng.close()
             if bar: bar.close()
     return self
 
-# %% ../nbs/10_study.ipynb #52ee0070
+# %% ../nbs/10_study.ipynb #4f036480
 @patch
 def _set_aside(self:Study):
     "Move records that cannot be believed out of the way, each named, so that their seeds run again"
@@ -247,11 +249,13 @@ def _drive(self:Study, eng, todo, tries, bar, facts):
         key = o.task.recipe.name, o.task.variant.name, o.task.seed
         left -= 1
         if o.status=='refused': raise CliError(o.error)
-        if o.env not in (None, self.env): raise CliError(f"Runs here are of env {o.env}, and study {self.name!r} is of {self.env}. Give --device, or another name for a study of this machine.")
+        if o.env not in (None, self.env):
+            raise CliError(f"Runs here are of env {o.env}, and study {self.name!r} is of {self.env}. Give --device, or another name for a study of this machine.")
         if o.status in ('failed','lost'):
             write_failure(key[0], key[1], self.env, key[2], o.error, self.root)
             tried[key],last[key] = tried.get(key,0)+1, o.error.strip().split('\n')[-1]
-            if len(last)>2 and not done and len(set(last.values()))==1: raise CliError(f"The first {len(last)} runs all failed alike: {last[key]}. The whole error is in {self.root}/{key[0]}/{key[1]}/{self.env}.")
+            if len(last)>2 and not done and len(set(last.values()))==1:
+                raise CliError(f"The first {len(last)} runs all failed alike: {last[key]}. The whole error is in {self.root}/{key[0]}/{key[1]}/{self.env}.")
             if tried[key]<tries: eng.submit(o.task); left += 1
             elif bar: bar.failed += 1
         else: done += 1
