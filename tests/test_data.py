@@ -53,6 +53,13 @@ def test_boxes_are_distributed_as_torchvisions(h, w, lo):
     assert (np.abs(ours.mean(0)-theirs.mean(0)) <= 4*se+1e-9).all(), (ours.mean(0), theirs.mean(0))
     assert np.allclose(ours.std(0), theirs.std(0), rtol=.08, atol=.3), (ours.std(0), theirs.std(0))
 
+def test_boxes_reach_every_edge():
+    t,l,h,w = crop_boxes(np.random.default_rng(0).random((4000,23)), np.array([[60,80]]*4000), .35).T
+    tall,wide = (h>40)&(h<56), (w>50)&(w<76)
+    for at,free in ((t,60-h),(l,80-w)):
+        ok = tall & wide
+        assert (at==0)[ok].any() and (at==free)[ok].any() and abs((at/free)[ok].mean()-.5)<.05
+
 def test_a_training_image_is_the_flipped_box_resized_as_PIL_resizes(tmp_path):
     p = write_folder(tmp_path/'d', 'ab', 6, 1, ((160,213),(213,160),(48,40)))
     ds = cropped(p, size=32, crop_min=.35)
@@ -101,6 +108,9 @@ def test_another_seed_or_epoch_gives_other_batches(tiny, recipe):
     dl,other = get_dls(recipe, 3, tiny).train, get_dls(recipe, 4, tiny).train
     a,b,c = batches(dl), batches(dl), batches(other)
     for u,v in ((a,b),(a,c),(b,c)): assert not any(torch.equal(x,y) for (x,_),(y,_) in zip(u, v))
+    orders = [(setattr(d, 'epoch', e), tuple(d.shuffle_fn(range(48))))[1] for d in (dl,other) for e in (0,1)]
+    crops = [d.dataset.uniform(e).tobytes() for d in (dl,other) for e in (0,1)]
+    assert len(set(orders))==len(set(crops))==4, 'order and crops have streams of their own, by seed and epoch'
     dl.epoch = 0
     assert same(a, batches(dl))
 
@@ -191,6 +201,14 @@ def test_label_noise_comes_from_the_csv_and_only_to_training(embedded, noise):
     tr,va = split_files(embedded)
     assert abs(wrong(dls, tr)-noise/100) <= 4*np.sqrt(noise/100*(1-noise/100)/1200)
     assert [dls.vocab[i] for i in dls.valid_ds.labels]==[f.split('/')[1] for f in va]
+
+def test_label_noise_never_touches_validation(tmp_path, tiny):
+    "Even if a csv says so"
+    p = Path(shutil.copytree(tiny, tmp_path/'d'))
+    f = p/'noisy_shapes.csv'
+    f.write_text('\n'.join(l if not l.startswith('val/') else ','.join([l.split(',')[0], *['red_blue']*5, 'True']) for l in f.read_text().splitlines())+'\n')
+    dls = get_dls(small(noise=50), 0, p)
+    assert [dls.vocab[i] for i in dls.valid_ds.labels]==[f.split('/')[1] for f in split_files(p)[1]]
 
 def test_label_noise_of_the_real_csv(woof_listing):
     tr = split_files(woof_listing)[0]
@@ -400,10 +418,11 @@ def test_a_changed_image_is_decoded_anew(tmp_path, own_cache, colour):
 
 def _decode(path, start, q):
     start.wait()
-    imgs = DecodedImages(path)
-    q.put((imgs.verify(), imgs.sha))
+    built = []
+    imgs = DecodedImages(path, progress=lambda o: built.append(1) or o)
+    q.put((imgs.verify(), imgs.sha, len(built)))
 
-def test_processes_that_decode_at_once_get_the_same_whole_cache(tiny, own_cache):
+def test_of_processes_that_decode_at_once_one_does_and_all_get_the_same_whole_cache(tiny, own_cache):
     ctx = mp.get_context('fork')
     start,q = ctx.Event(),ctx.Queue()
     ps = [ctx.Process(target=_decode, args=(tiny, start, q)) for _ in range(4)]
@@ -411,7 +430,7 @@ def test_processes_that_decode_at_once_get_the_same_whole_cache(tiny, own_cache)
     start.set()
     got = [q.get(timeout=120) for _ in ps]
     for p in ps: p.join()
-    assert len(set(got))==1 and got[0][0]
+    assert {o[:2] for o in got}=={(True,got[0][1])} and sum(o[2] for o in got)==1, 'one decodes, the others wait'
     name, = (o.name for o in own_cache.iterdir() if not o.name.endswith('.lock'))
     assert name.startswith(f'decoded-{fingerprint(tiny)}-')
 

@@ -70,6 +70,15 @@ def test_every_variant_of_a_seed_sees_the_same_batches(recipe, tiny, mixup):
     for v in VARIANTS[1:]: assert seen(r, v, tiny)[0]==first
     assert not set(seen(r, 'baseline', tiny, seed=1)[0]) & set(first)
 
+def test_a_second_fit_goes_on_in_the_streams(recipe, tiny):
+    "And two fits of one epoch see what one fit of two epochs sees"
+    cb = Seen()
+    learn = get_learner(recipe, 'simple', 0, tiny, cbs=cb)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3); first = cb.digests
+        learn.fit(1, 1e-3)
+    assert first+cb.digests==seen(derive(recipe, epochs=2), 'baseline', tiny)[0]
+
 class Ones(nn.Dropout):
     "Dropout that keeps its masks"
     def forward(self, x):
