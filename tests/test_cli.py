@@ -4,8 +4,9 @@ import pytest
 from conftest import bits,cli
 from simpleattn import __version__
 from simpleattn.cli import main,verbs
-from simpleattn.recipes import load_recipes
+from simpleattn.recipes import Recipe,load_recipes
 from simpleattn.runs import this_env,write_run
+from simpleattn.study import Study
 from simpleattn.variants import variants
 from test_runs import a_run
 
@@ -175,12 +176,15 @@ def test_a_study_is_trained_compared_and_reported(call, tiny, settings, layers, 
     assert code==0 and out.strip().startswith('elsewhere') and list((tmp_path/'elsewhere').iterdir())
 
 def test_a_comparison_says_n_means_difference_interval_p_and_seed_correlation(call, root):
-    from simpleattn.study import Study
-    from simpleattn.recipes import Recipe
     Study('s', ['baseline','simple'], 3, recipe=Recipe('tiny'), root=root, env=this_env('cpu')).declare()
     code,out,_ = call('compare', 's', '--root', root)
     assert code==0 and '50.00' in out and '63.33' in out and '13.33' in out
     for word in ('n','mean','sd','95 %','p','corr'): assert word in out.split('\n')[0], word
+
+def test_a_comparison_of_an_incomplete_study_says_so(call, root):
+    Study('s', ['baseline','simple'], 5, recipe=Recipe('tiny'), root=root, env=this_env('cpu')).declare()
+    code,out,err = call('compare', 's', '--root', root, '--fmt', 'json')
+    assert code==0 and json.loads(out) and 'Incomplete: 4 of 10 runs are missing.' in err
 
 @pytest.mark.slow
 def test_the_demo_prints_a_comparison_and_where_its_report_lies(tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np, pytest
 from fastcore.script import CliError
 from simpleattn.recipes import Recipe
-from simpleattn.runs import Run,env_name,find_runs,load_runs,pack_bits,read_run,run_path,this_env,unpack_bits,write_failure,write_run
+from simpleattn.runs import Run,env_name,find_runs,load_runs,pack_bits,read_run,run_path,set_aside,this_env,unpack_bits,write_failure,write_run
 from simpleattn.variants import get_variant
 
 ENV = 'cpu-torch2.15'
@@ -72,6 +72,13 @@ def test_failed_tries_are_numbered_and_are_not_runs(tmp_path):
     assert find_runs(tmp_path)==([],{}) and len(load_runs(tmp_path))==0
     write_run(a_run(4, 'simple'), tmp_path)
     assert len(load_runs(tmp_path))==1
+
+def test_records_set_aside_are_numbered_and_are_not_runs(tmp_path):
+    for k in (1,2):
+        p = write_run(a_run(), tmp_path)
+        p.write_text('broken')
+        assert set_aside(p)==p.with_name(f'0.corrupt-{k}.json') and not p.exists()
+    assert find_runs(tmp_path)==([],{})
 
 # ---- not believed
 

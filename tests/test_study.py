@@ -66,6 +66,11 @@ def test_growth_is_recorded_with_the_runs_that_were_seen(tmp_path):
     assert d['seeds']==[0,1,2,3,4] and [a['arm'] for a in d['arms']]==['baseline','simple','self'] and d['declared']==first['declared']
     assert len(study(tmp_path, ('baseline','simple','self'), [7,8]).declare()['growth'])==2
 
+def test_a_declaration_says_how_many_pairs_could_be_seen_before_it(tmp_path):
+    assert study(tmp_path, name='first').declare()['pairs_before']==0
+    fill(tmp_path, seeds=(0,1)); fill(tmp_path, ['baseline'], [2])
+    assert study(tmp_path, name='late').declare()['pairs_before']==2
+
 def test_asking_for_less_than_was_declared_does_not_shrink_it(tmp_path):
     study(tmp_path, ('baseline','simple','self'), 5).declare()
     assert study(tmp_path, seeds=2).declare()==study(tmp_path, ('baseline','simple','self'), 5).declare()
@@ -87,6 +92,9 @@ def test_another_machine_cannot_go_on_in_silence(tmp_path):
     study(tmp_path).declare()
     with pytest.raises(CliError, match='env|machine'): study(tmp_path, env='nvidia-h100-torch2.15').declare()
 
+def test_runs_of_another_machine_than_declared_stop_the_study(tmp_path, recipe, tiny):
+    with pytest.raises(CliError, match=f'{ENV}.*nvidia'): study(tmp_path, recipe=recipe, env='nvidia-h100-torch2.15').run('serial', data=tiny, device='cpu', progress=False)
+
 # ---- what is missing
 
 def test_missing_lists_all_arms_of_a_seed_together(tmp_path):
@@ -104,6 +112,15 @@ def test_a_record_that_cannot_be_believed_is_missing(tmp_path):
     p = tmp_path/'tiny'/'simple'/ENV/'1.json'
     p.write_text(p.read_text().replace('"params": 7','"params": 8'))
     assert study(tmp_path).missing()==[('simple',1)]
+
+def test_a_record_that_cannot_be_believed_is_set_aside_by_name_and_run_again(tmp_path, recipe, tiny, capsys):
+    study(tmp_path, recipe=recipe, seeds=2).run('serial', data=tiny, device='cpu', progress=False)
+    before,p = bits(tmp_path),tmp_path/'tiny'/'simple'/ENV/'1.json'
+    p.write_text(p.read_text().replace('"seed": 1','"seed": 2'))
+    capsys.readouterr()
+    s = study(tmp_path, recipe=recipe, seeds=2).run('serial', data=tiny, device='cpu', progress=False)
+    assert s.missing()==[] and bits(tmp_path)==before and '"seed": 2' in p.with_name('1.corrupt-1.json').read_text()
+    assert f'{p}: checksum' in capsys.readouterr().err
 
 def test_a_diverged_run_is_not_tried_again(tmp_path):
     fill(tmp_path, seeds=[0,1])
