@@ -244,4 +244,5 @@ def test_workers_killed_from_outside_cost_no_run(tmp_path, tiny, settings):
     t.start()
     s.run('local', 2, tiny, 'cpu', progress=False)
     t.join()
-    assert s.missing()==[] and len(find_runs(tmp_path)[0])==8 and len(failures(tmp_path))==2
+    assert s.missing()==[] and len(find_runs(tmp_path)[0])==8
+    assert len(failures(tmp_path))<=2 # a kill may meet a process that has just published its record
