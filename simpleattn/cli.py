@@ -51,7 +51,7 @@ def list_variants(
     vs = map(get_variant, variants())
     return [dict(variant=v.name, site=v.site if v.layer else '', arguments=json.dumps(v.kwargs) if v.kwargs else '', about=v.doc) for v in vs]
 
-# %% ../nbs/13_cli.ipynb #05607e99
+# %% ../nbs/13_cli.ipynb #98345fd7
 def data(
     dataset:str,         # imagewoof, imagenette, cifar10, shapes, or the name of a folder
     source:str='160',    # 160, 320, full
@@ -68,16 +68,21 @@ def data(
     return '\n'.join([table(rows), *said])
 
 def cost(
-    backbone:str='xresnet50',            # A backbone
+    backbone:str='xresnet50',            # A backbone: xresnet50, resnet50, timm/resnet50d, ...
     variants:str='baseline,self,simple', # Variants
     size:int=128,                        # Side of the image, px
+    n_out:int=10,                        # Classes
+    bs:int=None,                         # Also measure a training step of this many images: ms, and MiB at its peak; run it alone
+    threads:int=1,                       # CPU threads of the measured step
     import_file:str=None,                # Python file that registers your own
     fmt:str='table'                      # table, json, csv, md
 ):
-    "Parameters and FLOPs (2 x multiply-adds of one image)"
+    "Parameters and FLOPs (2 x multiply-adds of one image); time and memory of a step on request"
     _import(import_file)
+    import torch
     from simpleattn.models import cost,create_model
-    return [dict(variant=v, **cost(create_model(backbone, v, size=size), size)) for v in variants.split(',')]
+    torch.set_num_threads(threads)
+    return [dict(variant=v, **cost(create_model(backbone, v, n_out, size), size, bs)) for v in variants.split(',')]
 
 # %% ../nbs/13_cli.ipynb #0951bdc5
 def train(
