@@ -235,6 +235,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'simpleattn.models._timm': ('models.html#_timm', 'simpleattn/models.py'),
                                    'simpleattn.models._try': ('models.html#_try', 'simpleattn/models.py'),
                                    'simpleattn.models._unstride': ('models.html#_unstride', 'simpleattn/models.py'),
+                                   'simpleattn.models._why': ('models.html#_why', 'simpleattn/models.py'),
                                    'simpleattn.models._wrong_size': ('models.html#_wrong_size', 'simpleattn/models.py'),
                                    'simpleattn.models.blocks': ('models.html#blocks', 'simpleattn/models.py'),
                                    'simpleattn.models.cost': ('models.html#cost', 'simpleattn/models.py'),

@@ -7,16 +7,13 @@ __all__ = ['axis_blocks', 'query_blocks', 'key_blocks', 'offset_logits', 'window
            'gather_neighbours', 'by_position', 'sinusoids', 'neighbours', 'channel_weights', 'channelwise_attention',
            'check_local', 'LocalSelfAttention', 'StemAttention', 'AttentionStem']
 
-# %% ../nbs/01_local.ipynb #d1ecc680
+# %% ../nbs/01_local.ipynb #a8f3fae9
 import math
-from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-# %% ../nbs/01_local.ipynb #28ec77e4
-@lru_cache(maxsize=64)
+# %% ../nbs/01_local.ipynb #94e053c7
 def axis_blocks(
     n:int,           # Positions along the axis
     lo:int,          # How far a query sees backwards
@@ -155,7 +152,7 @@ def sinusoids(
     top = (n_channels+1)//2
     return torch.cat([axis(H, top)[:,:,None].expand(-1,H,W), axis(W, n_channels-top)[:,None].expand(-1,H,W)])
 
-# %% ../nbs/01_local.ipynb #dd12dc9f
+# %% ../nbs/01_local.ipynb #7aaa0440
 def neighbours(
     x:torch.Tensor, # (B, C, H, W)
     lo:int,         # Positions before
@@ -179,11 +176,12 @@ def channelwise_attention(
     chunks:int=8      # Parts of the channels, one at a time; each is computed again in the backward pass
 )->torch.Tensor:      # (B, C, H, W)
     "Attention of every channel for itself"
+    from torch.utils.checkpoint import checkpoint # seconds to import, and only this form needs it
     def part(q, k, v, rel): return (channel_weights(q, k, rel, lo, hi) * neighbours(v, lo, hi).flatten(4)).sum(-1)
     parts = zip(*(t.chunk(chunks, d) for t,d in ((q,1),(k,1),(v,1),(rel,0))))
     return torch.cat([checkpoint(part, *o, use_reentrant=False) for o in parts], 1)
 
-# %% ../nbs/01_local.ipynb #55231c1a
+# %% ../nbs/01_local.ipynb #b4d58543
 def _heads(x, heads): return x.unflatten(1, (heads,-1))
 
 def check_local(n_out, window, heads, position, content, score):
@@ -193,8 +191,10 @@ def check_local(n_out, window, heads, position, content, score):
     if score not in ('dot','channelwise'): raise ValueError(f"score is {score!r}: choose dot or channelwise")
     if not content and (position!='relative' or score!='dot'): raise ValueError("content=False leaves only query times offset: it needs position='relative' and score='dot'")
     if heads<1 or n_out%heads: raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
-    if position=='relative' and (n_out//heads if score=='dot' else n_out)%2:
-        raise ValueError(f"{heads} heads of {n_out} channels have {n_out//heads} each, and row and column need half of that: choose fewer heads")
+    n = n_out//heads if score=='dot' else n_out
+    if position=='relative' and n%2:
+        mend = 'fewer heads, so that each has an even number of channels, ' if score=='dot' and n_out%2==0 else 'an even number of channels '
+        raise ValueError(f"row and column share the {n} channels of a head, half each: choose {mend}or another position")
 
 # %% ../nbs/01_local.ipynb #75247300
 class LocalSelfAttention(nn.Module):

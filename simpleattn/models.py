@@ -45,7 +45,7 @@ def _only_defaults(name, **given):
     for k,v in given.items():
         if v!=(d := dict(stem=(32,64,64), widen=1., act='relu', pool='avg')[k]): raise CliError(f"Backbone {name!r} takes no {k} = {v}: leave it at {d}.")
 
-# %% ../nbs/05_models.ipynb #af14a742
+# %% ../nbs/05_models.ipynb #2f35a89f
 def resnet(
     layers:tuple,     # Bottlenecks in each of the four stages
     n_out:int=1000,   # Classes
@@ -76,7 +76,7 @@ def _timm(name, n_out, size, stem, widen, act, pool):
     return m.train(mode)
 
 def _wrong_size(name, size, cfg, e):
-    want = f" It was made for {cfg.input_size[1]} px" + (f", and takes no less than {cfg.min_input_size[1]}" if cfg.min_input_size else '') + '.' if cfg else ''
+    want = f" Its published weights are for {cfg.input_size[1]} px." if cfg else ''
     return f"timm/{name} fails on {size} px ({type(e).__name__}: {str(e).strip() or 'its own check of the size'}).{want} Multiples of 32 usually work: choose another size."
 
 # %% ../nbs/05_models.ipynb #b2ed4314
@@ -226,7 +226,7 @@ def timm_attention(
     return get_attn(kind)(ni, **kwargs)
 timm_attention.traits = dict(fixed_size=True)
 
-# %% ../nbs/05_models.ipynb #82662b83
+# %% ../nbs/05_models.ipynb #6bcafa5f
 def create_model(
     backbone:str,               # One of `backbones`, or timm/NAME
     variant='baseline',         # Name or `Variant`
@@ -254,16 +254,18 @@ def _insert(m, v, size, seed):
             raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer']} at {v.site} with {channels} channels, {kw|v.kwargs}: {e}") from e
     make.traits = getattr(cls, 'traits', {})
     try: insert_attention(m, make, v.site, seed, size)
-    except (AssertionError, RuntimeError) as e: raise CliError(f"Variant {v.name!r}: {v.site} on {size} px: {type(e).__name__}: {e}") from e
+    except (AssertionError, RuntimeError) as e: raise CliError(f"Variant {v.name!r} at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
     if cls is None or cls is timm_attention or not cls.__module__.startswith('simpleattn.'): _try(m, v, size)
 
-# %% ../nbs/05_models.ipynb #181b23a1
+# %% ../nbs/05_models.ipynb #942d97d4
+def _why(e): return str(e).strip() or 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
+
 def _try(m, v, size):
     "One image through the network, so that a layer's mistake is named"
     mode = m.training
     try:
         with torch.no_grad(): m.eval()(torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0)))
-    except Exception as e: raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer'] or 'the backbone'} fails at {v.site} on {size} px: {type(e).__name__}: {e}") from e
+    except Exception as e: raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer'] or 'the backbone'} fails at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
     finally: m.train(mode)
 
 # %% ../nbs/05_models.ipynb #31750a28
@@ -291,7 +293,7 @@ def cost(
     res = dict(params=sum(p.numel() for p in model.parameters()), flops=f.get_total_flops() - counted + sum(m.flops(seen[n]) for n,m in attn.items()))
     return res if bs is None else dict(res, **measure_step(model, size, bs))
 
-# %% ../nbs/05_models.ipynb #891c3f30
+# %% ../nbs/05_models.ipynb #e4d7dfde
 def measure_step(
     model:nn.Module,  # A network; its gradients are dropped and its batch norms see the batch
     size:int=128,     # Side of the image, px
@@ -299,6 +301,7 @@ def measure_step(
     repeats:int=5     # Steps timed, after one that is not
 )->dict: # ms, peak_mib
     "Median time of forward and backward, and the most memory that was held at once beyond what was held before"
+    if bs<2: raise CliError(f"bs = {bs}: batch norm needs at least 2 images in a training step.")
     dev,times = next(model.parameters()).device, []
     x = torch.randn(bs,3,size,size, device=dev)
     def step():

@@ -13,7 +13,7 @@ from importlib import import_module,metadata,util
 from pathlib import Path
 from .recipes import CliError,name_re
 
-# %% ../nbs/04_variants.ipynb #9c93248b
+# %% ../nbs/04_variants.ipynb #42863a28
 _site_re = re.compile(r'(\d+)\.(-?\d+)|(replace|stride1):(\d+)(?:-(\d+))?|(stem)')
 
 def parse_site(
@@ -26,8 +26,9 @@ def parse_site(
         if not m: raise CliError(f"{o.strip()!r} is not a site. A site is STAGE.BLOCK such as 1.-1 (several: 1.-1,2.-1), replace:STAGE such as replace:4 or replace:1-4, or stem.")
         if m[1]: res.append((int(m[1]), int(m[2])))
         elif m[6]: res.append((0, 'stem'))
+        elif int(m[5] or m[4])<int(m[4]): raise CliError(f"{o.strip()!r} goes backwards: write {m[3]}:{m[5]}-{m[4]}.")
         else: res += [(i, None if m[3]=='replace' else 'stride1') for i in range(int(m[4]), int(m[5] or m[4])+1)]
-    if len(set(res))<len(res) or not res: raise CliError(f"Site {site!r} names a place twice, or none.")
+    if len(set(res))<len(res): raise CliError(f"Site {site!r} names a place twice.")
     return res
 
 def _site_name(places): # For names: 1.-1_2.-1, replace3_replace4, stem
@@ -188,7 +189,7 @@ def register_variant(
     return v
 _builtin = set()
 
-# %% ../nbs/04_variants.ipynb #f3ed8dd5
+# %% ../nbs/04_variants.ipynb #c71dd9ed
 def variants()->list: # Names, baseline first
     "The variants that there are"
     return list(_registry)
@@ -202,7 +203,7 @@ def get_variant(
     if base not in _registry: raise CliError(f"No variant {base!r}. There are: {', '.join(_registry)}. Your own come with --import FILE.")
     v = _registry[base]
     if not site: return v
-    if v.layer is None: raise CliError("The baseline has no site.")
+    if not v.changes: raise CliError("The baseline has no site.")
     return dataclasses.replace(v, name=f"{v.name}-at-{_site_name(parse_site(site))}", site=site.replace('+', ','))
 
 # %% ../nbs/04_variants.ipynb #1d9249a8
