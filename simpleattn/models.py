@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['backbones', 'create_backbone', 'resnet', 'blocks', 'insert_attention', 'timm_attention', 'create_model', 'cost',
-           'measure_step', 'peak_memory', 'published_arm']
+           'measure_step', 'peak_memory', 'attention_layers', 'attention_at', 'published_arm']
 
 # %% ../nbs/05_models.ipynb #7cf083ea
 import contextlib,difflib,math,os,time
@@ -330,6 +330,44 @@ def peak_memory(
     for e in sorted((e for e in p.profiler.kineto_results.events() if e.name()=='[memory]'), key=lambda e: e.start_ns()):
         held += e.nbytes(); peak = max(peak, held)
     return peak
+
+# %% ../nbs/05_models.ipynb #58434d33
+def attention_layers(
+    model:nn.Module # A network
+)->dict: # Name -> module, in the order of definition
+    "The layers of a network whose attention can be read"
+    found = {n:m for n,m in model.named_modules() if hasattr(m, 'attention_map')}
+    return {n:m for n,m in found.items() if not any(n.startswith(f'{o}.') for o in found)}
+
+def _spread(layer, x, row):
+    "Weights of a window, laid on the whole map"
+    at = getattr(layer, 'attend', layer)
+    (y,oky),(z,okz) = at.places(x)
+    i,j = divmod(row, x.shape[3])
+    return lambda w: x.new_zeros(x.shape[2:]).index_put((y[i][:,None].expand(-1,len(z[j])), z[j].expand(len(y[i]),-1)), (w.view(len(y[i]),-1)*(oky[i][:,None]&okz[j])), accumulate=True)
+
+@torch.no_grad()
+def attention_at(
+    model:nn.Module,   # A network with attention
+    x:torch.Tensor,    # One image, as the network gets it (1, 3, S, S)
+    position:tuple,    # Row and column of the pixel
+    layer:int=0,       # Which of `attention_layers`, from 0
+    head:int=None      # One head; None: the mean over heads
+)->torch.Tensor: # (H, W) of the layer's map: the weight of every place for the pixel
+    "What a pixel attends to in one layer, in eval mode"
+    layers,mode,seen = list(attention_layers(model).values()), model.training, {}
+    if not layers: raise CliError('The network has no layer whose attention can be read: give a variant with one.')
+    l = _at(layers, layer, f'attention layer {layer}')
+    h = l.register_forward_pre_hook(lambda m,i: seen.update(x=i[0].detach()))
+    try: model.eval()(x)
+    finally: h.remove(); model.train(mode)
+    f = seen['x']
+    if not all(0<=p<s for p,s in zip(position, x.shape[2:])): raise CliError(f"Position {tuple(position)} is not in the image of {x.shape[2]} x {x.shape[3]}.")
+    i,j = (int(p)*n//s for p,n,s in zip(position, f.shape[2:], x.shape[2:]))
+    A = l.attention_map(f)[0].float()
+    w = A[...,i*f.shape[3]+j,:]
+    if w.ndim>1: w = w.mean(0) if head is None else _at(w, head, f'head {head}')
+    return w.view(f.shape[2:]) if w.numel()==f.shape[2:].numel() and not l.traits['local'] else _spread(l, f, i*f.shape[3]+j)(w)
 
 # %% ../nbs/05_models.ipynb #39396f31
 _rows = {'conv-stem + attention':'sasa', 'full attention':'sasa-stem', 'attention':'sasa', 'attention, 3x3 conv stem':'sasa', 'relative':'sasa', 'none':'sasa-none', 'absolute':'sasa-absolute',
