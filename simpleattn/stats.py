@@ -167,13 +167,35 @@ def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:fl
     "Seeds that show equivalence within `delta` with power `target` where there is no difference"
     return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired), target)
 
-# %% ../nbs/09_stats.ipynb #8de6105e
+# %% ../nbs/09_stats.ipynb #5160db88
 @dataclass(frozen=True)
 class Plan(_Record):
     "What `n` seeds can do; `_upper` at the upper bound of the sd, None where it is not known from how many runs the sd comes"
     n:int; sd_diff:float; delta:float; effect:float; alpha:float; variants:int; detectable:float; runs_needed:int; runs_equivalence:int
     sd_diff_upper:float=None; detectable_upper:float=None; runs_needed_upper:int=None; runs_equivalence_upper:int=None
-    hours:float=None; hours_needed:float=None; hours_equivalence:float=None
+    hours:float=None; hours_needed:float=None; hours_equivalence:float=None; target:float=0.8
+
+@patch(as_prop=True)
+def words(self:Plan)->str:
+    "The plan as a paragraph"
+    m, k = f"{100*self.effect:g} pp", self.variants
+    s = f"With {self.n} seeds of each arm and an sd of the paired difference of {_pp(self.sd_diff, '')}, {_pp(self.detectable, '')} would be found in {100*self.target:g} % of studies"
+    s += f" ({100*self.alpha:g} % errors over {k} comparison{'s'*(k>1)})."
+    s += f" To find {m} takes {self.runs_needed} seeds, to show equivalence within {100*self.delta:g} pp {self.runs_equivalence}."
+    return s + (f" The sd itself is uncertain: at its 80 % upper bound, {self.runs_needed_upper} and {self.runs_equivalence_upper}." if self.sd_diff_upper else
+        ' How sure the sd is was not said, so it has no upper bound.')
+
+@patch
+def rows(self:Plan)->list: # Dicts of what, estimate, upper bound (of the sd, 80 %)
+    "The plan as a table: pp, seeds, hours"
+    names = {'sd_diff':'sd of the paired difference, pp', 'detectable':f'{self.n} seeds find, pp', 'runs_needed':f'seeds to find {100*self.effect:g} pp',
+        'runs_equivalence':f'seeds for equivalence within {100*self.delta:g} pp'}
+    each = self.hours and self.hours/self.n
+    def cell(k, u, per=1): v = getattr(self, k+u); return v and (round(100*v, 3) if k in ('sd_diff','detectable') else round(per*v, 2) if per != 1 else v)
+    rows = [dict(what=t, estimate=cell(k, ''), upper_bound=cell(k, '_upper')) for k,t in names.items()]
+    if not each: return rows
+    hours = [dict(what=f'hours of these {t}', estimate=cell(k, '', each), upper_bound=cell(k, '_upper', each)) for k,t in [*names.items()][2:]]
+    return rows + [dict(what=f'hours of {self.n} seeds', estimate=round(self.hours, 2), upper_bound=None), *hours]
 
 def plan(
     n:int,               # Seeds of each arm
@@ -195,7 +217,7 @@ def plan(
     def figures(s): return detectable(n, s, target, a), runs_needed(effect, s, target, a), runs_needed_equivalence(delta, s, target, a)
     here, up = figures(s), sd_upper(s, n_sd-1) if n_sd and n_sd > 1 else None
     hours = [None if minutes is None or k is None else k*(variants+1)*minutes/60 for k in (n, *here[1:])]
-    return Plan(n, s, delta, effect, alpha, variants, *here, up, *(figures(up) if up else (None,)*3), *hours)
+    return Plan(n, s, delta, effect, alpha, variants, *here, up, *(figures(up) if up else (None,)*3), *hours, target)
 
 # %% ../nbs/09_stats.ipynb #080930af
 @dataclass(frozen=True)
@@ -801,7 +823,7 @@ def _family(cs, ds):
             h = c.se*sp.stdtrit(c.df, 1-c.alpha/(2*k)); f |= dict(low_sim=c.diff-h, high_sim=c.diff+h)
         yield _judge(replace(c, **f), p[i], tp[i], np_[i], ntp[i])
 
-# %% ../nbs/09_stats.ipynb #0efa13bc
+# %% ../nbs/09_stats.ipynb #28c5ebaf
 def _how(c):
     "The test and its n"
     n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} runs, unpaired"
@@ -821,7 +843,7 @@ def _kind(c): return ('confidence sequence', 'always-valid ') if c.sequential an
 def _means(c):
     "The two means with their sds"
     if c.sd_variant is None or 'differences' in c.test: return ''
-    return f", from {100*c.mean_baseline:.2f} % (sd {_pp(c.sd_baseline, '')}) to {100*c.mean_variant:.2f} % (sd {_pp(c.sd_variant, '')})"
+    return f", from a mean of {100*c.mean_baseline:.2f} % (sd {_pp(c.sd_baseline, '')}) to {100*c.mean_variant:.2f} % (sd {_pp(c.sd_variant, '')})"
 
 @patch
 def detectable(self:Comparison): # Difference (fraction), None where n was not fixed
@@ -847,13 +869,13 @@ def sentence(self:Comparison,
         s += f" The difference is {_pp(c.diff)} ({many}{100*(1-c.alpha):g} % {kind[0]} {span}){_means(c)}."
     small = f" (two one-sided tests, {_p(c.tost_p if c.tost_p_adj is None else c.tost_p_adj)})" if c.verdict == 'equivalent' and c.tost_p is not None else ''
     s += f" Verdict on {population}{f' of {c.n_images:,} images' if c.n_images else ''}: {c.verdict_words}{small}."
-    if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({_pp(c.new_low)} to {_pp(c.new_high)})."
+    if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({'this one alone, '*(c.family>1 and not c.sequential)}{_pp(c.new_low)} to {_pp(c.new_high)})."
     p = c.p if c.p_adj is None else c.p_adj
     if p is not None and p >= c.alpha and c.goal == 'difference' and (m := c.detectable()):
         s += f" No difference was detected; with this n, one of {_pp(m, '')} would be found in 80 % of studies."
     return s + _diverging(c) + ''.join(f' {o[0].upper()}{o[1:]}.' for o in c.notes)
 
-# %% ../nbs/09_stats.ipynb #3a19304c
+# %% ../nbs/09_stats.ipynb #7d897854
 def compare_summary(
     m1:float, s1:float, n1:int, # Mean, sd (ddof 1; fractions) and runs of the baseline
     m2:float, s2:float, n2:int, # The same of the variant
@@ -866,7 +888,7 @@ def compare_summary(
     for m,sd,n,a in ((m1,s1,n1,names[0]), (m2,s2,n2,names[1])):
         if not (0 <= m <= 1 and 0 < sd < 1): raise ValueError(f"{a!r}: mean {m} and sd {sd} must be fractions, the sd above 0. Divide percent by 100")
         if n < 2 or n != int(n): raise ValueError(f"{a!r}: n is {n}, a comparison needs at least two runs of each arm")
-    f = _unpaired(m1, s1, n1, m2, s2, n2, delta, alpha)
+    f = _unpaired(m1, s1, int(n1), m2, s2, int(n2), delta, alpha)
     c = Comparison(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, notes=('from summaries: unpaired',), **f)
     return _judge(c, c.p, c.tost_p)
 

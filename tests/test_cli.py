@@ -179,7 +179,8 @@ def test_a_comparison_says_n_means_difference_interval_p_and_seed_correlation(ca
     Study('s', ['baseline','simple'], 3, recipe=Recipe('tiny'), root=root, env=this_env('cpu')).declare()
     code,out,_ = call('compare', 's', '--root', root)
     assert code==0 and '50.00' in out and '63.33' in out and '13.33' in out
-    for word in ('n','mean','sd','95 %','p','corr'): assert word in out.split('\n')[0], word
+    for word in ('n','95 %','adjusted p','verdict','seeds','new images'): assert word in out.split('\n')[0], word
+    for word in ('mean','sd','seed correlation'): assert word in out, word
 
 def test_a_comparison_of_an_incomplete_study_says_so(call, root):
     Study('s', ['baseline','simple'], 5, recipe=Recipe('tiny'), root=root, env=this_env('cpu')).declare()
