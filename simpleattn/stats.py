@@ -552,7 +552,7 @@ def _new_images(b, v, paired, delta, alpha):
     iv = _t_interval(diff, se, df, alpha)
     return extra | dict(n_images=cb.shape[1], new_se=se, new_df=df, new_tost_p=max(tost(diff, se, df, delta)), **{f'new_{k}':iv[k] for k in ('low','high','p')})
 
-# %% ../nbs/09_stats.ipynb #f82b707a
+# %% ../nbs/09_stats.ipynb #44bc38bf
 def _diverged(r): return r.get('status') == 'diverged'
 _FIXED = tuple('t df runs_needed runs_needed_upper tost_p p_noninferior p_signflip new_se new_df new_low new_high new_p new_tost_p'.split())
 
@@ -595,7 +595,9 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
     M = b[0].get('n_images'); M = int(M) if M and M == M else None
     x, y = (_check([r['acc'] for r in rs], a, M) for rs,a in zip((b, v), names))
     try: f |= _numbers(x, y, paired, delta, alpha, M)
-    except ValueError as e: raise ValueError(f"{names[1]!r} against {names[0]!r}: {e}") from None
+    except ValueError as e:
+        if not sequential: raise ValueError(f"{names[1]!r} against {names[0]!r}: {e}") from None
+        f |= dict(n=len(x), n_baseline=len(x), n_variant=len(y), mean_baseline=x.mean(), mean_variant=y.mean(), diff=(y-x).mean(), sd_diff=0., se=0.)
     f |= dict(n_images=M) | _new_images(b, v, paired, delta, alpha)
     if sequential: f |= _sequential(pairs, f, k, sequential)
     elif extra: f['sensitivity'] = sensitivity(x, y, alpha) if paired or len(x) != len(y) else sensitivity(x, y, alpha) | dict(wilcoxon_p=None)

@@ -137,8 +137,8 @@ def test_an_arm_without_runs_keeps_its_place_and_blocks_nobody(tmp_path):
     none,simple = d['comparisons']['comparisons']
     assert simple['n']==8 and simple['p'] is not None and none['verdict']=='not comparable' and none['failed_variant']==3
     assert "'self' has 0 finished run(s) and 3 failed tries" in unescape(html) and "not comparable" in d['sentences'][0]
-    svg = (tmp_path/'_reports'/'little'/'study.svg').read_text()
-    assert 'no finished run' in svg and svg.index('no finished run')<svg.index('simple')
+    said = re.findall(r'<text[^>]*>([^<]*)', (tmp_path/'_reports'/'little'/'study.svg').read_text())
+    assert said.index('self')+1==said.index('no finished run')<said.index('simple') and said.index('not comparable')<said.index(simple['verdict'])
 
 def test_a_complete_study_says_nothing_of_it(study): assert report_data(study)['warnings']==[] and 'So far' not in report_data(study)['headline']
 
