@@ -200,7 +200,7 @@ def demo(
     "Baseline, self and simple on the embedded image set: minutes on a laptop, then the comparison and a report"
     return study('demo', 'baseline,self,simple', runs, root=root, workers=workers, device='cpu')
 
-# %% ../nbs/13_cli.ipynb #07211d64
+# %% ../nbs/13_cli.ipynb #9bbd2458
 def comparison(
     study,             # A `Study`
     fmt:str='table',   # table, json, csv, md
@@ -209,11 +209,12 @@ def comparison(
 )->str: # Text
     "A study's comparison as text, and where its report lies"
     from simpleattn.report import write_report
-    left = len(study.missing())
+    df = study.runs(); left = len(study.missing(df=df))
     if left and study.raced: print(f'The race goes on: at most {left} runs are still to come.', file=sys.stderr)
     elif left: print(f'Incomplete: {left} of {len(study.arms)*len(study.seeds)} runs are missing.', file=sys.stderr)
-    text = said(study.compare(**kwargs), fmt, full)
-    return text if fmt!='table' else f"{text}\n\nReport: {write_report(study)}"
+    cs = study.compare(df=df, **kwargs)
+    text = said(cs, fmt, full)
+    return text if fmt!='table' else f"{text}\n\nReport: {write_report(study, None, None if 'paired' in kwargs or any(kwargs.values()) else cs, df)}"
 
 def said(
     comparisons,       # `Comparisons`

@@ -103,10 +103,10 @@ def _facts(runs):
         versions={k:each(lambda r: r.machine.get('versions',{}).get(k)) for k in names},
         sources=each(lambda r: r.data['source']), data=each(lambda r: ', '.join(f'{k} {v}' for k,v in r.data.items())))
 
-# %% ../nbs/12_report.ipynb #54b79467
-def _compare(study):
+# %% ../nbs/12_report.ipynb #2c16bb8a
+def _compare(study, df):
     "The study's comparisons, or the reason why there are none"
-    try: return study.compare(),None
+    try: return study.compare(df=df),None
     except (CliError, ValueError) as e: return None,str(e)
 
 def _warnings(study, d, n, N, facts, bad):
@@ -123,17 +123,20 @@ def _warnings(study, d, n, N, facts, bad):
     if any(o.endswith('+') for o in facts['commits']): yield 'Some runs were made by code that differed from its commit (marked +).'
     if bad: yield f"Records set aside because they cannot be believed: {len(bad)}. They are named below."
 
-# %% ../nbs/12_report.ipynb #473c4080
+# %% ../nbs/12_report.ipynb #898faf00
 def report_data(
-    study # A `Study`
+    study,            # A `Study`
+    comparisons=None, # Its `compare()`, where that is at hand
+    df=None           # Its `runs()`
 )->dict: # JSON types only; accuracies and differences are fractions
     "Everything that a report of the study says"
-    (runs,failed,bad),(cs,why) = _find(study),_compare(study)
+    df = study.runs() if df is None else df
+    (runs,failed,bad),(cs,why) = _find(study),(comparisons,None) if comparisons else _compare(study, df)
     d = json.loads(study.file.read_text()) if study.file.is_file() else study.declaration()
-    by,facts,missing = {k:[r for o,r in runs if o==k] for k in study.arms},_facts([r for _,r in runs]),study.missing()
+    by,facts,missing = {k:[r for o,r in runs if o==k] for k in study.arms},_facts([r for _,r in runs]),study.missing(df=df)
     N = len(runs)+len(missing)
     recipe = study.arms[study.baseline].recipe if len({a.recipe for a in study.arms.values()})==1 else None
-    return dict(schema=1, study=d, env=study.env, n_runs=len(runs), n_declared=N, missing=[[k,s] for k,s in missing], race=study.race_states() if study.raced else [],
+    return dict(schema=1, study=d, env=study.env, n_runs=len(runs), n_declared=N, missing=[[k,s] for k,s in missing], race=study.race_states(df) if study.raced else [],
         headline=_headline(cs, recipe, len(runs), N) if cs else f'No comparison yet: {why}', warnings=[*_warnings(study, d, len(runs), N, facts, bad)],
         sentences=[c.sentence(recipe) for c in cs or ()], comparisons=cs and cs.to_dict(), summaries=[dict(arm=cs.label(c), **c.summary()) for c in cs or ()],
         arms=[_arm(k, a, by[k], failed[k]) for k,a in study.arms.items()], recipes={r.recipe['name']:r.recipe for _,r in runs}, facts=facts, set_aside=bad,
@@ -210,15 +213,16 @@ def to_html(
     pics = {k:jinja2.utils.markupsafe.Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', '', s)) for k,s in figures.items()}
     return page.render(data=data, figures=pics, tables=[*_tables(data)], foot=[*_foot(data)])
 
-# %% ../nbs/12_report.ipynb #544ee97c
+# %% ../nbs/12_report.ipynb #7ca4f270
 def write_report(
     study,     # A `Study`
-    out=None   # Folder; None: _reports/NAME under the root of the runs
+    out=None,  # Folder; None: _reports/NAME under the root of the runs
+    *args      # Of `report_data`
 )->Path: # index.html; report.md, report.json and study.svg lie beside it
     "Write a study's report in all its forms"
     import matplotlib.pyplot as plt
     import pandas as pd
-    data,out = report_data(study),Path(out or study.root/'_reports'/study.name)
+    data,out = report_data(study, *args),Path(out or study.root/'_reports'/study.name)
     out.mkdir(parents=True, exist_ok=True)
     cs = _again(data)
     if cs:

@@ -152,7 +152,7 @@ def load_study(
     return Study(name, arms, d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'),
         env='*' if env=='any' else env or d['env'])
 
-# %% ../nbs/10_study.ipynb #9dfb5c2f
+# %% ../nbs/10_study.ipynb #e302cbb8
 @patch
 def runs(self:Study): # DataFrame of `load_runs` with a column `arm`
     "The study's finished runs, in the order of its seeds"
@@ -170,13 +170,14 @@ def runs(self:Study): # DataFrame of `load_runs` with a column `arm`
 @patch
 def failed(self:Study)->dict: # Arm -> number
     "Failed tries"
-    folders = {k:self.root/a.recipe/a.variant['name'] for k,a in self.arms.items()}
-    return {k:sum(len([*p.glob(f'{self.env}/{s}.failed-*.json')]) for s in self.seeds) for k,p in folders.items()}
+    names = {k:[p.name for p in (self.root/a.recipe/a.variant['name']).glob(f'{self.env}/*.failed-*.json')] for k,a in self.arms.items()}
+    return {k:sum(o.split('.')[0] in {*map(str, self.seeds)} for o in ps) for k,ps in names.items()}
 
 @patch
-def missing(self:Study, skip=())->list: # (arm, seed), all arms of a seed together so that pairs are complete early
+def missing(self:Study, skip=(), df=None)->list: # (arm, seed), all arms of a seed together so that pairs are complete early
     "Runs that are declared and not there; of a race those that it may still need, apart from arms to `skip`"
-    there,arms = set(zip((df := self.runs()).arm, df.seed)),{*self.arms}
+    df = self.runs() if df is None else df
+    there,arms = set(zip(df.arm, df.seed)),{*self.arms}
     if self.raced:
         arms -= {*skip, *(o['arm'] for o in self.race_states(df) if o['verdict']!='undecided')}
         if arms=={self.baseline} or self.baseline not in arms: return []
@@ -364,7 +365,7 @@ def plan_study(
         corr = float(np.clip(np.nanmean(c), 0, 0.99)) if np.isfinite(c).any() else 0.
     return plan(runs, sd, sd_runs, corr, variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
 
-# %% ../nbs/10_study.ipynb #9dfd782c
+# %% ../nbs/10_study.ipynb #a1f6b86b
 @patch
 def grown(self:Study)->bool:
     "Were pairs there to be seen before this study was declared, or seeds added after?"
@@ -373,10 +374,10 @@ def grown(self:Study)->bool:
     return bool(d.get('pairs_before')) or any(g['seeds'] and g['runs_before'] for g in d['growth'])
 
 @patch
-def compare(self:Study, contrasts=(), **kwargs): # `Comparisons`; keywords go to `stats.compare_many`
+def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywords go to `stats.compare_many`
     "Every arm against the baseline, the declared contrasts, and `contrasts` asked for now; an arm that cannot be compared is there with its reason"
     from simpleattn.stats import compare_many
-    df = self.runs()
+    df = self.runs() if df is None else df
     few = [k for k in self.arms if (df.arm==k).sum()<2]
     if self.baseline in few or len(few)==len(self.arms)-1:
         other = sorted({p.name for a in self.arms.values() for p in (self.root/a.recipe/a.variant['name']).glob('*') if p.is_dir()} - {self.env})
