@@ -143,7 +143,7 @@ def _study(recipe, variants, seeds, name, baseline, delta, alpha, contrasts, roo
     print(s, file=sys.stderr)
     return s
 
-# %% ../nbs/13_cli.ipynb #acbcbd2a
+# %% ../nbs/13_cli.ipynb #ef1c61a9
 def race(
     recipe:str,                        # A recipe's name
     variants:str='baseline,simple',    # Arms: variants, NAME@SITE, or RECIPE/VARIANT
@@ -188,8 +188,8 @@ def plan(
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
     p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings, delta=delta, effect=effect, target=power, alpha=alpha)
-    if fmt=='json': return p.to_dict()
-    return '\n\n'.join([table(p.rows(), fmt)] + [p.words]*(fmt=='table'))
+    rows = [dict(field=k, value=v) for k,v in p.to_dict().items()]
+    return p.to_dict() if fmt=='json' else f'{table(rows)}\n\n{p.words}' if fmt=='table' else rows
 
 # %% ../nbs/13_cli.ipynb #5fce7e6a
 def demo(
@@ -226,7 +226,7 @@ def said(
     text = comparison_table(comparisons, fmt, full)
     return '\n\n'.join([text, *(c.sentence() for c in comparisons)]) if fmt=='table' else text
 
-# %% ../nbs/13_cli.ipynb #e595ce5f
+# %% ../nbs/13_cli.ipynb #02da93ce
 def compare(
     what:What=(),             # A declared study; two of them, whether the second gains more; or a csv file with columns variant, seed, accuracy
     summary:Words=(),         # Instead: MEAN,SD,N of the baseline, then of the variant, as fractions
@@ -268,16 +268,12 @@ def compare_csv(
     "Compare runs that were not made here"
     import pandas as pd
     from simpleattn.stats import compare_many
-    try: df = pd.read_csv(path, skipinitialspace=True).rename(columns=str.strip)
-    except (OSError, ValueError) as e: raise CliError(f"{path} cannot be read as a csv file: {e}") from None
-    for k in {'acc','accuracy'} & {*df.columns}:
-        if not pd.api.types.is_numeric_dtype(df[k]): raise CliError(f"{path}: column {k} holds {next(o for o in df[k] if not _number(o))!r}, which is no number.")
+    try:
+        df = pd.read_csv(path, skipinitialspace=True).rename(columns=str.strip)
+        df = df.assign(**{k:pd.to_numeric(df[k]) for k in ('acc','accuracy') if k in df})
+    except (OSError, ValueError) as e: raise CliError(f"{path} cannot be read as a csv file of numbers: {e}") from None
     arms = [*dict.fromkeys(df.get('arm', df.get('variant', [])))]
     return compare_many(df, baseline or ('baseline' if 'baseline' in arms else arms[0] if arms else None), **kwargs)
-
-def _number(o):
-    try: return float(o) is not None
-    except ValueError: return False
 
 def report(
     study:str,          # A declared study

@@ -167,7 +167,7 @@ def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:fl
     "Seeds that show equivalence within `delta` with power `target` where there is no difference"
     return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired), target)
 
-# %% ../nbs/09_stats.ipynb #5160db88
+# %% ../nbs/09_stats.ipynb #7721b7ff
 @dataclass(frozen=True)
 class Plan(_Record):
     "What `n` seeds can do; `_upper` at the upper bound of the sd, None where it is not known from how many runs the sd comes"
@@ -178,24 +178,13 @@ class Plan(_Record):
 @patch(as_prop=True)
 def words(self:Plan)->str:
     "The plan as a paragraph"
-    m, k = f"{100*self.effect:g} pp", self.variants
-    s = f"With {self.n} seeds of each arm and an sd of the paired difference of {_pp(self.sd_diff, '')}, {_pp(self.detectable, '')} would be found in {100*self.target:g} % of studies"
-    s += f" ({100*self.alpha:g} % errors over {k} comparison{'s'*(k>1)})."
-    s += f" To find {m} takes {self.runs_needed} seeds, to show equivalence within {100*self.delta:g} pp {self.runs_equivalence}."
-    return s + (f" The sd itself is uncertain: at its 80 % upper bound, {self.runs_needed_upper} and {self.runs_equivalence_upper}." if self.sd_diff_upper else
-        ' How sure the sd is was not said, so it has no upper bound.')
-
-@patch
-def rows(self:Plan)->list: # Dicts of what, estimate, upper bound (of the sd, 80 %)
-    "The plan as a table: pp, seeds, hours"
-    names = {'sd_diff':'sd of the paired difference, pp', 'detectable':f'{self.n} seeds find, pp', 'runs_needed':f'seeds to find {100*self.effect:g} pp',
-        'runs_equivalence':f'seeds for equivalence within {100*self.delta:g} pp'}
-    each = self.hours and self.hours/self.n
-    def cell(k, u, per=1): v = getattr(self, k+u); return v and (round(100*v, 3) if k in ('sd_diff','detectable') else round(per*v, 2) if per != 1 else v)
-    rows = [dict(what=t, estimate=cell(k, ''), upper_bound=cell(k, '_upper')) for k,t in names.items()]
-    if not each: return rows
-    hours = [dict(what=f'hours of these {t}', estimate=cell(k, '', each), upper_bound=cell(k, '_upper', each)) for k,t in [*names.items()][2:]]
-    return rows + [dict(what=f'hours of {self.n} seeds', estimate=round(self.hours, 2), upper_bound=None), *hours]
+    def hours(f): h = getattr(self, f); return '' if h is None else f' ({h:.1f} hours)'
+    s = f"With {self.n} seeds of each arm{hours('hours')} and an sd of the paired difference of {_pp(self.sd_diff, '')}, {_pp(self.detectable, '')} would be found in {100*self.target:g} %"
+    s += f" of studies ({100*self.alpha:g} % errors over {self.variants} comparison{'s'*(self.variants>1)}). To find {100*self.effect:g} pp takes {self.runs_needed} seeds{hours('hours_needed')},"
+    s += f" to show equivalence within {100*self.delta:g} pp {self.runs_equivalence}{hours('hours_equivalence')}."
+    if not self.sd_diff_upper: return s + ' From how many runs the sd comes was not said, so it has no upper bound.'
+    return s + (f" At the 80 % upper bound of that sd, {_pp(self.sd_diff_upper, '')}, {self.n} seeds find {_pp(self.detectable_upper, '')},"
+        f" and it takes {self.runs_needed_upper} and {self.runs_equivalence_upper}.")
 
 def plan(
     n:int,               # Seeds of each arm
@@ -428,8 +417,8 @@ def race_seeds(
         if st.verdict != 'undecided': break
     return out
 
-# %% ../nbs/09_stats.ipynb #3739a74d
-@dataclass(frozen=True)
+# %% ../nbs/09_stats.ipynb #ba6d07f8
+@dataclass(frozen=True, repr=False)
 class Comparison(_Record):
     "Variant minus baseline; accuracies, differences and bounds are fractions, None where not computed"
     arm:str='variant'; baseline:str='baseline'; test:str=None; n:int=None; n_baseline:int=None; n_variant:int=None
@@ -450,6 +439,7 @@ class Comparison(_Record):
     p_worst_rank:float=None; worst_rank_sign:float=None; p_divergence:float=None; n_all_baseline:int=None; n_all_variant:int=None; notes:tuple=()
     recipe:str=None; sensitivity:dict=None
 
+    def __repr__(self): return f"Comparison({self.arm} - {self.baseline}: {', '.join(f'{k} {v}' for k,v in self.summary().items() if v is not None)})"
     @property
     def interval(self): return (self.low, self.high) if self.low_sim is None or self.family == 1 else (self.low_sim, self.high_sim)
     def summary(self)->dict:
@@ -708,8 +698,8 @@ def maxt_p(
     p = np.maximum.accumulate(hits/len(S) if exact else (hits+1)/(len(S)+1))
     return p[np.argsort(order)]
 
-# %% ../nbs/09_stats.ipynb #64ddbf02
-@dataclass(frozen=True)
+# %% ../nbs/09_stats.ipynb #7f17a8e1
+@dataclass(frozen=True, repr=False)
 class Comparisons(_Record):
     "Comparisons of one family, with p-values adjusted over it"
     comparisons:tuple; baseline:str; delta:float; alpha:float; family:int; method:str
@@ -718,6 +708,7 @@ class Comparisons(_Record):
     def __len__(self): return len(self.comparisons)
     def label(self, c): return (c.arm if c.baseline == self.baseline else f'{c.arm} - {c.baseline}') + ', noninferior'*(c.goal == 'noninferior')
     def labelled(self): return [(self.label(c), c) for c in self]
+    def __repr__(self): return '\n'.join(map(repr, self))
     def __getitem__(self, arm):
         if arm in (names := [*map(self.label, self)]): return self.comparisons[names.index(arm)]
         raise KeyError(f"no arm {arm!r}. There are: {', '.join(names)}")

@@ -391,7 +391,7 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
     return compare_many(arms, self.baseline, **dict(sequential=self.grown(), alpha=self.alpha, delta=self.delta, n_images=n.pop() if len(n)==1 else None,
         contrasts=[*self.contrasts, *contrasts]) | kwargs)
 
-# %% ../nbs/10_study.ipynb #309deb8b
+# %% ../nbs/10_study.ipynb #15938fab
 def compare_gains(
     first,  # A `Study`
     second  # Another, with arms of the same names
@@ -400,7 +400,7 @@ def compare_gains(
     from simpleattn.stats import compare_many
     shared = [k for k in first.arms if k in second.arms and k!=first.baseline]
     if not shared or second.baseline!=first.baseline: raise CliError(f"{first.name!r} and {second.name!r} share no baseline with a variant: give both studies the same arms.")
-    if first.raced or second.raced or first.grown() or second.grown(): raise CliError('A difference of differences needs two studies of a declared number of seeds, not a race and not one that grew.')
-    if first.delta!=second.delta or first.alpha!=second.alpha: raise CliError('The two studies were declared with another delta or alpha.')
+    if any(s.raced or s.grown() or (s.delta, s.alpha)!=(first.delta, first.alpha) for s in (first, second)):
+        raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; not a race, and none that grew after a look.')
     arms = {f'{s.name}/{k}':df[df.arm==k].to_dict('records') for s in (first, second) for df in [s.runs()] for k in [s.baseline, *shared]}
     return compare_many(arms, None, first.alpha, first.delta, contrasts=[[f'{s.name}/{o}' for s in (first, second) for o in (s.baseline, k)] for k in shared])

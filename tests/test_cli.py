@@ -255,11 +255,11 @@ def test_a_plan_is_printed_before_any_training(call, tmp_path):
     d = json.loads(call('plan', 'demo', '--runs', '5', '--sd', '0.0078', '--sd-runs', '20', '--variants', '2', '--effect', '0.005', '--fmt', 'json')[1])
     assert d==plan(5, .0078, 20, effect=.005, variants=2).to_dict() and d['runs_needed']==49 and d['sd_diff_upper']>d['sd_diff']
     code,out,err = call('plan', 'demo', '--sd', '0.0078')
-    assert code==0 and err=='' and '5 seeds find, pp' in out and 'no upper bound' in out and list(tmp_path.iterdir())==[]
+    assert code==0 and err=='' and 'With 5 seeds of each arm and an sd of the paired difference of 1.10 pp' in out and 'no upper bound' in out and list(tmp_path.iterdir())==[]
     for v in ('baseline','simple'):
         for s in range(3): write_run(dataclasses.replace(a_run(s, v, 'demo', env=this_env('cpu'), acc=ACC[v][s]), recipe_hash=load_recipes()['demo'].hash), tmp_path/'runs')
     out = call('plan', 'demo', '--runs', '3', '--env', this_env('cpu'))[1]
-    assert 'hours of 3 seeds' in out and 'upper bound' in out
+    assert re.search(r'With 3 seeds of each arm \(0.0 hours\)', out) and 'At the 80 % upper bound' in out
 
 def test_a_race_from_the_command_line(call, tiny, settings, tmp_path):
     args = ['race','tiny','--variants','baseline,simple','--cap','3','--engine','serial','--settings',settings,'--data',tiny,'--device','cpu']
