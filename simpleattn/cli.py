@@ -200,11 +200,12 @@ def demo(
     "Baseline, self and simple on the embedded image set: minutes on a laptop, then the comparison and a report"
     return study('demo', 'baseline,self,simple', runs, root=root, workers=workers, device='cpu')
 
-# %% ../nbs/13_cli.ipynb #9bbd2458
+# %% ../nbs/13_cli.ipynb #d38315ad
 def comparison(
     study,             # A `Study`
     fmt:str='table',   # table, json, csv, md
     full:bool=False,   # Every field
+    report=True,       # Write it anew
     **kwargs           # Of `Study.compare`
 )->str: # Text
     "A study's comparison as text, and where its report lies"
@@ -214,7 +215,7 @@ def comparison(
     elif left: print(f'Incomplete: {left} of {len(study.arms)*len(study.seeds)} runs are missing.', file=sys.stderr)
     cs = study.compare(df=df, **kwargs)
     text = said(cs, fmt, full)
-    return text if fmt!='table' else f"{text}\n\nReport: {write_report(study, None, None if 'paired' in kwargs or any(kwargs.values()) else cs, df)}"
+    return text if fmt!='table' or not report else f"{text}\n\nReport: {write_report(study, None, None if 'paired' in kwargs or any(kwargs.values()) else cs, df)}"
 
 def said(
     comparisons,       # `Comparisons`
@@ -226,7 +227,7 @@ def said(
     text = comparison_table(comparisons, fmt, full)
     return '\n\n'.join([text, *(c.sentence() for c in comparisons)]) if fmt=='table' else text
 
-# %% ../nbs/13_cli.ipynb #02da93ce
+# %% ../nbs/13_cli.ipynb #06e19b6a
 def compare(
     what:What=(),             # A declared study; two of them, whether the second gains more; or a csv file with columns variant, seed, accuracy
     summary:Words=(),         # Instead: MEAN,SD,N of the baseline, then of the variant, as fractions
@@ -250,7 +251,7 @@ def compare(
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
     from simpleattn.study import compare_gains,load_study
     ss = [load_study(o, root, env) for o in what]
-    return said(compare_gains(*ss), fmt, full) if len(ss)>1 else comparison(ss[0], fmt, full, **how)
+    return said(compare_gains(*ss), fmt, full) if len(ss)>1 else comparison(ss[0], fmt, full, not env, **how)
 
 def _summary(words, rates):
     "Two published summaries as `Comparisons`"

@@ -417,7 +417,7 @@ def race_seeds(
         if st.verdict != 'undecided': break
     return out
 
-# %% ../nbs/09_stats.ipynb #ba6d07f8
+# %% ../nbs/09_stats.ipynb #50d4278a
 @dataclass(frozen=True, repr=False)
 class Comparison(_Record):
     "Variant minus baseline; accuracies, differences and bounds are fractions, None where not computed"
@@ -439,7 +439,7 @@ class Comparison(_Record):
     p_worst_rank:float=None; worst_rank_sign:float=None; p_divergence:float=None; n_all_baseline:int=None; n_all_variant:int=None; notes:tuple=()
     recipe:str=None; sensitivity:dict=None
 
-    def __repr__(self): return f"Comparison({self.arm} - {self.baseline}: {', '.join(f'{k} {v}' for k,v in self.summary().items() if v is not None)})"
+    def __repr__(self): return f"Comparison({self.arm} - {self.baseline}: {', '.join(f'{k} {v}' for k,v in self.summary().items() if v is not None and k != 'p_adj')})"
     @property
     def interval(self): return (self.low, self.high) if self.low_sim is None or self.family == 1 else (self.low_sim, self.high_sim)
     def summary(self)->dict:
@@ -457,7 +457,7 @@ def _short(rows, row='<tr><td>{}</td></tr>', cell='</td><td>', rule='', ends=('<
     line = lambda r: row.format(cell.join(map(text, r)))+'\n'
     return ('' if rule else ends[0]) + line(head) + rule + ''.join(map(line, body)) + ('' if rule else ends[1])
 
-# %% ../nbs/09_stats.ipynb #16dfdfbe
+# %% ../nbs/09_stats.ipynb #f8fcf38c
 _KEY = ('env', 'precision', 'pipeline', 'n_images', 'fingerprint')
 def _key(r): return tuple(str(r.get(k)) for k in _KEY)
 
@@ -477,7 +477,7 @@ def _pairs(b, v, names, paired=None):
     odd = [k for i,k in enumerate(_KEY) if {o[i] for o in ks[0]} != {o[i] for o in ks[1]}] or ['env'] if ks[0] != ks[1] else []
     if paired is False: return best, False, f"unpaired on request{', across '*bool(odd)}{', '.join(odd)}"
     both, why = ' and '.join(map(repr, names)), f"{len(best)} of {larger} seeds shared, fewer than 3 or 80 %"
-    if odd: raise ValueError(f"{both} differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False")
+    if odd: raise ValueError(f"{both} differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False (--unpaired)")
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return best, False, f"unpaired: {why}"
 
@@ -542,7 +542,7 @@ def _new_images(b, v, paired, delta, alpha):
     iv = _t_interval(diff, se, df, alpha)
     return extra | dict(n_images=cb.shape[1], new_se=se, new_df=df, new_tost_p=max(tost(diff, se, df, delta)), **{f'new_{k}':iv[k] for k in ('low','high','p')})
 
-# %% ../nbs/09_stats.ipynb #44bc38bf
+# %% ../nbs/09_stats.ipynb #77b3b568
 def _diverged(r): return r.get('status') == 'diverged'
 _FIXED = tuple('t df runs_needed runs_needed_upper tost_p p_noninferior p_signflip new_se new_df new_low new_high new_p new_tost_p'.split())
 
@@ -580,7 +580,7 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
              failed_baseline=failed[0], failed_variant=failed[1], n_shared=len(pairs), corr=_corr(whole), recipe=_recipe(b, v)) | _divergence(b, v, paired, sequential)
     b, v = ([p[i] for p in whole] if paired else [r for r in rs if not _diverged(r)] for i,rs in enumerate((b, v)))
     if min(len(b), len(v)) < 2:
-        test = 'worst-rank signed-rank' if paired else 'worst-rank Mann-Whitney'
+        test = 'always-valid test of divergence' if sequential else 'worst-rank signed-rank' if paired else 'worst-rank Mann-Whitney'
         return Comparison(**f, n=min(len(b), len(v)), n_baseline=len(b), n_variant=len(v), test=test), {}
     M = b[0].get('n_images'); M = int(M) if M and M == M else None
     x, y = (_check([r['acc'] for r in rs], a, M) for rs,a in zip((b, v), names))
@@ -698,7 +698,7 @@ def maxt_p(
     p = np.maximum.accumulate(hits/len(S) if exact else (hits+1)/(len(S)+1))
     return p[np.argsort(order)]
 
-# %% ../nbs/09_stats.ipynb #7f17a8e1
+# %% ../nbs/09_stats.ipynb #78e91e57
 @dataclass(frozen=True, repr=False)
 class Comparisons(_Record):
     "Comparisons of one family, with p-values adjusted over it"
@@ -760,6 +760,9 @@ def compare_many(
     "Difference of every arm from `baseline`, with intervals and adjusted p-values"
     _check_rates(delta, alpha)
     arms = _by_arm(runs, n_images)
+    for c in contrasts:
+        if not 2 <= len(c) <= 4 or c[0] == c[1] or len(c) == 3 and c[2] not in ('difference','noninferior'):
+            raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, two and noninferior, or four")
     todo = [(baseline, a) for a in arms if a != baseline and baseline is not None] + [*map(tuple, contrasts)]
     for a in dict.fromkeys([baseline]*(baseline is not None) + [o for c in todo for o in (c if len(c) == 4 else c[:2])]):
         if a not in arms: raise ValueError(f"no arm {a!r} among the runs. There are: {', '.join(map(str, arms))}")
@@ -816,10 +819,10 @@ def _family(cs, ds):
             h = c.se*sp.stdtrit(c.df, 1-c.alpha/(2*k)); f |= dict(low_sim=c.diff-h, high_sim=c.diff+h)
         yield _judge(replace(c, **f), p[i], tp[i], np_[i], ntp[i])
 
-# %% ../nbs/09_stats.ipynb #28c5ebaf
+# %% ../nbs/09_stats.ipynb #8d0126c8
 def _how(c):
     "The test and its n"
-    n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} runs, unpaired"
+    n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} pairs" if 'differences' in c.test else f"n = {c.n_baseline} and {c.n_variant} runs, unpaired"
     return f"{c.test}, {n}" + (f", seed correlation {c.corr:.2f}" if c.corr is not None else '')
 
 def _diverging(c):
