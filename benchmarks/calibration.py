@@ -2,13 +2,13 @@
 
 Every arm is drawn so that the truth is known, and the share of wrong (or right) verdicts is held against the bound that the project promises.
 SHARE (default 1) scales the number of studies drawn; only a full run writes benchmarks/records/calibration.json."""
-import csv,json,os,platform,sys,time
+import csv,sys,time
 from importlib.resources import files
-from pathlib import Path
-import numpy as np, pandas as pd, scipy
+import numpy as np, pandas as pd
+from common import save
 from simpleattn.stats import capped_state,compare,compare_many,race_seeds
 
-SD,M,HERE = 0.0075,3925,Path(__file__).resolve().parent
+SD,M = 0.0075,3925
 NAMES = ['baseline','a','b','c','d']
 
 def draw(rng, n, k=2, rho=0., noise='normal', sd=SD):
@@ -106,22 +106,16 @@ def real(k):
 
 SECTIONS = dict(two_arms=two_arms, families=families, equivalence=equivalence, races=races, new_images=new_images, diverging=diverging, real=real)
 
-def machine():
-    "What the figures were made on, without a name of the host"
-    f = Path('/proc/cpuinfo')
-    cpu = next((l.split(':')[1].strip() for l in f.read_text().splitlines() if l.startswith('model name')), '') if f.is_file() else platform.processor()
-    return dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version(), numpy=np.__version__, scipy=scipy.__version__)
-
 def main(k=1., sections=SECTIONS):
     rows,t0 = [],time.time()
     for name,f in sections.items():
         for r in f(k):
             rows.append(r)
             print(f"{'ok  ' if r['ok'] else 'FAIL'} {r['value']:8.4f} {r['bound']:>8}  {r['what']}  {', '.join(f'{k} {v}' for k,v in r.items() if k not in ('what','value','bound','ok'))}", flush=True)
-    return dict(benchmark='calibration', machine=machine(), seconds=round(time.time()-t0), ok=all(r['ok'] for r in rows), rows=rows)
+    return dict(seconds=round(time.time()-t0), ok=all(r['ok'] for r in rows), rows=rows)
 
 if __name__=='__main__':
     k = float(sys.argv[1]) if len(sys.argv)>1 else 1.
     res = main(k)
-    if k>=1: (HERE/'records'/'calibration.json').write_text(json.dumps(res, indent=1)+'\n')
+    if k>=1: save('calibration', res.pop('rows'), 'numpy', 'scipy', **res)
     sys.exit(not res['ok'])

@@ -1,19 +1,18 @@
 "What every benchmark here shares: side-by-side timing in one process, the machine in words, and the record"
 import json,os,platform,time
+from importlib.metadata import version
 from pathlib import Path
 
 RECORDS = Path(__file__).resolve().parent/'records'
 
-def machine():
-    "The machine, without a name of the host"
+def machine(*packages):
+    "The machine, without a name of the host, and the versions of packages"
     f = Path('/proc/cpuinfo')
     cpu = next((l.split(':')[1].strip() for l in f.read_text().splitlines() if l.startswith('model name')), '') if f.is_file() else platform.processor()
-    d = dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version())
-    try:
-        import torch
-        d.update(torch=torch.__version__.split('+')[0], threads=torch.get_num_threads(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
-    except ImportError: pass
-    return d
+    d = dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version(), **{p:version(p).split('+')[0] for p in packages})
+    if 'torch' not in packages: return d
+    import torch
+    return dict(d, threads=torch.get_num_threads(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
 
 def sync():
     import torch
@@ -36,8 +35,8 @@ def side_by_side(
     def q(v, p): return round(sorted(v)[round(p*(len(v)-1))], 4)
     return {k:dict(ms=q(v,.5), low=q(v,.25), high=q(v,.75)) for k,v in ts.items()}
 
-def save(name, rows, **facts):
-    "Write the record of a benchmark, unless this is a trial"
+def save(name, rows, *packages, **facts):
+    "Write the record of a benchmark"
     RECORDS.mkdir(exist_ok=True)
-    gpu = machine().get('gpu')
-    (RECORDS/f"{name}{'-gpu' if gpu else ''}.json").write_text(json.dumps(dict(benchmark=name, machine=machine(), **facts, rows=rows), indent=1)+'\n')
+    m = machine(*packages)
+    (RECORDS/f"{name}{'-gpu' if m.get('gpu') else ''}.json").write_text(json.dumps(dict(benchmark=name, machine=m, **facts, rows=rows), indent=1)+'\n')

@@ -32,6 +32,6 @@ def main():
         rows.append(dict(batch=8, channels=C, side=side, window=7, heads=8, ms=ms, peak_mib={k:round(v,1) for k,v in mem.items()},
             times_faster=round(ms['unfolded']['ms']/ms['blocks']['ms'], 2), memory_ratio=round(mem['blocks']/mem['unfolded'], 3)))
         print(rows[-1], flush=True)
-    save('local_attention', rows)
+    save('local_attention', rows, 'torch')
 
 if __name__=='__main__': main()

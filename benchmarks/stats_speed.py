@@ -1,11 +1,11 @@
 """How long the statistics take on one core: `python benchmarks/stats_speed.py`
 
 10,000 default comparisons of 30 seeds, and `simpleattn compare` on a study of 1,000 records from a cold start. Writes benchmarks/records/stats_speed.json."""
-import json,os,resource,subprocess,sys,tempfile,time
-from pathlib import Path
+import os,resource,subprocess,sys,tempfile,time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import numpy as np
-from calibration import HERE,M,draw,machine
+from calibration import M,draw
+from common import save
 from simpleattn.recipes import Recipe
 from simpleattn.runs import Run,pack_bits,write_run
 from simpleattn.stats import compare
@@ -50,5 +50,5 @@ if __name__=='__main__':
         dict(what=f'simpleattn compare on {n} records, cold, with its report', seconds=round(cli, 2), cpu_seconds=round(cpu, 2), bound=5), dict(what=f'simpleattn compare --fmt json on {n} records, cold', seconds=round(as_json, 2), cpu_seconds=round(json_cpu, 2), bound=5)]
     for r in rows: print(f"{'ok  ' if r['seconds']<r['bound'] else 'FAIL'} {r['seconds']:7.2f} s < {r['bound']:2} s  {r['what']}")
     ok = all(r['seconds']<r['bound'] for r in rows)
-    (HERE/'records'/'stats_speed.json').write_text(json.dumps(dict(benchmark='stats_speed', machine=machine(), ok=ok, rows=rows), indent=1)+'\n')
+    save('stats_speed', rows, 'numpy', 'scipy', ok=ok)
     sys.exit(not ok)

@@ -7,6 +7,7 @@ BENCH = ROOT/'benchmarks'
 
 @pytest.fixture(scope='module')
 def calibration():
+    sys.path.insert(0, str(BENCH))
     spec = importlib.util.spec_from_file_location('calibration', BENCH/'calibration.py')
     spec.loader.exec_module(m := importlib.util.module_from_spec(spec))
     return m
