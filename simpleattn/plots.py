@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ink', 'grey', 'okabe_ito', 'colours', 'plot_runs', 'plot_differences', 'plot_study', 'plot_curves', 'plot_race',
-           'svg']
+           'svg', 'show_attention']
 
 # %% ../nbs/11_plots.ipynb #62b73c48
 import io,math,re
@@ -165,3 +165,41 @@ def svg(
     s = re.sub(r' id="([^"]*)"', lambda m, used=set(re.findall(r'#([\w.-]+)', s)): m[0] if m[1] in used else '', s)
     style = '<style>svg{color:#57606a}@media(prefers-color-scheme:dark){svg{color:#9198a1}}</style>' if alone else ''
     return s.replace('<svg ', f'<svg role="img" aria-label="{escape(label)}" ', 1).replace('>', f'>{style}', 1)
+
+# %% ../nbs/11_plots.ipynb #c730fc8d
+def _seen(learn, image):
+    "An image as validation cuts it: (3, S, S) bytes"
+    import numpy as np, torch
+    ds = learn.dls.valid_ds
+    if isinstance(image, int): return ds[image][0]
+    if isinstance(image, torch.Tensor): return image
+    from PIL import Image
+    from simpleattn.data import center_crop
+    im = image if isinstance(image, Image.Image) else Image.open(image)
+    return center_crop(np.asarray(im.convert('RGB')), ds.recipe.size, ds.recipe.val_extra)
+
+def show_attention(
+    learn,              # A learner from `get_learner`
+    image,              # Number of a validation image, a path, a PIL image, or (3, S, S) bytes as a tensor
+    position=None,      # Row and column of the pixel in the image that the network sees; None: its middle
+    layer:int=0,        # Which of the network's attention layers, from 0
+    head:int=None,      # One head; None: the mean over heads
+    ax=None             # Axes to draw on
+): # The axes
+    "What a pixel attends to, over the image"
+    import matplotlib.pyplot as plt, torch
+    from fastai.vision.core import TensorImage
+    from simpleattn.models import attention_at
+    x = _seen(learn, image)
+    at = position or (x.shape[1]//2, x.shape[2]//2)
+    xb = learn.dls.valid.after_batch((TensorImage(x[None].to(learn.dls.device)),))[0]
+    w = torch.as_tensor(attention_at(learn.model, xb.as_subclass(torch.Tensor), at, layer, head)).cpu().numpy()
+    ax,signed = ax or plt.subplots(figsize=(3.2,3.2))[1], (w<0).any()
+    top = abs(w).max() or 1.
+    if not signed: top = max(top, 4*w.sum()/w.size)
+    ax.imshow(x.permute(1,2,0).cpu().numpy(), extent=(0,x.shape[2],x.shape[1],0))
+    kw = dict(cmap='RdBu_r', vmin=-top, vmax=top, alpha=.6) if signed else dict(cmap='inferno', vmin=0, vmax=top, alpha=.8*w/top)
+    ax.imshow(w, extent=(0,x.shape[2],x.shape[1],0), interpolation='nearest', **kw)
+    ax.plot(at[1]+.5, at[0]+.5, 's', ms=7, mfc='none', mec='white', mew=1.5)
+    ax.set_axis_off()
+    return ax
