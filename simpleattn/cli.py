@@ -55,7 +55,7 @@ def list_variants(
     vs = map(get_variant, variants())
     return [dict(variant=v.name, site=v.site if v.layer else '', arguments=json.dumps(v.kwargs) if v.kwargs else '', about=v.doc) for v in vs]
 
-# %% ../nbs/13_cli.ipynb #98345fd7
+# %% ../nbs/13_cli.ipynb #597510cd
 def data(
     dataset:str,         # imagewoof, imagenette, cifar10, shapes, or the name of a folder
     source:str='160',    # 160, 320, full
@@ -83,6 +83,7 @@ def cost(
 ):
     "Parameters and FLOPs (2 x multiply-adds of one image); time and memory of a step on request"
     _import(import_file)
+    if threads<1: raise CliError(f"--threads {threads}: give at least 1.")
     import torch
     from simpleattn.models import cost,create_model
     torch.set_num_threads(threads)

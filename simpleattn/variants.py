@@ -222,7 +222,7 @@ _ours('ladder-no-softmax', _ladder, 'one matrix, and no softmax; without the fin
 _ours('self-no-softmax', _ladder, 'self without softmax', softmax=False)
 _ours('self-no-conv', _ladder, 'self without the final convolution', final_conv=False)
 
-# %% ../nbs/04_variants.ipynb #a4369404
+# %% ../nbs/04_variants.ipynb #9c421fe3
 _sasa,_stem,_all = 'local:LocalSelfAttention','local:AttentionStem','replace:1-4'
 for k,doc in dict(spatially_aware='values mixed by their place in the window', standalone='plain attention over pixels', conv_values='values by a convolution').items():
     _ours('attention-stem' + {'spatially_aware':''}.get(k, f'-{k.split("_")[0]}'), _stem, f'an attention stem: {doc}', 'stem', kind=k)
@@ -235,7 +235,7 @@ for n in (1,2,4): _ours(f'sasa-heads{n}', _sasa, f'sasa with {n} heads', _all, h
 for k in ('absolute','none'): _ours(f'sasa-{k}', _sasa, f'sasa with position {k}', _all, position=k)
 _ours('sasa-qr', _sasa, 'sasa by query times offset alone', _all, content=False)
 _ours('sasa-channelwise', _sasa, 'softmax for each channel apart: a public implementation, not the paper', _all, score='channelwise')
-_ours('sasa-channelwise-stem', _sasa, 'the same with the attention stem', _all, also='attention-stem', score='channelwise')
+_ours('sasa-channelwise-stem', _sasa, 'the same with the paper\'s attention stem', _all, also='attention-stem', score='channelwise')
 
 # %% ../nbs/04_variants.ipynb #20fe1d34
 _bot = 'bottleneck:MHSA2d'
