@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Run', 'run_path', 'pack_bits', 'unpack_bits', 'as_root', 'publish', 'probe', 'write_run', 'write_failure', 'claim',
            'set_aside', 'read_run', 'list_files', 'iter_runs', 'find_runs', 'load_runs', 'merge_runs', 'env_name',
-           'this_env', 'code_commit', 'machine_facts']
+           'gpus_here', 'this_env', 'code_commit', 'machine_facts']
 
 # %% ../nbs/07_runs.ipynb #21e0b5e2
 import base64,dataclasses,errno,fcntl,hashlib,json,os,platform,re,subprocess,sys,tempfile,time
@@ -19,7 +19,7 @@ from pathlib import Path
 from .recipes import CliError,PIPELINE,Recipe,name_re
 from .variants import Variant
 
-# %% ../nbs/07_runs.ipynb #0186dea9
+# %% ../nbs/07_runs.ipynb #c61939d6
 @dataclass(frozen=True, repr=False)
 class Run:
     "One training of an arm with a seed"
@@ -41,6 +41,7 @@ class Run:
     data:dict               # dataset, source, fingerprint, n_train, n_val
     machine:dict            # device, threads, versions, commit, finished
     reason:str=''           # Why a run counts as diverged
+    weights:str=''          # Hash of the final weights; empty in records from before it was taken
     pipeline:int=PIPELINE   # Version of the input pipeline
     schema:int=1            # Version of this record
 
@@ -331,21 +332,29 @@ def merge_runs(
             else: res['differ'].append(o)
     return res
 
-# %% ../nbs/07_runs.ipynb #733dc0c1
+# %% ../nbs/07_runs.ipynb #0c9d63d2
 def env_name(
     device_name:str # 'cpu', or the GPU's name as its driver gives it
 )->str: # Such as cpu-torch2.15, nvidia-h100-80gb-hbm3-torch2.11
     "The class of machine: pairs never cross two of them"
     return f"{re.sub(r'[^a-z0-9]+', '-', device_name.lower()).strip('-')}-torch{'.'.join(metadata.version('torch').split('.')[:2])}"
 
+def gpus_here()->list: # As CUDA_VISIBLE_DEVICES takes them
+    "The GPUs that runs may use"
+    if (v := os.environ.get('CUDA_VISIBLE_DEVICES')) is not None: return [o for o in v.split(',') if o not in ('','-1')]
+    return _nvidia('index')
+
+def _nvidia(what):
+    try: return subprocess.run(['nvidia-smi',f'--query-gpu={what}','--format=csv,noheader'], capture_output=True, text=True).stdout.strip().split('\n')
+    except OSError: return []
+
 def this_env(
-    device:str=None # cpu, cuda; None: the GPU if there is one
+    device:str=None, # cpu, cuda; None: the GPU if there is one
+    gpus:int=1       # Processes that train a run together
 )->str:
     "The env that a run on this machine would have"
-    if device and device.startswith('cpu'): return env_name('cpu')
-    try: names = subprocess.run(['nvidia-smi','--query-gpu=name','--format=csv,noheader'], capture_output=True, text=True).stdout.split('\n')
-    except OSError: names = ['']
-    return env_name(names[0] or 'cpu')
+    name = 'cpu' if device and device.startswith('cpu') else next(iter(_nvidia('name')), '') or 'cpu'
+    return env_name(name if gpus==1 else f'{name} x{gpus}')
 
 # %% ../nbs/07_runs.ipynb #e0ae1d99
 @lru_cache

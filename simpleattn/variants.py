@@ -6,12 +6,12 @@
 __all__ = ['parse_site', 'identity', 'Variant', 'ship', 'import_file', 'load_layer', 'register_variant', 'variants',
            'get_variant']
 
-# %% ../nbs/04_variants.ipynb #df9bd2c9
+# %% ../nbs/04_variants.ipynb #69e3b92c
 import ast,dataclasses,hashlib,inspect,json,re,sys,textwrap
 from dataclasses import dataclass,field
 from importlib import import_module,metadata,util
 from pathlib import Path
-from .recipes import CliError,name_re
+from .recipes import CliError,name_re,near
 
 # %% ../nbs/04_variants.ipynb #1b0c459e
 _site_re = re.compile(r'(?:(\d+)\.(-?\d+)|replace:(\d+))')
@@ -191,7 +191,7 @@ _ours('ladder-no-softmax', _ladder, 'one matrix, and no softmax; without the fin
 _ours('self-no-softmax', _ladder, 'self without softmax', softmax=False)
 _ours('self-no-conv', _ladder, 'self without the final convolution', final_conv=False)
 
-# %% ../nbs/04_variants.ipynb #de8f7e4b
+# %% ../nbs/04_variants.ipynb #93e41bf2
 def variants()->list: # Names, baseline first
     "The variants that there are"
     return list(_registry)
@@ -202,7 +202,7 @@ def get_variant(
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
     base,_,site = str(name).partition('@')
-    if base not in _registry: raise CliError(f"No variant {base!r}. There are: {', '.join(_registry)}. Your own come with --import FILE.")
+    if base not in _registry: raise CliError(f"No variant {base!r}. {near(base, _registry)} Your own come with --import FILE.")
     v = _registry[base]
     if not site: return v
     if v.layer is None: raise CliError("The baseline has no site.")
