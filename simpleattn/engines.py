@@ -120,7 +120,8 @@ class LocalEngine:
     ):
         import multiprocessing as mp
         cores = len(os.sched_getaffinity(0)) if hasattr(os,'sched_getaffinity') else os.cpu_count()
-        groups = [','.join(gpus[i:i+max(1,int(per_run))]) for i in range(0, len(gpus)-int(per_run)+1, max(1,int(per_run)))] if gpus else [None]
+        k = max(1, int(per_run))
+        groups = [','.join(gpus[i:i+k]) for i in range(0, len(gpus)-k+1, k)] if gpus else [None]
         self.workers = workers or max(1, (int(len(groups)/min(per_run,1)) if gpus else cores))
         self.slots = deque(groups[i%len(groups)] for i in range(self.workers))
         self.keep = bool(gpus) and per_run<=1 if keep is None else keep

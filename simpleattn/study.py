@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['Arm', 'make_arms', 'Study', 'load_study', 'Progress']
 
-# %% ../nbs/10_study.ipynb #6fb0efd7
+# %% ../nbs/10_study.ipynb #8cd04218
 import json,os,signal,sys,time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch
-from .recipes import CliError,Recipe,load_recipes,name_re,near
+from .recipes import CliError,Recipe,check_seed,load_recipes,name_re,near
 from .variants import get_variant
 from .runs import as_root,claim,code_commit,gpus_here,load_runs,probe,read_run,run_path,set_aside,this_env,write_failure
 from .engines import Task,make_engine
@@ -45,10 +45,10 @@ def make_arms(
     if len(res)<len(pairs): raise CliError(f"An arm stands twice among {', '.join(f'{r.name}/{v.name}' for r,v in pairs)}.")
     return res
 
-# %% ../nbs/10_study.ipynb #5d06f284
+# %% ../nbs/10_study.ipynb #3265d99e
 def _seeds(seeds):
-    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if any(type(s) is not int or not 0<=s<2**32 for s in seeds): raise CliError(f"Seeds {seeds}: a seed is a whole number from 0 to 4294967295.")
+    if isinstance(seeds, int) and not 2<=seeds<=10**6: raise CliError(f"{seeds} runs an arm: a study needs at least two different seeds, and at most a million.")
+    seeds = [check_seed(s) for s in (range(seeds) if isinstance(seeds, int) else seeds)]
     if len(seeds)<2 or len(set(seeds))<len(seeds): raise CliError(f"A study needs at least two different seeds, not {seeds}.")
     return seeds
 
@@ -209,7 +209,7 @@ class Progress:
 
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
-# %% ../nbs/10_study.ipynb #54fa4eb9
+# %% ../nbs/10_study.ipynb #9457356d
 @patch
 def run(self:Study,
     engine:str='local',    # local (worker processes), serial, ray
@@ -226,6 +226,8 @@ def run(self:Study,
 ): # The study; `failed` says which runs failed; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
     if data and '://' not in str(data) and not Path(data).exists() and address is None: raise CliError(f"There is nothing at {data} (--data).")
+    if threads<1 or loaders<0 or not (0<gpus_per_run<1 or gpus_per_run==int(gpus_per_run)>0):
+        raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0 (no loaders is fine), or a fraction of a GPU.")
     self.failed = {}
     probe(self.root)
     gpus = None if self.env.startswith('cpu') else gpus_here()

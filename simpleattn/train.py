@@ -6,7 +6,7 @@
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'chance_limit', 'RecordCorrect', 'AnyMixedPrecision', 'RALamb', 'NovoGrad',
            'opt_func', 'get_learner', 'fit_recipe', 'Checkpoint', 'train_one', 'weights_hash', 'as_run']
 
-# %% ../nbs/08_train.ipynb #be6afe22
+# %% ../nbs/08_train.ipynb #67e842bc
 import hashlib,math,os,sys,tempfile,time
 from contextlib import contextmanager,nullcontext as _nothing
 from functools import partial
@@ -27,7 +27,7 @@ from fastai.optimizer import Adam,Lookahead,Optimizer,RAdam,RMSProp,SGD,average_
 from fastai.torch_core import default_device,num_distrib,rank_distrib
 from fastcore.basics import patch
 from fastcore.foundation import L
-from .recipes import CliError,Recipe,load_recipes,stream
+from .recipes import CliError,Recipe,check_seed,load_recipes,stream
 from .variants import get_variant
 from .models import create_model
 from .data import CroppedDL,get_dls,get_path,fingerprint,source_facts
@@ -308,7 +308,7 @@ def _outcome(learn, epochs): # status, reason, last-epoch accuracy
     if acc<=chance_limit(learn.dls.c, len(rec.epochs[-1])): return 'diverged', 'final accuracy not above chance', acc
     return 'ok', '', acc
 
-# %% ../nbs/08_train.ipynb #17543b2f
+# %% ../nbs/08_train.ipynb #0810f99f
 def train_one(
     recipe,             # Name or `Recipe`
     variant='baseline', # Name or `Variant`
@@ -324,7 +324,7 @@ def train_one(
     gpus:int=1          # Processes that train it together, each on a GPU of its own
 )->Run: # The run
     "Train one arm with one seed"
-    r,v,t0 = _recipe(recipe), get_variant(variant), time.perf_counter()
+    r,v,t0,seed = _recipe(recipe), get_variant(variant), time.perf_counter(), check_seed(int(seed))
     at = run_path(r.name, v.name, this_env(device, gpus), seed)
     if root is not None and (p := as_root(root)/at).exists(): raise FileExistsError(p)
     cuda = not at.split('/')[2].startswith('cpu')
