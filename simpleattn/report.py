@@ -70,7 +70,7 @@ def _csv(rows):
     w.writeheader(); w.writerows(rows)
     return f.getvalue().rstrip()
 
-# %% ../nbs/12_report.ipynb #325a0a72
+# %% ../nbs/12_report.ipynb #d96998d9
 _derived = 'Images derived from the 320 px files, not the official archive: not a replication.'
 
 def _find(study):
@@ -79,7 +79,7 @@ def _find(study):
     for k,a in study.arms.items():
         good,b = find_runs(study.root, a.recipe, a.variant['name'], study.env)
         runs += [(k,r) for r in good if r.seed in study.seeds]
-        bad |= {Path(p).relative_to(study.root).as_posix():why for p,why in b.items()}
+        bad |= {p.removeprefix(f'{study.root}/'):why for p,why in b.items()}
         folder = study.root/a.recipe/a.variant['name']/study.env
         failed[k] = sum(len([*folder.glob(f'{s}.failed-*.json')]) for s in study.seeds)
     return runs,failed,bad
@@ -208,7 +208,7 @@ def to_html(
     pics = {k:jinja2.utils.markupsafe.Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', '', s)) for k,s in figures.items()}
     return page.render(data=data, figures=pics, tables=[*_tables(data)], foot=[*_foot(data)])
 
-# %% ../nbs/12_report.ipynb #544ee97c
+# %% ../nbs/12_report.ipynb #e612fa90
 def write_report(
     study,     # A `Study`
     out=None   # Folder; None: _reports/NAME under the root of the runs
@@ -216,7 +216,7 @@ def write_report(
     "Write a study's report in all its forms"
     import matplotlib.pyplot as plt
     import pandas as pd
-    data,out = report_data(study),Path(out or study.root/'_reports'/study.name)
+    data,out = report_data(study),Path(out or Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name)
     out.mkdir(parents=True, exist_ok=True)
     cs = _again(data)
     if cs:
