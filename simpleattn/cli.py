@@ -257,7 +257,7 @@ def _show(res, a): print(res if isinstance(res, str) else table(res, a['fmt']) i
 def _fmt(a):
     if a.get('fmt','table') not in ('table','json','csv','md'): raise CliError(f"--fmt {a['fmt']}: choose table, json, csv or md.")
 
-# %% ../nbs/13_cli.ipynb #7b515da0
+# %% ../nbs/13_cli.ipynb #6a59154a
 def main(
     argv:list=None # Arguments; None: the command line's
 )->int: # Exit status
@@ -271,7 +271,7 @@ def main(
     f = verbs[argv[0]]
     p = anno_parser(f, prog=f'simpleattn {argv[0]}')
     a,rest = p.parse_known_args(argv[1:])
-    if rest: p.error(f"unrecognized arguments: {' '.join(rest)}. {near(rest[0].split('=')[0], [o for o in p._option_string_actions if o[:2]=='--'])}")
+    if rest: p.error(f"unrecognized arguments: {' '.join(rest)}. {near(rest[0].split('=')[0], [o for o in p._option_string_actions if o[:2]=='--' and o not in ('--pdb','--xtra')])}")
     a = vars(a)
     a = {k:v for k,v in a.items() if k not in ('pdb','xtra')}
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')

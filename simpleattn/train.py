@@ -201,7 +201,7 @@ class Checkpoint(Callback):
         except Exception as e: print(f'{self.path} is not a checkpoint that can be loaded safely ({type(e).__name__}); kept as .corrupt, the run begins anew', file=sys.stderr)
         if not rank_distrib(): os.replace(self.path, self.path.with_suffix('.corrupt'))
 
-# %% ../nbs/08_train.ipynb #03ff7374
+# %% ../nbs/08_train.ipynb #c3bde2ea
 @patch
 def _save(self:Checkpoint):
     rec,cor = self.learn.recorder,self.learn.record_correct
@@ -212,7 +212,9 @@ def _save(self:Checkpoint):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(tmp, 'wb') as f: torch.save(dict(_plain(parts), key=self.key, epoch=self.epoch+1), f); f.flush(); os.fsync(f.fileno())
         os.replace(tmp, self.path)
-    except (OSError, RuntimeError) as e: print(f'No checkpoint: {self.path} cannot be written ({e}); the run goes on', file=sys.stderr); tmp.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as e:
+        print(f'No checkpoint: {self.path} cannot be written ({e}); the run goes on', file=sys.stderr)
+        if tmp.is_file(): tmp.unlink()
 
 @patch
 def _restore(self:Checkpoint, s):
@@ -243,7 +245,7 @@ def _shared(learn, cuda):
         def before_validate(self): pass
     learn.add_cb(Shared(sync_bn=cuda, cpu=not cuda))
 
-# %% ../nbs/08_train.ipynb #f3b944e5
+# %% ../nbs/08_train.ipynb #3c4f95c0
 def _rank(rank, payload, parts):
     "Body of one of a run's further processes"
     import cloudpickle
@@ -257,7 +259,7 @@ def _group(rank, n, file, cuda):
     "This process as one of `n`"
     import torch.distributed as dist
     from accelerate.state import PartialState
-    env = dict(WORLD_SIZE=n, RANK=rank, LOCAL_RANK=rank, GLOO_SOCKET_IFNAME='lo', NCCL_SOCKET_IFNAME='lo')
+    env = dict(WORLD_SIZE=n, RANK=rank, LOCAL_RANK=rank, MASTER_ADDR='127.0.0.1', MASTER_PORT=0, GLOO_SOCKET_IFNAME='lo', NCCL_SOCKET_IFNAME='lo')
     os.environ.update({k:str(v) for k,v in env.items()})
     try:
         if cuda: torch.cuda.set_device(rank)
@@ -280,7 +282,8 @@ def _together(n, cuda, **kwargs):
     ship(kwargs['variant'])
     with tempfile.TemporaryDirectory() as d:
         parts = n, f'{d}/group', cuda
-        ps = [mp.get_context('spawn').Process(target=_rank, args=(k, cloudpickle.dumps(kwargs), parts)) for k in range(1, n)]
+        ctx = mp.get_context('fork' if mp.parent_process() and not torch.cuda.is_initialized() else 'spawn') # a worker is as its server made it, so its children may be forked
+        ps = [ctx.Process(target=_rank, args=(k, cloudpickle.dumps(kwargs), parts)) for k in range(1, n)]
         with _no_main(): [p.start() for p in ps]
         def watch():
             mp.connection.wait([p.sentinel for p in ps])
