@@ -2,7 +2,7 @@
 
 An engine has three methods: `submit(task)`, `next()` -> a finished `Outcome`, and `close()`. The study decides what to run and what to try again;
 an engine only runs. Torch and fastai are imported in workers, never here."""
-import os,signal,sys,tempfile,threading,time,traceback,types
+import os,signal,subprocess,sys,tempfile,threading,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -198,13 +198,14 @@ class RayEngine:
         threads:int=1,    # CPUs of a run
         **kwargs
     ):
+        ours = _alone() if address is None and 'ray' not in sys.modules else dict(address='local', include_dashboard=False) # Ray reads its environment when it is imported
         try: import ray
         except ImportError: from simpleattn.recipes import CliError; raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
         env = {k:os.environ[k] for k in ('SIMPLEATTN_DATA',) if k in os.environ} | dict(OMP_NUM_THREADS=str(threads))
         self.ray,self.mine,self.tasks,self.running = ray,not ray.is_initialized(),deque(),{}
-        if self.mine: ray.init(**_alone() if address is None else dict(address=address), log_to_driver=False, runtime_env=dict(env_vars=env))
+        if self.mine: ray.init(**ours if address is None else dict(address=address), log_to_driver=False, runtime_env=dict(env_vars=env))
         self.need = dict(num_cpus=threads, **(dict(num_gpus=per_run) if gpus is not None else {}))
-        self.remote = ray.remote(run_packed).options(**self.need, max_retries=0, max_calls=0, scheduling_strategy='SPREAD')
+        self.remote = ray.remote(**self.need, max_retries=0, max_calls=0, scheduling_strategy='SPREAD')(run_packed)
         self.workers = workers
 
     def submit(self, task): self.tasks.append(task)
@@ -236,6 +237,8 @@ def _alone():
     "A Ray of our own: on loopback only, without dashboard and usage statistics"
     os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_USAGE_STATS_ENABLED='0', RAY_DISABLE_IMPORT_WARNING='1')
     os.environ.setdefault('RAY_raylet_start_wait_time_s', '180')
+    # a node gives its agent 15 s to come up, which the first import after an installation exceeds
+    subprocess.run([sys.executable, '-c', 'from ray.dashboard.utils import *; get_all_modules(DashboardAgentModule)'], capture_output=True)
     return dict(address='local', include_dashboard=False, _node_ip_address='127.0.0.1')
 
 engines = dict(serial=SerialEngine, local=LocalEngine, ray=RayEngine)

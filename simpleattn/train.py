@@ -245,7 +245,7 @@ def _shared(learn, cuda):
         def before_validate(self): pass
     learn.add_cb(Shared(sync_bn=cuda, cpu=not cuda))
 
-# %% ../nbs/08_train.ipynb #3c4f95c0
+# %% ../nbs/08_train.ipynb #889d1214
 def _rank(rank, payload, parts):
     "Body of one of a run's further processes"
     import cloudpickle
@@ -258,7 +258,7 @@ def _rank(rank, payload, parts):
 def _group(rank, n, file, cuda):
     "This process as one of `n`"
     import torch.distributed as dist
-    from accelerate.state import PartialState
+    from accelerate.state import AcceleratorState
     env = dict(WORLD_SIZE=n, RANK=rank, LOCAL_RANK=rank, MASTER_ADDR='127.0.0.1', MASTER_PORT=0, GLOO_SOCKET_IFNAME='lo', NCCL_SOCKET_IFNAME='lo')
     os.environ.update({k:str(v) for k,v in env.items()})
     try:
@@ -267,7 +267,7 @@ def _group(rank, n, file, cuda):
         yield
     finally:
         if dist.is_initialized(): dist.destroy_process_group()
-        PartialState._reset_state()
+        AcceleratorState._reset_state(True)
         for k in env: os.environ.pop(k, None)
 
 @contextmanager

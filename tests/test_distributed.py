@@ -13,7 +13,7 @@ import sys,json
 from simpleattn.recipes import Recipe
 from simpleattn.train import train_one
 r = Recipe(**json.loads(sys.argv[1]))
-runs = [train_one(r, v, 0, sys.argv[2], device='cpu', gpus=2) for v in ('baseline','simple','simple')]
+runs = [train_one(r, 'simple', 0, sys.argv[2], device='cpu', gpus=2) for _ in range(2)]
 print(json.dumps([dict(r.to_dict()) for r in runs]))
 '''
 
@@ -34,8 +34,8 @@ def test_two_processes_repeat_to_the_bit_and_learn_as_one_with_twice_the_batch(r
     r = derive(recipe, epochs=3, sched='constant', lr=1e-3)
     res = python(SCRIPT, json.dumps(r.to_dict()), tiny)
     assert res.returncode==0, res.stderr
-    base,a,b = json.loads(res.stdout.strip().splitlines()[-1])
-    assert a['weights']==b['weights']!=base['weights'] and a['history']==b['history'] and a['correct']==b['correct']
+    a,b = json.loads(res.stdout.strip().splitlines()[-1])
+    assert a['weights']==b['weights'] and a['history']==b['history'] and a['correct']==b['correct']
     from simpleattn.train import train_one
     one = train_one(derive(r, bs=16), 'simple', 0, tiny, device='cpu')
     assert abs(a['history'][-1]['train_loss']-one.history[-1]['train_loss'])<.35 and a['params']==one.params, 'batch norm sees half a batch at a time, so not equal'
