@@ -78,7 +78,7 @@ class Recipe:
     def to_dict(self)->dict: # All fields, JSON types only
         return {k:list(v) if isinstance(v,tuple) else v for k,v in dataclasses.asdict(self).items()}
 
-# %% ../nbs/03_recipes.ipynb #be87ce8e
+# %% ../nbs/03_recipes.ipynb #4243459b
 _positive = 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split()
 _most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096)
 _not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
@@ -86,7 +86,7 @@ _not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
 def _check(r):
     "Raise `CliError` with the key and the recipe for a value that cannot be meant"
     def err(k, why): raise CliError(f"Recipe {r.name!r}: {k} = {getattr(r,k)!r} {why}.")
-    if not name_re.fullmatch(r.name): err('name', 'may hold only a-z, 0-9, dot, dash and underscore, and begins with a letter or digit')
+    if not isinstance(r.name, str) or not name_re.fullmatch(r.name): err('name', 'may hold only a-z, 0-9, dot, dash and underscore, and begins with a letter or digit')
     for f in dataclasses.fields(r):
         v = getattr(r, f.name)
         want = (int,float) if f.type is float else f.type
@@ -158,7 +158,7 @@ class Recipes(Mapping):
     def __contains__(self, name): return name in self.d
     def get(self, name, default=None): return self.d.get(name, default)
 
-# %% ../nbs/03_recipes.ipynb #8c140838
+# %% ../nbs/03_recipes.ipynb #971f8f94
 def load_recipes(
     path=None # settings.ini; None: working folder, then the copy inside the package
 )->Recipes: # Name -> `Recipe`
@@ -166,7 +166,7 @@ def load_recipes(
     path = settings_path(path)
     cp = configparser.ConfigParser(interpolation=None)
     try: cp.read_string(path.read_text())
-    except configparser.Error as e: raise CliError(f"{path} cannot be read: {' '.join(str(e).split())}") from None
+    except (configparser.Error, UnicodeDecodeError) as e: raise CliError(f"{path} cannot be read: {' '.join(str(e).split())}") from None
     types = _types()
     return Recipes({s:Recipe(s, **{k:_typed(s,k,v,types) for k,v in cp[s].items()}) for s in cp.sections()}, path)
 

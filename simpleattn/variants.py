@@ -87,7 +87,7 @@ def _layer_id(layer):
     path = f'{layer.__module__}:{layer.__qualname__}'
     return path if path.startswith('simpleattn.') else identity(layer)
 
-# %% ../nbs/04_variants.ipynb #cfae3559
+# %% ../nbs/04_variants.ipynb #66e2d710
 @dataclass(frozen=True)
 class Variant:
     "A named change of a backbone"
@@ -99,7 +99,7 @@ class Variant:
     hash:str=field(init=False, repr=False)        # 12 hex digits over layer, arguments and site, taken where the source is at hand
 
     def __post_init__(self):
-        if not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        if not isinstance(self.name, str) or not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         if self.layer is not None: parse_site(self.site)
         if isinstance(self.layer, str) and '.py:' in self.layer: object.__setattr__(self, 'layer', load_layer(self.layer))
         if self.layer is not None and not isinstance(self.layer, str) and not inspect.isclass(self.layer) and not inspect.isfunction(self.layer):

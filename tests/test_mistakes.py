@@ -64,7 +64,7 @@ def unreadable(p):
     sorted((p/'val'/'red_blue').iterdir())[0].write_text('not an image')
 DATA = {'no val':(lambda p: shutil.rmtree(p/'val'), ['no val folder','train/CLASS']), 'renamed val':(lambda p: (p/'val').rename(p/'validation'), ['no val folder','it holds: train, validation','Rename']),
     'no train':(lambda p: (p/'train').rename(p/'training'), ["'tiny'",'--data']), 'empty classes':(emptied, ['train/red_blue','val/red_green','no image']), 'classes of one part':(only_in_val, ['zebra is only in val','red_green is only in train']),
-    'unreadable':(unreadable, ['train/red_blue/red_blue_0.JPEG','train/red_blue/red_blue_12.JPEG','val/red_blue/red_blue_0.JPEG','3 images'])}
+    'unreadable':(unreadable, ['train/red_blue/red_blue_1.JPEG','train/red_blue/red_blue_13.JPEG','val/red_blue/red_blue_1.JPEG','3 images'])}
 
 @pytest.mark.parametrize('what', DATA)
 def test_data_that_cannot_be_meant_are_named_all_at_once(tmp_path, tiny, what):

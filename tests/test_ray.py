@@ -53,7 +53,7 @@ def arms(tmp_path, name):
 
 @pytest.mark.slow
 def test_three_nodes_one_removed_and_one_worker_killed_make_all_twelve_runs(cluster, tmp_path, tiny, settings):
-    r = derive(load_recipes(settings)['tiny-10'], epochs=20)
+    r = derive(load_recipes(settings)['tiny-10'], epochs=10)
     log,over,did,seen = tmp_path/'ray-starts',threading.Event(),[],set()
     def busy(): return [p for p in of_ray() if p.name()=='ray::run_packed' and log.exists() and str(p.pid) in log.read_text().split()]
     def disturb():
@@ -104,21 +104,24 @@ def test_thousands_of_tasks_are_submitted_a_window_at_a_time(cluster):
 def test_a_ray_of_our_own_listens_on_loopback_has_no_dashboard_and_is_gone_in_the_end(tmp_path, tiny, settings, layers):
     "At the command line, with the user's file of layers; then the same study has nothing left to do"
     cmd = [SIMPLEATTN, 'study', 'tiny', '--variants', 'baseline,mine', '--runs', '2', '--name', 's', '--import', layers, '--settings', settings, '--data', tiny, '--root', tmp_path/'runs',
-        '--device', 'cpu', '--engine', 'ray', '--workers', '2', '--fmt', 'json']
+        '--device', 'cpu', '--engine', 'ray', '--workers', '1', '--fmt', 'json']
     p = subprocess.Popen([str(o) for o in cmd], stdout=open(tmp_path/'out', 'w'), stderr=open(tmp_path/'err', 'w'), start_new_session=True)
-    seen,names = set(),set()
+    seen,names,told = set(),set(),set()
     try:
         while p.poll() is None:
             procs = [psutil.Process(p.pid), *psutil.Process(p.pid).children(recursive=True)] if psutil.pid_exists(p.pid) else []
             seen |= listening(procs)
             for o in procs:
-                try: names.add(' '.join(o.cmdline()))
+                try:
+                    names.add(' '.join(o.cmdline()))
+                    if 'raylet' in o.name(): told.add(o.environ().get('RAY_USAGE_STATS_ENABLED'))
                 except psutil.Error: pass
             time.sleep(.5)
     except psutil.NoSuchProcess: p.wait(60)
     assert p.returncode==0, (tmp_path/'err').read_text()
     assert seen and {ip for ip,_ in seen}<={'127.0.0.1','::1'}, seen
-    assert not any('dashboard/dashboard.py' in o for o in names) and any('raylet' in o for o in names)
+    assert any('raylet' in o for o in names) and all('--disable-frontend' in o for o in names if 'dashboard/dashboard.py' in o), 'Ray keeps that process, without its pages'
+    assert told=={'0'}, 'no usage statistics'
     assert len(find_runs(tmp_path/'runs')[0])==4 and json.loads((tmp_path/'out').read_text())
     assert wait_for(lambda: session(p.pid)==[], 20), session(p.pid)
 
