@@ -2,11 +2,12 @@
 
 An engine has three methods: `submit(task)`, `next()` -> a finished `Outcome`, and `close()`. The study decides what to run and what to try again;
 an engine only runs. Torch and fastai are imported in workers, never here."""
-import os,signal,subprocess,sys,tempfile,threading,time,traceback,types
+import os,signal,subprocess,sys,tempfile,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from .processes import die_with,no_main
 
 __all__ = ['Task', 'Outcome', 'SerialEngine', 'LocalEngine', 'RayEngine', 'make_engine']
 
@@ -81,19 +82,6 @@ def _unstopped():
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
-@contextmanager
-def _no_main():
-    "multiprocessing would import the user's script again in every worker; a task carries all that a worker needs, so main is hidden"
-    main,sys.modules['__main__'] = sys.modules['__main__'],types.ModuleType('__main__')
-    try: yield
-    finally: sys.modules['__main__'] = main
-
-def die_with(*sentinels):
-    "End this process as soon as one of these is ready"
-    from multiprocessing.connection import wait
-    def f(): wait(sentinels); os._exit(1)
-    threading.Thread(target=f, daemon=True).start()
-
 def _worker(conn, log, gpus):
     "Body of a worker process: tasks until the pipe is closed, their output in a file"
     from multiprocessing import parent_process
@@ -134,11 +122,11 @@ class LocalEngine:
     def _start(self):
         "A new worker"
         from multiprocessing import forkserver
-        with _no_main(): forkserver.ensure_running() # before the mask, which the server would inherit
+        with no_main(): forkserver.ensure_running() # before the mask, which the server would inherit
         conn,theirs = self.ctx.Pipe()
         w = types.SimpleNamespace(conn=conn, log=Path(self.logs.name)/f'{time.monotonic_ns()}.log', slot=self.slots.popleft(), task=None)
         w.process = self.ctx.Process(target=_worker, args=(theirs, str(w.log), w.slot))
-        with _unstopped(), _no_main():
+        with _unstopped(), no_main():
             w.process.start()
             self.running.append(w)
         theirs.close()

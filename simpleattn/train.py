@@ -6,9 +6,9 @@
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'chance_limit', 'RecordCorrect', 'AnyMixedPrecision', 'RALamb', 'NovoGrad',
            'opt_func', 'get_learner', 'fit_recipe', 'Checkpoint', 'train_one', 'weights_hash', 'as_run']
 
-# %% ../nbs/08_train.ipynb #67e842bc
-import hashlib,math,os,sys,tempfile,time
-from contextlib import contextmanager,nullcontext as _nothing
+# %% ../nbs/08_train.ipynb #9d3b10c1
+import hashlib,math,os,sys,time
+from contextlib import nullcontext as _nothing
 from functools import partial
 from pathlib import Path
 import numpy as np, torch
@@ -30,7 +30,8 @@ from fastcore.foundation import L
 from .recipes import CliError,Recipe,check_seed,load_recipes,stream
 from .variants import get_variant
 from .models import create_model
-from .data import CroppedDL,get_dls,get_path,fingerprint,source_facts
+from .data import fingerprint,get_dls,get_path,source_facts
+from .processes import share,together
 from .runs import Run,as_root,env_name,machine_facts,pack_bits,run_path,this_env,write_run
 
 # %% ../nbs/08_train.ipynb #e17d2e6f
@@ -232,69 +233,6 @@ def _scaler(self:Checkpoint): return getattr(self.learn, 'scaler', None)
 
 def _to(o, dev): return o.to(dev) if isinstance(o, torch.Tensor) else {k:_to(v,dev) for k,v in o.items()} if isinstance(o, dict) else [_to(v,dev) for v in o] if isinstance(o, list) else o
 
-# %% ../nbs/08_train.ipynb #bb948f42
-def _shared(learn, cuda):
-    "Give a learner its part of a training over several processes"
-    from fastai.distributed import DistributedDL,DistributedTrainer
-    class SharedDL(DistributedDL):
-        epoch = property(lambda self: self.dl.epoch, lambda self,e: setattr(self.dl, 'epoch', e))
-        def _broadcast(self, t, rank): return t
-        def __len__(self): return math.ceil(len(self.dataset)/self.world_size)//self.dl.bs
-    class Shared(DistributedTrainer):
-        def _wrap_dl(self, dl): return SharedDL(dl, device=self.learn.model.device) if isinstance(dl, CroppedDL) and dl.shuffle else dl
-        def before_validate(self): pass
-    learn.add_cb(Shared(sync_bn=cuda, cpu=not cuda))
-
-# %% ../nbs/08_train.ipynb #889d1214
-def _rank(rank, payload, parts):
-    "Body of one of a run's further processes"
-    import cloudpickle
-    from multiprocessing import parent_process
-    from simpleattn.engines import die_with
-    die_with(parent_process().sentinel)
-    with _group(rank, *parts): train_one(**cloudpickle.loads(payload), gpus=parts[0])
-
-@contextmanager
-def _group(rank, n, file, cuda):
-    "This process as one of `n`"
-    import torch.distributed as dist
-    from accelerate.state import AcceleratorState
-    env = dict(WORLD_SIZE=n, RANK=rank, LOCAL_RANK=rank, MASTER_ADDR='127.0.0.1', MASTER_PORT=0, GLOO_SOCKET_IFNAME='lo', NCCL_SOCKET_IFNAME='lo')
-    os.environ.update({k:str(v) for k,v in env.items()})
-    try:
-        if cuda: torch.cuda.set_device(rank)
-        dist.init_process_group('nccl' if cuda else 'gloo', init_method=f'file://{file}', rank=rank, world_size=n)
-        yield
-    finally:
-        if dist.is_initialized(): dist.destroy_process_group()
-        AcceleratorState._reset_state(True)
-        for k in env: os.environ.pop(k, None)
-
-@contextmanager
-def _together(n, cuda, **kwargs):
-    "The further processes of a run, and this one as their first"
-    try: import accelerate
-    except ImportError: raise CliError("Several GPUs for one run need accelerate: pip install 'simpleattn[distributed]'.") from None
-    import cloudpickle,multiprocessing as mp,threading
-    from simpleattn.engines import _no_main
-    from simpleattn.variants import ship
-    if cuda and torch.cuda.device_count()<n: raise CliError(f"gpus_per_run = {n}, and this machine has {torch.cuda.device_count()} GPUs.")
-    ship(kwargs['variant'])
-    with tempfile.TemporaryDirectory() as d:
-        parts = n, f'{d}/group', cuda
-        ctx = mp.get_context('fork' if mp.parent_process() and not torch.cuda.is_initialized() else 'spawn') # a worker is as its server made it, so its children may be forked
-        ps = [ctx.Process(target=_rank, args=(k, cloudpickle.dumps(kwargs), parts)) for k in range(1, n)]
-        with _no_main(): [p.start() for p in ps]
-        def watch():
-            mp.connection.wait([p.sentinel for p in ps])
-            if any(p.exitcode for p in ps) and mp.parent_process(): os._exit(1)
-        threading.Thread(target=watch, daemon=True).start()
-        try:
-            with _group(0, *parts): yield
-            for p in ps: p.join(60)
-        finally:
-            for p in ps: p.kill(); p.join()
-
 # %% ../nbs/08_train.ipynb #91bacd6d
 def _history(learn, rec): # One dict an epoch
     cols = learn.recorder.metric_names[1:-1]
@@ -311,7 +249,7 @@ def _outcome(learn, epochs): # status, reason, last-epoch accuracy
     if acc<=chance_limit(learn.dls.c, len(rec.epochs[-1])): return 'diverged', 'final accuracy not above chance', acc
     return 'ok', '', acc
 
-# %% ../nbs/08_train.ipynb #0810f99f
+# %% ../nbs/08_train.ipynb #49ca651d
 def train_one(
     recipe,             # Name or `Recipe`
     variant='baseline', # Name or `Variant`
@@ -332,7 +270,7 @@ def train_one(
     if root is not None and (p := as_root(root)/at).exists(): raise FileExistsError(p)
     cuda = not at.split('/')[2].startswith('cpu')
     first = gpus>1 and num_distrib()<2
-    with _together(gpus, cuda, recipe=r, variant=v, seed=seed, data=data, workers=workers, device=device, threads=threads, checkpoints=checkpoints) if first else _nothing():
+    with together(gpus, cuda, train_one, recipe=r, variant=v, seed=seed, data=data, workers=workers, device=device, threads=threads, checkpoints=checkpoints) if first else _nothing():
         if gpus>1 and cuda: device = f'cuda:{rank_distrib()}'
         ck = checkpoints and Checkpoint(Path(checkpoints)/at.replace('.json','.pt'), (r.hash, v.hash, seed, at, fingerprint(get_path(r.dataset, r.source, data))))
         learn = _trained(r, v, seed, data, workers, device, threads, progress, L(cbs)+L(ck or None), gpus>1, cuda)
@@ -347,7 +285,7 @@ def _trained(r, v, seed, data, workers, device, threads, progress, cbs, shared, 
     torch.set_num_threads(threads)
     try:
         learn = get_learner(r, v, seed, data, workers, device, cbs)
-        if shared: _shared(learn, cuda)
+        if shared: share(learn, cuda)
         with learn.no_logging() if not progress else _nothing():
             if not progress and hasattr(learn, 'progress'): learn.remove_cb(ProgressCallback)
             fit_recipe(learn, r)
