@@ -3,7 +3,7 @@ PY ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow docs lab clean
+.PHONY: demo test test-slow bench docs lab clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PY) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info[:2] <= (3,13) else "simpleattn needs Python 3.11 to 3.13; name one with make PY=python3.12")'
@@ -22,6 +22,9 @@ test: .venv/.installed
 
 test-slow: .venv/.installed
 	$(BIN)/python -m pytest -m slow -rs
+
+bench: .venv/.installed
+	@set -e; for f in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do echo "$$f"; $(BIN)/python $$f; done
 
 docs: .venv/.installed
 	$(BIN)/nbdev-export && $(BIN)/nbdev-clean

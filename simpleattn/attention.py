@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['power_iterations', 'mirror', 'spectral_norm', 'new_keys', 'SpectralConv1d', 'plain_attention', 'fused_attention',
-           'fused_wins', 'order_costs', 'cheapest_order', 'linear_attention', 'GlobalAttention', 'ReadableAttention',
-           'check_options', 'LadderAttention', 'SelfAttention', 'SimpleSelfAttention']
+           'fused_wins', 'order_costs', 'cheapest_order', 'linear_attention', 'FoldedAttention', 'GlobalAttention',
+           'ReadableAttention', 'check_options', 'LadderAttention', 'SelfAttention', 'SimpleSelfAttention']
 
 # %% ../nbs/00_attention.ipynb #027072f8
 import math
@@ -155,15 +155,45 @@ def linear_attention(
     g = F.conv1d(x, w, padding=ks//2)
     return (h @ f.mT) @ g if order=='gram' else h @ (f.mT @ g)
 
-# %% ../nbs/00_attention.ipynb #392529fd
+# %% ../nbs/00_attention.ipynb #774069b8
+class FoldedAttention(torch.autograd.Function):
+    "x + gamma * (x x^T w) x for x (B, C, N), w (C, C), gamma (1,); under autocast the products run in its dtype and the sum in the input's or gamma's"
+    @staticmethod
+    def forward(ctx, x, w, gamma):
+        dev = x.device.type
+        low = torch.get_autocast_dtype(dev) if torch.is_autocast_enabled(dev) else x.dtype
+        with torch.autocast(dev, enabled=False):
+            xl,wl = x.to(low),w.to(low)
+            G = xl @ xl.mT
+            M = G @ wl
+            ctx.save_for_backward(xl, wl, gamma, G, M)
+            ctx.dtypes = x.dtype,w.dtype
+            return torch.addcmul(x, gamma, (M @ xl).to(x.dtype)) if x.dtype==gamma.dtype else x + gamma*(M @ xl)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        x,w,gamma,G,M = ctx.saved_tensors
+        gl = g.to(x.dtype)
+        D = gl @ x.mT
+        dgamma = (D.float()*M.float()).sum().reshape(1).to(gamma.dtype)
+        D = D*gamma.to(D.dtype)
+        S = D @ w.mT
+        dx = torch.baddbmm((M*gamma.to(M.dtype)).mT @ gl, S+S.mT, x)
+        dw = (G.mT @ D).sum(0, dtype=torch.float32 if x.dtype.itemsize<4 else None)
+        return (g+dx).to(ctx.dtypes[0]), dw.to(ctx.dtypes[1]), dgamma
+
+# %% ../nbs/00_attention.ipynb #f9635f40
 class GlobalAttention(nn.Module):
     "x + gamma * (values(x) @ attention_map(x).mT): every position attends to all; `LadderAttention` builds the parts"
     traits = dict(residual=True, normalised=True, local=False, fixed_size=False)
     fused = None # Softmax attention by the fused kernel? None: where it is the faster one
+    folds = False # Simple attention as `FoldedAttention` where N >= C? `LadderAttention` says so for the simple layer
 
     def forward(self, x):
         xf = x.flatten(2)
         f,w = self.projections(xf, self.training)
+        if self.folds and w.shape[2]==1 and xf.shape[2]>=xf.shape[1]: return FoldedAttention.apply(xf, w[...,0], self.gamma).reshape(x.shape)
         o = self.attend(f, w, xf, self.value(xf) if self.final_conv else xf)
         return x + self.gamma * o.reshape(x.shape)
 
@@ -209,7 +239,7 @@ def check_options(n_channels, reduction, one_matrix, ks, symmetric):
     if symmetric and ks!=1: raise ValueError(f"symmetric needs ks=1 and ks is {ks}: only a C x C matrix can be symmetric")
     if not one_matrix and (ks!=1 or symmetric): raise ValueError("ks and symmetric belong to the one C x C matrix: give one_matrix=True too")
 
-# %% ../nbs/00_attention.ipynb #b3ad3361
+# %% ../nbs/00_attention.ipynb #6a8d2880
 class LadderAttention(ReadableAttention):
     "Any step between `SelfAttention` (the defaults) and `SimpleSelfAttention`; keeps the shape of x (B, C, ...)"
     def __init__(self,
@@ -231,7 +261,7 @@ class LadderAttention(ReadableAttention):
         if one_matrix: self.conv = SpectralConv1d(n_channels, n_channels, ks, spectral, symmetric)
         else: self.query,self.key = conv(self.nr),conv(self.nr)
         if final_conv: self.value = conv(n_channels)
-        self.gamma = nn.Parameter(torch.zeros(1))
+        self.gamma,self.folds = nn.Parameter(torch.zeros(1)),one_matrix and not softmax and not final_conv
 
     def reset_parameters(self):
         "Draw every weight again from torch's generator; gamma to 0"

@@ -70,6 +70,7 @@ def run_packed(payload):
 
 class SerialEngine:
     "Runs in this process, one after another"
+    workers = 1
     def __init__(self, **kwargs): self.tasks = deque()
     def submit(self, task): self.tasks.append(task)
     def next(self): return run_task(self.tasks.popleft())
@@ -194,19 +195,20 @@ class RayEngine:
         if self.mine: ray.init(**ours if address is None else dict(address=address), log_to_driver=False, runtime_env=dict(env_vars=env))
         self.need = dict(num_cpus=threads, **(dict(num_gpus=per_run) if gpus is not None else {}))
         self.remote = ray.remote(**self.need, max_retries=0, max_calls=0, scheduling_strategy='SPREAD')(run_packed)
-        self.workers = workers
+        self.limit = workers
 
     def submit(self, task): self.tasks.append(task)
 
-    def _window(self):
-        "Runs that the cluster can hold at this moment, and one more of each eight that waits at the nodes"
+    @property
+    def workers(self):
+        "Runs that are asked for at a time, or that the cluster can hold at this moment"
         have = self.ray.cluster_resources()
         n = min(have.get(k, 0)/v for k,v in (('CPU',self.need['num_cpus']), ('GPU',self.need.get('num_gpus', 0))) if v)
-        return self.workers or max(1, int(n*9/8))
+        return self.limit or max(1, int(n))
 
     def next(self):
         while True:
-            while self.tasks and len(self.running)<self._window():
+            while self.tasks and len(self.running)<(self.limit or self.workers*9/8): # one of eight more waits at the nodes
                 task = self.tasks.popleft()
                 self.running[self.remote.remote(packed(task))] = task
             done,_ = self.ray.wait(list(self.running), timeout=5)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PIPELINE', 'name_re', 'choices', 'Recipe', 'settings_path', 'check_seed', 'near', 'Recipes', 'load_recipes', 'derive',
-           'published', 'row_recipe', 'match_recipe', 'stream']
+           'published', 'row_recipe', 'row_variant', 'match_recipe', 'stream']
 
 # %% ../nbs/03_recipes.ipynb #bc0b3fdf
 import configparser,dataclasses,hashlib,json,math,re
@@ -21,7 +21,7 @@ choices = dict(split=('v1','v2','tune','tune-v1'), noise=(0,1,5,25,50), crop=('r
     opt=('adam','rms','sgd','ranger','radam','ralamb','over9000','novograd'), sched=('one-cycle','flat-cos','step','constant'),
     precision=('float32','bfloat16','float16'))
 
-# %% ../nbs/03_recipes.ipynb #b3fe5861
+# %% ../nbs/03_recipes.ipynb #077a937a
 @dataclass(frozen=True)
 class Recipe:
     "Everything that changes an accuracy, apart from the variant and the seed"
@@ -38,7 +38,7 @@ class Recipe:
     flip:bool=True              # Random left-right flips
     bs:int=64                   # Images in a training batch; the last partial batch is dropped
     epochs:int=5                # Passes over the training images
-    backbone:str='xresnet50'    # xresnet18...152 and the xse and xresnext forms
+    backbone:str='xresnet50'    # xresnet18...152 and the xse and xresnext forms, resnet26/38/50/59 and their -cifar forms, timm/NAME
     stem:tuple=(32,64,64)       # Channels of the three stem convolutions (fastai's present default is 32,32,64)
     widen:float=1.              # Width of all stages as a multiple of the backbone's
     act:str='relu'              # relu, mish, swish
@@ -192,7 +192,7 @@ def published(
     import csv
     with (files('simpleattn')/f'published_{table}.csv').open(newline='') as f: return list(csv.DictReader(f))
 
-# %% ../nbs/03_recipes.ipynb #287db81e
+# %% ../nbs/03_recipes.ipynb #55911076
 _opts = {'flat then cosine from 0.5':dict(sched='flat-cos', pct_start=0.5), 'one-cycle':dict(sched='one-cycle', pct_start=0.3, div=10.)}
 
 def row_recipe(
@@ -209,7 +209,17 @@ def row_recipe(
     for k,pat in dict(bs=r'\bbs (\d+)', lr=r'\blr ([\d.e-]+)', mixup=r'mixup ([\d.]+)').items():
         if m := re.search(pat, text): d[k] = Recipe.__dataclass_fields__[k].type(m[1])
     if 'SGD' in text: d |= dict(opt='sgd', sched='step', wd=1e-4, crop='pad')
-    return d
+    return d | (dict(backbone=f"{row['model']}-cifar") if d['size']==32 else {})
+
+def row_variant(
+    row:dict # A row of `published('accuracy')` or `published('runs')`
+)->str: # A variant's name; None where the row names none that is ours
+    "The variant that a published row speaks of: that implementation's attention is the channelwise form"
+    v = row['variant']
+    if row['source'].startswith('Bottleneck'):
+        bot = 'botnet-s1' if '-s1-' in row['model'] else 'botnet'
+        return v if v=='baseline' else f'{bot}-source' if v=='heads=1' else bot
+    return {'sasa':'sasa-channelwise', 'sasa+attention-stem':'sasa-channelwise-stem'}.get(v, v) if not row['source'].startswith('fastai/') else None
 
 # %% ../nbs/03_recipes.ipynb #a9334e62
 def match_recipe(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['text_table', 'comparison_table', 'report_data', 'to_markdown', 'report_figures', 'to_html', 'write_report']
 
-# %% ../nbs/12_report.ipynb #08a72e49
+# %% ../nbs/12_report.ipynb #655c93c7
 import json,re
 from html import escape
 from importlib.resources import files
@@ -14,7 +14,7 @@ from statistics import median
 from .recipes import CliError
 from .runs import find_runs
 from .stats import Comparison,Comparisons,summarise
-from .plots import plot_curves,plot_differences,plot_runs,plot_study,svg
+from .plots import plot_curves,plot_differences,plot_race,plot_runs,plot_study,svg
 
 # %% ../nbs/12_report.ipynb #b009dcd8
 def _pct(x, sign=''): return '' if x is None else f'{100*x:{sign}.2f}'
@@ -31,7 +31,7 @@ def text_table(
     w = [max(len(str(o)) for o in c) for c in zip(head, *rows)]
     return '\n'.join('  '.join(str(o).ljust(n) for o,n in zip(r, w)).rstrip() for r in [head, *rows])
 
-# %% ../nbs/12_report.ipynb #ab39074f
+# %% ../nbs/12_report.ipynb #4975c044
 def _records(cs):
     "A dict an arm (fractions), baseline first"
     b = max(cs, key=lambda c: (c.baseline==cs.baseline, c.n_baseline or 0))
@@ -41,23 +41,27 @@ def _records(cs):
     return [base | dict(verdict='baseline'), *rows]
 
 def _span(cs): return f"{100*(1-cs.alpha):g} % {'simultaneous '*(cs.family>1)}{'confidence sequence' if cs.comparisons[0].sequential else 'interval'}"
-def _diff(diff, low, high, **_): return '' if diff is None else f'{_pct(diff,"+")} ({_pct(low,"+") or "?"} to {_pct(high,"+") or "?"})'
 
-# %% ../nbs/12_report.ipynb #9d9c4c29
+# %% ../nbs/12_report.ipynb #19aedd98
 def comparison_table(
     comparisons,        # `Comparisons`
     fmt:str='table',    # table, md, json (the whole result), csv (fractions)
     full:bool=False     # Every field of every comparison
 )->str: # Text
-    "One row an arm, baseline first: n, mean, sd, difference with its interval, p, adjusted p, seed correlation, verdict"
+    "One row a comparison: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
     cs = comparisons
     if fmt=='json': return json.dumps(cs.to_dict(), indent=1, allow_nan=False)
     if fmt=='csv': return _csv(cs.to_df().reset_index().to_dict('records') if full else _records(cs))
     if fmt not in ('table','md'): raise CliError(f"Format {fmt!r}: choose table, md, json or csv.")
     if full: return text_table(['field', *map(cs.label, cs)], [[k, *(_cell(c.to_dict()[k]) for c in cs)] for k in cs.comparisons[0].to_dict()], fmt)
-    head = ['arm','n','mean, %','sd, pp',f'difference ({_span(cs)}), pp','p','adjusted p','seed corr.','verdict']
-    return text_table(head, [[r['arm'], _cell(r['n']), _pct(r['mean']), _pct(r['sd']), _diff(**r), _pval(r['p']), _pval(r['p_adj']),
-        '' if r['corr'] is None else f"{r['corr']:.2f}", r['verdict']] for r in _records(cs)], fmt)
+    table = text_table(*_six(cs, [dict(arm=k, **c.summary()) for k,c in cs.labelled()]), fmt)
+    more = [dict(arm=k, **c.sensitivity) for k,c in cs.labelled() if c.sensitivity]
+    return '\n\n'.join([table, 'Sensitivity, never to choose from:', text_table([*more[0]], [[*map(_cell, o.values())] for o in more], fmt)]) if more else table
+
+def _six(cs, summaries):
+    "Head and rows of the default display"
+    head = ['arm','n',f'difference ({_span(cs)})','adjusted p','verdict',f'seeds to see {100*cs.delta:g} pp','on new images']
+    return head, [[o['arm'], _cell(o['n']), _cell(o['difference']), _pval(o['p_adj']), o['verdict'], *map(_cell, (o['runs_needed'], o['new_images']))] for o in summaries]
 
 def _cell(v):
     if isinstance(v, (list,tuple)): return ', '.join(map(_cell, v))
@@ -70,19 +74,17 @@ def _csv(rows):
     w.writeheader(); w.writerows(rows)
     return f.getvalue().rstrip()
 
-# %% ../nbs/12_report.ipynb #d96998d9
+# %% ../nbs/12_report.ipynb #c77b4b91
 _derived = 'Images derived from the 320 px files, not the official archive: not a replication.'
 
 def _find(study):
     "The study's runs as (arm, `Run`), failed tries by arm, and the records set aside"
-    runs,failed,bad = [],{},{}
+    runs,bad = [],{}
     for k,a in study.arms.items():
         good,b = find_runs(study.root, a.recipe, a.variant['name'], study.env)
         runs += [(k,r) for r in good if r.seed in study.seeds]
         bad |= {p.removeprefix(f'{study.root}/'):why for p,why in b.items()}
-        folder = study.root/a.recipe/a.variant['name']/study.env
-        failed[k] = sum(len([*folder.glob(f'{s}.failed-*.json')]) for s in study.seeds)
-    return runs,failed,bad
+    return runs,study.failed(),bad
 
 # %% ../nbs/12_report.ipynb #33f2551b
 def _arm(label, arm, runs, n_failed):
@@ -101,35 +103,40 @@ def _facts(runs):
         versions={k:each(lambda r: r.machine.get('versions',{}).get(k)) for k in names},
         sources=each(lambda r: r.data['source']), data=each(lambda r: ', '.join(f'{k} {v}' for k,v in r.data.items())))
 
-# %% ../nbs/12_report.ipynb #2010af39
-def _compare(study):
+# %% ../nbs/12_report.ipynb #2c16bb8a
+def _compare(study, df):
     "The study's comparisons, or the reason why there are none"
-    try: return study.compare(),None
+    try: return study.compare(df=df),None
     except (CliError, ValueError) as e: return None,str(e)
 
 def _warnings(study, d, n, N, facts, bad):
     "What a reader must know before the numbers"
-    if n<N: yield f"Incomplete: {n} of {N} runs are there. The numbers will change, and to stop because of them would void the p-values."
+    if n<N and study.raced: yield f"The race goes on: {n} of at most {N} runs are there. It may be looked at, and stopped, at any time."
+    elif n<N: yield f"Incomplete: {n} of {N} runs are there. The numbers will change, and to stop because of them would void the p-values."
     if '160-derived' in facts['sources']: yield _derived
     if any(o.endswith('-unverified') for o in facts['sources']): yield 'Images given by hand, not checked against the official archive: not a replication.'
     if len(facts['sources'])>1: yield f"The runs used images of more than one source: {', '.join(facts['sources'])}."
     if study.env!=d['env']: yield f"Runs of {study.env}; the study was declared for {d['env']}."
     if 'declared' not in d: yield 'The study has no declaration on file: nothing shows that it was fixed before its first run.'
     for g in d.get('growth', []):
-        if g['runs_before']: yield f"The study grew on {g['date'][:10]}, when {g['runs_before']} runs were there: p-values for a fixed n do not hold."
+        if g['runs_before'] and not study.raced: yield f"The study grew on {g['date'][:10]}, when {g['runs_before']} runs were there: p-values for a fixed n do not hold."
     if any(o.endswith('+') for o in facts['commits']): yield 'Some runs were made by code that differed from its commit (marked +).'
     if bad: yield f"Records set aside because they cannot be believed: {len(bad)}. They are named below."
 
-# %% ../nbs/12_report.ipynb #0ce9186e
+# %% ../nbs/12_report.ipynb #750797bb
 def report_data(
-    study # A `Study`
+    study,            # A `Study`
+    comparisons=None, # Its `compare()`, where that is at hand
+    df=None           # Its `runs()`
 )->dict: # JSON types only; accuracies and differences are fractions
     "Everything that a report of the study says"
-    (runs,failed,bad),(cs,why) = _find(study),_compare(study)
-    d = json.loads(study.file.read_text()) if study.file.is_file() else study.declaration()
-    by,facts,N = {k:[r for o,r in runs if o==k] for k in study.arms},_facts([r for _,r in runs]),len(study.arms)*len(study.seeds)
+    df = study.runs() if df is None else df
+    (runs,failed,bad),(cs,why) = _find(study),(comparisons,None) if comparisons else _compare(study, df)
+    d = json.loads(study.file.read_text()) if study.file.exists() else study.declaration()
+    by,facts,missing = {k:[r for o,r in runs if o==k] for k in study.arms},_facts([r for _,r in runs]),study.missing(df=df)
+    N = len(runs)+len(missing)
     recipe = study.arms[study.baseline].recipe if len({a.recipe for a in study.arms.values()})==1 else None
-    return dict(schema=1, study=d, env=study.env, n_runs=len(runs), n_declared=N, missing=[[k,s] for k,s in study.missing()],
+    return dict(schema=1, study=d, env=study.env, n_runs=len(runs), n_declared=N, missing=[[k,s] for k,s in missing], race=study.race_states(df) if study.raced else [],
         headline=_headline(cs, recipe, len(runs), N) if cs else f'No comparison yet: {why}', warnings=[*_warnings(study, d, len(runs), N, facts, bad)],
         sentences=[c.sentence(recipe) for c in cs or ()], comparisons=cs and cs.to_dict(), summaries=[dict(arm=cs.label(c), **c.summary()) for c in cs or ()],
         arms=[_arm(k, a, by[k], failed[k]) for k,a in study.arms.items()], recipes={r.recipe['name']:r.recipe for _,r in runs}, facts=facts, set_aside=bad,
@@ -141,7 +148,7 @@ def _headline(cs, recipe, n, N):
     said = '; '.join(f"{cs.label(c)} {'' if c.diff is None else _pct(c.diff,'+')+' pp, '}{c.verdict_words}" for c in cs)
     return f"{part} {cs.baseline}{f' on {recipe}' if recipe else ''}: {said}."
 
-# %% ../nbs/12_report.ipynb #868f497b
+# %% ../nbs/12_report.ipynb #49993783
 def _again(data):
     "The `Comparisons` that `to_dict` was called on"
     d = data['comparisons']
@@ -149,10 +156,7 @@ def _again(data):
 
 def _tables(data):
     "The tables of a report: title, head, rows of text"
-    if cs := _again(data):
-        head = ['arm','n',f'difference ({_span(cs)})','adjusted p','verdict',f'seeds to see {100*cs.delta:g} pp','on new images']
-        yield 'Comparison', head, [[o['arm'], o['n'], o['difference'], _pval(o['p_adj']), o['verdict'], *map(_cell, (o['runs_needed'], o['new_images']))]
-            for o in data['summaries']]
+    if cs := _again(data): yield 'Comparison', *_six(cs, data['summaries'])
     head = ['arm','n ok','diverged','failed tries','mean, %','± 95 %','sd, pp','min, %','max, %','parameters','seconds a run']
     def cells(n, n_diverged, n_failed, mean, half_width, sd, low, high, params, seconds, **_):
         return [n, n_diverged, n_failed, *map(_pct, (mean, half_width, sd, low, high)), _cell(params), '' if seconds is None else f'{seconds:.0f}']
@@ -181,7 +185,7 @@ def to_markdown(
     for t,head,rows in _foot(data): parts += [f'<details><summary>{_md(t)}</summary>', text_table(head, rows, 'md'), '</details>']
     return '\n\n'.join(parts)+'\n'
 
-# %% ../nbs/12_report.ipynb #ba3c929e
+# %% ../nbs/12_report.ipynb #107b3161
 def report_figures(
     data:dict # From `report_data`
 )->dict: # Caption -> <svg>
@@ -191,6 +195,7 @@ def report_figures(
     if not data['runs']: return {}
     axes = {'Every run': plot_runs(pd.DataFrame(data['runs']), data['study']['baseline'])}
     if cs := _again(data): axes['Differences'] = plot_differences(cs)
+    if data.get('race'): axes['Race'] = plot_race(data['race'], data['study']['delta'])
     axes['Learning curves'] = plot_curves({o['arm']:[r['history'] for r in data['runs'] if r['arm']==o['arm']] for o in data['arms']})
     res = {k:svg(ax, k) for k,ax in axes.items()}
     for ax in axes.values(): plt.close(ax.figure)
@@ -208,15 +213,16 @@ def to_html(
     pics = {k:jinja2.utils.markupsafe.Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', '', s)) for k,s in figures.items()}
     return page.render(data=data, figures=pics, tables=[*_tables(data)], foot=[*_foot(data)])
 
-# %% ../nbs/12_report.ipynb #e612fa90
+# %% ../nbs/12_report.ipynb #c2b6496d
 def write_report(
     study,     # A `Study`
-    out=None   # Folder; None: _reports/NAME under the root of the runs
+    out=None,  # Folder; None: _reports/NAME under the root of the runs
+    *args      # Of `report_data`
 )->Path: # index.html; report.md, report.json and study.svg lie beside it
     "Write a study's report in all its forms"
     import matplotlib.pyplot as plt
     import pandas as pd
-    data,out = report_data(study),Path(out or Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name)
+    data,out = report_data(study, *args),Path(out or Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name)
     out.mkdir(parents=True, exist_ok=True)
     cs = _again(data)
     if cs:

@@ -4,25 +4,27 @@
 
 # %% auto #0
 __all__ = ['tost', 'wilson', 'signflip_p', 'power', 'runs_needed', 'detectable', 'sd_upper', 'equivalence_power',
-           'runs_needed_equivalence', 'Plan', 'plan', 'Decomposition', 'decompose', 'divergence_limit',
-           'divergence_upper', 'mcnemar_p', 'worst_rank_p', 'RaceState', 'race_path', 'race_state', 'pocock_bounds',
-           'race_looks', 'capped_state', 'Comparison', 'compare', 'holm', 'maxt_p', 'Comparisons', 'compare_many',
+           'runs_needed_equivalence', 'Plan', 'plan', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
+           'worst_rank_p', 'RaceState', 'race_path', 'race_state', 'pocock_bounds', 'race_looks', 'capped_state',
+           'divergence_race_p', 'race_seeds', 'Comparison', 'compare', 'holm', 'maxt_p', 'Comparisons', 'compare_many',
            'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary', 'summarise']
 
-# %% ../nbs/09_stats.ipynb #ea656c2a
+# %% ../nbs/09_stats.ipynb #6fb56a1c
 import math
 from dataclasses import dataclass, fields, replace
+from html import escape
 from functools import lru_cache
 import numpy as np
 from fastcore.basics import patch
 from scipy import special as sp
 
-# %% ../nbs/09_stats.ipynb #7706c3a1
+# %% ../nbs/09_stats.ipynb #00e12f34
 def _plain(v):
     "JSON-able form of `v`: NaN and infinities become None"
     if isinstance(v, np.generic): v = v.item()
     if isinstance(v, float): return v if math.isfinite(v) else None
     if isinstance(v, (list, tuple)): return [_plain(o) for o in v]
+    if isinstance(v, dict): return {k: _plain(o) for k,o in v.items()}
     return v.to_dict() if hasattr(v, 'to_dict') else v
 
 class _Record:
@@ -57,8 +59,10 @@ def wilson(k:float, n:float, alpha:float=0.05)->tuple: # Lower and upper bound
     mid, h = (q + z*z/(2*n))/(1+z*z/n), z*math.sqrt(q*(1-q)/n + z*z/(4*n*n))/(1+z*z/n)
     return max(0., mid-h), min(1., mid+h)
 
-# %% ../nbs/09_stats.ipynb #7450447e
-def _few(arm, n): return ValueError(f"{arm!r} has {n} finished run(s): a comparison needs at least two of each arm. Add seeds")
+# %% ../nbs/09_stats.ipynb #48c3afd5
+def _few(arm, n, failed=0):
+    tries = f" and {failed} failed tries" if failed else ''
+    return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
 
 def _check(x, name, n_images=None):
     "Accuracies as fractions; from counts of correct where `n_images` says so"
@@ -163,13 +167,24 @@ def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:fl
     "Seeds that show equivalence within `delta` with power `target` where there is no difference"
     return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired), target)
 
-# %% ../nbs/09_stats.ipynb #d031299d
+# %% ../nbs/09_stats.ipynb #7721b7ff
 @dataclass(frozen=True)
 class Plan(_Record):
     "What `n` seeds can do; `_upper` at the upper bound of the sd, None where it is not known from how many runs the sd comes"
-    n:int; sd_diff:float; delta:float; alpha:float; variants:int; detectable:float; runs_needed:int; runs_equivalence:int
+    n:int; sd_diff:float; delta:float; effect:float; alpha:float; variants:int; detectable:float; runs_needed:int; runs_equivalence:int
     sd_diff_upper:float=None; detectable_upper:float=None; runs_needed_upper:int=None; runs_equivalence_upper:int=None
-    hours:float=None; hours_needed:float=None; hours_equivalence:float=None
+    hours:float=None; hours_needed:float=None; hours_equivalence:float=None; target:float=0.8
+
+@patch(as_prop=True)
+def words(self:Plan)->str:
+    "The plan as a paragraph"
+    def hours(f): h = getattr(self, f); return '' if h is None else f' ({h:.1f} hours)'
+    s = f"With {self.n} seeds of each arm{hours('hours')} and an sd of the paired difference of {_pp(self.sd_diff, '')}, {_pp(self.detectable, '')} would be found in {100*self.target:g} %"
+    s += f" of studies ({100*self.alpha:g} % errors over {self.variants} comparison{'s'*(self.variants>1)}). To find {100*self.effect:g} pp takes {self.runs_needed} seeds{hours('hours_needed')},"
+    s += f" to show equivalence within {100*self.delta:g} pp {self.runs_equivalence}{hours('hours_equivalence')}."
+    if not self.sd_diff_upper: return s + ' From how many runs the sd comes was not said, so it has no upper bound.'
+    return s + (f" At the 80 % upper bound of that sd, {_pp(self.sd_diff_upper, '')}, {self.n} seeds find {_pp(self.detectable_upper, '')},"
+        f" and it takes {self.runs_needed_upper} and {self.runs_equivalence_upper}.")
 
 def plan(
     n:int,               # Seeds of each arm
@@ -180,17 +195,18 @@ def plan(
     alpha:float=0.05,    # Family-wise error rate
     target:float=0.8,    # Power wanted
     variants:int=1,      # Variants against the baseline, Bonferroni
-    minutes:float=None   # Wall time of one run, one at a time
+    minutes:float=None,  # Wall time of one run, one at a time
+    effect:float=None    # Difference to find (fraction); None: `delta`
 )->Plan:
     "What a study of `n` shared seeds can detect, how many it should have, and the hours"
     _check_rates(delta, alpha)
     if not (n >= 2 and 0 < sd < 1 and -1 < corr < 1):
         raise ValueError(f"plan wants two seeds or more, an sd as a fraction (0.0075 for 0.75 pp) and a correlation within -1 to 1, got {n}, {sd}, {corr}")
-    s, a = sd*math.sqrt(2*(1-corr)), alpha/variants
-    def figures(s): return detectable(n, s, target, a), runs_needed(delta, s, target, a), runs_needed_equivalence(delta, s, target, a)
+    s, a, effect = sd*math.sqrt(2*(1-corr)), alpha/variants, effect or delta
+    def figures(s): return detectable(n, s, target, a), runs_needed(effect, s, target, a), runs_needed_equivalence(delta, s, target, a)
     here, up = figures(s), sd_upper(s, n_sd-1) if n_sd and n_sd > 1 else None
     hours = [None if minutes is None or k is None else k*(variants+1)*minutes/60 for k in (n, *here[1:])]
-    return Plan(n, s, delta, alpha, variants, *here, up, *(figures(up) if up else (None,)*3), *hours)
+    return Plan(n, s, delta, effect, alpha, variants, *here, up, *(figures(up) if up else (None,)*3), *hours, target)
 
 # %% ../nbs/09_stats.ipynb #080930af
 @dataclass(frozen=True)
@@ -237,12 +253,7 @@ def decompose(
     return Decomposition(R, M, mean, V, seed, churn, math.sqrt(seed) if seed > 0 else None, math.sqrt(max(churn,0)), f, float(sp.fdtrc(R-1,(R-1)*(M-1),f)),
                          math.sqrt(V/R), se, df, f"{words}; churn sd {_pp(math.sqrt(max(churn,0)), '')} on {M} images")
 
-# %% ../nbs/09_stats.ipynb #802c7f86
-def divergence_limit(n_images:int, n_classes:int=10)->float: # A final accuracy (fraction) up to this counts as diverged
-    "Chance plus five standard errors"
-    q = 1/n_classes
-    return q + 5*math.sqrt(q*(1-q)/n_images)
-
+# %% ../nbs/09_stats.ipynb #552a2fce
 def divergence_upper(k:int, n:int, alpha:float=0.05)->float: # Upper bound of the divergence rate
     "Clopper-Pearson upper bound of `k` diverged in `n` runs"
     return 1. if k == n else float(sp.betaincinv(k+1, n-k, 1-alpha/2))
@@ -294,12 +305,12 @@ def _called(mean, s, h, h_eq, delta):
     return np.where(s <= 0, 0, np.where(mean-h > 0, 1, np.where(mean+h < 0, -1, np.where(eq, 2, 0))))
 _CALLS = {0:'undecided', 1:'better', -1:'worse', 2:'equivalent'}
 
-# %% ../nbs/09_stats.ipynb #32fc504f
-def _differences(d):
+# %% ../nbs/09_stats.ipynb #d867a2be
+def _differences(d, lost=False):
     d = np.asarray(d, float)
-    if d.ndim != 1 or not np.isfinite(d).all():
-        raise ValueError("d must be one difference (fraction) a seed, in seed order and without NaN: leave seeds with a diverged run out, and report them")
-    if len(d) and np.abs(d).max() > 1: raise ValueError(f"differences must be fractions within -1 to 1, got {np.abs(d).max():g}: divide percent by 100")
+    if d.ndim != 1 or not (np.isfinite(d) | lost & np.isnan(d)).all():
+        raise ValueError("d must be one difference (fraction) a seed, in seed order and without NaN: race_seeds takes runs that diverged")
+    if (np.abs(d) > 1).any(): raise ValueError(f"differences must be fractions within -1 to 1, got {np.nanmax(np.abs(d)):g}: divide percent by 100")
     return d
 
 def race_path(
@@ -329,7 +340,7 @@ def race_state(
     "State of a race after its last seed"
     return race_path(d, delta, alpha, k)[-1]
 
-# %% ../nbs/09_stats.ipynb #14e14b0e
+# %% ../nbs/09_stats.ipynb #1c6b9c4a
 @lru_cache
 def pocock_bounds(
     fractions:tuple,  # Share of the cap at each look, rising to 1
@@ -361,24 +372,53 @@ def capped_state(
     delta:float=0.01,  # Margin of equivalence (fraction)
     alpha:float=0.05,  # Error rate of the whole race
     looks:int=5,       # Equally spaced looks, declared too
-    k:int=1            # Variants raced against the same baseline
+    k:int=1,           # Variants raced against the same baseline
+    lost:bool=False    # NaN in `d` stands for a seed with a diverged run
 )->RaceState:          # State at the last look reached
     "Group-sequential race up to a cap: judged at its looks and nowhere else"
-    d, at = _differences(d), race_looks(cap, looks); _check_rates(delta, alpha)
+    d, at = _differences(d, lost), race_looks(cap, looks); _check_rates(delta, alpha)
     if len(d) > cap: raise ValueError(f"{len(d)} pairs, but the cap was declared as {cap}: judge by race_state, which allows growth")
-    st = RaceState(len(d), e=None, p=None, delta=delta, alpha=alpha/k, mode='capped group-sequential')
+    st = RaceState((~np.isnan(d)).sum(), e=None, p=None, delta=delta, alpha=alpha/k, mode='capped group-sequential')
     zs = [pocock_bounds(tuple(n/cap for n in at), a) for a in (alpha/k, 2*alpha/k)]
     for i,n in enumerate(at):
         if n > len(d) or st.decided_at: break
-        m, s = d[:n].mean(), d[:n].std(ddof=1); s = s if s > 1e-9 else 0.
-        h, h_eq = (s/math.sqrt(n)*-sp.stdtrit(n-1, sp.ndtr(-z[i])) for z in zs)
+        x = d[:n][~np.isnan(d[:n])]
+        if (N := len(x)) < 2: continue
+        m, s = x.mean(), x.std(ddof=1); s = s if s > 1e-9 else 0.
+        h, h_eq = (s/math.sqrt(N)*-sp.stdtrit(N-1, sp.ndtr(-z[i])) for z in zs)
         word = _CALLS[int(_called(m, s, h, h_eq, delta))]
-        st = replace(st, n=n, mean=m, sd=s, low=m-h, high=m+h, low_eq=m-h_eq, high_eq=m+h_eq, look=i+1)
-        st = replace(st, verdict=word, decided_at=None if word == 'undecided' else n, final=n == cap or word != 'undecided')
+        st = replace(st, n=N, mean=m, sd=s, low=m-h, high=m+h, low_eq=m-h_eq, high_eq=m+h_eq, look=i+1)
+        st = replace(st, verdict=word, decided_at=None if word == 'undecided' else N, final=n == cap or word != 'undecided')
     return st
 
-# %% ../nbs/09_stats.ipynb #9d8cb311
-@dataclass(frozen=True)
+# %% ../nbs/09_stats.ipynb #1ab8994d
+def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p after each seed
+    "Does one arm diverge more often? From (n,) bool each, True where the run of that seed diverged"
+    b, v = np.asarray(baseline, bool), np.asarray(variant, bool); n, k = (b!=v).cumsum(), (v&~b).cumsum()
+    return np.minimum(1, np.exp(-np.maximum.accumulate(n*math.log(2) + sp.betaln(k+1, n-k+1))))
+
+def race_seeds(
+    baseline,          # (n,) accuracies (fractions) in the order of seeds set beforehand; NaN where the run diverged
+    variant,           # (n,) the same of the variant
+    delta:float=0.01,  # Margin of equivalence (fraction)
+    alpha:float=0.05,  # Error rate of the whole race
+    k:int=1,           # Variants raced against the same baseline
+    cap:int=None,      # Most pairs, where `looks` is given
+    looks:int=None     # Equally spaced looks of a capped race; None: after every seed
+)->list:               # One `RaceState` a seed; the last is the first that decides
+    "State of a race after each seed; divergence is tested beside the difference"
+    b, v, out = np.asarray(baseline, float), np.asarray(variant, float), []; nb, nv = np.isnan(b), np.isnan(v); ok = ~(nb|nv)
+    path, p = race_path((v-b)[ok], delta, alpha, k), divergence_race_p(nb, nv)
+    for i in range(1, len(b)+1):
+        m = ok[:i].sum()
+        st = capped_state((v-b)[:i], cap, delta, alpha, looks, k, True) if looks else path[m-1] if m else RaceState(0, delta=delta, alpha=alpha/k)
+        if st.verdict == 'undecided' and p[i-1] < alpha/k: st = replace(st, verdict='worse' if nv[:i].sum() > nb[:i].sum() else 'better', decided_at=i)
+        out.append(st)
+        if st.verdict != 'undecided': break
+    return out
+
+# %% ../nbs/09_stats.ipynb #50d4278a
+@dataclass(frozen=True, repr=False)
 class Comparison(_Record):
     "Variant minus baseline; accuracies, differences and bounds are fractions, None where not computed"
     arm:str='variant'; baseline:str='baseline'; test:str=None; n:int=None; n_baseline:int=None; n_variant:int=None
@@ -397,18 +437,27 @@ class Comparison(_Record):
     new_verdict:str=None; var_seed:float=None; var_churn:float=None
     diverged_baseline:int=0; diverged_variant:int=0; failed_baseline:int=0; failed_variant:int=0; divergence_upper:float=None
     p_worst_rank:float=None; worst_rank_sign:float=None; p_divergence:float=None; n_all_baseline:int=None; n_all_variant:int=None; notes:tuple=()
+    recipe:str=None; sensitivity:dict=None
 
+    def __repr__(self): return f"Comparison({self.arm} - {self.baseline}: {', '.join(f'{k} {v}' for k,v in self.summary().items() if v is not None and k != 'p_adj')})"
     @property
     def interval(self): return (self.low, self.high) if self.low_sim is None or self.family == 1 else (self.low_sim, self.high_sim)
     def summary(self)->dict:
         "The six fields shown by default; the interval is simultaneous where there are several comparisons"
-        return dict(n=self.n, difference=f"{_pp(self.diff)} ({' to '.join(map(_pp, self.interval))})", p_adj=self.p if self.p_adj is None else self.p_adj,
+        difference = None if self.diff is None else f"{_pp(self.diff)} ({' to '.join(map(_pp, self.interval))})"
+        return dict(n=self.n, difference=difference, p_adj=self.p if self.p_adj is None else self.p_adj,
                     verdict=self.verdict_words, runs_needed=self.runs_needed, new_images=self.new_verdict)
-    def _repr_markdown_(self):
-        s = self.summary(); cells = ('' if v is None else f'{v:.4g}' if isinstance(v, float) else str(v) for v in s.values())
-        return f"**{self.arm} - {self.baseline}** ({self.test})\n\n|{'|'.join(s)}|\n|{'---|'*len(s)}\n|{'|'.join(cells)}|"
+    def _repr_markdown_(self): return _short([(f'{self.arm} - {self.baseline}', self)], '|{}|', '|', '|---'*7+'|\n')
+    def _repr_html_(self): return _short([(f'{self.arm} - {self.baseline}', self)])
 
-# %% ../nbs/09_stats.ipynb #16dfdfbe
+def _short(rows, row='<tr><td>{}</td></tr>', cell='</td><td>', rule='', ends=('<table>\n','</table>')):
+    "The six fields of labelled comparisons as a table: HTML, or with '|' for `cell` markdown"
+    def text(v): s = '' if v is None else f'{v:.4g}' if isinstance(v, float) else str(v); return s.replace('|', '\\|') if rule else escape(s)
+    head, *body = [['arm', *rows[0][1].summary()], *([k, *c.summary().values()] for k,c in rows)]
+    line = lambda r: row.format(cell.join(map(text, r)))+'\n'
+    return ('' if rule else ends[0]) + line(head) + rule + ''.join(map(line, body)) + ('' if rule else ends[1])
+
+# %% ../nbs/09_stats.ipynb #f8fcf38c
 _KEY = ('env', 'precision', 'pipeline', 'n_images', 'fingerprint')
 def _key(r): return tuple(str(r.get(k)) for k in _KEY)
 
@@ -428,7 +477,7 @@ def _pairs(b, v, names, paired=None):
     odd = [k for i,k in enumerate(_KEY) if {o[i] for o in ks[0]} != {o[i] for o in ks[1]}] or ['env'] if ks[0] != ks[1] else []
     if paired is False: return best, False, f"unpaired on request{', across '*bool(odd)}{', '.join(odd)}"
     both, why = ' and '.join(map(repr, names)), f"{len(best)} of {larger} seeds shared, fewer than 3 or 80 %"
-    if odd: raise ValueError(f"{both} differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False")
+    if odd: raise ValueError(f"{both} differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False (--unpaired)")
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return best, False, f"unpaired: {why}"
 
@@ -493,18 +542,19 @@ def _new_images(b, v, paired, delta, alpha):
     iv = _t_interval(diff, se, df, alpha)
     return extra | dict(n_images=cb.shape[1], new_se=se, new_df=df, new_tost_p=max(tost(diff, se, df, delta)), **{f'new_{k}':iv[k] for k in ('low','high','p')})
 
-# %% ../nbs/09_stats.ipynb #5f40d649
+# %% ../nbs/09_stats.ipynb #77b3b568
 def _diverged(r): return r.get('status') == 'diverged'
-_FIXED = tuple('t df runs_needed runs_needed_upper p_worst_rank p_divergence tost_p p_noninferior p_signflip new_low new_high new_p new_tost_p'.split())
+_FIXED = tuple('t df runs_needed runs_needed_upper tost_p p_noninferior p_signflip new_se new_df new_low new_high new_p new_tost_p'.split())
 
-def _divergence(b, v, paired):
+def _divergence(b, v, paired, sequential):
     "All seeds: worst-rank p with its sign, and the test of divergence itself"
     db, dv = np.array([*map(_diverged, b)]), np.array([*map(_diverged, v)])
     r = dict(n_all_baseline=len(b), n_all_variant=len(v), diverged_baseline=int(db.sum()), diverged_variant=int(dv.sum()))
     if any('status' in o for o in v): r['divergence_upper'] = divergence_upper(r['diverged_variant'], len(v))
     if not (db.any() or dv.any()): return r
     x, y = (np.array([-1. if _diverged(o) else o['acc'] for o in rs]) for rs in (b, v))
-    if paired: (p, sign), q = worst_rank_p(y-x, db, dv), mcnemar_p(int((dv&~db).sum()), int((db&~dv).sum()))
+    if sequential: p, sign = divergence_race_p(db, dv)[-1], float(np.sign(int(db.sum()) - int(dv.sum()))); q = p
+    elif paired: (p, sign), q = worst_rank_p(y-x, db, dv), mcnemar_p(int((dv&~db).sum()), int((db&~dv).sum()))
     else:
         from scipy import stats
         res = stats.mannwhitneyu(y, x)
@@ -512,38 +562,50 @@ def _divergence(b, v, paired):
         q = stats.fisher_exact([[db.sum(), (~db).sum()], [dv.sum(), (~dv).sum()]])[1]
     return r | dict(p_worst_rank=float(p), worst_rank_sign=sign, p_divergence=float(q))
 
-def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goal='difference'):
+def _recipe(b, v): return ' and '.join(dict.fromkeys(str(r['recipe']) for r in (*b, *v) if r.get('recipe'))) or None
+
+def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goal='difference', extra=False):
     "`Comparison` of two lists of run records, and the paired differences by seed"
     if goal not in ('difference', 'noninferior'): raise ValueError(f"goal must be 'difference' or 'noninferior', got {goal!r}")
     failed = [sum(r.get('status') == 'failed' for r in rs) for rs in (b, v)]
     b, v = ([r for r in rs if r.get('status') != 'failed'] for rs in (b, v))
-    if min(len(b), len(v)) < 2: raise _few(names[len(v) < 2], min(len(b), len(v)))
+    for rs,a,tries in zip((b, v), names, failed):
+        if len(rs) < 2: raise _few(a, len(rs), tries)
     pairs, paired, note = _pairs(b, v, names, paired)
+    if sequential and not paired: raise ValueError(f"{names[1]!r} against {names[0]!r}: a sequential comparison needs shared seeds. Train both arms on the same seeds")
+    if isinstance(sequential, tuple): pairs = pairs[:max((n for n in race_looks(*sequential) if n <= len(pairs)), default=len(pairs))]
     if paired: b, v = map(list, zip(*pairs))
     whole = [(x,y) for x,y in pairs if not (_diverged(x) or _diverged(y))]
-    f = dict(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, goal=goal, paired=paired, sequential=sequential, notes=(note,) if note else (),
-             failed_baseline=failed[0], failed_variant=failed[1], n_shared=len(pairs), corr=_corr(whole)) | _divergence(b, v, paired)
+    f = dict(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, goal=goal, paired=paired, sequential=bool(sequential), notes=(note,) if note else (),
+             failed_baseline=failed[0], failed_variant=failed[1], n_shared=len(pairs), corr=_corr(whole), recipe=_recipe(b, v)) | _divergence(b, v, paired, sequential)
     b, v = ([p[i] for p in whole] if paired else [r for r in rs if not _diverged(r)] for i,rs in enumerate((b, v)))
     if min(len(b), len(v)) < 2:
-        test = 'worst-rank signed-rank' if paired else 'worst-rank Mann-Whitney'
+        test = 'always-valid test of divergence' if sequential else 'worst-rank signed-rank' if paired else 'worst-rank Mann-Whitney'
         return Comparison(**f, n=min(len(b), len(v)), n_baseline=len(b), n_variant=len(v), test=test), {}
     M = b[0].get('n_images'); M = int(M) if M and M == M else None
     x, y = (_check([r['acc'] for r in rs], a, M) for rs,a in zip((b, v), names))
     try: f |= _numbers(x, y, paired, delta, alpha, M)
-    except ValueError as e: raise ValueError(f"{names[1]!r} against {names[0]!r}: {e}") from None
+    except ValueError as e:
+        if not sequential: raise ValueError(f"{names[1]!r} against {names[0]!r}: {e}") from None
+        f |= dict(n=len(x), n_baseline=len(x), n_variant=len(y), mean_baseline=x.mean(), mean_variant=y.mean(), diff=(y-x).mean(), sd_diff=0., se=0.)
     f |= dict(n_images=M) | _new_images(b, v, paired, delta, alpha)
-    if sequential: f |= _sequential(y-x if paired else None, names, delta, alpha, k)
+    if sequential: f |= _sequential(pairs, f, k, sequential)
+    elif extra: f['sensitivity'] = sensitivity(x, y, alpha) if paired or len(x) != len(y) else sensitivity(x, y, alpha) | dict(wilcoxon_p=None)
     return Comparison(**f), {r['seed']: d for r,d in zip(v, y-x)} if paired else {}
 
-def _sequential(d, names, delta, alpha, k):
-    "Fields that a raced or grown comparison prints instead of the fixed-n ones"
-    if d is None: raise ValueError(f"{names[1]!r} against {names[0]!r}: a sequential comparison needs shared seeds. Train both arms on the same seeds")
-    st, sim = race_state(d, delta, alpha), race_state(d, delta, alpha, k)
-    said = 'sequential: valid at every n; the estimate is biased upward for weak effects'
-    return dict.fromkeys(_FIXED) | dict(test='t-mixture confidence sequence', low=st.low, high=st.high, p=st.p, low_sim=sim.low, high_sim=sim.high,
-                                        verdict=sim.verdict, p_signflip_note='sequential: no fixed-n p', notes=(said,))
+def _sequential(pairs, f, k, mode):
+    "Fields that a raced or grown comparison prints instead of the fixed-n ones; `mode` is True, or (cap, looks)"
+    d = np.array([np.nan if _diverged(x) or _diverged(y) else y['acc']-x['acc'] for x,y in pairs]); delta, alpha = f['delta'], f['alpha']
+    def state(a, k): return race_state(d[~np.isnan(d)], delta, a, k) if mode is True else capped_state(d, mode[0], delta, a, mode[1], k, True)
+    st, sim, half = state(alpha, 1), state(alpha, k), state(alpha/2, k)
+    said = f"sequential: {'valid at every n' if mode is True else 'judged at its looks only'}; the estimate is biased upward for weak effects"
+    r = dict.fromkeys(_FIXED) | dict(test='t-mixture confidence sequence' if mode is True else 'group-sequential t', low=st.low, high=st.high, p=st.p, low_sim=sim.low,
+        high_sim=sim.high, verdict=sim.verdict, p_signflip_note='sequential: no fixed-n p', notes=(said,))
+    if half.low is None or f.get('new_se') is None: return r
+    h = math.sqrt(max(f['new_se']**2 - f['se']**2, 0))*sp.ndtri(1-alpha/(4*k)); lo, hi = half.low-h, half.high+h
+    return r | dict(new_low=lo, new_high=hi, new_verdict='better' if lo > 0 else 'worse' if hi < 0 else 'equivalent' if -delta < lo and hi < delta else 'undecided')
 
-# %% ../nbs/09_stats.ipynb #a16aaad2
+# %% ../nbs/09_stats.ipynb #fa430ef6
 def _verdict(diff, p, tost_p, alpha):
     if p is not None and p < alpha: return 'better' if diff > 0 else 'worse'
     return 'equivalent' if tost_p is not None and tost_p < alpha else 'undecided'
@@ -562,13 +624,14 @@ def _words(c, verdict):
 
 def _judge(c, p=None, tost_p=None, new_p=None, new_tost_p=None):
     "`c` with its verdicts, from p-values that the family has adjusted"
-    if c.goal == 'noninferior': v = 'noninferior' if p is not None and p < c.alpha else 'undecided'
+    if c.verdict == 'not comparable': return c
+    if c.goal == 'noninferior': v = 'noninferior' if (c.low_sim or -1) > -c.delta and c.sequential or p is not None and p < c.alpha else 'undecided'
     elif c.sequential: v = c.verdict
     else: v = _verdict(c.diff, p, tost_p, c.alpha)
     words = _words(c, v)
-    new = _verdict(c.diff, new_p, new_tost_p, c.alpha) if new_p is not None and c.goal == 'difference' else None
+    new = c.new_verdict if c.sequential else _verdict(c.diff, new_p, new_tost_p, c.alpha) if new_p is not None and c.goal == 'difference' else None
     if not (c.diverged_baseline or c.diverged_variant): return replace(c, verdict=v, verdict_words=words, new_verdict=new)
-    rank = 'undecided' if c.sequential or min(1, c.p_worst_rank*c.family) >= c.alpha else 'better' if c.worst_rank_sign > 0 else 'worse'
+    rank = 'undecided' if min(1, c.p_worst_rank*c.family) >= c.alpha else 'better' if c.worst_rank_sign > 0 else 'worse'
     nb, nv = ((f'{k}/{n}') for k,n in ((c.diverged_baseline, c.n_all_baseline), (c.diverged_variant, c.n_all_variant)))
     count = f"{nv} diverged, baseline {nb}"
     if rank == v and v in ('better', 'worse'): return replace(c, verdict=v, verdict_words=f"{words} ({count})", new_verdict=new)
@@ -635,8 +698,8 @@ def maxt_p(
     p = np.maximum.accumulate(hits/len(S) if exact else (hits+1)/(len(S)+1))
     return p[np.argsort(order)]
 
-# %% ../nbs/09_stats.ipynb #668d1845
-@dataclass(frozen=True)
+# %% ../nbs/09_stats.ipynb #78e91e57
+@dataclass(frozen=True, repr=False)
 class Comparisons(_Record):
     "Comparisons of one family, with p-values adjusted over it"
     comparisons:tuple; baseline:str; delta:float; alpha:float; family:int; method:str
@@ -644,6 +707,8 @@ class Comparisons(_Record):
     def __iter__(self): return iter(self.comparisons)
     def __len__(self): return len(self.comparisons)
     def label(self, c): return (c.arm if c.baseline == self.baseline else f'{c.arm} - {c.baseline}') + ', noninferior'*(c.goal == 'noninferior')
+    def labelled(self): return [(self.label(c), c) for c in self]
+    def __repr__(self): return '\n'.join(map(repr, self))
     def __getitem__(self, arm):
         if arm in (names := [*map(self.label, self)]): return self.comparisons[names.index(arm)]
         raise KeyError(f"no arm {arm!r}. There are: {', '.join(names)}")
@@ -653,7 +718,8 @@ class Comparisons(_Record):
         main = [dict(n=c.n, mean=c.mean_variant, sd=c.sd_variant) | {k:None for k in ('diff','low','high','p','p_adj','corr','verdict')} for c in self]
         index = pd.Index([*map(self.label, self)], name='arm')
         return pd.DataFrame([m | {k:v for k,v in c.to_dict().items() if k != 'arm'} for m,c in zip(main, self)], index=index)
-    def _repr_html_(self): return self.to_df()[['n','mean','sd','diff','low_sim','high_sim','p_adj','verdict_words']].round(4)._repr_html_()
+    def _repr_markdown_(self): return _short(self.labelled(), '|{}|', '|', '|---'*7+'|\n')
+    def _repr_html_(self): return _short(self.labelled())
 
 def _by_arm(runs, n_images):
     "Run records by arm, from a mapping of arrays or a DataFrame"
@@ -665,7 +731,9 @@ def _by_arm(runs, n_images):
             seed = r.get('seed')
             out.setdefault(r[arm], []).append({'n_images':n_images} | r | dict(acc=r[acc], seed=None if seed != seed else seed))
         return out
-    return {a: _records(x, None, None, n_images, a) for a,x in runs.items()}
+    return {a: [dict(r) for r in x] if _told(x) else _records(x, None, None, n_images, a) for a,x in runs.items()}
+
+def _told(x): return not len(x) or isinstance(x[0], dict)
 
 def _check_arm(arm, rs, n_images):
     "One recipe, one definition and usable numbers within an arm"
@@ -679,50 +747,82 @@ def _check_arm(arm, rs, n_images):
         for r,a in zip(done, _check([r['acc'] for r in done], arm, n_images)): r['acc'] = a
 
 def compare_many(
-    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order
-    baseline:str='baseline',  # Arm that the others are compared with
+    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts
+    baseline:str='baseline',  # Arm that the others are compared with; None: only `contrasts`
     alpha:float=0.05,         # Family-wise error rate
     delta:float=0.01,         # Smallest difference that matters (fraction)
     n_images:int=None,        # Images of the validation set; counts of correct are told by it
     paired:bool=None,         # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
-    contrasts:list=(),        # More contrasts of the family: (arm, arm) or (arm, arm, 'noninferior'), the second minus the first
-    sequential:bool=False     # Raced, or grown after it was looked at
+    contrasts:list=(),        # More of the family: (arm, arm), the second minus the first; (arm, arm, 'noninferior'); four arms, (fourth - third) - (second - first)
+    sequential=False,         # True: raced, or grown after it was looked at; (cap, looks): a capped race
+    extra:bool=False          # Compute the `sensitivity` columns too
 )->Comparisons:               # One `Comparison` an arm; `to_df()` is the table
     "Difference of every arm from `baseline`, with intervals and adjusted p-values"
     _check_rates(delta, alpha)
     arms = _by_arm(runs, n_images)
-    todo = [(baseline, a, 'difference') for a in arms if a != baseline] + [(*c, 'difference')[:3] for c in contrasts]
-    for a in {o for c in todo for o in c[:2]} | {baseline}:
+    for c in contrasts:
+        if not 2 <= len(c) <= 4 or c[0] == c[1] or len(c) == 3 and c[2] not in ('difference','noninferior'):
+            raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, two and noninferior, or four")
+    todo = [(baseline, a) for a in arms if a != baseline and baseline is not None] + [*map(tuple, contrasts)]
+    for a in dict.fromkeys([baseline]*(baseline is not None) + [o for c in todo for o in (c if len(c) == 4 else c[:2])]):
         if a not in arms: raise ValueError(f"no arm {a!r} among the runs. There are: {', '.join(map(str, arms))}")
     if not todo: raise ValueError(f"only {baseline!r} is there: a comparison needs a second arm")
-    ns = {a:len(rs) for a,rs in arms.items()}
-    if not hasattr(runs, 'columns') and paired is None and len({*ns.values()}) > 1:
+    ns = {a:len(rs) for a,rs in arms.items() if not (hasattr(runs, 'columns') or _told(runs[a]))}
+    if paired is None and len({*ns.values()}) > 1:
         said = ', '.join(f'{a}: {n}' for a,n in ns.items())
         raise ValueError(f"unequal numbers of runs without seeds ({said}): give a DataFrame with seeds, or paired=False")
     for a,rs in arms.items(): _check_arm(a, rs, n_images)
-    cs, ds = zip(*[_contrast(arms[b], arms[v], (b, v), delta, alpha, paired, sequential, len(todo), goal) for b,v,goal in todo])
+    wrong = []
+    def one(c):
+        try: return _gains(arms, c, delta, alpha, sequential) if len(c) == 4 else _contrast(arms[c[0]], arms[c[1]], c[:2], delta, alpha, paired, sequential, len(todo), *c[2:], extra=extra)
+        except ValueError as e:
+            wrong.append(e)
+            return _not_comparable(arms, c, e, delta, alpha, bool(sequential)), {}
+    cs, ds = zip(*map(one, todo))
+    if len(wrong) == len(todo): raise wrong[0]
     return Comparisons(tuple(_family(cs, ds)), baseline, delta, alpha, len(cs), 'Bonferroni' if sequential else 'Holm')
+
+def _not_comparable(arms, c, why, delta, alpha, sequential):
+    "An arm that cannot be compared keeps its place, with the reason, and the others go on"
+    b, v = (f'{c[i+1]} - {c[i]}' for i in (0, 2)) if len(c) == 4 else c[:2]
+    failed = [sum(r.get('status') == 'failed' for r in arms.get(a, ())) for a in (b, v)]
+    return Comparison(arm=v, baseline=b, delta=delta, alpha=alpha, verdict='not comparable', verdict_words=f'not comparable: {why}', paired=False,
+        failed_baseline=failed[0], failed_variant=failed[1], sequential=sequential, goal=c[2] if len(c) == 3 else 'difference')
+
+def _gains(arms, names, delta, alpha, sequential):
+    "Second gain minus first, by Welch's test on paired differences; over new images the variances of the two sets add"
+    if sequential: raise ValueError('a difference of differences has no sequential form: declare its number of seeds')
+    cs, ds = zip(*[_contrast(arms[names[i]], arms[names[i+1]], names[i:i+2], delta, alpha, True) for i in (0, 2)])
+    x, y = (np.array([*d.values()]) for d in ds)
+    if min(len(x), len(y)) < 2 or any(c.diverged_baseline or c.diverged_variant for c in cs):
+        raise ValueError(f"{' and '.join(names)}: a difference of differences needs two pairs or more on each side and no diverged run")
+    f = _unpaired(x.mean(), x.std(ddof=1), len(x), y.mean(), y.std(ddof=1), len(y), delta, alpha) | dict(test='Welch t on paired differences', delta=delta, alpha=alpha)
+    if all(c.new_se for c in cs):
+        a, b = (c.new_se**2 for c in cs); se, df = math.sqrt(a+b), (a+b)**2/(a*a/cs[0].new_df + b*b/cs[1].new_df); iv = _t_interval(f['diff'], se, df, alpha)
+        f |= dict(new_se=se, new_df=df, new_tost_p=max(tost(f['diff'], se, df, delta)), **{f'new_{k}':iv[k] for k in ('low','high','p')})
+    b, v = (f'{c.arm} - {c.baseline}' for c in cs)
+    return Comparison(arm=v, baseline=b, recipe=' and '.join(c.recipe for c in cs if c.recipe) or None, **f), {}
 
 def _family(cs, ds):
     "Comparisons with p-values adjusted, simultaneous intervals and verdicts"
-    k, raced = len(cs), cs[0].sequential
+    k, raced, use = len(cs), cs[0].sequential, [i for i,c in enumerate(cs) if c.verdict != 'not comparable']
     adjust = (lambda p: [o if o is None else min(1., o*k) for o in p]) if raced else holm
     p = adjust([c.p_noninferior if c.goal == 'noninferior' else c.p for c in cs])
     tp, np_, ntp = (holm([getattr(c, f) for c in cs]) for f in ('tost_p', 'new_p', 'new_tost_p'))
     seeds = sorted({s for d in ds for s in d}, key=str)
-    D = np.array([[d.get(s, np.nan) for d in ds] for s in seeds])
-    mt = maxt_p(D) if all(len(d) >= 8 for d in ds) and not raced else [None]*k
+    D = np.array([[ds[i].get(s, np.nan) for i in use] for s in seeds])
+    mt = dict(zip(use, maxt_p(D))) if all(len(ds[i]) >= 8 for i in use) and not raced else {}
     for i,c in enumerate(cs):
-        f = dict(p_adj=p[i], p_adj_method='Bonferroni' if raced else 'Holm', family=k, p_maxt=mt[i], tost_p_adj=tp[i], sim_method='Bonferroni')
+        f = dict(p_adj=p[i], p_adj_method='Bonferroni' if raced else 'Holm', family=k, p_maxt=mt.get(i), tost_p_adj=tp[i], sim_method='Bonferroni')
         if c.se and not raced:
             f |= _need(c.sd_diff/(1 if c.paired else math.sqrt(2)), c.df, c.delta, c.alpha/k, c.paired)
             h = c.se*sp.stdtrit(c.df, 1-c.alpha/(2*k)); f |= dict(low_sim=c.diff-h, high_sim=c.diff+h)
         yield _judge(replace(c, **f), p[i], tp[i], np_[i], ntp[i])
 
-# %% ../nbs/09_stats.ipynb #59877e12
+# %% ../nbs/09_stats.ipynb #8d0126c8
 def _how(c):
     "The test and its n"
-    n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} runs, unpaired"
+    n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} pairs" if 'differences' in c.test else f"n = {c.n_baseline} and {c.n_variant} runs, unpaired"
     return f"{c.test}, {n}" + (f", seed correlation {c.corr:.2f}" if c.corr is not None else '')
 
 def _diverging(c):
@@ -730,8 +830,16 @@ def _diverging(c):
     if c.divergence_upper is None: return ''
     if not (c.diverged_baseline or c.diverged_variant): return f" None of {c.n_all_variant} runs diverged (95 % upper bound {100*c.divergence_upper:.1f} %)."
     s = f" Diverged: {c.diverged_variant} of {c.n_all_variant}, baseline {c.diverged_baseline} of {c.n_all_baseline}"
-    if c.p_worst_rank is not None: s += f" ({_p(c.p_divergence)}); over all seeds, a diverged run ranked worst, {_p(c.p_worst_rank)}"
+    if c.p_worst_rank is not None: s += f" ({'always-valid '*c.sequential}{_p(c.p_divergence)})"
+    if c.p_worst_rank is not None and not c.sequential: s += f"; over all seeds, a diverged run ranked worst, {_p(c.p_worst_rank)}"
     return s + '.' + ' The difference is among completers.'*(c.diff is not None)
+
+def _kind(c): return ('confidence sequence', 'always-valid ') if c.sequential and c.p is not None else ('repeated interval', '') if c.sequential else ('interval', '')
+
+def _means(c):
+    "The two means with their sds"
+    if c.sd_variant is None or 'differences' in c.test: return ''
+    return f", from a mean of {100*c.mean_baseline:.2f} % (sd {_pp(c.sd_baseline, '')}) to {100*c.mean_variant:.2f} % (sd {_pp(c.sd_variant, '')})"
 
 @patch
 def detectable(self:Comparison): # Difference (fraction), None where n was not fixed
@@ -745,22 +853,25 @@ def sentence(self:Comparison,
     population:str='this validation set' # What the verdict speaks about
 )->str:
     "The comparison as a paragraph"
-    c, kind = self, ('confidence sequence', 'always-valid ') if self.sequential else ('interval', '')
-    s = f"{c.arm} against {c.baseline}{f' on {recipe}' if recipe else ''}: {_how(c)}."
+    c, kind, recipe = self, _kind(self), recipe or self.recipe
+    s = f"{c.arm} against {c.baseline}{f' on {recipe}' if recipe else ''}: "
+    if c.verdict == 'not comparable': return s + c.verdict_words + '.'
+    s += _how(c) + '.'
     if c.diff is not None:
         many, adj = ('', '') if c.family == 1 else ('simultaneous ', f"; adjusted {_p(c.p_adj)}, {c.p_adj_method}, {c.family} comparisons")
         p = f"one-sided {_p(c.p_noninferior)}" if c.goal == 'noninferior' else kind[1]+_p(c.p)
-        span = f"{' to '.join(map(_pp, c.interval))}; {p}{adj}"
-        s += f" The difference is {_pp(c.diff)} ({many}{100*(1-c.alpha):g} % {kind[0]} {span})."
+        if c.p is None: p = adj = ''
+        span = f"{' to '.join(map(_pp, c.interval))}{'; '*bool(p)}{p}{adj}"
+        s += f" The difference is {_pp(c.diff)} ({many}{100*(1-c.alpha):g} % {kind[0]} {span}){_means(c)}."
     small = f" (two one-sided tests, {_p(c.tost_p if c.tost_p_adj is None else c.tost_p_adj)})" if c.verdict == 'equivalent' and c.tost_p is not None else ''
-    s += f" Verdict on {population}: {c.verdict_words}{small}."
-    if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({_pp(c.new_low)} to {_pp(c.new_high)})."
+    s += f" Verdict on {population}{f' of {c.n_images:,} images' if c.n_images else ''}: {c.verdict_words}{small}."
+    if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({'this one alone, '*(c.family>1 and not c.sequential)}{_pp(c.new_low)} to {_pp(c.new_high)})."
     p = c.p if c.p_adj is None else c.p_adj
     if p is not None and p >= c.alpha and c.goal == 'difference' and (m := c.detectable()):
         s += f" No difference was detected; with this n, one of {_pp(m, '')} would be found in 80 % of studies."
-    return s + _diverging(c)
+    return s + _diverging(c) + ''.join(f' {o[0].upper()}{o[1:]}.' for o in c.notes)
 
-# %% ../nbs/09_stats.ipynb #3a19304c
+# %% ../nbs/09_stats.ipynb #7d897854
 def compare_summary(
     m1:float, s1:float, n1:int, # Mean, sd (ddof 1; fractions) and runs of the baseline
     m2:float, s2:float, n2:int, # The same of the variant
@@ -773,11 +884,11 @@ def compare_summary(
     for m,sd,n,a in ((m1,s1,n1,names[0]), (m2,s2,n2,names[1])):
         if not (0 <= m <= 1 and 0 < sd < 1): raise ValueError(f"{a!r}: mean {m} and sd {sd} must be fractions, the sd above 0. Divide percent by 100")
         if n < 2 or n != int(n): raise ValueError(f"{a!r}: n is {n}, a comparison needs at least two runs of each arm")
-    f = _unpaired(m1, s1, n1, m2, s2, n2, delta, alpha)
+    f = _unpaired(m1, s1, int(n1), m2, s2, int(n2), delta, alpha)
     c = Comparison(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, notes=('from summaries: unpaired',), **f)
     return _judge(c, c.p, c.tost_p)
 
-# %% ../nbs/09_stats.ipynb #dd0d3697
+# %% ../nbs/09_stats.ipynb #c27347cc
 def diff_of_diffs(
     first:tuple,       # (baseline, variant) accuracies in seed order (fractions) on the first data set
     second:tuple,      # The same on the second
@@ -786,15 +897,11 @@ def diff_of_diffs(
     names:tuple=('first','second') # Names of the data sets
 )->Comparison:         # How much more the variant gains on the second
     "Difference of the variant's gains on two data sets"
-    _check_rates(delta, alpha); ds = []
     for (b,v),name in zip((first, second), names):
-        b, v = _check(b, name), _check(v, name)
         if len(b) != len(v): raise ValueError(f"{name!r} has {len(b)} and {len(v)} runs: give the accuracies of the shared seeds only")
-        ds.append(v-b)
-    x, y = ds
-    r = _unpaired(x.mean(), x.std(ddof=1), len(x), y.mean(), y.std(ddof=1), len(y), delta, alpha)
-    c = Comparison(arm=names[1], baseline=names[0], **r | dict(test='Welch t on paired differences', delta=delta, alpha=alpha))
-    return _judge(c, c.p, c.tost_p)
+    arms = {f'{name} {k}':x for name,pair in zip(names, (first, second)) for k,x in zip(('baseline','variant'), pair)}
+    c, = compare_many(arms, None, alpha, delta, paired=True, contrasts=[tuple(arms)])
+    return replace(c, arm=names[1], baseline=names[0])
 
 def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0)->dict: # p-values and BCa bounds (fractions); None where not computed
     "Other tests of the same paired runs, on request and never to choose from"

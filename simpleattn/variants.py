@@ -13,20 +13,26 @@ from importlib import import_module,metadata,util
 from pathlib import Path
 from .recipes import CliError,name_re,near
 
-# %% ../nbs/04_variants.ipynb #1b0c459e
-_site_re = re.compile(r'(?:(\d+)\.(-?\d+)|replace:(\d+))')
+# %% ../nbs/04_variants.ipynb #42863a28
+_site_re = re.compile(r'(\d+)\.(-?\d+)|(replace|stride1):(\d+)(?:-(\d+))?|(stem)')
 
 def parse_site(
-    site:str # Such as `1.-1`, `1.-1,2.-1`, `replace:4`
-)->list: # (stage, block) to insert at; (stage, None) to replace the stage's 3x3 convolutions
+    site:str # Such as `1.-1`, `1.-1,2.-1`, `replace:4`, `replace:1-4`, `stem`, `stride1:4,replace:4`
+)->list: # (stage, block) to insert at; (stage, None) to replace the stage's 3x3 convolutions; (0, 'stem'); (stage, 'stride1') to undo its stride
     "The places that a site names; raises `CliError` for text that names none"
     res = []
     for o in str(site).replace('+', ',').split(','):
         m = _site_re.fullmatch(o.strip())
-        if not m: raise CliError(f"{o.strip()!r} is not a site. A site is STAGE.BLOCK such as 1.-1 (several: 1.-1,2.-1) or replace:STAGE such as replace:4.")
-        res.append((int(m[1]), int(m[2])) if m[1] else (int(m[3]), None))
+        if not m: raise CliError(f"{o.strip()!r} is not a site. A site is STAGE.BLOCK such as 1.-1 (several: 1.-1,2.-1), replace:STAGE such as replace:4 or replace:1-4, or stem.")
+        if m[1]: res.append((int(m[1]), int(m[2])))
+        elif m[6]: res.append((0, 'stem'))
+        elif int(m[5] or m[4])<int(m[4]): raise CliError(f"{o.strip()!r} goes backwards: write {m[3]}:{m[5]}-{m[4]}.")
+        else: res += [(i, None if m[3]=='replace' else 'stride1') for i in range(int(m[4]), int(m[5] or m[4])+1)]
     if len(set(res))<len(res): raise CliError(f"Site {site!r} names a place twice.")
     return res
+
+def _site_name(places): # For names: 1.-1_2.-1, replace3_replace4, stem
+    return '_'.join(b if b=='stem' else f"{b or 'replace'}{s}" if b is None or b=='stride1' else f'{s}.{b}' for s,b in places)
 
 # %% ../nbs/04_variants.ipynb #4aeb77c1
 def _installed(o):
@@ -87,7 +93,7 @@ def _layer_id(layer):
     path = f'{layer.__module__}:{layer.__qualname__}'
     return path if path.startswith('simpleattn.') else identity(layer)
 
-# %% ../nbs/04_variants.ipynb #66e2d710
+# %% ../nbs/04_variants.ipynb #a62d5071
 @dataclass(frozen=True)
 class Variant:
     "A named change of a backbone"
@@ -96,20 +102,26 @@ class Variant:
     site:str='1.-1'                               # Where it goes
     kwargs:dict=field(default_factory=dict)       # Further arguments of the layer, JSON types
     doc:str=''                                    # One line for `simpleattn variants`
+    also:tuple=()                                 # Further variants, put in after this one
     hash:str=field(init=False, repr=False)        # 12 hex digits over layer, arguments and site, taken where the source is at hand
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
-        if self.layer is not None: parse_site(self.site)
+        parse_site(self.site)
         if isinstance(self.layer, str) and '.py:' in self.layer: object.__setattr__(self, 'layer', load_layer(self.layer))
         if self.layer is not None and not isinstance(self.layer, str) and not inspect.isclass(self.layer) and not inspect.isfunction(self.layer):
             raise CliError(f"Variant {self.name!r}: a layer is a class, a function that makes one, or its path; not {self.layer!r}.")
         try: json.dumps(self.kwargs)
         except TypeError as e: raise CliError(f"Variant {self.name!r}: arguments must be numbers, strings, lists or dicts ({e}).") from None
-        object.__setattr__(self, 'hash', 'baseline' if self.layer is None else self._hash())
+        object.__setattr__(self, 'hash', self._hash() if self.changes else 'baseline')
 
     def _hash(self):
-        return hashlib.sha256(json.dumps([_layer_id(self.layer), self.kwargs, parse_site(self.site)], sort_keys=True).encode()).hexdigest()[:12]
+        made_of = [self.layer and _layer_id(self.layer), self.kwargs, parse_site(self.site), *(o.hash for o in self.also)]
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def changes(self): # Does it change the backbone at all?
+        return self.layer is not None or 'stride1' in self.site
 
     def build(self): # The layer's class
         return load_layer(self.layer) if isinstance(self.layer, str) else self.layer
@@ -117,17 +129,18 @@ class Variant:
     def to_dict(self)->dict: # JSON types only
         layer = self.layer if self.layer is None or isinstance(self.layer, str) else f'{self.layer.__module__}:{self.layer.__qualname__}'
         if layer and layer.startswith(_user): layer = re.sub(rf'{_user}(.*)_[0-9a-f]{{8}}:', r'\1.py:', layer)
-        return dict(name=self.name, layer=layer, site=self.site if layer else None, kwargs=self.kwargs, hash=self.hash)
+        also = dict(also=[o.to_dict() for o in self.also]) if self.also else {}
+        return dict(name=self.name, layer=layer, site=self.site if self.changes else None, kwargs=self.kwargs, **also, hash=self.hash)
 
-# %% ../nbs/04_variants.ipynb #290048eb
+# %% ../nbs/04_variants.ipynb #86b3fd89
 def ship(
     v:Variant # A variant on its way to a worker
 ): # cloudpickle then sends its module's classes by value
     "See to it that a variant's own class travels with it"
-    mod = sys.modules.get(getattr(v.layer, '__module__', None))
-    if mod is None or isinstance(v.layer, str) or mod.__name__=='__main__' or _installed(v.layer): return
     import cloudpickle
-    cloudpickle.register_pickle_by_value(mod)
+    for o in (v, *v.also):
+        mod = sys.modules.get(getattr(o.layer, '__module__', None))
+        if mod and not isinstance(o.layer, str) and mod.__name__!='__main__' and not _installed(o.layer): cloudpickle.register_pickle_by_value(mod)
 
 # %% ../nbs/04_variants.ipynb #94b2d419
 _user = 'simpleattn_user_'
@@ -158,7 +171,7 @@ def load_layer(
     if not hasattr(m, cls): raise CliError(f"Layer {path!r}: {mod} has no {cls!r}.")
     return getattr(m, cls)
 
-# %% ../nbs/04_variants.ipynb #7e2716e7
+# %% ../nbs/04_variants.ipynb #74e0f708
 _registry = {}
 
 def register_variant(
@@ -166,14 +179,32 @@ def register_variant(
     layer=None,        # A class, 'module:Class' or 'file.py:Class'
     site:str='1.-1',   # Where it goes
     doc:str='',        # One line for the list
+    also=(),           # Names of further variants that go in with it, such as an attention stem
     **kwargs           # Further arguments of the layer
 )->Variant: # The variant, now known to `get_variant`
     "Declare a variant; the same name for another definition is an error unless it was your own"
-    v = Variant(name, layer, site, kwargs, doc)
+    v = Variant(name, layer, site, kwargs, doc, tuple(get_variant(o) for o in ([also] if isinstance(also, str) else also)))
     if name in _builtin and v.hash!=_registry[name].hash: raise CliError(f"Variant {name!r} belongs to the library. Choose another name.")
     _registry[name] = v
     return v
 _builtin = set()
+
+# %% ../nbs/04_variants.ipynb #7a331591
+def variants()->list: # Names, baseline first
+    "The variants that there are"
+    return list(_registry)
+
+def get_variant(
+    name # A name, a `Variant` (returned as it is), or NAME@SITE: the variant at another site, such as simple@2.-1 or simple@1.-1+2.-1
+)->Variant: # The variant
+    "Find a variant; an unknown name raises `CliError` with the known ones"
+    if isinstance(name, Variant): return name
+    base,_,site = str(name).partition('@')
+    if base not in _registry: raise CliError(f"No variant {base!r}. {near(base, _registry)} Your own come with --import FILE.")
+    v = _registry[base]
+    if not site: return v
+    if not v.changes: raise CliError("The baseline has no site.")
+    return dataclasses.replace(v, name=f"{v.name}-at-{_site_name(parse_site(site))}", site=site.replace('+', ','))
 
 # %% ../nbs/04_variants.ipynb #1d9249a8
 def _ours(name, layer, doc, site='1.-1', **kwargs):
@@ -191,20 +222,31 @@ _ours('ladder-no-softmax', _ladder, 'one matrix, and no softmax; without the fin
 _ours('self-no-softmax', _ladder, 'self without softmax', softmax=False)
 _ours('self-no-conv', _ladder, 'self without the final convolution', final_conv=False)
 
-# %% ../nbs/04_variants.ipynb #93e41bf2
-def variants()->list: # Names, baseline first
-    "The variants that there are"
-    return list(_registry)
+# %% ../nbs/04_variants.ipynb #a4369404
+_sasa,_stem,_all = 'local:LocalSelfAttention','local:AttentionStem','replace:1-4'
+for k,doc in dict(spatially_aware='values mixed by their place in the window', standalone='plain attention over pixels', conv_values='values by a convolution').items():
+    _ours('attention-stem' + {'spatially_aware':''}.get(k, f'-{k.split("_")[0]}'), _stem, f'an attention stem: {doc}', 'stem', kind=k)
+_ours('sasa', _sasa, 'stand-alone self-attention for every 3x3 convolution (Ramachandran et al. 2019)', _all)
+_ours('sasa-stem', _sasa, 'sasa with the attention stem: full attention', _all, also='attention-stem')
+for k in ('standalone','conv'): _ours(f'sasa-stem-{k}', _sasa, f'sasa with the attention stem of kind {k}', _all, also=f'attention-stem-{k}')
+for o in ('2-4','3-4','4','1','1-2','1-3'): _ours(f"sasa-{o.replace('-','')}", _sasa, f'sasa in stages {o} only', f'replace:{o}')
+for n in (3,5,9,11): _ours(f'sasa-window{n}', _sasa, f'sasa with windows of {n}', _all, window=n)
+for n in (1,2,4): _ours(f'sasa-heads{n}', _sasa, f'sasa with {n} heads', _all, heads=n)
+for k in ('absolute','none'): _ours(f'sasa-{k}', _sasa, f'sasa with position {k}', _all, position=k)
+_ours('sasa-qr', _sasa, 'sasa by query times offset alone', _all, content=False)
+_ours('sasa-channelwise', _sasa, 'softmax for each channel apart: a public implementation, not the paper', _all, score='channelwise')
+_ours('sasa-channelwise-stem', _sasa, 'the same with the attention stem', _all, also='attention-stem', score='channelwise')
 
-def get_variant(
-    name # A name, a `Variant` (returned as it is), or NAME@SITE: the variant at another site, such as simple@2.-1 or simple@1.-1+2.-1
-)->Variant: # The variant
-    "Find a variant; an unknown name raises `CliError` with the known ones"
-    if isinstance(name, Variant): return name
-    base,_,site = str(name).partition('@')
-    if base not in _registry: raise CliError(f"No variant {base!r}. {near(base, _registry)} Your own come with --import FILE.")
-    v = _registry[base]
-    if not site: return v
-    if v.layer is None: raise CliError("The baseline has no site.")
-    places = parse_site(site)
-    return dataclasses.replace(v, name=f"{v.name}-at-{'_'.join(f'{s}.{b}' if b is not None else f'replace{s}' for s,b in places)}", site=site.replace('+', ','))
+# %% ../nbs/04_variants.ipynb #20fe1d34
+_bot = 'bottleneck:MHSA2d'
+_ours('stride1', None, 'the backbone whose last stage keeps its resolution', 'stride1:4')
+_ours('botnet', _bot, 'multi-head self-attention in the last stage (Srinivas et al. 2021)', 'replace:4')
+_ours('botnet-s1', _bot, 'botnet whose last stage keeps its resolution', 'stride1:4,replace:4')
+for k in ('absolute','none'): _ours(f'botnet-{k}', _bot, f'botnet with position {k}', 'replace:4', position=k)
+for n in (1,2,8): _ours(f'botnet-heads{n}', _bot, f'botnet with {n} head{"s"*(n>1)}', 'replace:4', heads=n)
+_ours('botnet-source', _bot, 'the form of a public implementation: absolute, one head, unscaled', 'replace:4', heads=1, position='absolute', scale='none', bias=True)
+_ours('botnet-s1-source', _bot, 'the same in a last stage that keeps its resolution', 'stride1:4,replace:4', heads=1, position='absolute', scale='none', bias=True)
+for k,doc in dict(bottleneck='BottleneckAttn', halo='HaloAttn', **{'lambda':'LambdaLayer'}).items(): _ours(f'timm-{k}', 'models:timm_attention', f'{doc} of timm', 'replace:4', kind=k)
+for k,doc in dict(nl='NonLocalAttn', bat='BatNonLocalAttn', gc='GlobalContext', se='SEModule', eca='EcaModule', cbam='CbamModule').items():
+    _ours(f'timm-{k}', 'models:timm_attention', f'{doc} of timm', kind=k)
+del k,n,o,doc

@@ -1,5 +1,5 @@
 """`simpleattn VERB`: one sentence for a mistake, and a table or JSON for a result"""
-import csv,io,json,re
+import csv,dataclasses,io,json,re
 import pytest
 from conftest import bits,cli
 from simpleattn import __version__
@@ -57,7 +57,12 @@ MISTAKES = {'verb':(['trian'], 'trian.*train'), 'recipe':(['train','woof-128-4']
     'one seed':(['study','demo','--runs','1'], 'two different seeds'), 'engine':(['study','demo','--engine','cloud'], "'cloud'"), 'delta':(['study','demo','--delta','2'], 'delta'),
     'data':(['data','mine','--data','nowhere'], 'nowhere'), 'no data':(['data','mine'], "'mine'"), 'data of a study':(['study','woof-cpu','--data','nowhere'], 'nowhere'),
     'fmt':(['recipes','--fmt','xml'], 'xml'), 'settings':(['recipes','--settings','nowhere.ini'], 'nowhere.ini'), 'import':(['variants','--import','nowhere.py'], 'nowhere.py'),
-    'study':(['compare','nothing'], "'nothing'"), 'report':(['report','nothing'], "'nothing'"), 'backbone':(['cost','--backbone','xresnet19'], 'xresnet18'), 'variant of cost':(['cost','--variants','simpel'], 'simpel')}
+    'study':(['compare','nothing'], "'nothing'"), 'nothing to compare':(['compare'], 'two studies'), 'three studies':(['compare','a','b','c'], 'two studies'),
+    'both':(['compare','a','--summary','.8,.01,5','.8,.01,5'], 'Give a study'), 'half a summary':(['compare','--summary','.8,.01,5'], 'MEAN,SD,N twice'), 'percent':(['compare','--summary','84.98,0.782,20','85.67,0.937,20'], 'Divide percent by 100'),
+    'one run':(['compare','--summary','.8,.01,1','.8,.01,5'], 'at least two runs'), 'csv':(['compare','nowhere.csv'], 'nowhere.csv'), 'delta of a summary':(['compare','--summary','.8,.01,5','.8,.01,5','--delta','0'], 'delta must be positive'),
+    'race':(['race','dmeo'], 'demo'), 'cap':(['race','demo','--cap','1'], 'two different seeds'), 'looks':(['race','demo','--cap','8','--looks','5'], 'too small'), 'plan':(['plan','dmeo'], 'demo'),
+    'plan without runs':(['plan','woof-128-5'], '--sd'), 'plan in percent':(['plan','demo','--sd','0.75','--delta','1'], 'delta must be positive and below 1'), 'plan of one seed':(['plan','demo','--sd','.01','--runs','1'], 'two seeds'),
+    'contrast':(['study','demo','--contrasts','baseline:none'], "'none'"), 'report':(['report','nothing'], "'nothing'"), 'backbone':(['cost','--backbone','xresnet19'], 'xresnet18'), 'variant of cost':(['cost','--variants','simpel'], 'simpel')}
 
 @pytest.mark.parametrize('what', MISTAKES)
 def test_a_mistake_is_one_sentence_that_names_it(call, what):
@@ -179,12 +184,89 @@ def test_a_comparison_says_n_means_difference_interval_p_and_seed_correlation(ca
     Study('s', ['baseline','simple'], 3, recipe=Recipe('tiny'), root=root, env=this_env('cpu')).declare()
     code,out,_ = call('compare', 's', '--root', root)
     assert code==0 and '50.00' in out and '63.33' in out and '13.33' in out
-    for word in ('n','mean','sd','95 %','p','corr'): assert word in out.split('\n')[0], word
+    for word in ('n','95 %','adjusted p','verdict','seeds','new images'): assert word in out.split('\n')[0], word
+    for word in ('mean','sd','seed correlation'): assert word in out, word
 
 def test_a_comparison_of_an_incomplete_study_says_so(call, root):
     Study('s', ['baseline','simple'], 5, recipe=Recipe('tiny'), root=root, env=this_env('cpu')).declare()
     code,out,err = call('compare', 's', '--root', root, '--fmt', 'json')
     assert code==0 and json.loads(out) and 'Incomplete: 4 of 10 runs are missing.' in err
+
+# ---- plan, race, and numbers of others
+
+def test_a_published_summary_is_compared(call):
+    c, = json.loads(call('compare', '--summary', '0.8498,0.00782,20', '0.8567,0.00937,20', '--fmt', 'json')[1])['comparisons']
+    assert (c['t_student'],c['p_student'],c['p'])==pytest.approx((2.528395,0.01573342,0.01587835), rel=1e-6) and (c['low_student'],c['high_student'])==pytest.approx((.0013754,.0124246), rel=2e-5)
+    code,out,err = call('compare', '--summary', '0.8576,0.00817,23', '0.8634,0.00740,23')
+    assert code==0 and err=='' and 'Welch t, n = 23 and 23 runs' in out and '+0.58 pp' in out and 'better' in out
+    assert '0.0153' in call('compare', '--summary', '0.8576,0.00817,23', '0.8634,0.00740,23', '--full')[1]
+
+CSV = 'variant,seed,accuracy\n' + '\n'.join(f'{a},{s},{x/500}' for a,xs in dict(plain=(421,425,418,430,424,427,419,423), mine=(427,430,416,433,431,428,428,427)).items() for s,x in enumerate(xs))
+
+def test_a_csv_of_other_peoples_runs_is_compared(call, tmp_path):
+    f = tmp_path/'runs.csv'; f.write_text(CSV)
+    def one(*args): d = json.loads(call('compare', f, *args, '--fmt', 'json')[1]); return d['comparisons'][0]
+    c = one()
+    assert (c['baseline'],c['arm'],c['n'],c['test'])==('plain','mine',8,'paired t') and (c['t'],c['p'])==pytest.approx((3.350642,0.012239997), rel=1e-6)
+    assert (c['low'],c['high'])==pytest.approx((0.00242779,0.01407221), rel=2e-6) and c['p_signflip']==pytest.approx(6/256)
+    assert one('--unpaired')['p']==pytest.approx(0.0954795, rel=1e-6) and one('--baseline','mine')['t']==pytest.approx(-3.350642, rel=1e-6)
+    assert one('--delta','0.015')['tost_p']==pytest.approx(0.014429184, rel=1e-6) and one('--sensitivity')['sensitivity']['wilcoxon_p']<.05
+    f.write_text(CSV.replace('plain','baseline').replace('variant,','\ufeffvariant , '))
+    assert one()['baseline']=='baseline'
+    code,out,err = call('compare', f)
+    assert code==0 and err=='' and 'mine against baseline: paired t, n = 8 shared seeds, seed correlation 0.73' in out and 'Report' not in out
+
+@pytest.mark.parametrize('text,says', [('variant,seed\na,1', 'columns arm'), ('', 'cannot be read'), (CSV.replace('0.842','84.2'), 'percent divide by 100'), (CSV.replace('0.842','high'), "'high'"),
+    (CSV.replace('0.842',''), 'NaN'), (CSV.replace('plain,1,','plain,0,'), 'seed twice'), ('variant,seed,accuracy\na,0,.5\na,1,.6', 'second arm'), ('variant,seed,accuracy\na,0,.5\na,1,.6\nb,0,.5', 'at least two'),
+    ('variant,seed,accuracy,env\na,0,.5,x\na,1,.6,x\nb,0,.5,y\nb,1,.7,y', 'differ in env.*paired=False|unpaired')], ids=range(9))
+def test_a_csv_that_cannot_be_meant_is_one_sentence(call, tmp_path, text, says):
+    f = tmp_path/'runs.csv'; f.write_text(text)
+    code,out,err = call('compare', f)
+    assert code==2 and out=='' and re.search(says, err) and err.count('\n')==1, err
+
+def test_two_studies_are_compared_by_their_gains(call, root):
+    for v in ('baseline','simple'):
+        for s in range(3): write_run(a_run(s, v, 'other', this_env('cpu'), acc=round(ACC[v][s]-.1*(v=='simple')*(s<2), 1)), root)
+    for n in ('tiny','other'): Study(n, ['baseline','simple'], 3, recipe=Recipe(n), root=root, env=this_env('cpu')).file.parent.mkdir(exist_ok=True)
+    for n in ('tiny','other'):
+        s = Study(n, ['baseline','simple'], 3, recipe=Recipe(n), root=root, env=this_env('cpu')); s.declare()
+        d = json.loads(s.file.read_text()); s.file.write_text(json.dumps(dict(d, pairs_before=0)))
+    code,out,err = call('compare', 'other', 'tiny', '--root', root, '--fmt', 'json')
+    c, = json.loads(out)['comparisons']
+    from scipy import stats
+    x,y = ([a-b for a,b in zip(json.loads(json.dumps(v)), ACC['baseline'])] for v in ([.4,.6,.7], ACC['simple']))
+    assert c['p']==pytest.approx(stats.ttest_ind(y, x, equal_var=False).pvalue) and c['diff']==pytest.approx(.2/3) and c['test']=='Welch t on paired differences'
+    out = call('compare', 'other', 'tiny', '--root', root)[1]
+    assert 'tiny/simple - tiny/baseline' in out and 'other and tiny' in out
+
+def test_runs_of_two_machines_are_refused_and_unpaired_on_request(call, tmp_path):
+    for v,env in (('baseline',this_env('cpu')),('simple','gpu-torch9')):
+        for s in range(3): write_run(a_run(s, v, env=env, acc=ACC[v][s]), tmp_path/'runs')
+    Study('s', ['baseline','simple'], 3, recipe=Recipe('tiny'), root='runs', env=this_env('cpu')).declare()
+    code,out,err = call('compare', 's')
+    assert code==2 and 'gpu-torch9' in err and '--env any --unpaired' in err
+    code,out,err = call('compare', 's', '--env', 'any')
+    assert code==2 and 'differ in env' in err
+    code,out,err = call('compare', 's', '--env', 'any', '--unpaired')
+    assert code==0 and 'Welch t' in out and 'Unpaired on request, across env' in out
+
+def test_a_plan_is_printed_before_any_training(call, tmp_path):
+    from simpleattn.stats import plan
+    d = json.loads(call('plan', 'demo', '--runs', '5', '--sd', '0.0078', '--sd-runs', '20', '--variants', '2', '--effect', '0.005', '--fmt', 'json')[1])
+    assert d==plan(5, .0078, 20, effect=.005, variants=2).to_dict() and d['runs_needed']==49 and d['sd_diff_upper']>d['sd_diff']
+    code,out,err = call('plan', 'demo', '--sd', '0.0078')
+    assert code==0 and err=='' and 'With 5 seeds of each arm and an sd of the paired difference of 1.10 pp' in out and 'no upper bound' in out and list(tmp_path.iterdir())==[]
+    for v in ('baseline','simple'):
+        for s in range(3): write_run(dataclasses.replace(a_run(s, v, 'demo', env=this_env('cpu'), acc=ACC[v][s]), recipe_hash=load_recipes()['demo'].hash), tmp_path/'runs')
+    out = call('plan', 'demo', '--runs', '3', '--env', this_env('cpu'))[1]
+    assert re.search(r'With 3 seeds of each arm \(0.0 hours\)', out) and 'At the 80 % upper bound' in out
+
+def test_a_race_from_the_command_line(call, tiny, settings, tmp_path):
+    args = ['race','tiny','--variants','baseline,simple','--cap','3','--engine','serial','--settings',settings,'--data',tiny,'--device','cpu']
+    code,out,err = call(*args)
+    assert code==0, err
+    assert 'simple after 3 pairs' in err and len(bits('runs'))==6 and 'confidence sequence' in out and (tmp_path/'runs'/'_studies'/'tiny-race.race.jsonl').is_file()
+    assert call(*args)[1]==out==call('compare', 'tiny-race')[1]
 
 @pytest.mark.slow
 def test_the_demo_prints_a_comparison_and_where_its_report_lies(tmp_path):

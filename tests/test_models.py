@@ -1,16 +1,19 @@
 """A backbone with a layer is the same backbone: same weights, same output at gamma = 0, and the layer where it is said to be"""
-import copy,re
+import copy,functools,re
 import pytest,torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from fastai.vision.models import xresnet
 from fastcore.script import CliError
 from simpleattn.attention import SelfAttention,SimpleSelfAttention
-from simpleattn.models import backbones,blocks,cost,create_backbone,create_model,insert_attention
-from simpleattn.variants import Variant,variants
+from simpleattn.bottleneck import MHSA2d
+from simpleattn.local import AttentionStem,LocalSelfAttention
+from simpleattn.models import backbones,blocks,cost,create_backbone,create_model,insert_attention,timm_attention
+from simpleattn.variants import Variant,get_variant,parse_site,variants
 
-QUICK = ['xresnet18','xresnet50','xse_resnet18','xresnext50']
-PARAMS = [pytest.param(o, marks=() if o in QUICK else pytest.mark.slow) for o in backbones]
+QUICK = ['xresnet18','xresnet50','xse_resnet18','xresnext50','resnet26']
+XRESNETS,RESNETS = ([o for o in backbones if o.startswith('resnet')==b] for b in (False,True))
+def params(names): return [pytest.param(o, marks=() if o in QUICK else pytest.mark.slow) for o in names]
 SMALL = dict(widen=.125, stem=(8,8,64))
 
 def image(size=64, n=2): return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -33,27 +36,51 @@ class OneTooMany(nn.Module):
 
 # ---- the backbone stays what it was
 
-def test_the_backbones_are_fastais_xresnets():
+def test_the_backbones_are_fastais_xresnets_and_the_papers_resnets():
     there = {o for o in dir(xresnet) if re.fullmatch('(xresnet|xse_resnet|xresnext|xse_resnext)(18|34|50|101|152)', o)}
-    assert set(backbones)==there and len(there)>=17
+    assert set(XRESNETS)==there and len(there)>=17
+    assert set(RESNETS)=={f'resnet{n}{stem}' for n in (26,38,50,59) for stem in ('','-cifar')} and len(set(backbones))==len(backbones)
 
-@pytest.mark.parametrize('name', PARAMS)
+@pytest.mark.parametrize('name', params(backbones))
 def test_inserting_leaves_every_backbone_weight_and_the_output(name):
     plain = create_model(name, seed=3)
     for v in ('self','simple'):
         m = create_model(name, v, seed=3)
         sd,new = m.state_dict(), set(m.state_dict())-set(plain.state_dict())
         assert equal(plain.state_dict(), {k:t for k,t in sd.items() if k not in new})
-        assert new and all('.convpath.' in k for k in new)
+        assert new and all('.convpath.' in k or '.se.' in k for k in new)
         with torch.no_grad(): assert torch.equal(m.eval()(image()), plain.eval()(image()))
         m.train()
         plain.train()
 
-@pytest.mark.parametrize('name', PARAMS)
+@pytest.mark.parametrize('name', params(XRESNETS))
 def test_the_backbone_is_fastais(name):
     torch.manual_seed(1); ours = create_backbone(name, 7, stem=(32,32,64))
     torch.manual_seed(1); theirs = getattr(xresnet, name)(n_out=7)
     assert equal(ours.state_dict(), theirs.state_dict()) and repr(ours)==repr(theirs)
+
+@pytest.mark.parametrize('depth,n', [('resnet26',(1,2,4,1)),('resnet38',(2,3,5,2)),('resnet50',(3,4,6,3)),('resnet59',(3,4,6,6))])
+def test_the_papers_resnets_have_its_bottlenecks_and_widths(depth, n):
+    with torch.device('meta'): full,half,cifar = create_backbone(depth, 1000),create_backbone(depth, 10, widen=.5),create_backbone(f'{depth}-cifar', 10)
+    for m,w in ((full,1),(half,.5),(cifar,1)):
+        assert tuple(map(len, blocks(m)))==n and [o[-1].bn3.num_features for o in blocks(m)]==[int(w*c) for c in (256,512,1024,2048)]
+        assert [[k for k,b in enumerate(o) if b.conv2.stride==(2,2)] for o in blocks(m)]==[[],[0],[0],[0]]
+    assert (full.conv1.kernel_size,full.conv1.stride,cifar.conv1.kernel_size,cifar.conv1.stride)==((7,7),(2,2),(3,3),(1,1))
+    assert sides(full, 64)==[16,8,4,2] and sides(cifar, 32)==[32,16,8,4]
+
+def test_resnet50_is_timms():
+    import timm
+    torch.manual_seed(1); ours = create_backbone('resnet50', 7)
+    torch.manual_seed(1); theirs = timm.create_model('resnet50', num_classes=7)
+    assert equal(ours.state_dict(), theirs.state_dict())
+
+def sides(m, size):
+    "Height of what each stage gives"
+    out,hooks = [], []
+    for o in blocks(m): hooks.append(o[-1].register_forward_hook(lambda m,i,y: out.append(y.shape[2])))
+    with torch.no_grad(): m.eval()(torch.zeros(1, 3, size, size, device=next(m.parameters()).device))
+    for h in hooks: h.remove()
+    return out
 
 def test_training_at_gamma_0_gives_the_backbones_output_and_gradients():
     plain,m = (create_model('xresnet18', v, seed=0, **SMALL).train() for v in ('baseline','simple'))
@@ -187,8 +214,32 @@ def test_an_option_that_a_library_layer_does_not_have_names_the_variant():
         create_model('xresnet18', Variant('mine', 'simpleattn.attention:SimpleSelfAttention', '1.-1', dict(ks=3, symmetric=True)), **SMALL)
     with pytest.raises(CliError, match="'mine'"): create_model('xresnet18', Variant('mine', 'simpleattn.attention:SimpleSelfAttention', '1.-1', dict(window=7)), **SMALL)
 
-def test_an_unknown_backbone_is_an_error():
-    with pytest.raises(CliError, match="'xresnet19'.*xresnet18"): create_model('xresnet19')
+@pytest.mark.parametrize('fn,says', [
+    (lambda: create_model('xresnet19'), "'xresnet19'. Did you mean xresnet18.*There are: .*resnet26-cifar.*timm/NAME"), (lambda: create_model('resnet62'), 'Did you mean resnet26'),
+    (lambda: create_model('timm/resnet50dd'), "timm has no network 'resnet50dd'. Did you mean resnet50d"), (lambda: create_model('timm/'), 'timm has no network'),
+    (lambda: create_model('timm/botnet26t_256', size=100), 'fails on 100 px.*weights are for 256 px.*Multiples of 32'),
+    (lambda: create_model('resnet26', stem=(8,8,64)), r"'resnet26' takes no stem = .8, 8, 64.: leave it at .32, 64, 64"), (lambda: create_model('resnet26', pool='max'), 'takes no pool = max: leave it at avg'),
+    (lambda: create_model('timm/resnet26d', widen=.5), 'takes no widen = 0.5: leave it at 1'), (lambda: create_model('timm/resnet26d', act='mish'), 'takes no act = mish: leave it at relu'),
+    (lambda: create_model('timm/resnet26d', stem=(8,8,64)), 'takes no stem'),
+    (lambda: create_model('timm/convnext_atto', 'simple', size=64), 'ConvNeXt has no stages of residual blocks.*xresnets, ResNets and ByobNets have; others train as baseline only'),
+    (lambda: create_model('xresnet18', Variant('mine', timm_attention, '1.-1', dict(kind='nope')), size=64), "'mine'.*'nope': choose one of bottleneck, halo, nl, bat, gc, se, eca, cbam, lambda"),
+    (lambda: create_model('xresnet18', Variant('mine', timm_attention, 'replace:4', dict(kind='se')), size=64), 'se keeps the channels.*256 go in and 512 come out: put it at STAGE.BLOCK'),
+    (lambda: create_model('xresnet18', 'sasa', **SMALL), "'sasa'.*replace:1-4.*choose fewer heads"), (lambda: create_model('xresnet18', 'botnet-heads8', **{**SMALL,'widen':.13}), 'choose a divisor')], ids=range(15))
+def test_a_mistake_is_named_with_its_fix(fn, says):
+    with pytest.raises(CliError, match=says): fn()
+
+def test_a_wrong_size_is_not_told_to_avoid_one_that_works():
+    "128 px work, though timm's configuration has 224 for the least"
+    with pytest.raises(CliError) as e: create_model('timm/botnet26t_256', size=100)
+    assert 'no less than 224' not in str(e.value)
+
+def test_a_layer_of_timm_that_is_made_for_another_map_is_named():
+    "The network's own attention was made for the stride that stride1 takes away"
+    with pytest.raises(CliError, match='botnet-s1.*(Error: [^ ]|made for|choose)'): create_model('timm/botnet26t_256', 'botnet-s1', size=128)
+
+def test_a_network_made_for_one_size_names_what_another_size_needs():
+    m = create_model('xresnet18', 'botnet', size=64, **BIG)
+    with pytest.raises(ValueError, match="maps of 4 x 4 and got 6 x 6.*create_model's size"): m(image(96))
 
 def test_trying_a_users_layer_leaves_mode_and_statistics():
     plain,m = create_model('xresnet18', seed=0, **SMALL), create_model('xresnet18', Variant('mine', Any), seed=0, **SMALL)
@@ -226,14 +277,182 @@ def test_cost_of_a_users_layer_is_torchs_count():
     m = create_model('xresnet18', Variant('mine', Any), **SMALL)
     assert cost(m, 64)['flops']==counted(m, 64)
 
-@pytest.mark.parametrize('v', variants())
-def test_every_variant_is_built_and_trains_a_step(v):
-    m = create_model('xresnet18', v, 7, 32, seed=0, **SMALL)
-    out = m(image(32))
-    assert out.shape==(2,7)
-    out.square().sum().backward()
-    assert all(p.grad is not None for p in m.parameters())
-    assert (v=='baseline') == (not any(k.endswith('.gamma') for k,_ in m.named_parameters()))
+# ---- every variant
+
+BIG = dict(widen=.5, stem=(16,32,64))
+
+@functools.lru_cache(maxsize=None)
+def plain(seed, backbone='xresnet18', size=64): return create_model(backbone, n_out=7, size=size, seed=seed, **(BIG if backbone=='xresnet18' else dict(widen=.25) if not '/' in backbone else {}))
+
+def gone(v, m):
+    "Tensors of a backbone that a variant takes out: 3x3 convolutions of the stages that it replaces, and the stem"
+    places = [p for o in (v,*v.also) if o.changes for p in parse_site(o.site)]
+    of = {id(c.weight) for s,b in places if b is None for o in blocks(m)[s-1] for c in o.modules() if isinstance(c, nn.Conv2d) and c.kernel_size==(3,3)}
+    first = next(k for k,_ in m.named_modules() if blocks(m)[0][0] is m.get_submodule(k)).split('.')[0]
+    names = [k for k,_ in m.named_children()]
+    stem = names[:names.index(first)] if (0,'stem') in places else []
+    return {k for k,t in m.state_dict(keep_vars=True).items() if id(t) in of or k.split('.')[0] in stem}
+
+def is_paired(m, v, backbone='xresnet18'):
+    "The backbone's own tensors, apart from those taken out, bit for bit"
+    ref,own,out = plain(3, backbone).state_dict(), m.state_dict(), gone(v, plain(3, backbone))
+    assert set(ref)-set(own)==out
+    assert all(torch.equal(own[k], t) for k,t in ref.items() if k not in out)
+    return set(own)-set(ref)
+
+def one_step(m, size=64):
+    "Nothing that starts at 0 hides a gradient; every parameter moves"
+    x = image(size, 4)
+    with torch.no_grad():
+        for k,p in m.named_parameters():
+            if k.endswith('gamma'): p.fill_(.5)
+            elif p.dim()==1 and k.endswith('weight') and not p.any(): p.fill_(.5)
+    opt,before = torch.optim.SGD(m.parameters(), .1), [p.detach().clone() for p in m.parameters()]
+    out = m.train()(x)
+    assert out.shape==(4,7)
+    nn.functional.cross_entropy(out, torch.arange(4)).backward()
+    for k,p in m.named_parameters(): assert p.grad is not None and p.grad.isfinite().all() and p.grad.any(), k
+    opt.step()
+    assert all(not torch.equal(p, q) for p,q in zip(m.parameters(), before) if .1*p.grad.abs().max()>1e-6*q.abs().max())
+    assert sum(not torch.equal(p, q) for p,q in zip(m.parameters(), before))>.9*len(before)
+
+@pytest.mark.parametrize('name', variants())
+def test_every_variant_keeps_the_backbones_weights_and_trains_a_step(name):
+    v,m = get_variant(name),create_model('xresnet18', name, 7, 64, 3, **BIG)
+    new = is_paired(m, v)
+    assert bool(new)==any(o.layer is not None for o in (v,*v.also))
+    cls,found = v.build() if v.layer else None, list(m.modules())
+    if isinstance(cls, type): assert sum(type(o) is cls for o in found)==(1 if v.site in ('1.-1','stem') else len([k for k in gone(v, plain(3)) if k[0] in '4567']))
+    assert sum(isinstance(o, AttentionStem) for o in found)==('stem' in v.site or bool(v.also))
+    one_step(m)
+
+@pytest.mark.parametrize('name', variants())
+def test_another_seed_shares_no_weight_and_the_same_seed_all(name):
+    kw = dict(widen=.25, stem=(8,8,64)) if name.startswith('sasa') else SMALL # eight heads need 16 channels
+    a,b,c = (create_model('xresnet18', name, 7, 32, s, **kw) for s in (3,4,3))
+    assert equal(a.state_dict(), c.state_dict())
+    drawn = [(k,p,q) for (k,p),q in zip(a.named_parameters(), b.parameters()) if p.unique().numel()>1]
+    assert drawn and not any(torch.equal(p, q) for _,p,q in drawn)
+    flat = {k:p.flatten()[:8].tolist() for k,p,_ in drawn if p.numel()>=8}
+    assert len({tuple(o) for o in flat.values()})==len(flat), 'two tensors were drawn alike'
+
+@pytest.mark.parametrize('name', [pytest.param(o, marks=() if o in ('sasa-stem','botnet-s1') else pytest.mark.slow) for o in variants()])
+@pytest.mark.parametrize('backbone', ['resnet26','resnet26-cifar'])
+def test_variants_of_a_resnet_keep_its_weights_and_train_a_step(backbone, name):
+    m = create_model(backbone, name, 7, 64, 3, widen=.25)
+    is_paired(m, get_variant(name), backbone)
+    one_step(m)
+
+@pytest.mark.parametrize('name', [pytest.param(o, marks=() if o in ('sasa','botnet','simple') else pytest.mark.slow) for o in variants()])
+def test_variants_of_a_network_of_timm_keep_its_weights_and_train_a_step(name):
+    m = create_model('timm/resnet26d', name, 7, 64, 3)
+    is_paired(m, get_variant(name), 'timm/resnet26d')
+    one_step(m)
+
+@pytest.mark.parametrize('backbone,kw', [('xresnet18',BIG), ('resnet26',dict(widen=.25)), pytest.param('timm/resnet26d', {}, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('name', ['sasa','sasa-stem','botnet','botnet-s1','stride1','timm-halo'])
+def test_odd_maps(backbone, kw, name):
+    "50 px: 13, 7, 4 and 2 positions a side"
+    m = create_model(backbone, name, 7, 50, 0, **kw)
+    want = sides(create_model(backbone, 'baseline', 7, 50, 0, **kw), 50)
+    assert want==[13,7,4,2] and sides(m, 50)==(want[:3]+[4] if name in ('botnet-s1','stride1') else want)
+    with torch.no_grad(): assert m(image(50)).isfinite().all()
+
+# ---- stride and stem
+
+@pytest.mark.parametrize('backbone,kw', [('xresnet18',BIG), ('xresnet50',SMALL), ('resnet26',dict(widen=.25)), ('resnet26-cifar',dict(widen=.25)), ('timm/resnet26d',{}), pytest.param('timm/resnet50d', {}, marks=pytest.mark.slow)])
+def test_stride1_keeps_the_weights_and_doubles_the_last_map(backbone, kw):
+    a,b = (create_model(backbone, o, 7, 64, 0, **kw) for o in ('baseline','stride1'))
+    assert equal(a.state_dict(), b.state_dict())
+    p,q = sides(a, 64), sides(b, 64)
+    assert q==p[:3]+[2*p[3]] and p[2]==2*p[3]
+    with torch.no_grad(): assert not torch.allclose(a(image()), b(image()))
+
+@pytest.mark.parametrize('backbone,kw,side', [('xresnet18',BIG,16), ('resnet26',dict(widen=.25),16), ('resnet26-cifar',dict(widen=.25),64), ('timm/resnet26d',{},16)])
+def test_the_stem_that_comes_has_the_stride_of_the_one_that_goes(backbone, kw, side):
+    m = create_model(backbone, 'attention-stem', 7, 64, 0, **kw)
+    stem, = (o for o in m.modules() if isinstance(o, AttentionStem))
+    seen = []
+    blocks(m)[0][0].register_forward_hook(lambda m,x,y: seen.append((x[0].shape[1:], y.shape[2])))
+    m.eval()(image())
+    assert seen==[((64,side,side),side)] and bool(stem.attend.block)==(side==16)
+    kept = [o for o in m.modules() if isinstance(o, nn.Conv2d) and o.in_channels==3]
+    assert set(kept)=={stem.attend.query,stem.attend.value,stem.attend.key}
+
+def test_attention_stands_where_each_convolution_stood_and_pools_after():
+    plain,m = (create_model('resnet26', o, 7, 64, 0) for o in ('baseline','sasa'))
+    for s,(a,b) in enumerate(zip(blocks(plain), blocks(m))):
+        for i,(p,q) in enumerate(zip(a, b)):
+            l = q.conv2 if s==0 or i else q.conv2[0]
+            assert isinstance(l, LocalSelfAttention) and (l.n_in,l.n_out,l.window,l.heads)==(p.conv2.in_channels,p.conv2.out_channels,7,8)
+            if s and not i: assert isinstance(q.conv2[1], nn.AvgPool2d) and q.conv2[1].kernel_size in (2,(2,2)) and q.conv2[1].stride in (2,(2,2)) and len(q.conv2)==2
+    assert sides(plain, 64)==sides(m, 64)
+
+def test_botnet_stands_in_the_last_stage_only_and_for_the_map_that_it_sees():
+    for size,first in ((64,4),(128,8)):
+        m = create_model('resnet50', 'botnet', 7, size, 0, widen=.25)
+        found = {k:o for k,o in m.named_modules() if isinstance(o, MHSA2d)}
+        assert list(found)==['layer4.0.conv2.0','layer4.1.conv2','layer4.2.conv2'] and [o.size for o in found.values()]==[(first,first)]+2*[(first//2,first//2)]
+        s1 = create_model('resnet50', 'botnet-s1', 7, size, 0, widen=.25)
+        assert [o.size for o in s1.modules() if isinstance(o, MHSA2d)]==3*[(first,first)] and not any(isinstance(o, nn.AvgPool2d) for o in s1.layer4.modules())
+
+class Sized(nn.Module):
+    "A user's layer that is made for one size"
+    traits = dict(fixed_size=True)
+    def __init__(self, ni, size, n_out=None): super().__init__(); self.size,self.conv = size,nn.Conv2d(ni, n_out or ni, 1)
+    def forward(self, x):
+        assert tuple(x.shape[2:])==tuple(self.size)
+        return self.conv(x)
+
+@pytest.mark.parametrize('site', ['2.-1','3.0','replace:3','1.0,4.0','1.0,replace:4','stride1:4,replace:4'])
+def test_a_layer_that_is_made_for_one_size_is_told_its_map(site):
+    m = create_model('xresnet18', Variant('mine', Sized, site), size=72, **SMALL)
+    assert any(isinstance(o, Sized) for o in m.modules()) and m(image(72)).shape==(2,10)
+
+# ---- networks of timm
+
+class Nothing(nn.Module):
+    "What is left of a block is its shortcut"
+    def __init__(self, ni): super().__init__(); self.ni = ni
+    def forward(self, x): return x*0
+
+@pytest.mark.parametrize('backbone,kw,at', [('xresnet18',SMALL,'2.1'), ('xse_resnet18',BIG,'2.1'), ('resnet26',dict(widen=.25),'2.1'), ('timm/resnet26d',{},'3.1'), ('timm/botnet26t_256',{},'2.1'), ('timm/seresnet50',{},'1.1'),
+    ('timm/resnext26ts',{},'2.1'), ('timm/resnet18',{},'1.1')])
+def test_a_layer_stands_before_the_addition(backbone, kw, at):
+    "With a layer that gives zeros the block is its activation of what came in"
+    m = create_model(backbone, Variant('mine', Nothing, at), size=64, **kw)
+    s,b = parse_site(at)[0]
+    block,came,went = blocks(m)[s-1][b], [], []
+    block.register_forward_pre_hook(lambda m,x: came.append(x[0].clone()))
+    block.register_forward_hook(lambda m,x,y: went.append(y.clone()))
+    with torch.no_grad(): m.eval()(image())
+    act = next(getattr(block, k) for k in ('act3','act','act2') if hasattr(block, k))
+    assert [o.ni for o in m.modules() if isinstance(o, Nothing)]==[went[0].shape[1]]
+    assert torch.equal(went[0], act(came[0])) and went[0].any()
+
+@pytest.mark.parametrize('backbone,size', [('timm/resnet50d',64), ('timm/botnet26t_256',128), ('timm/botnet26t_256',256), ('timm/resnet18',64)])
+def test_a_layer_at_gamma_0_leaves_a_network_of_timm_as_it_was(backbone, size):
+    x = image(size)
+    a,b = (create_model(backbone, v, 7, size, 1).eval() for v in ('baseline','self'))
+    with torch.no_grad():
+        want = a(x)
+        assert want.shape==(2,7) and torch.equal(want, b(x))
+        next(p for k,p in b.named_parameters() if k.endswith('gamma')).fill_(2.)
+        for m in b.modules():
+            if isinstance(m, nn.BatchNorm2d) and not m.weight.any(): m.weight.fill_(1.)
+        assert not torch.allclose(want, b(x))
+    sa,sb = list(a.state_dict().values()), list(create_model(backbone, 'self', 7, size, 1).state_dict().values())
+    assert sum(any(t.shape==o.shape and torch.equal(t, o) for o in sb) for t in sa)==len(sa) and len(sb)>len(sa)
+
+@pytest.mark.parametrize('kind', ['nl','gc','se','eca','cbam','bat','bottleneck','halo','lambda'])
+def test_every_layer_of_timm_stands_at_a_block(kind):
+    from timm.layers.create_attn import get_attn
+    m = create_model('xresnet18', Variant('mine', timm_attention, '1.-1', dict(kind=kind)), 7, 64, 0, **SMALL)
+    assert [type(o) for o in blocks(m)[0][-1].convpath][-1] is get_attn(kind) and m(image()).shape==(2,7)
+
+def test_a_baseline_of_timm_without_blocks_trains():
+    m = create_model('timm/convnext_atto', 'baseline', 7, 64, 0)
+    assert m.training and m(image()).shape==(2,7)
 
 @pytest.mark.parametrize('kw', [dict(act='mish'), dict(act='swish'), dict(pool='max'), dict(stem=(32,32,64)), dict(widen=.25)], ids=str)
 def test_options_of_the_backbone_change_it_and_keep_the_pairing(kw):

@@ -5,7 +5,7 @@ import pytest
 from fastcore.script import CliError
 from conftest import ROOT
 from simpleattn import recipes as lib
-from simpleattn.recipes import PIPELINE,Recipe,choices,derive,load_recipes,match_recipe,published,row_recipe,settings_path,stream
+from simpleattn.recipes import PIPELINE,Recipe,choices,derive,load_recipes,match_recipe,published,row_recipe,row_variant,settings_path,stream
 from simpleattn.variants import get_variant,variants
 
 ALL = load_recipes(ROOT/'settings.ini')
@@ -13,7 +13,6 @@ ALL = load_recipes(ROOT/'settings.ini')
 # ---- every published row
 
 NO_RECIPE = {'fastai/imagenette leaderboard (snapshot 2022-09-27)', 'BottleneckTransformers PyTorch README'} # Best entries of many; a table without settings
-OTHER_ISSUE = {'sasa', 'sasa+attention-stem'} # Variants of stand-alone attention
 
 def test_the_rows_without_a_recipe_are_the_listed_ones():
     assert {r['source'] for r in published('accuracy') if row_recipe(r) is None}==NO_RECIPE
@@ -26,9 +25,17 @@ def test_every_published_training_row_has_one_recipe_and_one_variant(table, n):
     assert len(rows)==n
     for row in rows:
         r = match_recipe(row, ALL)
-        assert (r.dataset,r.size,r.epochs,r.backbone)==(row['dataset'],int(row['size_px']),int(row['epochs']),row['model'])
+        assert (r.dataset,r.size,r.epochs,r.backbone)==(row['dataset'],int(row['size_px']),int(row['epochs']),row['model']+'-cifar'*(row['dataset']=='cifar10'))
         assert r.split==row['split'] or (r.dataset,row['split'])==('cifar10','test')
-        assert row['variant'] in OTHER_ISSUE or get_variant(row['variant']).name==row['variant']
+        assert get_variant(row_variant(row)).name==row_variant(row)
+        assert row_variant(row)==row['variant'] or row['dataset']=='cifar10'
+
+def test_the_public_implementations_attention_is_the_channelwise_form_and_leaders_name_no_variant():
+    said = {(r['source'].split()[0],r['model'],r['variant']):row_variant(r) for r in published('accuracy')}
+    assert said['Stand-Alone-Self-Attention','resnet26','sasa']=='sasa-channelwise'
+    assert said['Stand-Alone-Self-Attention','resnet26','sasa+attention-stem']=='sasa-channelwise-stem'
+    assert said['BottleneckTransformers','botnet50','heads=1']=='botnet-source' and said['BottleneckTransformers','botnet-s1-59','heads=1']=='botnet-s1-source'
+    assert {v for k,v in said.items() if 'leaderboard' in k[0] or k[0].startswith('fastai')}=={None}
 
 def test_rows_of_runs_differ_in_what_they_state():
     "36 arms of the optimiser study and the notebook's one: no two settings share a recipe"

@@ -123,12 +123,22 @@ def test_an_incomplete_study_says_so(tmp_path):
     for t in (to_html(d), to_markdown(d)): assert '22 of 24 runs' in t and 'Incomplete' in t and 'So far' in t
 
 def test_a_study_too_small_to_compare_has_a_report(tmp_path):
-    s = make(tmp_path, skip={('simple',k) for k in range(1,8)})
+    s = make(tmp_path, skip={(a,k) for a in ('self','simple') for k in range(1,8)})
     html = write_report(s).read_text()
-    assert 'No comparison yet' in html and '17 of 24 runs' in html
+    assert 'No comparison yet' in html and '10 of 24 runs' in html
     assert json.loads((tmp_path/'_reports'/'little'/'report.json').read_text())['comparisons'] is None
     empty = Study('empty', ['baseline','self'], 3, recipe=Recipe('empty'), root=tmp_path, env=ENV)
     assert '0 of 6 runs' in write_report(empty).read_text()
+
+def test_an_arm_without_runs_keeps_its_place_and_blocks_nobody(tmp_path):
+    s = make(tmp_path, skip={('self',k) for k in range(8)})
+    for k in range(3): write_failure('little', 'self', ENV, k, 'no such layer', tmp_path)
+    d,html = report_data(s),write_report(s).read_text()
+    none,simple = d['comparisons']['comparisons']
+    assert simple['n']==8 and simple['p'] is not None and none['verdict']=='not comparable' and none['failed_variant']==3
+    assert "'self' has 0 finished run(s) and 3 failed tries" in unescape(html) and "not comparable" in d['sentences'][0]
+    said = re.findall(r'<text[^>]*>([^<]*)', (tmp_path/'_reports'/'little'/'study.svg').read_text())
+    assert said.index('self')+1==said.index('no finished run')<said.index('simple') and said.index('not comparable')<said.index(simple['verdict'])
 
 def test_a_complete_study_says_nothing_of_it(study): assert report_data(study)['warnings']==[] and 'So far' not in report_data(study)['headline']
 
@@ -157,9 +167,9 @@ def test_growth_and_other_envs_are_said(tmp_path):
 def test_comparison_tables(study):
     cs = study.compare()
     text = comparison_table(cs).split('\n')
-    assert len(text)==4 and text[1].startswith('baseline') and text[1].endswith('baseline') and cs['simple'].verdict_words in text[3]
+    assert len(text)==3 and text[1].startswith('self') and cs['simple'].verdict_words in text[2] and text[2].endswith(cs['simple'].new_verdict)
     md, = md_tables(comparison_table(cs, 'md'))
-    assert {len(r) for r in md}=={9} and [r[0].strip() for r in md[2:]]==['baseline','self','simple']
+    assert {len(r) for r in md}=={1+6} and [r[0].strip() for r in md[2:]]==['self','simple']
     assert json.loads(comparison_table(cs, 'json'))==cs.to_dict()
     rows = [*csv.DictReader(io.StringIO(comparison_table(cs, 'csv')))]
     assert [r['arm'] for r in rows]==['baseline','self','simple']
@@ -177,6 +187,11 @@ def test_other_contrasts_and_races_have_a_table(study):
     cs = study.compare(contrasts=[('self','simple')])
     assert comparison_table(cs).split('\n')[-1].startswith('simple - self')
     assert 'confidence sequence' in comparison_table(study.compare(sequential=True))
+
+def test_sensitivity_is_shown_on_request_only(study):
+    assert 'wilcoxon' not in comparison_table(study.compare())
+    text = comparison_table(study.compare(extra=True, sequential=False))
+    assert 'never to choose from' in text and 'wilcoxon_p' in text and [l.split()[0] for l in text.split('\n')[-2:]]==['self','simple']
 
 # ---- light, and in a browser
 

@@ -1,5 +1,5 @@
 "Check cases of the statistics, each against a published figure, statsmodels, scipy.stats or a calculation of its own"
-import csv, itertools, json, subprocess, sys, warnings
+import csv, itertools, json, math, subprocess, sys, warnings
 from dataclasses import FrozenInstanceError
 from importlib.resources import files
 import numpy as np, pandas as pd, pytest
@@ -310,7 +310,6 @@ def test_correct_in_the_frame():
 def test_divergence_numbers():
     near(divergence_upper(0, 10), 0.308497, rel=1e-5); near(divergence_upper(3, 10), stats.binomtest(3, 10).proportion_ci().high)
     assert divergence_upper(4, 4) == 1
-    near(divergence_limit(500), 0.1+5*np.sqrt(0.09/500))
     for b,c in ((4,0),(5,2),(0,0),(3,3)): near(mcnemar_p(b, c), stats.binomtest(b, b+c).pvalue if b+c else 1)
 
 def test_worst_rank():
@@ -487,6 +486,18 @@ def test_summarise():
     (lambda: race_state([.1,np.nan]), 'NaN'),
     (lambda: race_state([.1,.2], delta=0), 'positive'),
     (lambda: runs_needed(0), 'other than 0'),
+    (lambda: compare_many(frame(normal(0)), contrasts=[('v1',)]), 'contrast v1: name two different arms'),
+    (lambda: compare_many(frame(normal(0)), contrasts=[('v1','v1')]), 'two different arms'),
+    (lambda: compare_many(frame(normal(0)), contrasts=[('v1','baseline','better')]), 'noninferior, or four'),
+    (lambda: compare_many(frame(normal(0)), contrasts=[('v1','v9')]), "no arm 'v9'"),
+    (lambda: compare_many(frame(normal(0)), sequential=True, paired=False), 'shared seeds'),
+    (lambda: compare_many(frame(normal(0, k=4)), None, contrasts=[('baseline','v1','v2','v3')], sequential=True), 'no sequential form'),
+    (lambda: race_state([.1,math.nan]), 'NaN'),
+    (lambda: capped_state([.1,math.nan,.2], 10), 'NaN'),
+    (lambda: plan(1, .01), 'two seeds'),
+    (lambda: plan(5, 0.), 'two seeds'),
+    (lambda: plan(5, .01, delta=-1), 'positive'),
+    (lambda: plan(5, .01, corr=1.), 'correlation'),
     (lambda: diff_of_diffs(([.8,.9],[.8,.9,.7]), ([.8,.9],[.8,.9])), 'shared seeds'),
     (lambda: compare([.8,.81,.82], [.9,.92,.95], correct=(np.eye(3), np.ones((3,5)))), 'same images')])
 def test_wrong_input_says_the_fix(call, say):
@@ -505,6 +516,44 @@ def test_import_is_light():
     "Neither torch, fastai, pandas nor scipy.stats, by what is loaded"
     code = "import sys, simpleattn.stats; print([m for m in ('torch','fastai','pandas','scipy.stats','matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+
+# ---- one arm must not block the others
+
+def test_an_arm_that_cannot_be_compared_keeps_its_place():
+    x = normal(40, n=8, k=4); df = frame(x); df.loc[df.arm == 'v2', 'acc'] = x[:,0]
+    df = df[(df.arm != 'v3') | (df.seed < 1)].assign(env='cpu'); want = compare_many(frame(x[:,:2]))['v1']
+    r = compare_many(df); c = r['v1']
+    assert [o.verdict == 'not comparable' for o in r] == [False, True, True] and 'every difference is the same' in r['v2'].verdict_words and "'v3' has 1 finished" in r['v3'].sentence()
+    near((c.p, c.diff), (want.p, want.diff)); assert c.family == r.family == 3 and c.runs_needed == runs_needed(.01, c.sd_diff, alpha=.05/3)
+    near(c.p_maxt, signflip_p(x[:,1]-x[:,0])); json.dumps(r.to_dict(), allow_nan=False)
+    mixed = frame(x[:,:3]).assign(env=['cpu']*8+['gpu']*8+['cpu']*8); r = compare_many(mixed)
+    assert 'differ in env' in r['v1'].verdict_words and r['v2'].test == 'paired t' and compare_many(mixed, paired=False)['v1'].test == 'Welch t'
+    rows = {'baseline':[dict(acc=a, seed=i) for i,a in enumerate(x[:,0])], 'v1':[dict(acc=a, seed=i) for i,a in enumerate(x[:,1])], 'bad':[dict(status='failed', seed=None)]*3}
+    r = compare_many(rows); near(r['v1'].p, want.p); assert r['bad'].failed_variant == 3 and '3 failed tries' in r['bad'].verdict_words
+
+def test_gains_in_a_family():
+    import statsmodels.stats.weightstats as ws
+    C = {a:matrix(i, R=9, p=.85+.005*i) for i,a in enumerate(('b1','v1','b2','v2'))}
+    df = pd.DataFrame([dict(arm=a, seed=i, acc=C[a][i].mean(), correct=C[a][i], n_images=300, recipe=f'set{a[1]}') for a in C for i in range(9)])
+    c, = compare_many(df, None, contrasts=[tuple(C)]); gain = [C[f'v{k}'].mean(1)-C[f'b{k}'].mean(1) for k in (1,2)]
+    t, p, dof = ws.ttest_ind(gain[1], gain[0], usevar='unequal'); near((c.t, c.p, c.df), (t, p, dof))
+    near(c.tost_p, ws.ttost_ind(gain[1], gain[0], -.01, .01, usevar='unequal')[0])
+    d1, d2 = (decompose(C[f'v{k}'].astype(int)-C[f'b{k}'].astype(int)) for k in (1,2)); near(c.new_se**2, d1.se_new_images**2 + d2.se_new_images**2)
+    dof = c.new_se**4/(d1.se_new_images**4/d1.df_new_images + d2.se_new_images**4/d2.df_new_images); near(c.new_p, 2*stats.t.sf(abs(c.diff)/c.new_se, dof))
+    assert 'set1 and set2' in c.sentence() and 'n = 9 and 9 pairs' in c.sentence() and c.new_verdict
+    both = compare_many(df, 'b1', contrasts=[tuple(C)]); assert both.family == 4 and both.to_df().index[-1] == 'v2 - b2 - v1 - b1'
+    near([o.p_adj for o in both], holm([o.p for o in both]))
+
+def test_sequential_new_images_is_wider_than_both_parts():
+    a, b = matrix(1, R=12), matrix(2, R=12, p=.87); c = compare(a.mean(1), b.mean(1), n_images=300, correct=(a, b), sequential=True)
+    st, d = race_state(b.mean(1)-a.mean(1), alpha=.025), decompose(b.astype(int)-a.astype(int)); h = stats.norm.ppf(1-.05/4)*np.sqrt(d.se_new_images**2-d.se_this_set**2)
+    near((c.new_low, c.new_high), (st.low-h, st.high+h)); assert c.new_verdict in ('better','undecided') and c.new_p is None
+
+def test_displays_are_short_and_escaped():
+    x = frame(normal(41)).replace({'v1':'a|<b>'}); r = compare_many(x)
+    md, html = r._repr_markdown_(), r._repr_html_()
+    assert [len(l.replace('\\|', '').split('|')) for l in md.split('\n')[:3]] == [9, 9, 9] and 'a\\|<b>' in md and 'a|&lt;b&gt;' in html and html.count('<tr>') == 2
+    assert len(repr(r)) < 250 and len(repr(r['a|<b>'])) < 250 and r['a|<b>']._repr_html_().count('<td>') == 14
 
 # ---- what a single case above would not catch
 def test_race_p_keeps_its_minimum():

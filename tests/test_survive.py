@@ -26,7 +26,7 @@ arms = ['baseline', Variant('other', 'simpleattn.attention:SimpleSelfAttention',
 s = Study('s', arms, seeds, recipe=Recipe('tiny'), root=root)
 try: s.run('local', workers, device='cpu')
 except KeyboardInterrupt: sys.exit(130)
-sys.exit(len(s.failed))
+sys.exit(len(s.gave_up))
 '''
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_worker_killed_after_its_record_is_out_cost_nothing(tmp_path, stub, mo
     monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
     s = Study('s', ['baseline', Variant('late', LAYER, kwargs=dict(does='dies-late'))], 3, recipe=Recipe('tiny'), root=tmp_path/'runs', env=this_env('cpu'))
     s.run('local', 2, device='cpu', progress=False)
-    assert s.missing()==[] and s.failed=={} and failures(tmp_path/'runs')==[] and set(stub().values())=={1} and len(stub())==6
+    assert s.missing()==[] and s.gave_up=={} and failures(tmp_path/'runs')==[] and set(stub().values())=={1} and len(stub())==6
 
 # ---- workers that stay
 
@@ -218,7 +218,7 @@ def test_twelve_real_trainings_with_two_workers_killed_are_those_of_an_undisturb
     s = study('killed').run('local', 2, tiny, 'cpu', progress=False)
     over.set(); t.join()
     starts = (tmp_path/'killed'/'starts').read_text().split()
-    assert len(killed)==2 and s.missing()==[] and s.failed=={}
+    assert len(killed)==2 and s.missing()==[] and s.gave_up=={}
     got,bad = find_runs(tmp_path/'killed'/'runs')
     assert len(got)==12 and bad=={} and len(starts)==12+len(failures(tmp_path/'killed'/'runs'))<=14
     study('still').run('local', 2, tiny, 'cpu', progress=False)

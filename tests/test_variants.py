@@ -22,19 +22,34 @@ def light(tmp_path, text, name='mine.py'):
 # ---- sites
 
 @pytest.mark.parametrize('text,want', [('1.-1',[(1,-1)]), ('2.0',[(2,0)]), ('1.-1,2.-1',[(1,-1),(2,-1)]), ('1.-1+2.-1',[(1,-1),(2,-1)]), ('replace:4',[(4,None)]),
-    ('replace:3, replace:4',[(3,None),(4,None)]), ('1.-1,replace:4',[(1,-1),(4,None)])])
+    ('replace:3, replace:4',[(3,None),(4,None)]), ('1.-1,replace:4',[(1,-1),(4,None)]),
+    ('stem',[(0,'stem')]), ('replace:1-4',[(1,None),(2,None),(3,None),(4,None)]), ('replace:2-2',[(2,None)]), ('stride1:4,replace:4',[(4,'stride1'),(4,None)]), ('stem, replace:3-4+1.0',[(0,'stem'),(3,None),(4,None),(1,0)])])
 def test_a_site_is_read(text, want): assert parse_site(text)==want
 
-@pytest.mark.parametrize('text', ['','1','1.','.1','a.b','1.-1,','replace','replace:','replace:4.1','-1.1','1.-1;2.-1','1.-1,1.-1'])
+@pytest.mark.parametrize('text', ['','1','1.','.1','a.b','1.-1,','replace','replace:','replace:4.1','-1.1','1.-1;2.-1','1.-1,1.-1','stem,stem','stem:1','stride1','stride1:4,stride1:4','replace:1-4,replace:2','replace:1-','replace:4-1','replace:-1','1.-1,replace:4-2','Stem'])
 def test_a_text_that_is_no_site_is_an_error(text):
     with pytest.raises(CliError): parse_site(text)
 
-def test_the_default_site_is_the_last_block_of_the_first_stage(): assert {get_variant(o).site for o in variants()}=={'1.-1'}
+OURS = dict(self='1.-1', symmetric='1.-1', **{'ladder-full-rank':'1.-1', 'self-no-conv':'1.-1', 'attention-stem':'stem', 'sasa':'replace:1-4', 'sasa-24':'replace:2-4', 'sasa-4':'replace:4', 'sasa-12':'replace:1-2',
+    'sasa-window11':'replace:1-4', 'stride1':'stride1:4', 'botnet':'replace:4', 'botnet-s1':'stride1:4,replace:4', 'timm-halo':'replace:4', 'timm-nl':'1.-1'})
+
+@pytest.mark.parametrize('name,site', OURS.items())
+def test_where_a_variant_of_the_library_goes(name, site): assert parse_site(get_variant(name).site)==parse_site(site)
+
+def test_the_default_site_is_the_last_block_of_the_first_stage():
+    assert Variant('a').site==Variant('a', 'a:B').site=='1.-1'
+    assert register_variant.__defaults__[1]=='1.-1'
 
 # ---- names
 
 def test_the_library_has_the_baseline_the_layers_and_the_steps_between_them():
     assert variants()[:4]==['baseline','self','simple','symmetric']
+    assert len(variants())==len(set(variants()))>=53
+    assert {'sasa','sasa-stem','sasa-stem-standalone','sasa-stem-conv','sasa-absolute','sasa-none','sasa-qr','sasa-channelwise','sasa-channelwise-stem','attention-stem','attention-stem-standalone','attention-stem-conv',
+        'stride1','botnet','botnet-s1','botnet-absolute','botnet-none','botnet-source','botnet-s1-source'} <= set(variants())
+    assert {f'sasa-{o}' for o in ('1','12','13','24','34','4','window3','window5','window9','window11','heads1','heads2','heads4')} | {f'botnet-heads{n}' for n in (1,2,8)} <= set(variants())
+    assert {f'timm-{o}' for o in ('bottleneck','halo','lambda','nl','bat','gc','se','eca','cbam')} <= set(variants())
+    assert all(get_variant(o).doc for o in variants())
     assert {'ladder-full-rank','ladder-one-matrix','ladder-no-softmax','self-no-softmax','self-no-conv'} <= set(variants())
 
 def test_a_name_with_a_site_is_the_variant_at_that_site():
@@ -43,6 +58,34 @@ def test_a_name_with_a_site_is_the_variant_at_that_site():
     assert v.hash!=get_variant('simple').hash==get_variant('simple@1.-1').hash
     several = get_variant('simple@1.-1+2.-1')
     assert (several.name,parse_site(several.site))==('simple-at-1.-1_2.-1',[(1,-1),(2,-1)])
+
+@pytest.mark.parametrize('name,want', [('sasa@replace:3-4','sasa-at-replace3_replace4'), ('sasa@replace:3+replace:4','sasa-at-replace3_replace4'), ('botnet@stride1:4+replace:4','botnet-at-stride14_replace4'), ('attention-stem@stem','attention-stem-at-stem')])
+def test_names_of_sites_are_names(name, want): assert get_variant(name).name==want
+
+def test_what_goes_in_with_a_variant_is_part_of_it():
+    "The stem of a full-attention network stays with it at another site, in its record and in its identity"
+    a,b = get_variant('sasa'),get_variant('sasa-stem')
+    assert (a.layer,a.kwargs,a.site)==(b.layer,b.kwargs,b.site) and a.hash!=b.hash and (a.also,[o.name for o in b.also])==((),['attention-stem'])
+    assert len({get_variant(o).hash for o in ('sasa','sasa-stem','sasa-stem-standalone','sasa-stem-conv')})==4
+    at = get_variant('sasa-stem@replace:4')
+    assert at.also==b.also and at.hash not in (b.hash,get_variant('sasa-4').hash)
+    assert get_variant('sasa@replace:4').hash==get_variant('sasa-4').hash and get_variant('botnet@stride1:4+replace:4').hash==get_variant('botnet-s1').hash
+    d = json.loads(json.dumps(b.to_dict()))
+    assert d['also']==[get_variant('attention-stem').to_dict()] and 'also' not in a.to_dict()
+
+def test_a_variant_may_change_the_backbone_without_a_layer():
+    v = get_variant('stride1')
+    assert v.layer is None and v.changes and not get_variant('baseline').changes and v.hash not in ('baseline',Variant('a', None, 'stride1:3').hash)
+    assert v.to_dict()==dict(name='stride1', layer=None, site='stride1:4', kwargs={}, hash=v.hash)
+
+def test_a_variant_of_ones_own_may_take_a_stem_with_it(registry):
+    v = register_variant('mine', 'simpleattn.attention:SelfAttention', '2.-1', also='attention-stem')
+    assert [o.name for o in v.also]==['attention-stem'] and v.hash!=get_variant('self@2.-1').hash
+    with pytest.raises(CliError, match='No variant'): register_variant('mine', 'a:B', also=['attention-stm'])
+
+def test_a_variant_without_a_layer_goes_to_another_stage():
+    "It has a site, so it is not told that it is the baseline"
+    assert get_variant('stride1@stride1:3').hash==Variant('a', None, 'stride1:3').hash
 
 @pytest.mark.parametrize('name,says', [('simpel','simple'), ('baseline@1.-1','no site'), ('simple@one','not a site')])
 def test_a_wrong_name_is_explained(name, says):

@@ -1,0 +1,42 @@
+"What every benchmark here shares: side-by-side timing in one process, the machine in words, and the record"
+import json,os,platform,time
+from importlib.metadata import version
+from pathlib import Path
+
+RECORDS = Path(__file__).resolve().parent/'records'
+
+def machine(*packages):
+    "The machine, without a name of the host, and the versions of packages"
+    f = Path('/proc/cpuinfo')
+    cpu = next((l.split(':')[1].strip() for l in f.read_text().splitlines() if l.startswith('model name')), '') if f.is_file() else platform.processor()
+    d = dict(cpu=cpu, cores=os.cpu_count(), python=platform.python_version(), **{p:version(p).split('+')[0] for p in packages})
+    if 'torch' not in packages: return d
+    import torch
+    return dict(d, threads=torch.get_num_threads(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
+
+def sync():
+    import torch
+    if torch.cuda.is_available(): torch.cuda.synchronize()
+
+def side_by_side(
+    forms,        # Name -> function without arguments
+    rounds=9,     # Rounds; in each, every form runs once, in turn
+    seconds=0.    # A form is repeated within a round until this much time is filled
+):
+    "Milliseconds by form: median and the quartiles over the rounds"
+    def once(f, n):
+        sync(); t = time.perf_counter()
+        for _ in range(n): f()
+        sync(); return (time.perf_counter()-t)/n*1e3
+    reps = {k:max(1, int(seconds*1e3/once(f, 1))) for k,f in forms.items()} # which also warms up
+    ts = {k:[] for k in forms}
+    for _ in range(rounds):
+        for k,f in forms.items(): ts[k].append(once(f, reps[k]))
+    def q(v, p): return round(sorted(v)[round(p*(len(v)-1))], 4)
+    return {k:dict(ms=q(v,.5), low=q(v,.25), high=q(v,.75)) for k,v in ts.items()}
+
+def save(name, rows, *packages, **facts):
+    "Write the record of a benchmark"
+    RECORDS.mkdir(exist_ok=True)
+    m = machine(*packages)
+    (RECORDS/f"{name}{'-gpu' if m.get('gpu') else ''}.json").write_text(json.dumps(dict(benchmark=name, machine=m, **facts, rows=rows), indent=1)+'\n')

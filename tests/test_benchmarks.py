@@ -1,0 +1,58 @@
+"""The benchmarks of the statistics in short, and their committed records"""
+import importlib.util,json,re,sys
+import pytest
+from conftest import ROOT,python
+
+BENCH = ROOT/'benchmarks'
+
+@pytest.fixture(scope='module')
+def calibration():
+    sys.path.insert(0, str(BENCH))
+    spec = importlib.util.spec_from_file_location('calibration', BENCH/'calibration.py')
+    spec.loader.exec_module(m := importlib.util.module_from_spec(spec))
+    return m
+
+@pytest.mark.parametrize('name', ['calibration','stats_speed'])
+def test_the_record_is_of_a_full_run_that_kept_every_bound(name, calibration):
+    text = (BENCH/'records'/f'{name}.json').read_text(); d = json.loads(text)
+    assert d['ok'] and d['machine']['cpu'] and d['machine']['cores'] and not re.search(r'/(home|root|work|tmp)/', text)
+    for r in d['rows']: assert r.get('ok', True) and ('studies' not in r or r['studies']>=300)
+    if name=='calibration':
+        said = {r['what'] for r in d['rows']}
+        assert {(r['n'],r['correlation']) for r in d['rows'] if r['what']=='two arms, error'} >= {(n,c) for n in (3,5,10,20) for c in (0,.3,.6,.9)} and len(said)==13
+
+@pytest.mark.parametrize('section', ['two_arms','families','equivalence','races','new_images','diverging','real'])
+def test_calibration_in_short(section, calibration):
+    "A tenth of the studies or less: shares may stray three standard errors over their bound"
+    k = dict(real=.03, two_arms=.04, families=.04).get(section, .06)
+    for r in calibration.SECTIONS[section](k):
+        bound = float(r['bound'][2:]); slack = 3*(bound*(1-bound)/r['studies'])**.5 if bound<1 else .5
+        assert r['value']>=bound-slack if r['bound'][0]=='>' else r['value']<=bound+slack, r
+
+def test_calibration_would_see_a_wrong_test(calibration, monkeypatch):
+    "With the intervals of the normal distribution in place of Student's, three seeds err far too often"
+    from scipy import special
+    from simpleattn import stats
+    class Normal:
+        def __getattr__(self, k): return getattr(special, k)
+        def stdtr(self, df, t): return special.ndtr(t)
+        def stdtrit(self, df, q): return special.ndtri(q)
+    monkeypatch.setattr(stats, 'sp', Normal())
+    r = next(iter(calibration.two_arms(.05)))
+    assert r['value']>.15 and not r['ok']
+
+def test_comparing_imports_neither_torch_nor_fastai(tmp_path):
+    "On records, a csv and summaries; the processor time of a comparison of 200 records is a second or so"
+    code = f'''
+import sys,time
+sys.path.insert(0, {str(BENCH)!r})
+from stats_speed import a_study
+n = a_study({str(tmp_path)!r}, 100, ('baseline','simple'))
+from simpleattn.cli import main
+t = time.process_time()
+for args in (['compare','drawn','--root',{str(tmp_path)!r}], ['compare','--summary','.8,.01,5','.82,.01,5'], ['plan','demo','--sd','.01'], ['report','drawn','--root',{str(tmp_path)!r}]):
+    assert main(args)==0, args
+assert n==200 and time.process_time()-t < 10
+sys.exit(str([m for m in ('torch','fastai') if m in sys.modules] or ''))'''
+    res = python(code)
+    assert res.stderr.strip()=='' and 'simple against baseline' in res.stdout, res.stderr

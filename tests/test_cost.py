@@ -1,0 +1,123 @@
+"""Parameters and FLOPs of the papers' networks are the papers', and what is measured is what was there"""
+import functools
+import pytest,torch
+from torch import nn
+from simpleattn.models import cost,create_model,measure_step,peak_memory,published_arm
+from simpleattn.recipes import published
+from simpleattn.variants import get_variant,parse_site
+
+ROWS = published('cost')
+
+@functools.lru_cache(maxsize=None)
+def figures(backbone, variant, n_out, size):
+    "Millions of parameters, billions of FLOPs; shapes alone are enough"
+    with torch.device('meta'): m = create_model(backbone, variant, n_out, size)
+    c = cost(m, size)
+    return c['params']/1e6, c['flops']/1e9
+
+def ident(r): return f"{r['model']}-{r['setting']}".replace(' ','_')
+
+@pytest.mark.parametrize('row', [pytest.param(r, id=ident(r)) for r in ROWS])
+def test_a_published_row_of_parameters_and_flops(row):
+    assert row['params_m'] or row['flops_g']
+    p,f = figures(*published_arm(row))
+    if row['params_m']: assert abs(p-float(row['params_m']))<=.15
+    if row['flops_g']: assert abs(f/float(row['flops_g'])-1)<=(.08 if '11x11' in row['setting'] else .05)
+
+def test_the_table_is_whole_and_its_rows_are_different_networks():
+    "A row that fell back to the baseline would show here"
+    arms = {(r['model'],r['setting']):published_arm(r) for r in ROWS}
+    assert len(ROWS)==38 and sum(bool(r['params_m']) for r in ROWS)==sum(bool(r['flops_g']) for r in ROWS)==30
+    plain = {s for (_,s),(_,v,*_) in arms.items() if v=='baseline'}
+    assert plain=={'baseline','conv groups 1,2,3,4; attention groups -'}
+    groups = {s:v for (_,s),(_,v,*_) in arms.items() if 'groups' in s}
+    for said,v in groups.items():
+        digits = said.rpartition(' ')[2]
+        want = [int(o) for o in digits.split(',')] if digits!='-' else []
+        assert [o for o,_ in parse_site(get_variant(v).site)]==want if want else v=='baseline'
+    for (_,s),(_,v,*_) in arms.items():
+        if s.startswith('window'): assert get_variant(v).kwargs.get('window', 7)==int(s.rpartition('x')[2])
+
+@pytest.mark.parametrize('backbone,variant,size,millions,digits', [('resnet50','baseline',224,23.5,1), ('resnet50','botnet-source',224,18.8,1), ('resnet50','botnet',224,18.8,1), ('resnet50','botnet-s1-source',224,18.8,1),
+    ('resnet59','botnet-s1-source',224,27.5,1), ('resnet26-cifar','sasa',32,8.30,2), ('resnet38-cifar','sasa',32,12.1,1)])
+def test_the_published_parameters_on_cifar10(backbone, variant, size, millions, digits):
+    "As published, to the last digit or half of one more (the sources round up as well as down)"
+    with torch.device('meta'): p = sum(o.numel() for o in create_model(backbone, variant, 10, size).parameters())/1e6
+    assert abs(p-millions)<=1.01*10**-digits
+    note = {f"{r['model']} {r['variant']}":r['note'] for r in published() if r['source'].endswith('PyTorch README')}
+    name = {'baseline':'baseline','sasa':'sasa'}.get(variant, 'heads=1')
+    model = backbone.removesuffix('-cifar').replace('resnet5','botnet-s1-5' if 's1' in variant else 'botnet5' if 'botnet' in variant else 'resnet5')
+    assert note[f'{model} {name}'].partition('M')[0]==f'{millions:.{digits}f}'
+
+# ---- the count
+
+def tokens(size, of): return (size//of)**2
+
+def test_flops_of_a_network_are_torchs_and_the_layers_formulas():
+    "Replacing the last stage of a resnet26 takes one 3x3 convolution of 512 channels away and adds attention before its pooling"
+    base,sasa,bot = (figures('resnet26', v, 10, 64)[1]*1e9 for v in ('baseline','sasa-4','botnet'))
+    C,out,seen = 512,tokens(64, 32),tokens(64, 16)
+    conv = 2*9*C*C*out
+    assert sasa-base==pytest.approx(2*seen*(3*C*C + 3*49*C) - conv, abs=1)
+    assert bot-base==pytest.approx(2*(3*C*C*seen + 3*C*seen*seen) - conv, abs=1)
+
+@pytest.mark.parametrize('a,b,extra', [('sasa','sasa-none',1), ('sasa','sasa-qr',1), ('sasa-absolute','sasa-none',0)])
+def test_what_an_option_adds_is_its_products_at_every_position_of_the_window(a, b, extra):
+    "Borders in full: the smallest map, 7 positions wide, is no wider than the window"
+    conv = [(1,64,56),(1,128,56),(1,128,28),(1,256,28),(3,256,14),(1,512,14)] # layers, channels, side of the map that attention sees in a resnet26
+    diff = sum(n*2*s*s*49*c for n,c,s in conv)*extra + (sum(n*2*s*s*c*c for n,c,s in conv) if b=='sasa-qr' else 0)
+    assert (figures('resnet26', a, 10, 224)[1]-figures('resnet26', b, 10, 224)[1])*1e9==pytest.approx(diff, abs=100)
+
+def test_flops_do_not_depend_on_the_kernel_the_device_or_the_mode():
+    with torch.device('meta'): a = create_model('resnet26', 'botnet', 10, 64)
+    b = create_model('resnet26', 'botnet', 10, 64, seed=0)
+    assert cost(a, 64)==cost(b, 64)==cost(b.eval(), 64) and not b.training
+    from torch.nn.attention import SDPBackend,sdpa_kernel
+    with sdpa_kernel(SDPBackend.MATH): assert cost(b, 64)==cost(a, 64)
+
+def test_a_stem_is_counted_once_and_by_its_formula():
+    a,b = (figures('resnet26', v, 10, 64)[1]*1e9 for v in ('baseline','attention-stem'))
+    conv = 2*3*64*49*32*32
+    assert b-a==pytest.approx(2*64*64*(2*3*64 + 4*(3*64+64) + 3*16*64) - conv, abs=1)
+
+def test_parameters_of_what_replaces_a_convolution():
+    a,b = (figures('resnet26', v, 10, 64)[0]*1e6 for v in ('baseline','sasa-4'))
+    assert b-a==pytest.approx(3*512*512 + 2*7*512//2 - 9*512*512, abs=.5)
+
+# ---- the measure
+
+def test_peak_memory_sees_what_was_held_at_once():
+    def one(): x = torch.empty(10*2**20, dtype=torch.uint8); return x.shape
+    def after(): one(); one(); one()
+    def together(): x = torch.empty(10*2**20, dtype=torch.uint8); y = torch.empty(5*2**20, dtype=torch.uint8); return x,y
+    mib = 2**20
+    assert 10*mib<=peak_memory(one)<10.2*mib
+    assert 10*mib<=peak_memory(after)<10.2*mib
+    assert 15*mib<=peak_memory(together)<15.2*mib
+
+def test_peak_memory_does_not_count_what_was_there_or_nothing():
+    x = torch.zeros(20*2**20, dtype=torch.uint8)
+    assert peak_memory(lambda: x.add_(1))<2**20
+    assert peak_memory(lambda: None)==0
+    assert peak_memory(lambda: x+1)>=20*2**20
+
+class Holds(nn.Module):
+    "Keeps 1 MiB an image for the backward pass, and waits"
+    def __init__(self): super().__init__(); self.w = nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        import time
+        time.sleep(.02)
+        return (self.w*torch.zeros(len(x), 2**18)).exp().mean(1)
+
+def test_cost_with_a_batch_gives_the_time_and_memory_of_a_step():
+    m = Holds()
+    a,b = cost(m, 8),cost(m, 8, 4)
+    assert set(a)=={'params','flops'} and set(b)=={'params','flops','ms','peak_mib'} and {k:b[k] for k in a}==a
+    assert 20<=b['ms']<2000 and 4<=b['peak_mib']<=20 and cost(m, 8, 8)['peak_mib']==pytest.approx(2*b['peak_mib'], rel=.15)
+    assert m.w.grad is None
+
+def test_a_measured_network():
+    m = create_model('xresnet18', 'simple', seed=0, widen=.125, stem=(8,8,64))
+    one,four = (measure_step(m, 32, n, repeats=2) for n in (2,8))
+    assert 0<one['ms'] and 0<one['peak_mib']<four['peak_mib'] and all(p.grad is None for p in m.parameters())
+    assert m.training

@@ -1,0 +1,213 @@
+"""Races: seeds in their order until every arm is decided, whatever finishes first, and the same again after a stop"""
+import json
+import numpy as np,pytest
+from conftest import bits
+from test_runs import a_run
+from simpleattn import engines
+from simpleattn.engines import Outcome
+from simpleattn.recipes import CliError,Recipe
+from simpleattn.report import report_data,write_report
+from simpleattn.runs import pack_bits,this_env,write_failure,write_run
+from simpleattn.stats import capped_state,divergence_race_p,pocock_bounds,race_path,race_seeds,race_state
+from simpleattn.study import Study,load_study,plan_study
+
+TINY,ENV,N = Recipe('tiny'), this_env('cpu'), 1000
+NOISE = np.tile([.002,-.002,.001,-.001], 10)
+GAIN = {'baseline':0*NOISE, 'simple':.03+NOISE, 'self':NOISE, 'symmetric':20*NOISE} # better, equivalent, undecided for long
+
+class Planned:
+    "An engine whose runs have accuracies known beforehand; it finishes the last submitted first"
+    log,workers,stop,gain,gone,flight = [],1,None,GAIN,{},0
+    def __init__(self, workers=None, **kw): self.workers,self.tasks = workers or 1,[]; type(self).closed = False
+    def submit(self, task): self.tasks.append(task)
+    def next(self):
+        if Planned.stop is not None and len(Planned.log)>=Planned.stop: raise KeyboardInterrupt
+        Planned.flight = max(Planned.flight, len(self.tasks))
+        t = self.tasks.pop(); name = t.variant.name; Planned.log.append((name, t.seed))
+        what = self.gone.get((name, t.seed), self.gone.get(name))
+        if what=='failed': return Outcome(t, 'failed', error='RuntimeError: never')
+        acc = None if what=='diverged' else round((.8+.01*np.sin(t.seed)+self.gain[name][t.seed])*N)/N
+        bits = np.random.default_rng(t.seed).permutation(N)<(acc or 0)*N
+        write_run(a_run(t.seed, t.variant, t.recipe.name, ENV, acc=acc, status=what or 'ok', n_images=N, correct=pack_bits(bits) if acc else ''), t.root)
+        return Outcome(t, what or 'ok', acc, env=ENV)
+    def close(self): type(self).closed = True
+
+@pytest.fixture
+def planned(monkeypatch):
+    monkeypatch.setitem(engines.engines, 'planned', Planned)
+    for k,v in dict(log=[], stop=None, gain=GAIN, gone={}, flight=0).items(): monkeypatch.setattr(Planned, k, v)
+    return Planned
+
+def race(root, *variants, cap=20, looks=None, workers=1, name='r', **kw):
+    s = Study(name, ['baseline', *variants], cap, recipe=TINY, root=root, env=ENV, **kw)
+    return s.race(looks, engine='planned', workers=workers, progress=False)
+def ends(s): return {o['arm']:(o['verdict'], o['n']) for o in s.race_states()}
+def paired(root, name): return sorted(int(p.stem) for p in (root/'tiny'/name/ENV).glob('[0-9]*.json') if 'failed' not in p.name)
+
+# ---- decided in the order of seeds
+
+def test_a_race_stops_an_arm_at_its_decision_and_goes_on_with_the_others(planned, tmp_path):
+    s = race(tmp_path, 'simple', 'self', 'symmetric')
+    d = {k:np.round((.8+.01*np.sin(range(20))+g[:20])*N)/N for k,g in planned.gain.items()}
+    for k in ('simple','self','symmetric'):
+        path = race_path(d[k]-d['baseline'], k=3)
+        at = next((i for i,o in enumerate(path) if o.verdict!='undecided'), 19)
+        assert ends(s)[k]==(path[at].verdict, at+1) and paired(tmp_path, k)==[*range(at+1)], k
+    assert ends(s)['simple'][0]=='better' and ends(s)['self'][0]=='equivalent' and ends(s)['symmetric']==('undecided',20)
+    assert paired(tmp_path, 'baseline')==[*range(20)] and s.missing()==[]
+
+@pytest.mark.parametrize('workers', [2,5,16])
+def test_more_workers_give_the_same_race(planned, tmp_path, workers):
+    one,many = race(tmp_path/'one', 'simple', 'self'), race(tmp_path/'many', 'simple', 'self', workers=workers)
+    assert many.race_states()==one.race_states() and planned.flight<=max(3, workers)+2
+    assert many.compare().to_dict()==one.compare().to_dict(), 'runs beyond a decision do not count'
+
+def test_seeds_count_in_the_declared_order(planned, tmp_path):
+    order = [7,3,11,0,5,2,9,1,4,6]
+    s = race(tmp_path, 'simple', cap=order)
+    assert [o['seed'] for o in s.race_states()]==order[:len(s.race_states())] and {t for _,t in planned.log}=={*order[:len(s.race_states())]}
+    assert Study('r', ['baseline','simple'], order, recipe=TINY, root=tmp_path, env=ENV).race_states()==load_study('r', tmp_path).race_states()
+
+def test_a_stopped_race_goes_on_to_the_same_end(planned, tmp_path):
+    whole = race(tmp_path/'whole', 'simple', 'self').race_states()
+    planned.log.clear()
+    for k in range(1, 100):
+        planned.stop = k*3
+        try: s = race(tmp_path/'cut', 'simple', 'self', workers=4); break
+        except KeyboardInterrupt: assert planned.closed
+    assert k>3 and s.race_states()==whole and len(planned.log)==len({*planned.log}), 'no run twice'
+    planned.stop = len(planned.log)
+    assert race(tmp_path/'cut', 'simple', 'self').race_states()==whole, 'a finished race trains nothing'
+
+def test_the_state_after_every_seed_is_kept_and_drawn(planned, tmp_path, capsys):
+    s = race(tmp_path, 'simple', 'self')
+    rows = [json.loads(l) for l in (tmp_path/'_studies'/'r.race.jsonl').read_text().splitlines()]
+    assert rows==s.race_states() and [(o['arm'],o['seed']) for o in rows if o['arm']=='simple']==[('simple',k) for k in range(len([o for o in rows if o['arm']=='simple']))]
+    html = write_report(load_study('r', tmp_path)).read_text()
+    assert 'Difference after each seed' in html and 'simple: better after' in html
+    s = Study('r', ['baseline','simple','self'], 20, recipe=TINY, root=tmp_path, env=ENV)
+    capsys.readouterr(); s.race(engine='planned')
+    assert 'simple after 6 pairs: +3' in capsys.readouterr().err
+
+# ---- what a race reports
+
+def test_a_race_is_compared_by_its_own_rule(planned, tmp_path):
+    s = race(tmp_path, 'simple', 'self')
+    for o in (s, load_study('r', tmp_path), Study('r', ['baseline','simple','self'], 20, recipe=TINY, root=tmp_path, env=ENV)):
+        cs = o.compare()
+        for k in ('simple','self'):
+            c,st = cs[k],[r for r in s.race_states() if r['arm']==k][-1]
+            assert (c.verdict, c.n)==(st['verdict'], st['n']) and (c.low_sim, c.high_sim)==pytest.approx((st['low'], st['high'])) and c.sequential
+            assert c.t is None and c.p_signflip is None and 'always-valid' in c.sentence() and 'tiny' in c.sentence()
+        assert cs['simple'].new_verdict in ('better','undecided') and cs['simple'].new_low<cs['simple'].low_sim
+
+def test_a_race_that_goes_on_says_so(planned, tmp_path):
+    planned.stop = 6
+    with pytest.raises(KeyboardInterrupt): race(tmp_path, 'simple')
+    d = report_data(load_study('r', tmp_path))
+    assert any('The race goes on' in w for w in d['warnings']) and not any('Incomplete' in w for w in d['warnings']) and len(d['missing'])==40-6
+
+def test_a_race_may_have_a_higher_cap_later_but_no_other_rule(planned, tmp_path):
+    race(tmp_path, 'symmetric', cap=8)
+    s = race(tmp_path, 'symmetric', cap=12)
+    assert ends(s)['symmetric'][1]==12 and json.loads(s.file.read_text())['growth'][0]['seeds']==[8,9,10,11]
+    for wrong in (dict(looks=3, cap=12), dict(delta=.02), dict(alpha=.01)):
+        with pytest.raises(CliError, match='was declared with'): race(tmp_path, 'symmetric', **wrong)
+    with pytest.raises(CliError, match='raced'): race(tmp_path, 'symmetric', 'simple', cap=12)
+    fixed = Study('fixed', ['baseline','simple'], 5, recipe=TINY, root=tmp_path, env=ENV); fixed.declare()
+    with pytest.raises(CliError, match='declared with raced'): fixed.race(engine='planned')
+
+# ---- capped
+
+def test_a_capped_race_is_judged_at_its_looks_only(planned, tmp_path):
+    s = race(tmp_path, 'simple', 'symmetric', looks=5)
+    d = {k:np.round((.8+.01*np.sin(range(20))+g[:20])*N)/N for k,g in planned.gain.items()}
+    assert ends(s)['simple']==('better',4) and paired(tmp_path, 'simple')==[0,1,2,3] and ends(s)['symmetric']==('undecided',20)
+    c,st = s.compare()['simple'],capped_state((d['simple']-d['baseline'])[:4], 20, k=2)
+    assert (c.low_sim, c.high_sim)==pytest.approx((st.low, st.high)) and c.p is None and 'repeated interval' in c.sentence() and 'p =' not in c.sentence()
+    assert load_study('r', tmp_path).compare()['simple'].verdict=='better'
+
+def test_a_capped_race_is_declared_before_its_first_pair(planned, tmp_path):
+    race(tmp_path, 'simple', cap=6)
+    with pytest.raises(CliError, match='before its first pair'): race(tmp_path, 'simple', looks=3, name='late')
+    with pytest.raises(ValueError, match='too small for 5 looks'): race(tmp_path/'other', 'simple', cap=6, looks=5)
+    assert not (tmp_path/'other').exists()
+
+# ---- diverged and failed
+
+def test_an_arm_that_always_diverges_is_out_and_worse(planned, tmp_path):
+    planned.gone = {'self':'diverged'}
+    s = race(tmp_path, 'simple', 'self')
+    assert divergence_race_p([False]*9, [True]*9)[8]<.025<=divergence_race_p([False]*9, [True]*9)[7]
+    assert ends(s)['self'][0]=='worse' and paired(tmp_path, 'self')==[*range(9)]
+    c = s.compare()['self']
+    assert c.verdict=='worse' and c.diff is None and '9/9 diverged' in c.verdict_words
+
+def test_a_diverged_run_counts_and_is_not_hidden(planned, tmp_path):
+    planned.gone = {('simple',2):'diverged'}
+    s = race(tmp_path, 'simple')
+    last = s.race_states()[-1]
+    assert last['verdict']=='better' and last['n']==last['seed']==len(paired(tmp_path, 'simple'))-1
+    c = s.compare()['simple']
+    assert c.verdict=='undecided' and c.verdict_words.startswith('better when it trains (1/') and c.n==last['n']
+
+def test_capped_looks_count_diverged_seeds(planned, tmp_path):
+    planned.gone = {('symmetric',2):'diverged'}
+    s = race(tmp_path, 'symmetric', cap=10, looks=5)
+    x = np.array([np.nan if k==2 else round(g*N)/N for k,g in enumerate(20*NOISE[:10])])
+    st = capped_state(x, 10, lost=True)
+    assert st.final and st.n==9 and ends(s)['symmetric']==('undecided',9)
+    from scipy import stats
+    y = x[~np.isnan(x)]; h = y.std(ddof=1)/3*stats.t.isf(stats.norm.sf(pocock_bounds((.2,.4,.6,.8,1.))[4]), 8)
+    assert (st.low, st.high)==pytest.approx((y.mean()-h, y.mean()+h))
+
+def test_an_arm_that_always_fails_stops_itself_only(planned, tmp_path, capsys):
+    planned.gone = {'self':'failed'}
+    s = race(tmp_path, 'self', 'simple')
+    assert ends(s)=={'simple':('better',len(paired(tmp_path, 'simple')))} and [n for n,_ in planned.log].count('self')==3
+    assert 'self is stuck' in capsys.readouterr().err
+    c = s.compare()['self']
+    assert c.verdict=='not comparable' and c.failed_variant==3 and '3 failed tries' in c.verdict_words and s.compare()['simple'].verdict=='better'
+
+def test_a_seed_that_fails_holds_its_arm_where_it_is(planned, tmp_path):
+    planned.gone = {('self',4):'failed'}
+    s = race(tmp_path, 'self', 'simple', workers=4)
+    assert ends(s)['self']==('undecided',4) and ends(s)['simple'][0]=='better'
+    planned.gone = {}
+    assert ends(race(tmp_path, 'self', 'simple'))['self'][0]=='equivalent'
+
+# ---- the numbers
+
+def test_divergence_p_is_the_mixture():
+    from scipy import integrate,stats
+    rng = np.random.default_rng(0)
+    b,v = rng.random((2,15))<[[.2],[.6]]
+    n,k = (b!=v).sum(),(v&~b).sum()
+    e = integrate.quad(lambda q: stats.binom.pmf(k, n, q), 0, 1)[0]/stats.binom.pmf(k, n, .5)
+    es = [integrate.quad(lambda q: stats.binom.pmf((v&~b)[:i].sum(), (b!=v)[:i].sum(), q), 0, 1)[0]/stats.binom.pmf((v&~b)[:i].sum(), (b!=v)[:i].sum(), .5) for i in range(1,16)]
+    assert es[-1]==pytest.approx(e) and divergence_race_p(b, v)==pytest.approx([min(1, 1/max(es[:i])) for i in range(1,16)])
+    assert np.mean([(divergence_race_p(*(rng.random((2,60))<.3))<.05).any() for _ in range(2000)])<=.05
+
+def test_race_seeds_is_race_state_where_nothing_diverges():
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        b = .8+.01*rng.normal(size=30); v = b+.006+.01*rng.normal(size=30)
+        states = race_seeds(b, v, k=2)
+        want = race_state(v-b, k=2)
+        assert states[-1].verdict==want.verdict and len(states)==(want.decided_at or 30)
+
+# ---- planning from records
+
+def test_a_plan_from_the_runs_of_a_recipe(tmp_path):
+    from simpleattn.stats import plan
+    rng = np.random.default_rng(3); luck = .01*rng.normal(size=12)
+    acc = {a:np.round((.8+luck+.005*rng.normal(size=12))*10000)/10000 for a in ('baseline','simple')}
+    for a in acc:
+        for s in range(12): write_run(a_run(s, a, env=ENV, acc=float(acc[a][s]), wall_seconds=90.+s), tmp_path)
+    write_run(a_run(99, env=ENV, acc=None, status='diverged'), tmp_path); write_run(a_run(5, env='gpu', acc=.1), tmp_path)
+    p = plan_study(TINY, 5, root=tmp_path, env=ENV)
+    sd = np.sqrt((acc['baseline'].var(ddof=1)+acc['simple'].var(ddof=1))/2); corr = np.corrcoef(acc['baseline'], acc['simple'])[0,1]
+    assert p.to_dict()==pytest.approx(plan(5, sd, 23, corr, minutes=95.5/60).to_dict()) and p.sd_diff_upper>p.sd_diff and p.hours==pytest.approx(5*2*95.5/3600)
+    assert plan_study(TINY, 5, sd=.01, root=tmp_path, env=ENV, corr=0).sd_diff==pytest.approx(.01*2**.5)
+    with pytest.raises(CliError, match='--sd'): plan_study(Recipe('tiny', lr=.5), root=tmp_path, env=ENV)
+    with pytest.raises(CliError, match='--sd'): plan_study(Recipe('none'), root=tmp_path, env=ENV)
