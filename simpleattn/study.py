@@ -190,16 +190,17 @@ def missing(self:Study, skip=(), df=None)->list: # (arm, seed), all arms of a se
         if arms=={self.baseline} or self.baseline not in arms: return []
     return [(k,s) for s in self.seeds for k in self.arms if k in arms and (k,s) not in there]
 
-# %% ../nbs/10_study.ipynb #f2e866e0
+# %% ../nbs/10_study.ipynb #b22ebb9a
 @contextmanager
 def _stoppable():
-    "SIGTERM stops like Ctrl-C, where this is the main thread"
-    def stop(*a): raise KeyboardInterrupt
-    try: old = signal.signal(signal.SIGTERM, stop)
-    except ValueError: old = None
+    "Ctrl-C and SIGTERM stop, where this is the main thread; again a second later, should Python have dropped the exception in a finaliser"
+    def stop(*a): signal.alarm(1); raise KeyboardInterrupt
+    try: old = {o:signal.signal(o, stop) for o in (signal.SIGINT,signal.SIGTERM,signal.SIGALRM)}
+    except ValueError: old = {}
     try: yield
     finally:
-        if old is not None: signal.signal(signal.SIGTERM, old)
+        if old: signal.alarm(0)
+        for o,h in old.items(): signal.signal(o, h)
 
 @contextmanager
 def _alone(study):

@@ -131,7 +131,7 @@ def opt_func(
         over9000=lambda *a,**k: Lookahead(RALamb(*a, **adam, **k)), novograd=partial(NovoGrad, **adam),
         rms=partial(_rms, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd), sgd=partial(SGD, mom=r.mom, decouple_wd=r.decouple_wd))[r.opt]
 
-# %% ../nbs/08_train.ipynb #2bc0c77b
+# %% ../nbs/08_train.ipynb #7c1df589
 def _recipe(r): return r if isinstance(r, Recipe) else load_recipes()[r]
 
 def get_learner(
@@ -148,7 +148,8 @@ def get_learner(
     dls = get_dls(r, seed, data, workers, device)
     model = create_model(r.backbone, v, dls.c, r.size, seed, r.stem, r.widen, r.act, r.pool)
     loss = LabelSmoothingCrossEntropy(eps=r.smooth) if r.smooth else CrossEntropyLossFlat()
-    own = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect(), ChannelsLast()]
+    own = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect()]
+    if all(p.dim()<5 for p in model.parameters()): own.append(ChannelsLast()) # a layer with 3-D convolutions, such as timm's lambda, has no such format
     if r.precision!='float32': own.append(AnyMixedPrecision(getattr(torch, r.precision)))
     if r.mixup: own.append(MixUp(r.mixup))
     return Learner(dls, model.to(dls.device), loss_func=loss, opt_func=opt_func(r), lr=r.lr, wd=r.wd, moms=r.moms, metrics=accuracy, cbs=own+list(L(cbs)))

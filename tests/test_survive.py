@@ -157,17 +157,17 @@ def test_devices_are_dealt_out(gpus, per_run, workers, slots):
 
 @pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM], ids=lambda s:s.name)
 def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub, sig):
-    p = driver(2, 6, seconds=.6)
+    p = driver(2, 20, seconds=.6)
     assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
     t0 = time.time()
     os.kill(p.pid, sig)
     assert p.wait(60)==130 and time.time()-t0<5
     assert wait_for(lambda: session(p.pid)==[], 5-(time.time()-t0)), 'nothing is left'
     n = len(finished(tmp_path))
-    assert f'Stopped. {n} of 12 runs are finished and kept; the same command goes on.' in p.said() and 'Traceback' not in p.said()
+    assert f'Stopped. {n} of 40 runs are finished and kept; the same command goes on.' in p.said() and 'Traceback' not in p.said()
     before = Counter(stub())
-    assert driver(2, 6, seconds=.05).wait(120)==0
-    assert len(find_runs(tmp_path/'runs')[0])==12 and sum((stub()-before).values())==12-n and failures(tmp_path/'runs')==[]
+    assert driver(2, 20, seconds=.01).wait(120)==0
+    assert len(find_runs(tmp_path/'runs')[0])==40 and sum((stub()-before).values())==40-n and failures(tmp_path/'runs')==[]
 
 def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub):
     p = driver(2, 6, seconds=.6)
