@@ -74,7 +74,7 @@ def _csv(rows):
     w.writeheader(); w.writerows(rows)
     return f.getvalue().rstrip()
 
-# %% ../nbs/12_report.ipynb #fb26c105
+# %% ../nbs/12_report.ipynb #c77b4b91
 _derived = 'Images derived from the 320 px files, not the official archive: not a replication.'
 
 def _find(study):
@@ -83,7 +83,7 @@ def _find(study):
     for k,a in study.arms.items():
         good,b = find_runs(study.root, a.recipe, a.variant['name'], study.env)
         runs += [(k,r) for r in good if r.seed in study.seeds]
-        bad |= {Path(p).relative_to(study.root).as_posix():why for p,why in b.items()}
+        bad |= {p.removeprefix(f'{study.root}/'):why for p,why in b.items()}
     return runs,study.failed(),bad
 
 # %% ../nbs/12_report.ipynb #33f2551b
@@ -123,7 +123,7 @@ def _warnings(study, d, n, N, facts, bad):
     if any(o.endswith('+') for o in facts['commits']): yield 'Some runs were made by code that differed from its commit (marked +).'
     if bad: yield f"Records set aside because they cannot be believed: {len(bad)}. They are named below."
 
-# %% ../nbs/12_report.ipynb #898faf00
+# %% ../nbs/12_report.ipynb #750797bb
 def report_data(
     study,            # A `Study`
     comparisons=None, # Its `compare()`, where that is at hand
@@ -132,7 +132,7 @@ def report_data(
     "Everything that a report of the study says"
     df = study.runs() if df is None else df
     (runs,failed,bad),(cs,why) = _find(study),(comparisons,None) if comparisons else _compare(study, df)
-    d = json.loads(study.file.read_text()) if study.file.is_file() else study.declaration()
+    d = json.loads(study.file.read_text()) if study.file.exists() else study.declaration()
     by,facts,missing = {k:[r for o,r in runs if o==k] for k in study.arms},_facts([r for _,r in runs]),study.missing(df=df)
     N = len(runs)+len(missing)
     recipe = study.arms[study.baseline].recipe if len({a.recipe for a in study.arms.values()})==1 else None
@@ -213,7 +213,7 @@ def to_html(
     pics = {k:jinja2.utils.markupsafe.Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', '', s)) for k,s in figures.items()}
     return page.render(data=data, figures=pics, tables=[*_tables(data)], foot=[*_foot(data)])
 
-# %% ../nbs/12_report.ipynb #7ca4f270
+# %% ../nbs/12_report.ipynb #c2b6496d
 def write_report(
     study,     # A `Study`
     out=None,  # Folder; None: _reports/NAME under the root of the runs
@@ -222,7 +222,7 @@ def write_report(
     "Write a study's report in all its forms"
     import matplotlib.pyplot as plt
     import pandas as pd
-    data,out = report_data(study, *args),Path(out or study.root/'_reports'/study.name)
+    data,out = report_data(study, *args),Path(out or Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name)
     out.mkdir(parents=True, exist_ok=True)
     cs = _again(data)
     if cs:

@@ -6,12 +6,12 @@
 __all__ = ['parse_site', 'identity', 'Variant', 'ship', 'import_file', 'load_layer', 'register_variant', 'variants',
            'get_variant']
 
-# %% ../nbs/04_variants.ipynb #df9bd2c9
+# %% ../nbs/04_variants.ipynb #69e3b92c
 import ast,dataclasses,hashlib,inspect,json,re,sys,textwrap
 from dataclasses import dataclass,field
 from importlib import import_module,metadata,util
 from pathlib import Path
-from .recipes import CliError,name_re
+from .recipes import CliError,name_re,near
 
 # %% ../nbs/04_variants.ipynb #42863a28
 _site_re = re.compile(r'(\d+)\.(-?\d+)|(replace|stride1):(\d+)(?:-(\d+))?|(stem)')
@@ -93,7 +93,7 @@ def _layer_id(layer):
     path = f'{layer.__module__}:{layer.__qualname__}'
     return path if path.startswith('simpleattn.') else identity(layer)
 
-# %% ../nbs/04_variants.ipynb #93580e1d
+# %% ../nbs/04_variants.ipynb #a62d5071
 @dataclass(frozen=True)
 class Variant:
     "A named change of a backbone"
@@ -106,7 +106,7 @@ class Variant:
     hash:str=field(init=False, repr=False)        # 12 hex digits over layer, arguments and site, taken where the source is at hand
 
     def __post_init__(self):
-        if not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        if not isinstance(self.name, str) or not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         parse_site(self.site)
         if isinstance(self.layer, str) and '.py:' in self.layer: object.__setattr__(self, 'layer', load_layer(self.layer))
         if self.layer is not None and not isinstance(self.layer, str) and not inspect.isclass(self.layer) and not inspect.isfunction(self.layer):
@@ -189,7 +189,7 @@ def register_variant(
     return v
 _builtin = set()
 
-# %% ../nbs/04_variants.ipynb #c71dd9ed
+# %% ../nbs/04_variants.ipynb #7a331591
 def variants()->list: # Names, baseline first
     "The variants that there are"
     return list(_registry)
@@ -200,7 +200,7 @@ def get_variant(
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
     base,_,site = str(name).partition('@')
-    if base not in _registry: raise CliError(f"No variant {base!r}. There are: {', '.join(_registry)}. Your own come with --import FILE.")
+    if base not in _registry: raise CliError(f"No variant {base!r}. {near(base, _registry)} Your own come with --import FILE.")
     v = _registry[base]
     if not site: return v
     if not v.changes: raise CliError("The baseline has no site.")
