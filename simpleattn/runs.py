@@ -40,6 +40,7 @@ class Run:
     reason:str=''           # Why a run counts as diverged
     pipeline:int=PIPELINE   # Version of the input pipeline
     schema:int=1            # Version of this record
+    flops:int=0             # Of one image, 2 x multiply-adds; 0 where they were not counted
 
     @property
     def arm(self)->str: return f"{self.recipe['name']}/{self.variant['name']}"

@@ -27,7 +27,7 @@ from fastai.torch_core import default_device
 from fastcore.foundation import L
 from .recipes import CliError,Recipe,load_recipes,stream
 from .variants import get_variant
-from .models import create_model
+from .models import cost,create_model
 from .data import get_dls,get_path,source_facts
 from .runs import Run,chance_limit,env_name,machine_facts,pack_bits,run_path,this_env,write_run
 
@@ -205,6 +205,10 @@ def train_one(
 # %% ../nbs/08_train.ipynb #5d0fbd72
 from contextlib import nullcontext as _nothing
 
+def _flops(model, size):
+    try: return int(cost(model, size)['flops'])
+    except Exception: return 0 # a layer that cannot be counted must not cost a finished run
+
 def as_run(learn, r, v, seed, data, threads, wall)->Run:
     "The record of a fitted learner"
     status,reason,acc = _outcome(learn, r.epochs)
@@ -214,4 +218,4 @@ def as_run(learn, r, v, seed, data, threads, wall)->Run:
     name = 'cpu' if dev.type=='cpu' else torch.cuda.get_device_name(dev)
     return Run(r.to_dict(), r.hash, v.to_dict(), env_name(name), int(seed), status, acc, max(accs, default=None), int(np.argmax(accs))+1 if accs else None, n,
         pack_bits(rec.epochs[-1]) if acc is not None else '', _history(learn, rec), sum(p.numel() for p in learn.model.parameters()),
-        round(rec.seconds,3), round(wall,3), facts, machine_facts(name, threads), reason)
+        round(rec.seconds,3), round(wall,3), facts, machine_facts(name, threads), reason, flops=_flops(learn.model, r.size))
