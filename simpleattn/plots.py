@@ -91,7 +91,8 @@ def plot_differences(
         if None not in c.interval: ax.plot([100*o for o in c.interval], [y,y], color=col[name], lw=2, solid_capstyle='butt')
         if c.diff is not None: ax.plot(100*c.diff, y, 'D', ms=6, color=col[name])
         if names: _note(ax, y, name, f'n {c.n}' + ' pairs'*c.paired, -0.02, 'right', col[name])
-        _note(ax, y, c.verdict, '' if c.diff is None else f'{100*c.diff:+.2f} pp', 1.02, 'left', col[name])
+        verdict = c.verdict_words.split(' (')[0].replace(' when', '\nwhen') if 'when it trains' in c.verdict_words else c.verdict
+        _note(ax, y, verdict, '' if c.diff is None else f'{100*c.diff:+.2f} pp', 1.02, 'left', col[name])
     title = f"Difference; {100*(1-cs.alpha):g} % {'simultaneous '*(cs.family>1)}interval"
     return _said(ax, 'x', title, f'difference to the baseline, pp (band: ±{100*cs.delta:g})')
 
@@ -134,7 +135,8 @@ def plot_cost(
     runs,                  # DataFrame of finished runs: arm, acc (fraction) and the cost
     baseline:str,          # Arm that stands first
     cost='train_seconds',  # Column of the cost
-    label='time in training batches, s', # What it is, with its unit
+    what='time',           # What it is
+    label='time in training batches, s', # Where from, with its unit
     ax=None                # Axes to draw on
 ): # The axes
     "Accuracy against what it cost: every run, and each arm's mean with its 95 % t-interval"
@@ -150,7 +152,7 @@ def plot_cost(
     ax.set_xlim(low-pad, high+pad); ax.ticklabel_format(axis='x', useOffset=False)
     ax.legend(frameon=False, labelcolor=ink, fontsize=9, title='median', title_fontproperties=dict(size=9))
     ax.get_legend().get_title().set_color(ink)
-    return _said(ax, 'y', 'Accuracy against cost; mean with its 95 % interval', label, 'last-epoch accuracy, %')
+    return _said(ax, 'y', f'Accuracy against {what}; mean with its 95 % interval', label, 'last-epoch accuracy, %')
 
 # %% ../nbs/11_plots.ipynb #b3ea835f
 def plot_race(

@@ -31,7 +31,8 @@ def _latex(s): # What a font of T1 lacks becomes a question mark
     return re.sub(r'(?<![\w.}])-(?=\d)', '$-$', s)
 
 def _tabular(head, rows):
-    cols = [r'>{\raggedright\arraybackslash}p{7em}' if max(map(len, map(str, c)))>22 else 'r' if all(re.fullmatch(r'[<+-]?[\d .,]*', str(o)) for o in c) else 'l' for c in zip(*rows)]
+    def wide(c): return max(len(str(o)) for o in c)
+    cols = [rf'>{{\raggedright\arraybackslash}}p{{{7 if wide(c)>22 else 4.5}em}}' if wide(c)>12 else 'r' if all(re.fullmatch(r'[<+-]?[\d .,]*', str(o)) for o in c[1:]) else 'l' for c in zip(head, *rows)]
     lines = [' & '.join(map(_latex, r))+r' \\' for r in [head, *rows]]
     return '\n'.join([rf'\begin{{tabular}}{{{"".join(cols)}}}', r'\toprule', lines[0], r'\midrule', *lines[1:], r'\bottomrule', r'\end{tabular}'])
 
@@ -233,13 +234,13 @@ def _tables(data):
 
 def _no_flops(data):
     if lack := [o['arm'] for o in data['arms'] if o['n'] and not o['flops']]:
-        yield f"No FLOPs are known of {', '.join(lack)}: the records hold none. `simpleattn report {data['study']['name']} --flops` counts them for the library's own variants."
+        yield f"No FLOPs are known of {', '.join(lack)}: the records hold none. The command simpleattn report {data['study']['name']} --flops counts them for the library's own variants."
 
 # %% ../nbs/12_report.ipynb #8dd702d3
 def _noise(data):
     "Where the spread of an arm's runs comes from"
     if not (arms := [(o['arm'],o['noise']) for o in data['arms'] if o['noise']]): return
-    head = ['arm','runs','sd of runs, pp','seed sd, pp','validation-set sd, pp','p (seed sd is 0)','standard error of the mean, pp','of the mean on new images, pp']
+    head = ['arm','runs','sd of runs, pp','seed sd, pp','validation-set sd, pp','p (no seed noise)','standard error of the mean, pp','the same on new images, pp']
     rows = [[k, n['n_runs'], _pct(n['var_runs']**0.5), 'not detectable' if n['sd_seed'] is None else _pct(n['sd_seed']), _pct(n['sd_churn']), _pval(n['p_seed']),
         _pct(n['se_this_set']), _pct(n['se_new_images'])] for k,n in arms]
     return 'Seed noise and validation-set noise', head, rows, [f"The squares of seed sd and validation-set sd add up to that of the runs. Seed sd is how much trainings differ; "
@@ -294,7 +295,7 @@ def to_latex(
 )->str: # LaTeX; the preamble needs booktabs and array
     "The tables of a report for a paper"
     said = dict(Comparison=data['headline'], Arms=f"Arms of {data['study']['name']}: last-epoch accuracy on the whole validation set.")
-    return '\n\n'.join(['% \\usepackage{booktabs,array}', *('\n'.join([r'\begin{table}', r'\centering\footnotesize', rf'\caption{{{_latex(said[t])}}}',
+    return '\n\n'.join(['% \\usepackage{booktabs,array}', *('\n'.join([r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{4pt}', rf'\caption{{{_latex(said[t])}}}',
         _tabular(head[:7], [r[:7] for r in rows]), r'\end{table}']) for t,head,rows,_ in _tables(data) if t in said)])+'\n'
 
 # %% ../nbs/12_report.ipynb #d8f849b6
@@ -312,7 +313,7 @@ def report_figures(
     axes['Learning curves'] = plot_curves({o['arm']:[r['history'] for r in data['runs'] if r['arm']==o['arm']] for o in data['arms']})
     if len(ok): axes['Accuracy against time'] = plot_cost(ok, base)
     if len(ok) and ok.train_flops.notna().all():
-        axes['Accuracy against FLOPs'] = plot_cost(ok.assign(tera=ok.train_flops/1e12), base, 'tera', 'training, TFLOPs (3 x forward x images x epochs)')
+        axes['Accuracy against FLOPs'] = plot_cost(ok.assign(tera=ok.train_flops/1e12), base, 'tera', 'FLOPs', 'training, TFLOPs (3 x forward x images x epochs)')
     res = {k:svg(ax, k) for k,ax in axes.items()}
     for ax in axes.values(): plt.close(ax.figure)
     return res
