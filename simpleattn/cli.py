@@ -306,12 +306,15 @@ def report(
     study:str,          # A declared study
     root:str='runs',    # Folder of all runs
     env:str=None,       # Class of machine; the declared one if not given
-    out:str=None        # Folder to write to; runs/_reports/STUDY if not given
+    out:str=None,       # Folder to write to; runs/_reports/STUDY if not given
+    flops:bool=False,   # Count FLOPs where the records lack them
+    data:str=None,      # Folder or archive of the data set: name the images on which arms differ most
+    images:bool=False   # Show them too; never inside a repository
 ):
-    "Write a study's report: one HTML file, with markdown and json beside it"
+    "Write a study's report: one HTML file, with markdown, LaTeX, csv and json beside it"
     from simpleattn.study import load_study
     from simpleattn.report import write_report
-    return str(write_report(load_study(study, root, env), out))
+    return str(write_report(load_study(study, root, env), out, flops=flops, data=data, images=images))
 
 def runs(
     recipe:str=None,    # Only this recipe
@@ -350,6 +353,9 @@ def table(
         import csv,io
         f = io.StringIO(); csv.writer(f, lineterminator='\n').writerows([head, *([*r.values()] for r in rows)])
         return f.getvalue().rstrip()
+    if fmt=='latex':
+        from simpleattn.report import text_table
+        return text_table(head, cells, fmt)
     w = [max(map(len, c)) for c in zip(head, *cells)]
     lines = ['  '.join(c.ljust(n) for c,n in zip(r, w)).rstrip() for r in [head, *cells]]
     if fmt=='table': return '\n'.join(lines)
@@ -368,7 +374,7 @@ def _help():
 def _show(res, a): print(res if isinstance(res, str) else table(res, a['fmt']) if isinstance(res, list) else json.dumps(res, indent=1))
 
 def _fmt(a):
-    if a.get('fmt','table') not in ('table','json','csv','md'): raise CliError(f"--fmt {a['fmt']}: choose table, json, csv or md.")
+    if a.get('fmt','table') not in ('table','json','csv','md','latex'): raise CliError(f"--fmt {a['fmt']}: choose table, json, csv, md or latex.")
 
 # %% ../nbs/13_cli.ipynb #6a59154a
 def main(

@@ -44,6 +44,7 @@ class Run:
     weights:str=''          # Hash of the final weights; empty in records from before it was taken
     pipeline:int=PIPELINE   # Version of the input pipeline
     schema:int=1            # Version of this record
+    flops:int=0             # Of one image, 2 x multiply-adds; 0 where they were not counted
 
     @property
     def arm(self)->str: return f"{self.recipe['name']}/{self.variant['name']}"

@@ -6,7 +6,7 @@
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AnyMixedPrecision', 'RALamb', 'NovoGrad', 'opt_func',
            'get_learner', 'fit_recipe', 'Checkpoint', 'train_one', 'weights_hash', 'as_run']
 
-# %% ../nbs/08_train.ipynb #e1069019
+# %% ../nbs/08_train.ipynb #fc70da90
 import hashlib,math,os,sys,time
 from contextlib import nullcontext as _nothing
 from functools import partial
@@ -29,7 +29,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from .recipes import CliError,Recipe,check_seed,load_recipes,stream
 from .variants import get_variant
-from .models import create_model
+from .models import cost,create_model
 from .data import fingerprint,get_dls,get_path,source_facts
 from .processes import share,together
 from .runs import Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,this_env,write_run
@@ -285,12 +285,16 @@ def _trained(r, v, seed, data, workers, device, threads, progress, cbs, shared, 
     finally: torch.set_num_threads(before)
     return learn
 
-# %% ../nbs/08_train.ipynb #a441e555
+# %% ../nbs/08_train.ipynb #16352139
 def weights_hash(model)->str: # 16 hex digits
     "Hash of all tensors of a network: equal for equal weights, bit for bit"
     h = hashlib.sha256()
     for k,t in model.state_dict().items(): h.update(k.encode()); h.update(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return h.hexdigest()[:16]
+
+def _flops(model, size):
+    try: return int(cost(model, size)['flops'])
+    except Exception: return 0 # a layer that cannot be counted must not cost a finished run
 
 def as_run(learn, r, v, seed, data, threads, wall, gpus=1)->Run:
     "The record of a fitted learner"
@@ -302,4 +306,4 @@ def as_run(learn, r, v, seed, data, threads, wall, gpus=1)->Run:
     machine = machine_facts(name, threads) | (dict(gpus=gpus, effective_bs=gpus*r.bs) if gpus>1 else {})
     return Run(r.to_dict(), r.hash, v.to_dict(), env_name(name if gpus==1 else f'{name} x{gpus}'), int(seed), status, acc, max(accs, default=None),
         int(np.argmax(accs))+1 if accs else None, n, pack_bits(rec.epochs[-1]) if acc is not None else '', _history(learn, rec), sum(p.numel() for p in learn.model.parameters()),
-        round(rec.seconds,3), round(wall,3), facts, machine, reason, weights_hash(learn.model))
+        round(rec.seconds,3), round(wall,3), facts, machine, reason, weights_hash(learn.model), flops=_flops(learn.model, r.size))
