@@ -6,7 +6,8 @@
 __all__ = ['colours', 'shape_classes', 'noise_levels', 'known', 'official', 'derived', 'shape_mask', 'clouds', 'draw_shapes',
            'shape_noise', 'write_shapes', 'make_shapes', 'cache_dir', 'one_at_a_time', 'folder_name', 'unpack',
            'get_path', 'list_images', 'fingerprint', 'source_facts', 'split_files', 'noisy_labels', 'check_data',
-           'DecodedImages', 'crop_boxes', 'center_crop', 'CroppedImages', 'CroppedDL', 'get_dls']
+           'DecodedImages', 'crop_boxes', 'center_crop', 'CroppedImages', 'triangles', 'crop_on_device', 'CroppedDL',
+           'get_dls']
 
 # %% ../nbs/06_data.ipynb #3810c430
 import csv,fcntl,hashlib,itertools,json,math,os,shutil,tarfile,tempfile
@@ -449,7 +450,7 @@ def center_crop(
     top,left = round((t.shape[1]-size)/2), round((t.shape[2]-size)/2)
     return t[:, top:top+size, left:left+size]
 
-# %% ../nbs/06_data.ipynb #4705d620
+# %% ../nbs/06_data.ipynb #cc505a40
 class CroppedImages:
     "A part of a data set under a recipe: `batch(idxs, epoch)` is all that a loader needs"
     def __init__(self,
@@ -464,7 +465,7 @@ class CroppedImages:
         self.imgs,self.files,self.labels,self.vocab = imgs,files,torch.as_tensor(labels),vocab
         self.recipe,self.seed,self.train,self.split_idx,self.c = recipe,seed,train,int(not train),len(vocab)
         self.rows = np.array([imgs.idx[f] for f in files], dtype=int)
-        self._epoch,self._u,self._val = None,None,{}
+        self._epoch,self._u,self._val,self.device = None,None,{},None
 
     def __len__(self): return len(self.files)
     def new_empty(self): return CroppedImages(None, [], [], self.vocab, self.recipe, self.seed, self.train)
@@ -479,6 +480,7 @@ class CroppedImages:
     def batch(self, idxs, epoch:int): # (TensorImage (n, 3, size, size) uint8, TensorCategory (n,))
         "Images and labels of some indices in an epoch"
         idxs = np.asarray(idxs)
+        if self.device is not None: return TensorImage(self._on_device(idxs, epoch)), TensorCategory(self._labels()[idxs])
         f = self._centers if not self.train else dict(resized=self._resized, pad=self._padded)[self.recipe.crop]
         x = torch.stack(f(idxs, epoch))
         return TensorImage(x), TensorCategory(self.labels[idxs])
@@ -508,6 +510,93 @@ def _padded(self:CroppedImages, idxs, epoch, p=4):
 @patch
 def _flipped(self:CroppedImages, xs, u): return [x.flip(-1) if self.recipe.flip and o<0.5 else x for x,o in zip(xs, u[:,22])]
 
+# %% ../nbs/06_data.ipynb #1ad5dd7d
+def triangles(
+    src,    # (n,) length of each crop, px
+    full,   # (n,) length to which all of it would be resized, px
+    first,  # (n,) where the wanted window starts in that; outside, weights are 0
+    size:int, # Length of the window, px
+    most:int, # Longest crop, px
+    flip=None # (n,) Mirrored?
+)->torch.Tensor: # (n, size, most) weights of the crop's pixels in those of the window
+    "Bilinear resizing with antialiasing, as Pillow and torch do it, as matrices"
+    at = first[:,None] + torch.arange(size, device=src.device)
+    if flip is not None: at = torch.where(flip[:,None], first[:,None]*2+size-1-at, at)
+    scale = (src/full)[:,None,None]
+    j,center = torch.arange(most, device=src.device), (at[...,None]+.5)*scale
+    w = (1-(j+.5-center).abs()/scale.clamp(min=1)).clamp(min=0)*(j<src[:,None,None])
+    return w/w.sum(-1, keepdim=True).clamp(min=1e-9)*((at>=0)&(at<full[:,None]))[...,None]
+
+# %% ../nbs/06_data.ipynb #937fd13a
+def crop_on_device(
+    flat,       # All images as bytes, one after another
+    off,        # (n,) where each starts
+    width,      # (n,) width of each, px
+    box,        # (n, 4) top, left, height, width of the crop, px
+    full,       # (n, 2) height and width to which the crop is resized
+    first,      # (n, 2) row and column of the result's first pixel in that
+    size:int,   # Side of the result
+    most,       # Largest height and width of a crop
+    flip        # (n,) Mirrored?
+)->torch.Tensor: # (n, 3, size, size) uint8
+    "Crop, resize and flip a batch; all arguments but `size` and `most` are on the device"
+    top,left,h,w = box.unbind(1)
+    y,x = (torch.minimum(torch.arange(m, device=flat.device), o[:,None]-1) for m,o in zip(most, (h,w)))
+    start = off[:,None,None] + ((top[:,None]+y)*width[:,None])[...,None]*3 + ((left[:,None]+x)*3)[:,None]
+    px = flat[start[...,None] + torch.arange(3, device=flat.device)].float() # (n, most[0], most[1], 3)
+    cols,rows = triangles(w, full[:,1], first[:,1], size, most[1], flip), triangles(h, full[:,0], first[:,0], size, most[0])
+    a = torch.einsum('nxj,nyjc->nyxc', cols, px).round_()
+    return torch.einsum('nyi,nixc->ncyx', rows, a).round_().clamp_(0, 255).to(torch.uint8)
+
+# %% ../nbs/06_data.ipynb #a121ba79
+@patch
+def on(self:DecodedImages, device)->torch.Tensor: # All bytes
+    "The images' bytes on a device, copied once"
+    if not hasattr(self, '_on'): self._on = {}
+    if str(device) not in self._on: self._on[str(device)] = torch.from_numpy(np.array(self.data)).to(device)
+    return self._on[str(device)]
+
+@patch
+def _labels(self:CroppedImages):
+    if self.labels.device!=self.device: self.labels = self.labels.to(self.device)
+    return self.labels
+
+@patch
+def _cropped(self:CroppedImages, rows, box, full, first, flip):
+    def t(a): return torch.as_tensor(np.ascontiguousarray(a)).to(self.device, non_blocking=True)
+    most = tuple(int(o) for o in box[:,2:].max(0))
+    return crop_on_device(self.imgs.on(self.device), t(self.imgs.off[rows]), t(self.imgs.hw[rows,1]), t(box), t(full), t(first), self.recipe.size, most, t(flip))
+
+@patch
+def _on_device(self:CroppedImages, idxs, epoch, p=4):
+    rows,r,s,n = self.rows[idxs], self.recipe, self.recipe.size, len(idxs)
+    hw = self.imgs.hw[rows]
+    whole,none = np.concatenate([np.zeros_like(hw), hw], 1), np.zeros(n, bool)
+    if not self.train:
+        if self._val=={}: self._val = self._all_centers()
+        return self._val[torch.as_tensor(idxs).to(self.device)]
+    u = self.uniform(epoch)[idxs]
+    flip = (u[:,22]<.5) if r.flip else none
+    if r.crop=='resized': return self._cropped(rows, crop_boxes(u, hw, r.crop_min), np.full((n,2), s), np.zeros((n,2), int), flip)
+    return self._cropped(rows, whole, np.full((n,2), s), np.floor(u[:,20:22]*(2*p+1)).astype(int)-p, flip)
+
+# %% ../nbs/06_data.ipynb #aa4a08a8
+@patch
+def _all_centers(self:CroppedImages, chunk=256):
+    "Every validation crop, once for all seeds of a worker"
+    r,kept = self.recipe, self.imgs.__dict__.setdefault('_centers', {})
+    key = str(self.device), r.size, r.val_extra, hashlib.sha256(self.rows.tobytes()).hexdigest()
+    if key in kept: return kept[key]
+    parts = []
+    for rows in np.split(self.rows, range(chunk, len(self), chunk)):
+        hw = self.imgs.hw[rows]
+        full = np.maximum((hw*((r.size+r.val_extra)/hw.min(1, keepdims=True))).astype(int), r.size+r.val_extra)
+        full[np.arange(len(hw)), hw.argmin(1)] = r.size+r.val_extra
+        first = np.round((full-r.size)/2).astype(int)
+        parts.append(self._cropped(rows, np.concatenate([np.zeros_like(hw), hw], 1), full, first, np.zeros(len(rows), bool)))
+    kept[key] = torch.cat(parts)
+    return kept[key]
+
 # %% ../nbs/06_data.ipynb #8f3fdd15
 class CroppedDL(TfmdDL):
     "A fastai loader over `CroppedImages`"
@@ -522,7 +611,7 @@ class CroppedDL(TfmdDL):
         its = self.after_batch(self.dataset.batch([0], 0))
         self._n_inp,self._types = 1,{tuple:[type(o) for o in its]}
 
-# %% ../nbs/06_data.ipynb #55bc8e82
+# %% ../nbs/06_data.ipynb #675eff06
 @lru_cache(maxsize=4)
 def _decoded(path, presize, progress): return DecodedImages(path, presize, progress)
 
@@ -544,11 +633,13 @@ def get_dls(
     vocab = CategoryMap(sorted({f.split('/')[1] for f in parts[0]}), sort=False)
     num = {o:i for i,o in enumerate(vocab)}
     if len(parts[0])<recipe.bs: raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(parts[0])} train images.")
-    imgs,dls = _decoded(path, recipe.presize, progress),[]
+    imgs,dls,dev = _decoded(path, recipe.presize, progress),[],torch.device(device) if device else default_device()
+    resident = dev.type=='cuda' and not workers and len(imgs.data) < .4*torch.cuda.get_device_properties(dev).total_memory
     for files,train in zip(parts, (True,False)):
         labels = [num[noise.get(f, f.split('/')[1]) if train else f.split('/')[1]] for f in files]
         ds = CroppedImages(imgs, files, labels, vocab, recipe, seed, train)
+        if resident: ds.device = dev
         tfms = [IntToFloatTensor(), Normalize.from_stats(*imagenet_stats, cuda=False)]
         bs = recipe.bs if train else max(recipe.bs,128)
         dls.append(CroppedDL(ds, bs=bs, shuffle=train, drop_last=train, num_workers=workers, after_batch=tfms, device=None))
-    return DataLoaders(*dls, path='.', device=torch.device(device) if device else default_device())
+    return DataLoaders(*dls, path='.', device=dev)

@@ -21,7 +21,7 @@ choices = dict(split=('v1','v2','tune','tune-v1'), noise=(0,1,5,25,50), crop=('r
     opt=('adam','rms','sgd','ranger','radam','ralamb','over9000','novograd'), sched=('one-cycle','flat-cos','step','constant'),
     precision=('float32','bfloat16','float16'))
 
-# %% ../nbs/03_recipes.ipynb #077a937a
+# %% ../nbs/03_recipes.ipynb #31e04bc4
 @dataclass(frozen=True)
 class Recipe:
     "Everything that changes an accuracy, apart from the variant and the seed"
@@ -59,6 +59,7 @@ class Recipe:
     smooth:float=0.1            # Label smoothing
     mixup:float=0.              # Mixup's alpha; 0 is off
     precision:str='float32'     # float32, or autocast to bfloat16 or float16
+    compile:bool=False          # torch.compile, on a GPU with CUDA graphs, once for all seeds of an arm
 
     def __post_init__(self):
         for f in dataclasses.fields(self): # 1 and 1.0, or a list and a tuple, are the same recipe

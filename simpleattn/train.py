@@ -6,7 +6,7 @@
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AnyMixedPrecision', 'RALamb', 'NovoGrad', 'opt_func',
            'get_learner', 'fit_recipe', 'Checkpoint', 'train_one', 'weights_hash', 'as_run']
 
-# %% ../nbs/08_train.ipynb #fc70da90
+# %% ../nbs/08_train.ipynb #bd400add
 import hashlib,math,os,sys,time
 from contextlib import nullcontext as _nothing
 from functools import partial
@@ -27,9 +27,10 @@ from fastai.optimizer import Adam,Lookahead,Optimizer,RAdam,RMSProp,SGD,average_
 from fastai.torch_core import default_device,num_distrib,rank_distrib
 from fastcore.basics import patch
 from fastcore.foundation import L
-from .recipes import CliError,Recipe,check_seed,load_recipes,stream
+from .recipes import CliError,PIPELINE,Recipe,check_seed,load_recipes,stream
 from .variants import get_variant
 from .models import cost,create_model
+from .fast import AvgMetricOnDevice,KeepOnDevice,WholeBatches,compiled_once,foreach,forget_compiled
 from .data import fingerprint,get_dls,get_path,source_facts
 from .processes import share,together
 from .runs import Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,this_env,write_run
@@ -52,15 +53,20 @@ class PairedStreams(Callback):
         for h in self.hooks: h.remove()
     def after_cancel_fit(self): self.after_fit()
 
-# %% ../nbs/08_train.ipynb #677705ea
+# %% ../nbs/08_train.ipynb #fc6c943e
 class StopWhenDiverged(Callback):
     "End the fit at the first loss that is not finite"
     order,run_valid,diverged = 70,False,False
-    def before_fit(self): self.diverged = False
+    def before_fit(self): self.diverged,self.ok = False,None
     def after_loss(self):
         ok = torch.isfinite(self.loss_grad.detach()).float()
-        if num_distrib()>1: torch.distributed.all_reduce(ok, op=torch.distributed.ReduceOp.MIN) # all of a run's processes stop, or none
-        if ok: return
+        self.ok = ok if self.ok is None else self.ok*ok
+        if num_distrib()>1: torch.distributed.all_reduce(self.ok, op=torch.distributed.ReduceOp.MIN) # all of a run's processes stop, or none
+        if not ok.is_cuda or self.iter%32==31: self._look()
+    def after_train(self):
+        if self.ok is not None: self._look()
+    def _look(self):
+        if self.ok: return
         self.diverged = True
         raise CancelFitException()
 
@@ -116,7 +122,7 @@ def NovoGrad(params, lr, mom=0.95, sqr_mom=0.98, eps=1e-8, wd=0., decouple_wd=Tr
     "NovoGrad (Ginsburg et al. 2019): gradients over their layer's norm, then momentum"
     return Optimizer(params, [weight_decay if decouple_wd else l2_reg, _novograd_stats, _novograd_step], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-# %% ../nbs/08_train.ipynb #c73e3445
+# %% ../nbs/08_train.ipynb #b58ceb75
 def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not pass it on
     opt = RMSProp(params, lr, mom=0., **kwargs)
     opt.set_hyper('eps', eps)
@@ -125,13 +131,14 @@ def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not p
 def opt_func(
     r:Recipe # The recipe
 ): # What `Learner` takes as `opt_func`
-    "The recipe's optimiser"
+    "The recipe's optimiser, over many tensors at once where it can be"
     adam = dict(mom=r.mom, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd)
-    return dict(adam=partial(Adam, **adam), radam=partial(RAdam, **adam), ranger=partial(ranger, **adam), ralamb=partial(RALamb, **adam),
+    opt = dict(adam=partial(Adam, **adam), radam=partial(RAdam, **adam), ranger=partial(ranger, **adam), ralamb=partial(RALamb, **adam),
         over9000=lambda *a,**k: Lookahead(RALamb(*a, **adam, **k)), novograd=partial(NovoGrad, **adam),
         rms=partial(_rms, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd), sgd=partial(SGD, mom=r.mom, decouple_wd=r.decouple_wd))[r.opt]
+    return lambda *args,**kwargs: foreach(opt(*args, **kwargs))
 
-# %% ../nbs/08_train.ipynb #7c1df589
+# %% ../nbs/08_train.ipynb #b777cbb0
 def _recipe(r): return r if isinstance(r, Recipe) else load_recipes()[r]
 
 def get_learner(
@@ -141,18 +148,23 @@ def get_learner(
     data=None,          # Folder or archive of the data set; None: SIMPLEATTN_DATA, then fastai's addresses
     workers:int=0,      # Loader processes
     device=None,        # None: fastai's default
-    cbs=None            # Further callbacks
+    cbs=None,           # Further callbacks
+    reuse=False         # Take the compiled network of the last seed, with this seed's weights? (for recipes that compile)
 )->Learner: # fastai's, ready to fit
     "A learner for one run"
     r,v = _recipe(recipe), get_variant(variant)
     dls = get_dls(r, seed, data, workers, device)
     model = create_model(r.backbone, v, dls.c, r.size, seed, r.stem, r.widen, r.act, r.pool)
     loss = LabelSmoothingCrossEntropy(eps=r.smooth) if r.smooth else CrossEntropyLossFlat()
-    own = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect()]
+    model = model.to(dls.device)
+    own = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect(), KeepOnDevice()]
+    if r.compile:
+        own.append(WholeBatches(dls.valid.bs))
+        model = compiled_once(model, (r.hash, v.hash, str(dls.device)) if reuse else object())
     if all(p.dim()<5 for p in model.parameters()): own.append(ChannelsLast()) # a layer with 3-D convolutions, such as timm's lambda, has no such format
     if r.precision!='float32': own.append(AnyMixedPrecision(getattr(torch, r.precision)))
     if r.mixup: own.append(MixUp(r.mixup))
-    return Learner(dls, model.to(dls.device), loss_func=loss, opt_func=opt_func(r), lr=r.lr, wd=r.wd, moms=r.moms, metrics=accuracy, cbs=own+list(L(cbs)))
+    return Learner(dls, model, loss_func=loss, opt_func=opt_func(r), lr=r.lr, wd=r.wd, moms=r.moms, metrics=AvgMetricOnDevice(accuracy), cbs=own+list(L(cbs)))
 
 # %% ../nbs/08_train.ipynb #8e1f29f9
 def fit_recipe(
@@ -242,7 +254,7 @@ def _outcome(learn, epochs): # status, reason, last-epoch accuracy
     if acc<=chance_limit(learn.dls.c, len(rec.epochs[-1])): return 'diverged', 'final accuracy not above chance', acc
     return 'ok', '', acc
 
-# %% ../nbs/08_train.ipynb #49ca651d
+# %% ../nbs/08_train.ipynb #cf272f58
 def train_one(
     recipe,             # Name or `Recipe`
     variant='baseline', # Name or `Variant`
@@ -277,15 +289,16 @@ def _trained(r, v, seed, data, workers, device, threads, progress, cbs, shared, 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        learn = get_learner(r, v, seed, data, workers, device, cbs)
+        learn = get_learner(r, v, seed, data, workers, device, cbs, reuse=not shared)
         if shared: share(learn, cuda)
         with learn.no_logging() if not progress else _nothing():
             if not progress and hasattr(learn, 'progress'): learn.remove_cb(ProgressCallback)
             fit_recipe(learn, r)
+    except BaseException: forget_compiled(); raise
     finally: torch.set_num_threads(before)
     return learn
 
-# %% ../nbs/08_train.ipynb #16352139
+# %% ../nbs/08_train.ipynb #11d24564
 def weights_hash(model)->str: # 16 hex digits
     "Hash of all tensors of a network: equal for equal weights, bit for bit"
     h = hashlib.sha256()
@@ -293,8 +306,10 @@ def weights_hash(model)->str: # 16 hex digits
     return h.hexdigest()[:16]
 
 def _flops(model, size):
+    compiled,model._compiled_call_impl = model._compiled_call_impl,None # counted as it is written
     try: return int(cost(model, size)['flops'])
     except Exception: return 0 # a layer that cannot be counted must not cost a finished run
+    finally: model._compiled_call_impl = compiled
 
 def as_run(learn, r, v, seed, data, threads, wall, gpus=1)->Run:
     "The record of a fitted learner"
@@ -306,4 +321,4 @@ def as_run(learn, r, v, seed, data, threads, wall, gpus=1)->Run:
     machine = machine_facts(name, threads) | (dict(gpus=gpus, effective_bs=gpus*r.bs) if gpus>1 else {})
     return Run(r.to_dict(), r.hash, v.to_dict(), env_name(name if gpus==1 else f'{name} x{gpus}'), int(seed), status, acc, max(accs, default=None),
         int(np.argmax(accs))+1 if accs else None, n, pack_bits(rec.epochs[-1]) if acc is not None else '', _history(learn, rec), sum(p.numel() for p in learn.model.parameters()),
-        round(rec.seconds,3), round(wall,3), facts, machine, reason, weights_hash(learn.model), flops=_flops(learn.model, r.size))
+        round(rec.seconds,3), round(wall,3), facts, machine, reason, weights_hash(learn.model), pipeline=PIPELINE + (learn.dls.train_ds.device is not None), flops=_flops(learn.model, r.size))

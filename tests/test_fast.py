@@ -1,0 +1,142 @@
+"""The fast paths are the plain ones: optimisers, metrics, compiled networks, images on the device"""
+import copy,dataclasses
+import numpy as np, pytest, torch
+from PIL import Image
+from torch import nn
+from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
+from fastai.optimizer import Adam,RAdam,RMSProp,SGD,ranger
+from simpleattn import fast
+from simpleattn.data import CroppedImages,DecodedImages
+from simpleattn.fast import ForeachOptimizer,KeepOnDevice,foreach
+from simpleattn.recipes import Recipe,choices
+from simpleattn.train import fit_recipe,get_learner,opt_func,train_one,weights_hash
+
+def trained(make, many, steps=12, groups=False):
+    torch.manual_seed(0)
+    m = nn.Sequential(nn.Linear(9,8), nn.BatchNorm1d(8), nn.Linear(8,8), nn.Linear(8,3))
+    ps = list(m.parameters())
+    opt = make([ps[:2],ps[2:]] if groups else ps)
+    opt = foreach(opt) if many else opt
+    for p in m[1].parameters(): opt.state[p]['do_wd'] = False
+    for i in range(steps):
+        opt.set_hyper('lr', .1/(i+1))
+        y = m[:2](torch.randn(16,9)) if i<3 else m(torch.randn(16,9)) # the last layers join later: their steps lag behind
+        nn.functional.cross_entropy(y, torch.arange(16)%3).backward()
+        opt.step(); opt.zero_grad()
+    return m,opt
+
+OPTS = dict(adam=lambda p: Adam(p, lr=.1, wd=.1), l2=lambda p: Adam(p, lr=.1, wd=.1, decouple_wd=False), radam=lambda p: RAdam(p, lr=.1, wd=.1), softplus=lambda p: RAdam(p, lr=.1, beta=2.),
+    ranger=lambda p: ranger(p, lr=.1, wd=.1), sgd=lambda p: SGD(p, lr=.1, mom=.9, wd=.1), rms=lambda p: RMSProp(p, lr=.1, wd=.1), rms_mom=lambda p: RMSProp(p, lr=.1, mom=.9))
+
+@pytest.mark.parametrize('groups', [False,True], ids=['one','groups'])
+@pytest.mark.parametrize('name', OPTS)
+def test_many_tensors_at_once_are_stepped_as_one_by_one(name, groups):
+    (a,oa),(b,ob) = (trained(OPTS[name], o, groups=groups) for o in (False,True))
+    assert type(getattr(ob, 'opt', ob)) is ForeachOptimizer
+    for p,q in zip(a.parameters(), b.parameters()): assert torch.equal(p, q)
+    for s,t in zip(oa.state_dict()['state'], ob.state_dict()['state']): assert s.keys()==t.keys() and all(torch.equal(s[k], t[k]) if isinstance(s[k], torch.Tensor) else s[k]==t[k] for k in s)
+
+def test_an_optimiser_without_such_a_form_stays_as_it_is(recipe):
+    for name in choices['opt']:
+        opt = opt_func(dataclasses.replace(recipe, opt=name))([nn.Parameter(torch.ones(2))], lr=.1)
+        assert (type(getattr(opt, 'opt', opt)) is ForeachOptimizer)==(name in ('adam','radam','ranger','rms','sgd')), name
+
+def test_a_checkpoint_of_one_form_goes_on_in_the_other():
+    (a,oa),(b,ob) = (trained(OPTS['adam'], o) for o in (False,True))
+    state = copy.deepcopy(oa.state_dict())
+    ob.load_state_dict(state)
+    assert all(ob.state[p]['step']==oa.state[q]['step'] for p,q in zip(b.parameters(), a.parameters()))
+
+def test_losses_and_accuracies_are_those_of_fastai(recipe, tiny):
+    "Also where the epoch's last batch is a short one"
+    r = dataclasses.replace(recipe, epochs=2)
+    ours = get_learner(r, 'simple', 1, tiny, device='cpu')
+    plain = get_learner(r, 'simple', 1, tiny, device='cpu')
+    plain.remove_cb(KeepOnDevice)
+    plain.metrics = [AvgMetric(plain.metrics[0].func)]
+    for l in (ours, plain):
+        with l.no_bar(), l.no_logging(): fit_recipe(l, r)
+    assert type(ours.recorder.loss) is not AvgLoss is type(plain.recorder.loss) and type(plain.recorder.smooth_loss) is AvgSmoothLoss
+    assert [list(o) for o in ours.recorder.values]==[list(o) for o in plain.recorder.values] and ours.recorder.metric_names==plain.recorder.metric_names
+    assert [float(o) for o in ours.recorder.losses]==[float(o) for o in plain.recorder.losses] and len(ours.recorder.losses)==12
+
+# ---- the whole set on the device
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    "Noise is the hardest to resize: 24 images, wide and tall, one smaller than the crop"
+    d,rng = tmp_path_factory.mktemp('pictures')/'set', np.random.default_rng(0)
+    for i in range(24):
+        f = d/('train' if i<16 else 'val')/'ab'[i%2]/f'{i}.png'
+        f.parent.mkdir(parents=True, exist_ok=True)
+        h,w = (20,37) if i==5 else (160,int(rng.integers(160,300))) if i%2 else (int(rng.integers(160,300)),160)
+        Image.fromarray(rng.integers(0, 256, (h,w,3), dtype=np.uint8)).save(f)
+    return DecodedImages(d)
+
+@pytest.mark.parametrize('train', [True,False], ids=['train','valid'])
+@pytest.mark.parametrize('kw', [dict(size=128), dict(size=32, val_extra=8), dict(size=192, crop_min=.08), dict(size=64, flip=False), dict(size=32, crop='pad'), dict(size=160, crop='pad', val_extra=0)], ids=str)
+def test_a_batch_made_on_the_device_is_that_of_the_cpu(pictures, kw, train):
+    "Within 2 of 255, nearly always within 1; here the device is a CPU too, so that the products are what is compared"
+    r = Recipe('r', dataset='set', source='full', bs=8, **kw)
+    a,b = (CroppedImages(pictures, pictures.files, list(range(24)), ['a','b'], r, 3, train) for _ in range(2))
+    b.device = torch.device('cpu')
+    for epoch,idxs in ((0,range(24)), (4,[7,3,5])):
+        (x,y),(x2,y2) = a.batch(idxs, epoch), b.batch(idxs, epoch)
+        d = (x.short()-x2.short()).abs()
+        assert type(x) is type(x2) and x2.dtype==torch.uint8 and x.shape==x2.shape and torch.equal(y, y2)
+        assert d.max()<=2 and (d>1).float().mean()<1e-3 and d.float().mean()<.1
+    assert (a.batch([1], 0)[0]!=a.batch([1], 1)[0]).any()==train==bool((b.batch([1], 0)[0]!=b.batch([1], 1)[0]).any())
+
+def test_validation_crops_are_made_once_for_all_seeds(pictures):
+    r = Recipe('r', dataset='set', source='full', bs=8, size=64)
+    a,b = (CroppedImages(pictures, pictures.files[16:], [0]*8, ['a'], r, s, False) for s in (0,1))
+    a.device = b.device = torch.device('cpu')
+    a.batch([0], 0); b.batch([0], 0)
+    assert a._val is b._val and a._val.shape==(8,3,64,64)
+
+def test_a_run_with_images_on_the_device_is_of_another_pipeline(recipe, tiny, monkeypatch):
+    "Its pixels may differ by one level, so it is never paired with a run of the CPU's crops"
+    from simpleattn import train
+    plain,get = train_one(recipe, 'simple', data=tiny, device='cpu'), train.get_dls
+    def resident(*args):
+        dls = get(*args)
+        for dl in dls: dl.dataset.device = torch.device('cpu')
+        return dls
+    monkeypatch.setattr(train, 'get_dls', resident)
+    run = train_one(recipe, 'simple', data=tiny, device='cpu')
+    assert (plain.pipeline,run.pipeline)==(1,2) and run.n_images==plain.n_images and abs(run.history[0]['train_loss']-plain.history[0]['train_loss'])<.05
+
+# ---- compiled once
+
+def test_a_compiled_network_is_reused_with_fresh_weights_and_let_go_after_an_error(recipe, tiny, monkeypatch):
+    "With a backend that traces and does not compile"
+    calls = []
+    monkeypatch.setattr(nn.Module, 'compile', lambda self, **kw: calls.append(kw) or setattr(self, '_compiled_call_impl', torch._dynamo.optimize('eager')(self._call_impl)))
+    r = dataclasses.replace(recipe, compile=True)
+    fast.forget_compiled()
+    plain = [train_one(recipe, 'baseline', s, tiny, device='cpu') for s in (0,1)]
+    runs = [train_one(r, 'baseline', s, tiny, device='cpu') for s in (0,1,0)]
+    assert len(calls)==1 and [o.weights for o in runs]==[plain[0].weights,plain[1].weights,plain[0].weights]
+    assert runs[0].correct==plain[0].correct and runs[0].flops==plain[0].flops and r.hash!=recipe.hash
+    a,b = (train_one(o, 'simple', 1, tiny, device='cpu').history[0] for o in (recipe,r))
+    assert a['train_loss']==pytest.approx(b['train_loss'], rel=1e-5) and a['valid_loss']==pytest.approx(b['valid_loss'], rel=1e-5)
+    assert len(calls)==2 and len(fast._last)==1
+    class Bad(fast.Callback):
+        def after_loss(self): raise RuntimeError('no')
+    with pytest.raises(RuntimeError): train_one(r, 'simple', 1, tiny, device='cpu', cbs=Bad())
+    assert not fast._last
+
+@pytest.mark.slow
+@pytest.mark.parametrize('precision', ['float32','bfloat16'])
+def test_compiled_in_earnest_a_run_is_the_plain_one(recipe, tiny, precision):
+    "One set of graphs for two seeds; gradients as the plain network's"
+    from torch._dynamo.utils import counters
+    r = dataclasses.replace(recipe, precision=precision, compile=True)
+    fast.forget_compiled(); counters.clear()
+    losses = lambda run: [h['train_loss'] for h in run.history]
+    runs = [train_one(r, 'simple', s, tiny, device='cpu') for s in (0,1)]
+    graphs = counters['stats']['unique_graphs']
+    plain = [train_one(dataclasses.replace(r, compile=False), 'simple', s, tiny, device='cpu') for s in (0,1)]
+    for a,b in zip(runs, plain): assert losses(a)==pytest.approx(losses(b), rel=.02 if precision=='bfloat16' else 1e-4)
+    assert runs[0].weights!=runs[1].weights and graphs<=4, counters['graph_break']
+    fast.forget_compiled()
