@@ -381,21 +381,27 @@ def capped_state(
     st = RaceState((~np.isnan(d)).sum(), e=None, p=None, delta=delta, alpha=alpha/k, mode='capped group-sequential')
     zs = [pocock_bounds(tuple(n/cap for n in at), a) for a in (alpha/k, 2*alpha/k)]
     for i,n in enumerate(at):
-        if n > len(d) or st.decided_at: break
+        if n > len(d) or st.decided_at and not lost: break # where runs diverged, all seeds may want another look
         x = d[:n][~np.isnan(d[:n])]
         if (N := len(x)) < 2: continue
         m, s = x.mean(), x.std(ddof=1); s = s if s > 1e-9 else 0.
         h, h_eq = (s/math.sqrt(N)*-sp.stdtrit(N-1, sp.ndtr(-z[i])) for z in zs)
-        word = _CALLS[int(_called(m, s, h, h_eq, delta))]
+        word = st.verdict if st.decided_at else _CALLS[int(_called(m, s, h, h_eq, delta))]
         st = replace(st, n=N, mean=m, sd=s, low=m-h, high=m+h, low_eq=m-h_eq, high_eq=m+h_eq, look=i+1)
-        st = replace(st, verdict=word, decided_at=None if word == 'undecided' else N, final=n == cap or word != 'undecided')
+        st = replace(st, verdict=word, decided_at=None if word == 'undecided' else st.decided_at or N, final=n == cap or word != 'undecided')
     return st
 
 # %% ../nbs/09_stats.ipynb #1ab8994d
 def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p after each seed
-    "Does one arm diverge more often? From (n,) bool each, True where the run of that seed diverged"
+    "Does one arm diverge, or lose, more often? From (n,) bool each, True where the run of that seed did"
     b, v = np.asarray(baseline, bool), np.asarray(variant, bool); n, k = (b!=v).cumsum(), (v&~b).cumsum()
     return np.minimum(1, np.exp(-np.maximum.accumulate(n*math.log(2) + sp.betaln(k+1, n-k+1))))
+
+def _rank(p, sign, alpha): return 'undecided' if p >= alpha else 'better' if sign > 0 else 'worse'
+
+def _all_seeds(v, rank):
+    "Verdict where runs diverged, from that of the completers and that of the ranks of all seeds: better needs both"
+    return 'worse' if rank == 'worse' and v != 'better' else v if v == rank else 'undecided'
 
 def race_seeds(
     baseline,          # (n,) accuracies (fractions) in the order of seeds set beforehand; NaN where the run diverged
@@ -406,13 +412,16 @@ def race_seeds(
     cap:int=None,      # Most pairs, where `looks` is given
     looks:int=None     # Equally spaced looks of a capped race; None: after every seed
 )->list:               # One `RaceState` a seed; the last is the first that decides
-    "State of a race after each seed; divergence is tested beside the difference"
-    b, v, out = np.asarray(baseline, float), np.asarray(variant, float), []; nb, nv = np.isnan(b), np.isnan(v); ok = ~(nb|nv)
-    path, p = race_path((v-b)[ok], delta, alpha, k), divergence_race_p(nb, nv)
+    "State of a race after each seed; where runs diverged, all seeds must agree with the completers"
+    b, v, out, at = np.asarray(baseline, float), np.asarray(variant, float), [], race_looks(cap, looks) if looks else range(1, len(baseline)+1)
+    d, (x, y) = v-b, (np.nan_to_num(o, nan=-1) for o in (b, v)); ok = ~np.isnan(d)
+    path, p, sign = race_path(d[ok], delta, alpha, k), divergence_race_p(y > x, x > y), np.sign(y-x).cumsum()
     for i in range(1, len(b)+1):
         m = ok[:i].sum()
-        st = capped_state((v-b)[:i], cap, delta, alpha, looks, k, True) if looks else path[m-1] if m else RaceState(0, delta=delta, alpha=alpha/k)
-        if st.verdict == 'undecided' and p[i-1] < alpha/k: st = replace(st, verdict='worse' if nv[:i].sum() > nb[:i].sum() else 'better', decided_at=i)
+        st = capped_state(d[:i], cap, delta, alpha, looks, k, True) if looks else path[m-1] if m else RaceState(0, delta=delta, alpha=alpha/k)
+        if m < i:
+            word = _all_seeds(st.verdict, _rank(p[i-1], sign[i-1], alpha/k)) if i in at else 'undecided'; on = word == 'undecided'
+            st = replace(st, verdict=word, decided_at=None if on else i, final=bool(looks) and (not on or i == cap))
         out.append(st)
         if st.verdict != 'undecided': break
     return out
@@ -553,7 +562,7 @@ def _divergence(b, v, paired, sequential):
     if any('status' in o for o in v): r['divergence_upper'] = divergence_upper(r['diverged_variant'], len(v))
     if not (db.any() or dv.any()): return r
     x, y = (np.array([-1. if _diverged(o) else o['acc'] for o in rs]) for rs in (b, v))
-    if sequential: p, sign = divergence_race_p(db, dv)[-1], float(np.sign(int(db.sum()) - int(dv.sum()))); q = p
+    if sequential: p, sign, q = divergence_race_p(y > x, x > y)[-1], float(np.sign(np.sign(y-x).sum())), divergence_race_p(db, dv)[-1]
     elif paired: (p, sign), q = worst_rank_p(y-x, db, dv), mcnemar_p(int((dv&~db).sum()), int((db&~dv).sum()))
     else:
         from scipy import stats
@@ -573,7 +582,10 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
         if len(rs) < 2: raise _few(a, len(rs), tries)
     pairs, paired, note = _pairs(b, v, names, paired)
     if sequential and not paired: raise ValueError(f"{names[1]!r} against {names[0]!r}: a sequential comparison needs shared seeds. Train both arms on the same seeds")
-    if isinstance(sequential, tuple): pairs = pairs[:max((n for n in race_looks(*sequential) if n <= len(pairs)), default=len(pairs))]
+    rule = sequential if isinstance(sequential, tuple) else ()
+    if rule: pairs = pairs[:max((n for n in race_looks(*rule) if n <= len(pairs)), default=len(pairs))]
+    if sequential and goal == 'difference': # what came after the decision does not count
+        pairs = pairs[:len(race_seeds(*([np.nan if _diverged(r) else r['acc'] for r in rs] for rs in zip(*pairs)), delta, alpha, k, *rule))]
     if paired: b, v = map(list, zip(*pairs))
     whole = [(x,y) for x,y in pairs if not (_diverged(x) or _diverged(y))]
     f = dict(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, goal=goal, paired=paired, sequential=bool(sequential), notes=(note,) if note else (),
@@ -596,11 +608,11 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
 def _sequential(pairs, f, k, mode):
     "Fields that a raced or grown comparison prints instead of the fixed-n ones; `mode` is True, or (cap, looks)"
     d = np.array([np.nan if _diverged(x) or _diverged(y) else y['acc']-x['acc'] for x,y in pairs]); delta, alpha = f['delta'], f['alpha']
-    def state(a, k): return race_state(d[~np.isnan(d)], delta, a, k) if mode is True else capped_state(d, mode[0], delta, a, mode[1], k, True)
-    st, sim, half = state(alpha, 1), state(alpha, k), state(alpha/2, k)
+    def state(a): return race_state(d[~np.isnan(d)], delta, a, k) if mode is True else capped_state(d, mode[0], delta, a, mode[1], k, True)
+    st, half = state(alpha), state(alpha/2)
     said = f"sequential: {'valid at every n' if mode is True else 'judged at its looks only'}; the estimate is biased upward for weak effects"
-    r = dict.fromkeys(_FIXED) | dict(test='t-mixture confidence sequence' if mode is True else 'group-sequential t', low=st.low, high=st.high, p=st.p, low_sim=sim.low,
-        high_sim=sim.high, verdict=sim.verdict, p_signflip_note='sequential: no fixed-n p', notes=(said,))
+    r = dict.fromkeys(_FIXED) | dict(test='t-mixture confidence sequence' if mode is True else 'group-sequential t', low=st.low, high=st.high, p=st.p, low_sim=st.low,
+        high_sim=st.high, verdict=st.verdict, p_signflip_note='sequential: no fixed-n p', notes=(said,))
     if half.low is None or f.get('new_se') is None: return r
     h = math.sqrt(max(f['new_se']**2 - f['se']**2, 0))*sp.ndtri(1-alpha/(4*k)); lo, hi = half.low-h, half.high+h
     return r | dict(new_low=lo, new_high=hi, new_verdict='better' if lo > 0 else 'worse' if hi < 0 else 'equivalent' if -delta < lo and hi < delta else 'undecided')
@@ -616,8 +628,8 @@ def _words(c, verdict):
     if verdict == 'noninferior': return f"not worse by {m} or more"
     if verdict == 'equivalent': return f"equivalent within {m}"
     if verdict in ('better', 'worse'):
-        small = (c.tost_p if c.tost_p_adj is None else c.tost_p_adj) or 1
-        if c.interval[0] is not None and min(map(abs, c.interval)) > c.delta: return f"{verdict} (by more than {m})"
+        small, (lo, hi) = (c.tost_p if c.tost_p_adj is None else c.tost_p_adj) or 1, c.interval
+        if lo is not None and (lo if verdict == 'better' else -hi) > c.delta: return f"{verdict} (by more than {m})"
         return f"{verdict} ({'though by less than ' if small < c.alpha else 'not shown to be by more than '}{m})"
     more = f", needs about {c.runs_needed} seeds" if c.runs_needed and c.runs_needed > (c.n or 0) else ''
     return f"undecided (margin {m}{more})"
@@ -631,11 +643,11 @@ def _judge(c, p=None, tost_p=None, new_p=None, new_tost_p=None):
     words = _words(c, v)
     new = c.new_verdict if c.sequential else _verdict(c.diff, new_p, new_tost_p, c.alpha) if new_p is not None and c.goal == 'difference' else None
     if not (c.diverged_baseline or c.diverged_variant): return replace(c, verdict=v, verdict_words=words, new_verdict=new)
-    rank = 'undecided' if min(1, c.p_worst_rank*c.family) >= c.alpha else 'better' if c.worst_rank_sign > 0 else 'worse'
+    rank = _rank(c.p_worst_rank, c.worst_rank_sign, c.alpha/c.family); both = _all_seeds(v, rank)
     nb, nv = ((f'{k}/{n}') for k,n in ((c.diverged_baseline, c.n_all_baseline), (c.diverged_variant, c.n_all_variant)))
     count = f"{nv} diverged, baseline {nb}"
-    if rank == v and v in ('better', 'worse'): return replace(c, verdict=v, verdict_words=f"{words} ({count})", new_verdict=new)
-    if rank == 'worse' and v != 'better': return replace(c, verdict='worse', verdict_words=f"worse over all seeds ({count}); completers {v}", new_verdict=None)
+    if both == v != 'undecided': return replace(c, verdict=v, verdict_words=f"{words} ({count})", new_verdict=new)
+    if both == 'worse': return replace(c, verdict='worse', verdict_words=f"worse over all seeds ({count}); completers {v}", new_verdict=None)
     said = f"{v} when it trains" if v != 'undecided' else 'undecided' if rank == 'undecided' else f"undecided when it trains, {rank} over all seeds"
     return replace(c, verdict='undecided', verdict_words=f"{said} ({count})", new_verdict=None)
 
@@ -674,11 +686,11 @@ def compare(
     return _judge(c, c.p_noninferior if goal == 'noninferior' else c.p, c.tost_p, c.new_p, c.new_tost_p)
 
 # %% ../nbs/09_stats.ipynb #04952bd6
-def holm(p:list)->list: # Adjusted p-values
-    "Holm's step-down adjustment; None is left out of the family"
+def holm(p:list, k:int=None)->list: # Adjusted p-values
+    "Holm's step-down adjustment in a family of `k`; None: of the p-values that are there"
     out, i = [None]*len(p), sorted((j for j,o in enumerate(p) if o is not None), key=lambda j: p[j])
     worst = 0.
-    for r,j in enumerate(i): worst = out[j] = max(worst, min(1., float(p[j])*(len(i)-r)))
+    for r,j in enumerate(i): worst = out[j] = max(worst, min(1., float(p[j])*((k or len(i))-r)))
     return out
 
 def maxt_p(
@@ -805,15 +817,14 @@ def _gains(arms, names, delta, alpha, sequential):
 
 def _family(cs, ds):
     "Comparisons with p-values adjusted, simultaneous intervals and verdicts"
-    k, raced, use = len(cs), cs[0].sequential, [i for i,c in enumerate(cs) if c.verdict != 'not comparable']
-    adjust = (lambda p: [o if o is None else min(1., o*k) for o in p]) if raced else holm
-    p = adjust([c.p_noninferior if c.goal == 'noninferior' else c.p for c in cs])
-    tp, np_, ntp = (holm([getattr(c, f) for c in cs]) for f in ('tost_p', 'new_p', 'new_tost_p'))
+    k, raced = len(cs), cs[0].sequential
+    p = [c.p_noninferior if c.goal == 'noninferior' else c.p for c in cs]
+    p = [o if o is None else min(1., o*k) for o in p] if raced else holm(p, k)
+    tp, np_, ntp = (holm([getattr(c, f) for c in cs], k) for f in ('tost_p', 'new_p', 'new_tost_p'))
     seeds = sorted({s for d in ds for s in d}, key=str)
-    D = np.array([[ds[i].get(s, np.nan) for i in use] for s in seeds])
-    mt = dict(zip(use, maxt_p(D))) if all(len(ds[i]) >= 8 for i in use) and not raced else {}
+    mt = maxt_p([[d.get(s, np.nan) for d in ds] for s in seeds]) if min(map(len, ds)) >= 8 and not raced else [None]*k
     for i,c in enumerate(cs):
-        f = dict(p_adj=p[i], p_adj_method='Bonferroni' if raced else 'Holm', family=k, p_maxt=mt.get(i), tost_p_adj=tp[i], sim_method='Bonferroni')
+        f = dict(p_adj=p[i], p_adj_method='Bonferroni' if raced else 'Holm', family=k, p_maxt=mt[i], tost_p_adj=tp[i], sim_method='Bonferroni')
         if c.se and not raced:
             f |= _need(c.sd_diff/(1 if c.paired else math.sqrt(2)), c.df, c.delta, c.alpha/k, c.paired)
             h = c.se*sp.stdtrit(c.df, 1-c.alpha/(2*k)); f |= dict(low_sim=c.diff-h, high_sim=c.diff+h)
@@ -830,8 +841,9 @@ def _diverging(c):
     if c.divergence_upper is None: return ''
     if not (c.diverged_baseline or c.diverged_variant): return f" None of {c.n_all_variant} runs diverged (95 % upper bound {100*c.divergence_upper:.1f} %)."
     s = f" Diverged: {c.diverged_variant} of {c.n_all_variant}, baseline {c.diverged_baseline} of {c.n_all_baseline}"
-    if c.p_worst_rank is not None: s += f" ({'always-valid '*c.sequential}{_p(c.p_divergence)})"
-    if c.p_worst_rank is not None and not c.sequential: s += f"; over all seeds, a diverged run ranked worst, {_p(c.p_worst_rank)}"
+    if c.p_worst_rank is not None:
+        p, q = (f"{'always-valid '*c.sequential}{_p(o)}" for o in (c.p_divergence, c.p_worst_rank))
+        s += f" ({p}); over all seeds, a diverged run {'lost' if c.sequential else 'ranked worst'}, {q}"
     return s + '.' + ' The difference is among completers.'*(c.diff is not None)
 
 def _kind(c): return ('confidence sequence', 'always-valid ') if c.sequential and c.p is not None else ('repeated interval', '') if c.sequential else ('interval', '')

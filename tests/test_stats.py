@@ -152,7 +152,7 @@ def test_holm_against_statsmodels():
     from statsmodels.stats.multitest import multipletests
     for seed in range(5):
         p = np.random.default_rng(seed).uniform(0, 0.06, 6); near(holm(p), multipletests(p, method='holm')[1])
-    assert holm([0.01, None, 0.04]) == [0.02, None, 0.04] and holm([0.9, 0.8]) == [1, 1]
+    assert holm([0.01, None, 0.04]) == [0.02, None, 0.04] and holm([0.01, None, 0.04], 4) == [0.04, None, 0.12] and holm([0.9, 0.8]) == [1, 1]
 
 def test_maxt_by_brute_force():
     x = normal(8, n=8, k=4); d = x[:,1:]-x[:,:1]+[0,.004,.008]
@@ -414,11 +414,32 @@ def test_sequential_comparison_has_no_fixed_p():
     assert 'always-valid' in c.sentence() and 'confidence sequence' in c.sentence()
     few = compare(BASE[:3], V1[:3], n_images=500, sequential=True); assert few.low is None and 'n/a' in few.summary()['difference']
     json.dumps(few.to_dict(), allow_nan=False)
-    x = normal(23, n=12, k=3); r = compare_many(frame(x), sequential=True); st = race_state(x[:,1]-x[:,0], k=2)
-    near((r['v1'].low_sim, r['v1'].high_sim), (st.low, st.high)); near(r['v1'].p_adj, min(1, 2*r['v1'].p)); assert r['v1'].p_maxt is None
+    x = normal(23, n=12, k=3); r = compare_many(frame(x), sequential=True); st = race_path(x[:,1]-x[:,0], k=2)[7]; c = r['v1']
+    assert (st.decided_at, race_path(x[:,1]-x[:,0], k=2)[6].verdict, c.verdict, c.n) == (8, 'undecided', st.verdict, 8)  # the seeds after the decision do not count
+    near((c.diff, c.low, c.high, c.low_sim, c.high_sim, c.p), (st.mean, st.low, st.high, st.low, st.high, st.p)); near(c.p_adj, min(1, 2*c.p)); assert c.p_maxt is None
     with pytest.raises(ValueError, match='shared seeds'): compare(BASE, V1, n_images=500, paired=False, sequential=True)
 
+def test_capped_race_of_several_arms_has_one_look():
+    "At alpha the first arm is decided at the first look, at alpha/3 later: nothing of the first look may be shown"
+    d = np.array([.012,.014,.0097,.011,.02,.007,.015,.008,.011,.013,.012,.009,.01,.012,.011]); rng = np.random.default_rng(1)
+    one, three = capped_state(d, 15, .001, k=1), capped_state(d, 15, .001, k=3); assert one.n == 3 < three.n == 6 and three.verdict == 'better'
+    x = np.c_[0.8+0*d, 0.8+d, 0.8+.03*rng.normal(size=(15,2))]
+    c = compare_many(frame(x), delta=.001, sequential=(15, 5))['v1']; st = capped_state(d, 15, .001, k=3)
+    near((c.n, c.diff, c.sd_diff, c.low, c.high, c.low_sim, c.high_sim), (st.n, st.mean, st.sd, st.low, st.high, st.low, st.high)); assert c.verdict == st.verdict and c.p is None
+    mix = compare_many(frame(x), delta=.001, sequential=True)['v1']; st = race_state(d[:mix.n], .001, k=3)
+    assert mix.n == st.decided_at > race_state(d, .001).decided_at; near((mix.low, mix.high, mix.p, mix.diff), (st.low, st.high, st.p, st.mean))
+
+def test_a_grown_study_is_reported_at_its_decision():
+    d = np.r_[.02+np.tile([.002,-.002], 5), -.05*np.ones(10)]; x = .8+.01*np.sin(np.arange(20)); c = compare(x, x+d, sequential=True)
+    at = next(o for o in race_path(d) if o.decided_at); assert (c.verdict, c.n) == ('better', at.n) and 'more than 1 pp' in c.verdict_words
+    near((c.diff, c.low, c.high, c.mean_variant), (at.mean, at.low, at.high, (x+d)[:at.n].mean())); assert f'n = {at.n}' in c.sentence() and c.low > 0
+
 # ---- words, records
+def test_by_more_than_delta_is_said_of_the_right_side_only():
+    def words(verdict, low, high): return S._words(S.Comparison(low=low, high=high), verdict)
+    assert all('by more than 1 pp' in o and 'not' not in o for o in (words('better', .011, .03), words('worse', -.03, -.011)))
+    assert all('not shown to be by more than 1 pp' in o for o in (words('better', -.02, .09), words('worse', -.09, .02), words('better', -.05, -.02), words('worse', .02, .05), words('better', .005, .03)))
+
 def test_sentence_names_everything():
     c = compare_many(frame(normal(24, k=3)))['v1']; s = c.sentence('imagewoof-128-5')
     for w in ('paired t', 'n = 10', 'imagewoof-128-5', 'interval', 'simultaneous', 'adjusted p', 'Holm', 'correlation', 'on this validation set'): assert w in s
@@ -525,7 +546,7 @@ def test_an_arm_that_cannot_be_compared_keeps_its_place():
     r = compare_many(df); c = r['v1']
     assert [o.verdict == 'not comparable' for o in r] == [False, True, True] and 'every difference is the same' in r['v2'].verdict_words and "'v3' has 1 finished" in r['v3'].sentence()
     near((c.p, c.diff), (want.p, want.diff)); assert c.family == r.family == 3 and c.runs_needed == runs_needed(.01, c.sd_diff, alpha=.05/3)
-    near(c.p_maxt, signflip_p(x[:,1]-x[:,0])); json.dumps(r.to_dict(), allow_nan=False)
+    near(c.p_adj, min(1, 3*want.p)); assert c.p_maxt is None; json.dumps(r.to_dict(), allow_nan=False)  # the family is that of all arms
     mixed = frame(x[:,:3]).assign(env=['cpu']*8+['gpu']*8+['cpu']*8); r = compare_many(mixed)
     assert 'differ in env' in r['v1'].verdict_words and r['v2'].test == 'paired t' and compare_many(mixed, paired=False)['v1'].test == 'Welch t'
     rows = {'baseline':[dict(acc=a, seed=i) for i,a in enumerate(x[:,0])], 'v1':[dict(acc=a, seed=i) for i,a in enumerate(x[:,1])], 'bad':[dict(status='failed', seed=None)]*3}
