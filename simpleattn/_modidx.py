@@ -419,6 +419,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.stats._called': ('stats.html#_called', 'simpleattn/stats.py'),
                                   'simpleattn.stats._check': ('stats.html#_check', 'simpleattn/stats.py'),
                                   'simpleattn.stats._check_arm': ('stats.html#_check_arm', 'simpleattn/stats.py'),
+                                  'simpleattn.stats._check_design': ('stats.html#_check_design', 'simpleattn/stats.py'),
                                   'simpleattn.stats._check_rates': ('stats.html#_check_rates', 'simpleattn/stats.py'),
                                   'simpleattn.stats._contrast': ('stats.html#_contrast', 'simpleattn/stats.py'),
                                   'simpleattn.stats._corr': ('stats.html#_corr', 'simpleattn/stats.py'),

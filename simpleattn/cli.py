@@ -201,7 +201,7 @@ def plan(
     variants:int=1,        # Number of variants that are compared with the baseline
     sd:float=None,         # sd of a run, a fraction; of the recipe's runs if not given
     sd_runs:int=None,      # Runs that a stated sd comes from
-    corr:float=None,       # Seed correlation; of the recipe's runs if not given, 0 where fewer than ten seeds are shared
+    corr:float=None,       # Seed correlation; if not given, the sd of the recipe's paired differences says it, and it is 0 where --sd is given or fewer than ten seeds are shared
     delta:float=0.01,      # Margin of equivalence, a fraction
     effect:float=None,     # Difference worth finding, a fraction; delta if not given
     power:float=0.8,       # Chance wanted

@@ -102,6 +102,7 @@ def _tail(d, tol=0):
 def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     "Exact sign-flip p of (n,) paired differences, of correct counts or of fractions"
     d = np.asarray(d, float)
+    if not np.isfinite(d).all(): raise ValueError("signflip_p wants differences without NaN or infinities: leave failed runs out, and give diverged ones to worst_rank_p")
     if (d == d.round()).all() and np.abs(d).sum() < 1e7: return float(_tail(d.astype(int)))
     total = np.abs(d).sum()
     if len(d) > 30: return float(_tail((d/total*1e6).round().astype(int), len(d)))
@@ -109,6 +110,10 @@ def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     return float(min(1., 2*(len(b)-np.searchsorted(b, t-a[::-1])).sum()/2**len(d))) if t > 0 else 1.
 
 # %% ../nbs/09_stats.ipynb #c0e2757e
+def _check_design(effect, sd, target, alpha):
+    if not (0 < abs(effect) < math.inf and 0 < sd < math.inf and 0 < target < 1 and 0 < alpha < 1):
+        raise ValueError(f"planning wants an effect other than 0 ({effect:g}), an sd above 0 ({sd:g}), and a power ({target:g}) and alpha ({alpha:g}) between 0 and 1: 0.8 for 80 %")
+
 def _design(n, sd, paired): return (n-1, sd/math.sqrt(n)) if paired else (2*n-2, sd*math.sqrt(2/n))
 
 def power(n:int, effect:float, sd:float=1., alpha:float=0.05, paired:bool=True)->float: # Chance to find `effect` (fraction)
@@ -137,14 +142,17 @@ def runs_needed(
     paired:bool=True  # Shared seeds?
 )->int:               # Seeds (per arm); None beyond a million
     "Seeds that find `effect` with the wanted power"
-    if not (effect and sd > 0 and 0 < target < 1): raise ValueError("runs_needed wants an effect other than 0, an sd above 0 and a power between 0 and 1")
+    _check_design(effect, sd, target, alpha)
     return _smallest_n(lambda n: power(n, effect, sd, alpha, paired), target)
 
 # %% ../nbs/09_stats.ipynb #3a9fdc02
-def detectable(n:int, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->float: # Difference (fraction)
+def detectable(n:int, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->float: # Difference (fraction); infinite beyond a million sd
     "Smallest difference that `n` seeds (per arm) find with power `target`"
+    _check_design(1, sd, target, alpha)
     lo, hi = 0., sd
-    while power(n, hi, sd, alpha, paired) < target: lo, hi = hi, 2*hi
+    while power(n, hi, sd, alpha, paired) < target:
+        lo, hi = hi, 2*hi
+        if hi > 1e6*sd: return math.inf
     for _ in range(50): lo, hi = (lo, (lo+hi)/2) if power(n, (lo+hi)/2, sd, alpha, paired) >= target else ((lo+hi)/2, hi)
     return hi
 
@@ -165,6 +173,7 @@ def equivalence_power(n:int, delta:float, sd:float=1., alpha:float=0.05, paired:
 
 def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->int: # Seeds (per arm)
     "Seeds that show equivalence within `delta` with power `target` where there is no difference"
+    _check_design(delta, sd, target, alpha)
     return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired), target)
 
 # %% ../nbs/09_stats.ipynb #7721b7ff
@@ -179,18 +188,19 @@ class Plan(_Record):
 def words(self:Plan)->str:
     "The plan as a paragraph"
     def hours(f): h = getattr(self, f); return '' if h is None else f' ({h:.1f} hours)'
+    def seeds(f): return getattr(self, f) or 'more than a million'
     s = f"With {self.n} seeds of each arm{hours('hours')} and an sd of the paired difference of {_pp(self.sd_diff, '')}, {_pp(self.detectable, '')} would be found in {100*self.target:g} %"
-    s += f" of studies ({100*self.alpha:g} % errors over {self.variants} comparison{'s'*(self.variants>1)}). To find {100*self.effect:g} pp takes {self.runs_needed} seeds{hours('hours_needed')},"
-    s += f" to show equivalence within {100*self.delta:g} pp {self.runs_equivalence}{hours('hours_equivalence')}."
+    s += f" of studies ({100*self.alpha:g} % errors over {self.variants} comparison{'s'*(self.variants>1)}). To find {100*self.effect:g} pp takes {seeds('runs_needed')} seeds{hours('hours_needed')},"
+    s += f" to show equivalence within {100*self.delta:g} pp {seeds('runs_equivalence')}{hours('hours_equivalence')}."
     if not self.sd_diff_upper: return s + ' From how many runs the sd comes was not said, so it has no upper bound.'
     return s + (f" At the 80 % upper bound of that sd, {_pp(self.sd_diff_upper, '')}, {self.n} seeds find {_pp(self.detectable_upper, '')},"
-        f" and it takes {self.runs_needed_upper} and {self.runs_equivalence_upper}.")
+        f" and it takes {seeds('runs_needed_upper')} and {seeds('runs_equivalence_upper')}.")
 
 def plan(
     n:int,               # Seeds of each arm
     sd:float,            # sd of a run (fraction)
-    n_sd:int=None,       # Runs that the sd comes from
-    corr:float=0.,       # Seed correlation; 0 is the cautious guess
+    n_sd:int=None,       # Runs (pairs) that the sd comes from
+    corr:float=0.,       # Seed correlation; 0 is the cautious guess; None: `sd` is that of the paired difference
     delta:float=0.01,    # Smallest difference that matters (fraction)
     alpha:float=0.05,    # Family-wise error rate
     target:float=0.8,    # Power wanted
@@ -200,11 +210,14 @@ def plan(
 )->Plan:
     "What a study of `n` shared seeds can detect, how many it should have, and the hours"
     _check_rates(delta, alpha)
-    if not (n >= 2 and 0 < sd < 1 and -1 < corr < 1):
+    effect = delta if effect is None else effect
+    if not (n >= 2 and 0 < sd <= 0.5 and (corr is None or -1 < corr < 1)):
         raise ValueError(f"plan wants two seeds or more, an sd as a fraction (0.0075 for 0.75 pp) and a correlation within -1 to 1, got {n}, {sd}, {corr}")
-    s, a, effect = sd*math.sqrt(2*(1-corr)), alpha/variants, effect or delta
+    if not (variants >= 1 and (n_sd is None or 2 <= n_sd < math.inf) and 0 < effect < 1):
+        raise ValueError(f"plan wants at least one variant, an sd from two runs or more, and an effect as a fraction (0.005 for 0.5 pp), got {variants}, {n_sd}, {effect}")
+    s, a = sd if corr is None else sd*math.sqrt(2*(1-corr)), alpha/variants
     def figures(s): return detectable(n, s, target, a), runs_needed(effect, s, target, a), runs_needed_equivalence(delta, s, target, a)
-    here, up = figures(s), sd_upper(s, n_sd-1) if n_sd and n_sd > 1 else None
+    here, up = figures(s), sd_upper(s, n_sd-1) if n_sd else None
     hours = [None if minutes is None or k is None else k*(variants+1)*minutes/60 for k in (n, *here[1:])]
     return Plan(n, s, delta, effect, alpha, variants, *here, up, *(figures(up) if up else (None,)*3), *hours, target)
 
@@ -249,7 +262,7 @@ def decompose(
     seed, (run,img,err) = V-churn, _parts(c)
     se, df = _se_new(([run], [img,err]))
     f = V/churn if churn > 0 else math.inf if V > 0 else math.nan
-    words = f"seed sd {_pp(math.sqrt(seed), '')}" if seed > 0 else "seed variance < 0 (not detectable)"
+    words = f"seed sd {_pp(math.sqrt(seed), '')}" if seed > 0 else "seed variance < 0 (not detectable)" if churn > 0 else "every run is right on the same images: nothing to split"
     return Decomposition(R, M, mean, V, seed, churn, math.sqrt(seed) if seed > 0 else None, math.sqrt(max(churn,0)), f, float(sp.fdtrc(R-1,(R-1)*(M-1),f)),
                          math.sqrt(V/R), se, df, f"{words}; churn sd {_pp(math.sqrt(max(churn,0)), '')} on {M} images")
 
@@ -453,8 +466,8 @@ class Comparison(_Record):
     def interval(self): return (self.low, self.high) if self.low_sim is None or self.family == 1 else (self.low_sim, self.high_sim)
     def summary(self)->dict:
         "The six fields shown by default; the interval is simultaneous where there are several comparisons"
-        difference = None if self.diff is None else f"{_pp(self.diff)} ({' to '.join(map(_pp, self.interval))})"
-        return dict(n=self.n, difference=difference, p_adj=self.p if self.p_adj is None else self.p_adj,
+        span = 'no interval yet' if self.interval[0] is None else ' to '.join(map(_pp, self.interval))
+        return dict(n=self.n, difference=None if self.diff is None else f"{_pp(self.diff)} ({span})", p_adj=self.p_adj,
                     verdict=self.verdict_words, runs_needed=self.runs_needed, new_images=self.new_verdict)
     def _repr_markdown_(self): return _short([(f'{self.arm} - {self.baseline}', self)], '|{}|', '|', '|---'*7+'|\n')
     def _repr_html_(self): return _short([(f'{self.arm} - {self.baseline}', self)])
@@ -482,11 +495,10 @@ def _pairs(b, v, names, paired=None):
         if k in where[names[1]]: groups.setdefault(k[0], []).append((where[names[0]][k], where[names[1]][k]))
     best, larger = max(groups.values(), key=len, default=[]), max(len(b), len(v))
     if paired is not False and len(best) >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9))): return best, True, None
-    ks = [{_key(r) for r in rs} for rs in (b, v)]
-    odd = [k for i,k in enumerate(_KEY) if {o[i] for o in ks[0]} != {o[i] for o in ks[1]}] or ['env'] if ks[0] != ks[1] else []
+    odd = [k for k in _KEY if len({str(r.get(k)) for r in b+v}) > 1]
     if paired is False: return best, False, f"unpaired on request{', across '*bool(odd)}{', '.join(odd)}"
     both, why = ' and '.join(map(repr, names)), f"{len(best)} of {larger} seeds shared, fewer than 3 or 80 %"
-    if odd: raise ValueError(f"{both} differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False (--unpaired)")
+    if odd: raise ValueError(f"{both} have runs that differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False (--unpaired)")
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return best, False, f"unpaired: {why}"
 
@@ -602,7 +614,7 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
         f |= dict(n=len(x), n_baseline=len(x), n_variant=len(y), mean_baseline=x.mean(), mean_variant=y.mean(), diff=(y-x).mean(), sd_diff=0., se=0.)
     f |= dict(n_images=M) | _new_images(b, v, paired, delta, alpha)
     if sequential: f |= _sequential(pairs, f, k, sequential)
-    elif extra: f['sensitivity'] = sensitivity(x, y, alpha) if paired or len(x) != len(y) else sensitivity(x, y, alpha) | dict(wilcoxon_p=None)
+    elif extra: f['sensitivity'] = sensitivity(x, y, alpha, paired=paired)
     return Comparison(**f), {r['seed']: d for r,d in zip(v, y-x)} if paired else {}
 
 def _sequential(pairs, f, k, mode):
@@ -637,6 +649,7 @@ def _words(c, verdict):
 def _judge(c, p=None, tost_p=None, new_p=None, new_tost_p=None):
     "`c` with its verdicts, from p-values that the family has adjusted"
     if c.verdict == 'not comparable': return c
+    if c.p_adj is None: c = replace(c, p_adj=p)
     if c.goal == 'noninferior': v = 'noninferior' if (c.low_sim or -1) > -c.delta and c.sequential or p is not None and p < c.alpha else 'undecided'
     elif c.sequential: v = c.verdict
     else: v = _verdict(c.diff, p, tost_p, c.alpha)
@@ -741,6 +754,7 @@ def _by_arm(runs, n_images):
         out = {}
         for r in runs.to_dict('records'):
             seed = r.get('seed')
+            if r[arm] != r[arm] or r[arm] is None: raise ValueError(f"a run (seed {seed}, {acc} {r[acc]}) has no {arm}: name the arm of every run")
             out.setdefault(r[arm], []).append({'n_images':n_images} | r | dict(acc=r[acc], seed=None if seed != seed else seed))
         return out
     return {a: [dict(r) for r in x] if _told(x) else _records(x, None, None, n_images, a) for a,x in runs.items()}
@@ -754,6 +768,8 @@ def _check_arm(arm, rs, n_images):
         if len(vs) > 1: raise ValueError(f"{arm!r} mixes runs of {len(vs)} values of {k} ({', '.join(vs)}): give each its own arm name, or filter the runs")
     bad = {r['status'] for r in rs if 'status' in r} - {'ok','diverged','failed'}
     if bad: raise ValueError(f"{arm!r} has runs of status {', '.join(map(str, bad))}: it must be ok, diverged or failed")
+    bad = [m for m in {r.get('n_images') for r in rs} - {None} if isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))]
+    if bad: raise ValueError(f"{arm!r} has n_images = {bad[0]}: give the number of validation images")
     done = [r for r in rs if r.get('status', 'ok') == 'ok']
     if len(done) > 1:
         for r,a in zip(done, _check([r['acc'] for r in done], arm, n_images)): r['acc'] = a
@@ -772,6 +788,7 @@ def compare_many(
     "Difference of every arm from `baseline`, with intervals and adjusted p-values"
     _check_rates(delta, alpha)
     arms = _by_arm(runs, n_images)
+    if not arms: raise ValueError("there are no runs: a comparison needs at least two of each of two arms")
     for c in contrasts:
         if not 2 <= len(c) <= 4 or c[0] == c[1] or len(c) == 3 and c[2] not in ('difference','noninferior'):
             raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, two and noninferior, or four")
@@ -796,7 +813,7 @@ def compare_many(
 
 def _not_comparable(arms, c, why, delta, alpha, sequential):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"
-    b, v = (f'{c[i+1]} - {c[i]}' for i in (0, 2)) if len(c) == 4 else c[:2]
+    b, v = (f'({c[i+1]} - {c[i]})' for i in (0, 2)) if len(c) == 4 else c[:2]
     failed = [sum(r.get('status') == 'failed' for r in arms.get(a, ())) for a in (b, v)]
     return Comparison(arm=v, baseline=b, delta=delta, alpha=alpha, verdict='not comparable', verdict_words=f'not comparable: {why}', paired=False,
         failed_baseline=failed[0], failed_variant=failed[1], sequential=sequential, goal=c[2] if len(c) == 3 else 'difference')
@@ -812,7 +829,7 @@ def _gains(arms, names, delta, alpha, sequential):
     if all(c.new_se for c in cs):
         a, b = (c.new_se**2 for c in cs); se, df = math.sqrt(a+b), (a+b)**2/(a*a/cs[0].new_df + b*b/cs[1].new_df); iv = _t_interval(f['diff'], se, df, alpha)
         f |= dict(new_se=se, new_df=df, new_tost_p=max(tost(f['diff'], se, df, delta)), **{f'new_{k}':iv[k] for k in ('low','high','p')})
-    b, v = (f'{c.arm} - {c.baseline}' for c in cs)
+    b, v = (f'({c.arm} - {c.baseline})' for c in cs)
     return Comparison(arm=v, baseline=b, recipe=' and '.join(c.recipe for c in cs if c.recipe) or None, **f), {}
 
 def _family(cs, ds):
@@ -873,13 +890,12 @@ def sentence(self:Comparison,
         many, adj = ('', '') if c.family == 1 else ('simultaneous ', f"; adjusted {_p(c.p_adj)}, {c.p_adj_method}, {c.family} comparisons")
         p = f"one-sided {_p(c.p_noninferior)}" if c.goal == 'noninferior' else kind[1]+_p(c.p)
         if c.p is None: p = adj = ''
-        span = f"{' to '.join(map(_pp, c.interval))}{'; '*bool(p)}{p}{adj}"
-        s += f" The difference is {_pp(c.diff)} ({many}{100*(1-c.alpha):g} % {kind[0]} {span}){_means(c)}."
+        span = f"no {kind[0]} yet" if c.interval[0] is None else f"{many}{100*(1-c.alpha):g} % {kind[0]} {' to '.join(map(_pp, c.interval))}"
+        s += f" The difference is {_pp(c.diff)} ({span}{'; '*bool(p)}{p}{adj}){_means(c)}."
     small = f" (two one-sided tests, {_p(c.tost_p if c.tost_p_adj is None else c.tost_p_adj)})" if c.verdict == 'equivalent' and c.tost_p is not None else ''
     s += f" Verdict on {population}{f' of {c.n_images:,} images' if c.n_images else ''}: {c.verdict_words}{small}."
     if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({'this one alone, '*(c.family>1 and not c.sequential)}{_pp(c.new_low)} to {_pp(c.new_high)})."
-    p = c.p if c.p_adj is None else c.p_adj
-    if p is not None and p >= c.alpha and c.goal == 'difference' and (m := c.detectable()):
+    if c.p_adj is not None and c.p_adj >= c.alpha and c.goal == 'difference' and (m := c.detectable()):
         s += f" No difference was detected; with this n, one of {_pp(m, '')} would be found in 80 % of studies."
     return s + _diverging(c) + ''.join(f' {o[0].upper()}{o[1:]}.' for o in c.notes)
 
@@ -895,7 +911,9 @@ def compare_summary(
     _check_rates(delta, alpha)
     for m,sd,n,a in ((m1,s1,n1,names[0]), (m2,s2,n2,names[1])):
         if not (0 <= m <= 1 and 0 < sd < 1): raise ValueError(f"{a!r}: mean {m} and sd {sd} must be fractions, the sd above 0. Divide percent by 100")
-        if n < 2 or n != int(n): raise ValueError(f"{a!r}: n is {n}, a comparison needs at least two runs of each arm")
+        if not (2 <= n < 1e9 and n == int(n)): raise ValueError(f"{a!r}: n is {n}, a comparison needs a whole number of runs, at least two runs of each arm")
+        if sd > (top := math.sqrt(m*(1-m)*n/(n-1)))+0.01:
+            raise ValueError(f"{a!r}: {n:g} accuracies with mean {m:g} cannot have an sd of {sd:g}, only up to {top:.3g}. Give the sd of the runs as a fraction, 0.0078 for 0.78 pp")
     f = _unpaired(m1, s1, int(n1), m2, s2, int(n2), delta, alpha)
     c = Comparison(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, notes=('from summaries: unpaired',), **f)
     return _judge(c, c.p, c.tost_p)
@@ -915,12 +933,12 @@ def diff_of_diffs(
     c, = compare_many(arms, None, alpha, delta, paired=True, contrasts=[tuple(arms)])
     return replace(c, arm=names[1], baseline=names[0])
 
-def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0)->dict: # p-values and BCa bounds (fractions); None where not computed
-    "Other tests of the same paired runs, on request and never to choose from"
+def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0, paired:bool=True)->dict: # p-values and BCa bounds (fractions); None where not computed
+    "Other tests of the same runs, on request and never to choose from"
     from scipy import stats
     x, y = _check(baseline, 'baseline'), _check(variant, 'variant')
     r = dict(mannwhitney_p=stats.mannwhitneyu(y, x).pvalue, wilcoxon_p=None, bca_low=None, bca_high=None, note=None)
-    if len(x) != len(y): return r | dict(note='unequal numbers of runs: Wilcoxon and bootstrap want pairs')
+    if not paired or len(x) != len(y): return r | dict(note=f"{'unequal numbers of runs' if paired else 'unpaired'}: Wilcoxon and bootstrap want pairs")
     d = (y-x).round(9); r['wilcoxon_p'] = worst_rank_p(d, False, False)[0]
     if len(d) < 20: return r | dict(note='no bootstrap interval below 20 seeds: as a test it errs in 10 to 30 % of studies')
     ci = stats.bootstrap((d,), np.mean, confidence_level=1-alpha, method='BCa', rng=rng).confidence_interval

@@ -10,7 +10,7 @@ import json,os,signal,sys,time
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass,replace
-from itertools import takewhile
+from itertools import combinations,takewhile
 from pathlib import Path
 from fastcore.basics import patch
 from .recipes import CliError,Recipe,check_seed,load_recipes,name_re,near
@@ -388,7 +388,7 @@ def plan_study(
     variants:int=1,      # Variants against the baseline
     sd:float=None,       # sd of a run (fraction); None: of the recipe's runs
     sd_runs:int=None,    # Runs that a stated sd comes from
-    corr:float=None,     # Seed correlation; None: of the recipe's runs, or 0
+    corr:float=None,     # Seed correlation; None: the sd of the recipe's paired differences is taken, or 0 where an sd is stated or too few are paired
     root='runs',         # Folder of all runs
     env:str=None,        # Class of machine; None: this one
     settings=None,       # settings.ini
@@ -400,14 +400,13 @@ def plan_study(
     r = recipe if isinstance(recipe, Recipe) else load_recipes(settings)[recipe]
     df = load_runs(root, recipe=r.name, env=env or this_env(), status='ok', recipe_hash=r.hash)
     arms = df.pivot(index='seed', columns=['variant','variant_hash'], values='acc')
-    if sd is None:
+    pairs = [d for a,b in combinations(arms, 2) if len(d := (arms[a]-arms[b]).dropna())>=10] if sd is None and corr is None else []
+    if pairs: sd,sd_runs = float(np.sqrt(np.mean([d.var() for d in pairs]))),min(map(len, pairs))
+    elif sd is None:
         free = (arms.count()-1).clip(lower=0)
         if not free.sum(): raise CliError(f"No arm of recipe {r.name!r} has two runs on {env or this_env()}. State the sd of a run: --sd 0.0075 for 0.75 pp.")
         sd,sd_runs = float(np.sqrt((arms.var()*free).sum()/free.sum())),int(free.sum())+1
-    if corr is None:
-        c = arms.corr(min_periods=10).to_numpy(float); c = c[np.triu_indices(len(c), 1)]
-        corr = float(np.clip(np.nanmean(c), 0, 0.99)) if np.isfinite(c).any() else 0.
-    return plan(runs, sd, sd_runs, corr, variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
+    return plan(runs, sd, sd_runs, None if pairs else corr or 0., variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
 
 # %% ../nbs/10_study.ipynb #de95c579
 @patch

@@ -61,7 +61,10 @@ MISTAKES = {'verb':(['trian'], 'trian.*train'), 'recipe':(['train','woof-128-4']
     'both':(['compare','a','--summary','.8,.01,5','.8,.01,5'], 'Give a study'), 'half a summary':(['compare','--summary','.8,.01,5'], 'MEAN,SD,N twice'), 'percent':(['compare','--summary','84.98,0.782,20','85.67,0.937,20'], 'Divide percent by 100'),
     'one run':(['compare','--summary','.8,.01,1','.8,.01,5'], 'at least two runs'), 'csv':(['compare','nowhere.csv'], 'nowhere.csv'), 'delta of a summary':(['compare','--summary','.8,.01,5','.8,.01,5','--delta','0'], 'delta must be positive'),
     'race':(['race','dmeo'], 'demo'), 'cap':(['race','demo','--cap','1'], 'two different seeds'), 'looks':(['race','demo','--cap','8','--looks','5'], 'too small'), 'plan':(['plan','dmeo'], 'demo'),
-    'plan without runs':(['plan','woof-128-5'], '--sd'), 'plan in percent':(['plan','demo','--sd','0.75','--delta','1'], 'delta must be positive and below 1'), 'plan of one seed':(['plan','demo','--sd','.01','--runs','1'], 'two seeds'),
+    'plan without runs':(['plan','woof-128-5'], '--sd'), 'plan in percent':(['plan','demo','--sd','0.75','--delta','1'], 'delta must be positive and below 1'), **{f'plan {a}':(['plan','demo','--sd','.01',*a.split()], why) for a,why in {'--power 80':'0.8 for 80 %', '--power 0':'between 0 and 1', '--power nan':'between 0 and 1', '--variants 0':'at least one variant',
+        '--effect inf':'effect as a fraction', '--effect 0':'effect as a fraction', '--sd-runs 1':'two runs or more', '--alpha nan':'alpha', '--sd inf':'sd as a fraction', '--sd 0.78':'sd as a fraction', '--corr 1':'correlation'}.items()},
+    **{f'summary {o}':(['compare','--summary',o,'.8,.01,5'], why) for o,why in {'.8,.01,inf':'whole number', '.8,.01,nan':'whole number', '.8,.9,5':'cannot have an sd', 'nan,.01,5':'fractions', '.8,inf,5':'fractions'}.items()},
+    'plan of one seed':(['plan','demo','--sd','.01','--runs','1'], 'two seeds'),
     'contrast':(['study','demo','--contrasts','baseline:none'], "'none'"), 'report':(['report','nothing'], "'nothing'"), 'backbone':(['cost','--backbone','xresnet19'], 'xresnet18'), 'variant of cost':(['cost','--variants','simpel'], 'simpel')}
 
 @pytest.mark.parametrize('what', MISTAKES)
@@ -216,9 +219,9 @@ def test_a_csv_of_other_peoples_runs_is_compared(call, tmp_path):
     code,out,err = call('compare', f)
     assert code==0 and err=='' and 'mine against baseline: paired t, n = 8 shared seeds, seed correlation 0.73' in out and 'Report' not in out
 
-@pytest.mark.parametrize('text,says', [('variant,seed\na,1', 'columns arm'), ('', 'cannot be read'), (CSV.replace('0.842','84.2'), 'percent divide by 100'), (CSV.replace('0.842','high'), "'high'"),
+@pytest.mark.parametrize('text,says', [('variant,seed\na,1', 'columns arm'), ('', 'cannot be read'), ('variant,seed,accuracy', 'there are no runs'), (CSV+'\n,9,.8', 'has no variant'), ('variant,seed,accuracy,n_images\na,0,.5,inf\na,1,.6,inf\nb,0,.5,inf\nb,1,.7,inf', 'number of validation images'), (CSV.replace('0.842','84.2'), 'percent divide by 100'), (CSV.replace('0.842','high'), "'high'"),
     (CSV.replace('0.842',''), 'NaN'), (CSV.replace('plain,1,','plain,0,'), 'seed twice'), ('variant,seed,accuracy\na,0,.5\na,1,.6', 'second arm'), ('variant,seed,accuracy\na,0,.5\na,1,.6\nb,0,.5', 'at least two'),
-    ('variant,seed,accuracy,env\na,0,.5,x\na,1,.6,x\nb,0,.5,y\nb,1,.7,y', 'differ in env.*paired=False|unpaired')], ids=range(9))
+    ('variant,seed,accuracy,env\na,0,.5,x\na,1,.6,x\nb,0,.5,y\nb,1,.7,y', 'differ in env.*paired=False|unpaired')], ids=range(12))
 def test_a_csv_that_cannot_be_meant_is_one_sentence(call, tmp_path, text, says):
     f = tmp_path/'runs.csv'; f.write_text(text)
     code,out,err = call('compare', f)

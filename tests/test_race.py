@@ -240,8 +240,36 @@ def test_a_plan_from_the_runs_of_a_recipe(tmp_path):
         for s in range(12): write_run(a_run(s, a, env=ENV, acc=float(acc[a][s]), wall_seconds=90.+s), tmp_path)
     write_run(a_run(99, env=ENV, acc=None, status='diverged'), tmp_path); write_run(a_run(5, env='gpu', acc=.1), tmp_path)
     p = plan_study(TINY, 5, root=tmp_path, env=ENV)
-    sd = np.sqrt((acc['baseline'].var(ddof=1)+acc['simple'].var(ddof=1))/2); corr = np.corrcoef(acc['baseline'], acc['simple'])[0,1]
-    assert p.to_dict()==pytest.approx(plan(5, sd, 23, corr, minutes=95.5/60).to_dict()) and p.sd_diff_upper>p.sd_diff and p.hours==pytest.approx(5*2*95.5/3600)
+    sd = (acc['simple']-acc['baseline']).std(ddof=1)
+    assert p.to_dict()==pytest.approx(plan(5, sd, 12, None, minutes=95.5/60).to_dict()) and p.sd_diff==pytest.approx(sd) and p.hours==pytest.approx(5*2*95.5/3600)
+    from scipy.stats import chi2
+    assert p.sd_diff_upper==pytest.approx(sd*np.sqrt(11/chi2.ppf(.2, 11))), 'on the 11 degrees of freedom of twelve pairs'
+    pooled = np.sqrt((acc['baseline'].var(ddof=1)+acc['simple'].var(ddof=1))/2)
+    assert plan_study(TINY, 5, root=tmp_path, env=ENV, corr=.3).to_dict()==pytest.approx(plan(5, pooled, 23, .3, minutes=95.5/60).to_dict())
+    assert plan_study(TINY, 5, sd=.01, sd_runs=9, root=tmp_path, env=ENV).to_dict()==pytest.approx(plan(5, .01, 9, 0., minutes=95.5/60).to_dict()), 'a stated sd has no correlation of other runs'
     assert plan_study(TINY, 5, sd=.01, root=tmp_path, env=ENV, corr=0).sd_diff==pytest.approx(.01*2**.5)
     with pytest.raises(CliError, match='--sd'): plan_study(Recipe('tiny', lr=.5), root=tmp_path, env=ENV)
     with pytest.raises(CliError, match='--sd'): plan_study(Recipe('none'), root=tmp_path, env=ENV)
+
+def covered(monkeypatch, n, rho, arms=2, reps=1500, sd=.0075):
+    "Share of sets of records whose plan has an upper bound above the true sd of the paired difference"
+    import pandas as pd
+    from simpleattn import stats,study
+    for k in ('detectable','runs_needed','runs_needed_equivalence'): monkeypatch.setattr(stats, k, lambda *a: 1) # not looked at, and slow
+    rng = np.random.default_rng([n, int(10*rho), arms])
+    def upper():
+        x = .85 + sd*(np.sqrt(rho)*rng.normal(size=(n,1)) + np.sqrt(1-rho)*rng.normal(size=(n,arms)))
+        df = pd.DataFrame(dict(seed=np.repeat(np.arange(n), arms), variant=np.tile([*'abc'[:arms]], n), variant_hash='', acc=x.ravel(), wall_seconds=60.))
+        monkeypatch.setattr(study, 'load_runs', lambda *a, **k: df)
+        return plan_study(TINY, 5, root='nowhere', env=ENV).sd_diff_upper
+    return np.mean([upper()>=sd*np.sqrt(2*(1-rho)) for _ in range(reps)])
+
+def test_the_upper_bound_of_a_plan_covers_as_often_as_it_says(monkeypatch): assert covered(monkeypatch, 12, .5)==pytest.approx(.8, abs=.03)
+
+@pytest.mark.slow
+@pytest.mark.parametrize('n,rho', [(10,0), (10,.9), (12,.3), (20,.6), (20,.9)])
+def test_the_upper_bound_covers_at_every_correlation(monkeypatch, n, rho): assert covered(monkeypatch, n, rho, reps=2500)==pytest.approx(.8, abs=.03)
+
+@pytest.mark.slow
+@pytest.mark.parametrize('n,rho,arms', [(15,.5,3), (9,0,2), (9,.5,2), (6,.9,3)])
+def test_the_upper_bound_is_cautious_with_more_arms_or_fewer_seeds(monkeypatch, n, rho, arms): assert covered(monkeypatch, n, rho, arms)>=.77

@@ -33,7 +33,7 @@ def test_paired_check_case():
     r = stats.ttest_rel(V1/500, BASE/500)
     near((c.t, c.p, c.low, c.high), (r.statistic, r.pvalue, *r.confidence_interval()), rel=1e-9)
     near(c.corr, stats.pearsonr(BASE, V1).statistic); near(c.d_z, D.mean()/D.std(ddof=1))
-    assert (c.test, c.n, c.df, c.verdict, c.p_adj) == ('paired t', 8, 7, 'better', None)
+    assert (c.test, c.n, c.df, c.verdict, c.p_adj) == ('paired t', 8, 7, 'better', c.p)
 
 def test_fractions_and_counts_are_the_same_data():
     a, b = compare(BASE, V1, n_images=500), compare(BASE/500, V1/500)
@@ -98,6 +98,11 @@ def test_effect_sizes_and_improvement():
     tie = compare([.80,.81,.82,.83], [.80,.81,.83,.85]); assert tie.p_improve == 0.75
     assert compare([.8,.81,.82], [.9,.91,.93]).p_improve_unpaired_low < 0.75  # complete separation of three is not certainty
 
+def test_one_comparison_is_its_own_family():
+    x, y = normal(4).T
+    for c in (compare(x, y), compare(x, y, paired=False), compare(x, y, sequential=True), compare_summary(.8, .01, 9, .81, .01, 8), compare_many({'baseline':x, 'v':y})['v']): assert c.p_adj == c.p == c.summary()['p_adj']
+    c = compare(x, y, goal='noninferior'); assert c.p_adj == c.p_noninferior != c.p
+
 def test_wilson_ends():
     near(wilson(0, 10)[1], stats.binomtest(0, 10).proportion_ci(method='wilson').high); near((wilson(0, 10)[0], wilson(10, 10)[1]), (0, 1))
 
@@ -122,6 +127,10 @@ def test_pairs_never_cross():
         with pytest.raises(ValueError, match=f'differ in {col}.*paired=False'): compare_many(d)
         c = compare_many(d, paired=False)['v1']
         assert c.test == 'Welch t' and col in c.notes[0]
+    half = df.assign(env=np.where(df.seed < 5, 'gpu', 'cpu'))  # both arms on the same two machines: five pairs of ten in each
+    with pytest.raises(ValueError, match='differ in env.*paired=False'): compare_many(half)
+    with pytest.raises(ValueError, match='differ in env'): compare_many(half.drop(columns='seed'))
+    assert 'across env' in compare_many(half, paired=False)['v1'].notes[0] and compare_many(df, paired=False)['v1'].notes == ('unpaired on request',)
     mixed = df.assign(env=np.where((df.arm == 'v1') & (df.seed < 2), 'gpu', 'cpu'))
     c = compare_many(mixed)['v1']; assert c.test == 'paired t' and c.n == 8
     with pytest.raises(ValueError, match='twice'): compare_many(pd.concat([df, df.iloc[:1]]))
@@ -217,6 +226,8 @@ def test_sensitivity():
     x, y = normal(16, n=24).T; r = sensitivity(x, y)
     near(r['wilcoxon_p'], stats.wilcoxon(y-x, method='exact').pvalue); near(r['mannwhitney_p'], stats.mannwhitneyu(y, x).pvalue)
     assert r['bca_low'] < (y-x).mean() < r['bca_high'] and r == sensitivity(x, y)
+    r = compare_many(frame(np.c_[x,y]), paired=False, extra=True)['v1'].sensitivity
+    assert r['mannwhitney_p'] and r['bca_low'] is r['bca_high'] is r['wilcoxon_p'] is None and 'unpaired: ' in r['note'] and compare_many(frame(np.c_[x,y]), extra=True)['v1'].sensitivity['bca_low']
     small = sensitivity(x[:19], y[:19]); assert small['bca_low'] is None and '20 seeds' in small['note']
 
 # ---- planning
@@ -256,6 +267,8 @@ def test_plan():
     assert p.hours == 7.5 and p.hours_needed == p.runs_needed*1.5 and p.runs_needed_upper > p.runs_needed and p.runs_equivalence_upper > p.runs_equivalence
     near(p.sd_diff_upper, sd_upper(s, 19)); q = plan(5, 0.0078); assert q.sd_diff_upper is None and q.hours is None
     json.dumps(q.to_dict(), allow_nan=False)
+    near(plan(5, .01, 12, None).sd_diff, .01); near(plan(5, .01, 12, None).sd_diff_upper, sd_upper(.01, 11))
+    far = plan(2, .4, alpha=1e-17, effect=1e-6); assert far.detectable is None and far.runs_needed is None and 'more than a million seeds' in far.words and 'None' not in far.words
     with pytest.raises(ValueError, match='fraction'): plan(5, 7.8)
 
 # ---- two populations
@@ -277,6 +290,11 @@ def test_decomposition_against_anova():
     parts = ms['C(r)'], max(ms['C(i)']-ms['Residual'], 0); near(d.se_new_images, np.sqrt(sum(parts)/(R*M)), rel=1e-8)
     want = sum(parts)**2/(ms['C(r)']**2/(R-1) + ms['C(i)']**2/(M-1) + ms['Residual']**2/((R-1)*(M-1))); near(d.df_new_images, want, rel=1e-8)
     v = c.var(0, ddof=1); V = c.mean(1).var(ddof=1); near(d.var_seed, (M*M*V - v.sum())/(M*(M-1)), rel=1e-9); near(d.var_churn, (v.mean()-V)/(M-1), rel=1e-9)
+
+def test_runs_that_repeat_one_another_have_no_noise_to_split():
+    for c in (np.ones((4,6)), np.zeros((3,5)), np.tile([1,0,1], (4,1))):
+        d = decompose(c); assert d.var_seed == d.var_churn == 0 and d.words == f'every run is right on the same images: nothing to split; churn sd 0.00 pp on {c.shape[1]} images' and d.p_seed is None
+    assert 'not detectable' in decompose([[1,0],[1,0],[0,1]]).words
 
 def test_new_images_fall_back_to_runs_when_images_add_nothing():
     c = np.array([[1,0]*4,[0,1]*4,[1,0]*4,[1,1]*4]); d = decompose(c)
@@ -412,7 +430,7 @@ def test_sequential_comparison_has_no_fixed_p():
     c = compare(BASE, V1, n_images=500, sequential=True); near((c.low, c.high, c.p), (-0.0022166, 0.0187166, 1/7.951478), rel=1e-5)
     assert 'sequence' in c.test and c.p_signflip is None and c.t is None and c.tost_p is None and c.verdict == 'undecided' and 'biased' in c.notes[0]
     assert 'always-valid' in c.sentence() and 'confidence sequence' in c.sentence()
-    few = compare(BASE[:3], V1[:3], n_images=500, sequential=True); assert few.low is None and 'n/a' in few.summary()['difference']
+    few = compare(BASE[:3], V1[:3], n_images=500, sequential=True); assert few.low is None and few.summary()['difference'] == '+0.60 pp (no interval yet)' and '(no confidence sequence yet; always-valid p = ' in few.sentence() and 'n/a' not in few.sentence()
     json.dumps(few.to_dict(), allow_nan=False)
     x = normal(23, n=12, k=3); r = compare_many(frame(x), sequential=True); st = race_path(x[:,1]-x[:,0], k=2)[7]; c = r['v1']
     assert (st.decided_at, race_path(x[:,1]-x[:,0], k=2)[6].verdict, c.verdict, c.n) == (8, 'undecided', st.verdict, 8)  # the seeds after the decision do not count
@@ -501,6 +519,19 @@ def test_summarise():
     (lambda: compare_many(frame(normal(0)).assign(acc=np.nan)), 'NaN'),
     (lambda: compare_summary(84.98, .782, 20, 85.67, .937, 20), 'percent by 100'),
     (lambda: compare_summary(.8, .01, 1, .8, .01, 5), 'two runs'),
+    *[(lambda n=n: compare_summary(.8, .01, n, .8, .01, 5), 'whole number of runs') for n in (math.inf, math.nan, 2.5, -3)],
+    *[(lambda m=m, s=s: compare_summary(m, s, 5, .8, .01, 5), why) for m,s,why in ((.8,.9,'cannot have an sd of 0.9, only up to 0.447'), (.99,.78,'cannot have'), (math.nan,.01,'fractions'), (.8,math.inf,'fractions'), (.8,-.01,'above 0'), (.8,0,'above 0'))],
+    (lambda: compare_many(pd.DataFrame(dict(arm=[], seed=[], acc=[]))), 'there are no runs'),
+    (lambda: compare_many(frame(normal(0)).replace({'v1':np.nan})), 'has no arm: name'),
+    *[(lambda m=m: compare_many(frame(normal(0), n_images=m)), 'number of validation images') for m in (0, -5, 2.5, math.inf, 'many')],
+    (lambda: signflip_p([1,2,math.nan]), 'without NaN'),
+    *[(lambda f=f, t=t: f(t), 'between 0 and 1: 0.8 for 80 %') for f in (lambda t: plan(5, .01, target=t), lambda t: detectable(5, .01, t), lambda t: runs_needed(.01, .01, t), lambda t: runs_needed_equivalence(.01, .01, t)) for t in (80, 1, 0, math.nan)],
+    *[(lambda s=s: f(s), 'sd above 0') for f in (lambda s: detectable(5, s), lambda s: runs_needed(.01, s), lambda s: runs_needed_equivalence(.01, s)) for s in (0, -1, math.inf, math.nan)],
+    (lambda: runs_needed(math.nan), 'other than 0'), (lambda: runs_needed(math.inf), 'other than 0'),
+    *[(lambda v=v: plan(5, .01, variants=v), 'at least one variant') for v in (0, -1)],
+    *[(lambda n=n: plan(5, .01, n_sd=n), 'two runs or more') for n in (1, 0, -3, math.nan, math.inf)],
+    *[(lambda e=e: plan(5, .01, effect=e), 'effect as a fraction') for e in (0, -.01, 1.5, math.nan, math.inf)],
+    *[(lambda s=s: plan(5, s), 'sd as a fraction') for s in (.78, math.inf, math.nan, -.01)],
     (lambda: decompose([[1,0,1]]), 'runs x images'),
     (lambda: decompose([[1,0,2],[1,1,0]]), '0 and 1'),
     (lambda: race_state([1.2,3.]), 'percent by 100'),
@@ -562,7 +593,7 @@ def test_gains_in_a_family():
     d1, d2 = (decompose(C[f'v{k}'].astype(int)-C[f'b{k}'].astype(int)) for k in (1,2)); near(c.new_se**2, d1.se_new_images**2 + d2.se_new_images**2)
     dof = c.new_se**4/(d1.se_new_images**4/d1.df_new_images + d2.se_new_images**4/d2.df_new_images); near(c.new_p, 2*stats.t.sf(abs(c.diff)/c.new_se, dof))
     assert 'set1 and set2' in c.sentence() and 'n = 9 and 9 pairs' in c.sentence() and c.new_verdict
-    both = compare_many(df, 'b1', contrasts=[tuple(C)]); assert both.family == 4 and both.to_df().index[-1] == 'v2 - b2 - v1 - b1'
+    both = compare_many(df, 'b1', contrasts=[tuple(C)]); assert both.family == 4 and both.to_df().index[-1] == '(v2 - b2) - (v1 - b1)' and '(v2 - b2) against (v1 - b1) on' in both['(v2 - b2) - (v1 - b1)'].sentence()
     near([o.p_adj for o in both], holm([o.p for o in both]))
 
 def test_sequential_new_images_is_wider_than_both_parts():
