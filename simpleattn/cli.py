@@ -201,7 +201,7 @@ def plan(
     variants:int=1,        # Number of variants that are compared with the baseline
     sd:float=None,         # sd of a run, a fraction; of the recipe's runs if not given
     sd_runs:int=None,      # Runs that a stated sd comes from
-    corr:float=None,       # Seed correlation; of the recipe's runs if not given, 0 where fewer than ten seeds are shared
+    corr:float=None,       # Seed correlation; if not given, the sd of the recipe's paired differences says it, and it is 0 where --sd is given or fewer than ten seeds are shared
     delta:float=0.01,      # Margin of equivalence, a fraction
     effect:float=None,     # Difference worth finding, a fraction; delta if not given
     power:float=0.8,       # Chance wanted
@@ -231,17 +231,17 @@ def comparison(
     study,             # A `Study`
     fmt:str='table',   # table, json, csv, md
     full:bool=False,   # Every field
-    report=True,       # Write it anew
+    report=True,       # Write it where it is not what the records say
     **kwargs           # Of `Study.compare`
 )->str: # Text
     "A study's comparison as text, and where its report lies"
-    from simpleattn.report import write_report
+    from simpleattn.report import keep_report
     df = study.runs(); left = len(study.missing(df=df))
     if left and study.raced: print(f'The race goes on: at most {left} runs are still to come.', file=sys.stderr)
     elif left: print(f'Incomplete: {left} of {len(study.arms)*len(study.seeds)} runs are missing.', file=sys.stderr)
     cs = study.compare(df=df, **kwargs)
     text = said(cs, fmt, full)
-    return text if fmt!='table' or not report else f"{text}\n\nReport: {write_report(study, None, None if 'paired' in kwargs or any(kwargs.values()) else cs, df)}"
+    return text if fmt!='table' or not report else f"{text}\n\nReport: {keep_report(study, None if 'paired' in kwargs or any(kwargs.values()) else cs, df)}"
 
 def said(
     comparisons,       # `Comparisons`

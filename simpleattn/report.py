@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['text_table', 'comparison_table', 'count_flops', 'report_data', 'to_markdown', 'to_latex', 'report_figures', 'to_html',
-           'write_report']
+           'write_report', 'keep_report']
 
 # %% ../nbs/12_report.ipynb #13124983
 import base64,io,json,re
@@ -144,7 +144,7 @@ def _differ(label, base, runs, k=4):
     b,v = ({(r.env,r.seed):r for r in rs if r.status=='ok' and r.correct} for rs in (base, runs))
     seeds = sorted(b.keys() & v.keys())
     if len(seeds)<2 or len({(r.n_images, r.data['fingerprint'], r.recipe['split']) for s in seeds for r in (b[s],v[s])})>1: return
-    B,V = (np.array([o[s].bits() for s in seeds], int) for o in (b,v))
+    B,V = (np.array([o[s].bits() for s in seeds], np.float32) for o in (b,v)) # whole numbers that BLAS multiplies
     d = (V-B).sum(0)
     order = np.argsort(-d, kind='stable').tolist()
     top = [i for i in dict.fromkeys([*order[:k], *order[-k:]]) if d[i]]
@@ -331,6 +331,8 @@ def to_html(
     return page.render(data=data, figures=pics, tables=[*_tables(data)], foot=[*_foot(data)], named=_named)
 
 # %% ../nbs/12_report.ipynb #10f8d044
+def _home(study): return Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name
+
 def write_report(
     study,     # A `Study`
     out=None,  # Folder; None: _reports/NAME under the root of the runs
@@ -340,7 +342,7 @@ def write_report(
     "Write a study's report in all its forms"
     import matplotlib.pyplot as plt
     import pandas as pd
-    out = Path(out or Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name)
+    out = Path(out or _home(study))
     if kwargs.get('images') and any((o/'.git').exists() for o in (out.resolve(), *out.resolve().parents)):
         raise CliError('--images puts pictures of the data set into the report, and a repository must not hold them: give --out a folder outside of it.')
     data = report_data(study, *args, **kwargs)
@@ -357,3 +359,23 @@ def write_report(
     (out/'report.json').write_text(json.dumps(data, indent=1, allow_nan=False)+'\n')
     (out/'index.html').write_text(to_html(data))
     return out/'index.html'
+
+# %% ../nbs/12_report.ipynb #a41e77d2
+def keep_report(
+    study,            # A `Study`
+    comparisons=None, # Its `compare()`, where that is at hand
+    df=None           # Its `runs()`
+)->Path: # index.html
+    "Write a study's report, unless the one that is there was made of the same"
+    df = study.runs() if df is None else df
+    page = _home(study)/'index.html'
+    return page if _made_of(page, study, df) else write_report(study, None, comparisons, df)
+
+def _made_of(page, study, df):
+    "Was the page made of this declaration and these runs, by no older code?"
+    try: old,code = json.loads(page.with_name('report.json').read_text()),max(o.stat().st_mtime for o in files('simpleattn').iterdir() if o.suffix in ('.py','.j2'))
+    except (OSError, ValueError): return False
+    cols = 'arm seed status acc finished'.split()
+    def rows(rs): return sorted([r[k] if r[k]==r[k] else None for k in cols] for r in rs)
+    return page.stat().st_mtime>code and study.file.exists() and old['study']==json.loads(study.file.read_text()) and old['env']==study.env and \
+        {o['arm']:o['n_failed'] for o in old['arms']}==study.failed() and rows(old['runs'])==rows(df[cols].to_dict('records'))

@@ -102,6 +102,7 @@ def _tail(d, tol=0):
 def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     "Exact sign-flip p of (n,) paired differences, of correct counts or of fractions"
     d = np.asarray(d, float)
+    if not np.isfinite(d).all(): raise ValueError("signflip_p wants differences without NaN or infinities: leave failed runs out, and give diverged ones to worst_rank_p")
     if (d == d.round()).all() and np.abs(d).sum() < 1e7: return float(_tail(d.astype(int)))
     total = np.abs(d).sum()
     if len(d) > 30: return float(_tail((d/total*1e6).round().astype(int), len(d)))
@@ -109,6 +110,10 @@ def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     return float(min(1., 2*(len(b)-np.searchsorted(b, t-a[::-1])).sum()/2**len(d))) if t > 0 else 1.
 
 # %% ../nbs/09_stats.ipynb #c0e2757e
+def _check_design(effect, sd, target, alpha):
+    if not (0 < abs(effect) < math.inf and 0 < sd < math.inf and 0 < target < 1 and 0 < alpha < 1):
+        raise ValueError(f"planning wants an effect other than 0 ({effect:g}), an sd above 0 ({sd:g}), and a power ({target:g}) and alpha ({alpha:g}) between 0 and 1: 0.8 for 80 %")
+
 def _design(n, sd, paired): return (n-1, sd/math.sqrt(n)) if paired else (2*n-2, sd*math.sqrt(2/n))
 
 def power(n:int, effect:float, sd:float=1., alpha:float=0.05, paired:bool=True)->float: # Chance to find `effect` (fraction)
@@ -137,14 +142,17 @@ def runs_needed(
     paired:bool=True  # Shared seeds?
 )->int:               # Seeds (per arm); None beyond a million
     "Seeds that find `effect` with the wanted power"
-    if not (effect and sd > 0 and 0 < target < 1): raise ValueError("runs_needed wants an effect other than 0, an sd above 0 and a power between 0 and 1")
+    _check_design(effect, sd, target, alpha)
     return _smallest_n(lambda n: power(n, effect, sd, alpha, paired), target)
 
 # %% ../nbs/09_stats.ipynb #3a9fdc02
-def detectable(n:int, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->float: # Difference (fraction)
+def detectable(n:int, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->float: # Difference (fraction); infinite beyond a million sd
     "Smallest difference that `n` seeds (per arm) find with power `target`"
+    _check_design(1, sd, target, alpha)
     lo, hi = 0., sd
-    while power(n, hi, sd, alpha, paired) < target: lo, hi = hi, 2*hi
+    while power(n, hi, sd, alpha, paired) < target:
+        lo, hi = hi, 2*hi
+        if hi > 1e6*sd: return math.inf
     for _ in range(50): lo, hi = (lo, (lo+hi)/2) if power(n, (lo+hi)/2, sd, alpha, paired) >= target else ((lo+hi)/2, hi)
     return hi
 
@@ -165,6 +173,7 @@ def equivalence_power(n:int, delta:float, sd:float=1., alpha:float=0.05, paired:
 
 def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->int: # Seeds (per arm)
     "Seeds that show equivalence within `delta` with power `target` where there is no difference"
+    _check_design(delta, sd, target, alpha)
     return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired), target)
 
 # %% ../nbs/09_stats.ipynb #7721b7ff
@@ -179,18 +188,19 @@ class Plan(_Record):
 def words(self:Plan)->str:
     "The plan as a paragraph"
     def hours(f): h = getattr(self, f); return '' if h is None else f' ({h:.1f} hours)'
+    def seeds(f): return getattr(self, f) or 'more than a million'
     s = f"With {self.n} seeds of each arm{hours('hours')} and an sd of the paired difference of {_pp(self.sd_diff, '')}, {_pp(self.detectable, '')} would be found in {100*self.target:g} %"
-    s += f" of studies ({100*self.alpha:g} % errors over {self.variants} comparison{'s'*(self.variants>1)}). To find {100*self.effect:g} pp takes {self.runs_needed} seeds{hours('hours_needed')},"
-    s += f" to show equivalence within {100*self.delta:g} pp {self.runs_equivalence}{hours('hours_equivalence')}."
+    s += f" of studies ({100*self.alpha:g} % errors over {self.variants} comparison{'s'*(self.variants>1)}). To find {100*self.effect:g} pp takes {seeds('runs_needed')} seeds{hours('hours_needed')},"
+    s += f" to show equivalence within {100*self.delta:g} pp {seeds('runs_equivalence')}{hours('hours_equivalence')}."
     if not self.sd_diff_upper: return s + ' From how many runs the sd comes was not said, so it has no upper bound.'
     return s + (f" At the 80 % upper bound of that sd, {_pp(self.sd_diff_upper, '')}, {self.n} seeds find {_pp(self.detectable_upper, '')},"
-        f" and it takes {self.runs_needed_upper} and {self.runs_equivalence_upper}.")
+        f" and it takes {seeds('runs_needed_upper')} and {seeds('runs_equivalence_upper')}.")
 
 def plan(
     n:int,               # Seeds of each arm
     sd:float,            # sd of a run (fraction)
-    n_sd:int=None,       # Runs that the sd comes from
-    corr:float=0.,       # Seed correlation; 0 is the cautious guess
+    n_sd:int=None,       # Runs (pairs) that the sd comes from
+    corr:float=0.,       # Seed correlation; 0 is the cautious guess; None: `sd` is that of the paired difference
     delta:float=0.01,    # Smallest difference that matters (fraction)
     alpha:float=0.05,    # Family-wise error rate
     target:float=0.8,    # Power wanted
@@ -200,11 +210,14 @@ def plan(
 )->Plan:
     "What a study of `n` shared seeds can detect, how many it should have, and the hours"
     _check_rates(delta, alpha)
-    if not (n >= 2 and 0 < sd < 1 and -1 < corr < 1):
+    effect = delta if effect is None else effect
+    if not (n >= 2 and 0 < sd <= 0.5 and (corr is None or -1 < corr < 1)):
         raise ValueError(f"plan wants two seeds or more, an sd as a fraction (0.0075 for 0.75 pp) and a correlation within -1 to 1, got {n}, {sd}, {corr}")
-    s, a, effect = sd*math.sqrt(2*(1-corr)), alpha/variants, effect or delta
+    if not (variants >= 1 and (n_sd is None or 2 <= n_sd < math.inf) and 0 < effect < 1):
+        raise ValueError(f"plan wants at least one variant, an sd from two runs or more, and an effect as a fraction (0.005 for 0.5 pp), got {variants}, {n_sd}, {effect}")
+    s, a = sd if corr is None else sd*math.sqrt(2*(1-corr)), alpha/variants
     def figures(s): return detectable(n, s, target, a), runs_needed(effect, s, target, a), runs_needed_equivalence(delta, s, target, a)
-    here, up = figures(s), sd_upper(s, n_sd-1) if n_sd and n_sd > 1 else None
+    here, up = figures(s), sd_upper(s, n_sd-1) if n_sd else None
     hours = [None if minutes is None or k is None else k*(variants+1)*minutes/60 for k in (n, *here[1:])]
     return Plan(n, s, delta, effect, alpha, variants, *here, up, *(figures(up) if up else (None,)*3), *hours, target)
 
@@ -249,7 +262,7 @@ def decompose(
     seed, (run,img,err) = V-churn, _parts(c)
     se, df = _se_new(([run], [img,err]))
     f = V/churn if churn > 0 else math.inf if V > 0 else math.nan
-    words = f"seed sd {_pp(math.sqrt(seed), '')}" if seed > 0 else "seed variance < 0 (not detectable)"
+    words = f"seed sd {_pp(math.sqrt(seed), '')}" if seed > 0 else "seed variance < 0 (not detectable)" if churn > 0 else "every run is right on the same images: nothing to split"
     return Decomposition(R, M, mean, V, seed, churn, math.sqrt(seed) if seed > 0 else None, math.sqrt(max(churn,0)), f, float(sp.fdtrc(R-1,(R-1)*(M-1),f)),
                          math.sqrt(V/R), se, df, f"{words}; churn sd {_pp(math.sqrt(max(churn,0)), '')} on {M} images")
 
@@ -381,21 +394,27 @@ def capped_state(
     st = RaceState((~np.isnan(d)).sum(), e=None, p=None, delta=delta, alpha=alpha/k, mode='capped group-sequential')
     zs = [pocock_bounds(tuple(n/cap for n in at), a) for a in (alpha/k, 2*alpha/k)]
     for i,n in enumerate(at):
-        if n > len(d) or st.decided_at: break
+        if n > len(d) or st.decided_at and not lost: break # where runs diverged, all seeds may want another look
         x = d[:n][~np.isnan(d[:n])]
         if (N := len(x)) < 2: continue
         m, s = x.mean(), x.std(ddof=1); s = s if s > 1e-9 else 0.
         h, h_eq = (s/math.sqrt(N)*-sp.stdtrit(N-1, sp.ndtr(-z[i])) for z in zs)
-        word = _CALLS[int(_called(m, s, h, h_eq, delta))]
+        word = st.verdict if st.decided_at else _CALLS[int(_called(m, s, h, h_eq, delta))]
         st = replace(st, n=N, mean=m, sd=s, low=m-h, high=m+h, low_eq=m-h_eq, high_eq=m+h_eq, look=i+1)
-        st = replace(st, verdict=word, decided_at=None if word == 'undecided' else N, final=n == cap or word != 'undecided')
+        st = replace(st, verdict=word, decided_at=None if word == 'undecided' else st.decided_at or N, final=n == cap or word != 'undecided')
     return st
 
 # %% ../nbs/09_stats.ipynb #1ab8994d
 def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p after each seed
-    "Does one arm diverge more often? From (n,) bool each, True where the run of that seed diverged"
+    "Does one arm diverge, or lose, more often? From (n,) bool each, True where the run of that seed did"
     b, v = np.asarray(baseline, bool), np.asarray(variant, bool); n, k = (b!=v).cumsum(), (v&~b).cumsum()
     return np.minimum(1, np.exp(-np.maximum.accumulate(n*math.log(2) + sp.betaln(k+1, n-k+1))))
+
+def _rank(p, sign, alpha): return 'undecided' if p >= alpha else 'better' if sign > 0 else 'worse'
+
+def _all_seeds(v, rank):
+    "Verdict where runs diverged, from that of the completers and that of the ranks of all seeds: better needs both"
+    return 'worse' if rank == 'worse' and v != 'better' else v if v == rank else 'undecided'
 
 def race_seeds(
     baseline,          # (n,) accuracies (fractions) in the order of seeds set beforehand; NaN where the run diverged
@@ -406,13 +425,16 @@ def race_seeds(
     cap:int=None,      # Most pairs, where `looks` is given
     looks:int=None     # Equally spaced looks of a capped race; None: after every seed
 )->list:               # One `RaceState` a seed; the last is the first that decides
-    "State of a race after each seed; divergence is tested beside the difference"
-    b, v, out = np.asarray(baseline, float), np.asarray(variant, float), []; nb, nv = np.isnan(b), np.isnan(v); ok = ~(nb|nv)
-    path, p = race_path((v-b)[ok], delta, alpha, k), divergence_race_p(nb, nv)
+    "State of a race after each seed; where runs diverged, all seeds must agree with the completers"
+    b, v, out, at = np.asarray(baseline, float), np.asarray(variant, float), [], race_looks(cap, looks) if looks else range(1, len(baseline)+1)
+    d, (x, y) = v-b, (np.nan_to_num(o, nan=-1) for o in (b, v)); ok = ~np.isnan(d)
+    path, p, sign = race_path(d[ok], delta, alpha, k), divergence_race_p(y > x, x > y), np.sign(y-x).cumsum()
     for i in range(1, len(b)+1):
         m = ok[:i].sum()
-        st = capped_state((v-b)[:i], cap, delta, alpha, looks, k, True) if looks else path[m-1] if m else RaceState(0, delta=delta, alpha=alpha/k)
-        if st.verdict == 'undecided' and p[i-1] < alpha/k: st = replace(st, verdict='worse' if nv[:i].sum() > nb[:i].sum() else 'better', decided_at=i)
+        st = capped_state(d[:i], cap, delta, alpha, looks, k, True) if looks else path[m-1] if m else RaceState(0, delta=delta, alpha=alpha/k)
+        if m < i:
+            word = _all_seeds(st.verdict, _rank(p[i-1], sign[i-1], alpha/k)) if i in at else 'undecided'; on = word == 'undecided'
+            st = replace(st, verdict=word, decided_at=None if on else i, final=bool(looks) and (not on or i == cap))
         out.append(st)
         if st.verdict != 'undecided': break
     return out
@@ -444,8 +466,8 @@ class Comparison(_Record):
     def interval(self): return (self.low, self.high) if self.low_sim is None or self.family == 1 else (self.low_sim, self.high_sim)
     def summary(self)->dict:
         "The six fields shown by default; the interval is simultaneous where there are several comparisons"
-        difference = None if self.diff is None else f"{_pp(self.diff)} ({' to '.join(map(_pp, self.interval))})"
-        return dict(n=self.n, difference=difference, p_adj=self.p if self.p_adj is None else self.p_adj,
+        span = 'no interval yet' if self.interval[0] is None else ' to '.join(map(_pp, self.interval))
+        return dict(n=self.n, difference=None if self.diff is None else f"{_pp(self.diff)} ({span})", p_adj=self.p_adj,
                     verdict=self.verdict_words, runs_needed=self.runs_needed, new_images=self.new_verdict)
     def _repr_markdown_(self): return _short([(f'{self.arm} - {self.baseline}', self)], '|{}|', '|', '|---'*7+'|\n')
     def _repr_html_(self): return _short([(f'{self.arm} - {self.baseline}', self)])
@@ -473,11 +495,10 @@ def _pairs(b, v, names, paired=None):
         if k in where[names[1]]: groups.setdefault(k[0], []).append((where[names[0]][k], where[names[1]][k]))
     best, larger = max(groups.values(), key=len, default=[]), max(len(b), len(v))
     if paired is not False and len(best) >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9))): return best, True, None
-    ks = [{_key(r) for r in rs} for rs in (b, v)]
-    odd = [k for i,k in enumerate(_KEY) if {o[i] for o in ks[0]} != {o[i] for o in ks[1]}] or ['env'] if ks[0] != ks[1] else []
+    odd = [k for k in _KEY if len({str(r.get(k)) for r in b+v}) > 1]
     if paired is False: return best, False, f"unpaired on request{', across '*bool(odd)}{', '.join(odd)}"
     both, why = ' and '.join(map(repr, names)), f"{len(best)} of {larger} seeds shared, fewer than 3 or 80 %"
-    if odd: raise ValueError(f"{both} differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False (--unpaired)")
+    if odd: raise ValueError(f"{both} have runs that differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False (--unpaired)")
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return best, False, f"unpaired: {why}"
 
@@ -553,7 +574,7 @@ def _divergence(b, v, paired, sequential):
     if any('status' in o for o in v): r['divergence_upper'] = divergence_upper(r['diverged_variant'], len(v))
     if not (db.any() or dv.any()): return r
     x, y = (np.array([-1. if _diverged(o) else o['acc'] for o in rs]) for rs in (b, v))
-    if sequential: p, sign = divergence_race_p(db, dv)[-1], float(np.sign(int(db.sum()) - int(dv.sum()))); q = p
+    if sequential: p, sign, q = divergence_race_p(y > x, x > y)[-1], float(np.sign(np.sign(y-x).sum())), divergence_race_p(db, dv)[-1]
     elif paired: (p, sign), q = worst_rank_p(y-x, db, dv), mcnemar_p(int((dv&~db).sum()), int((db&~dv).sum()))
     else:
         from scipy import stats
@@ -573,7 +594,10 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
         if len(rs) < 2: raise _few(a, len(rs), tries)
     pairs, paired, note = _pairs(b, v, names, paired)
     if sequential and not paired: raise ValueError(f"{names[1]!r} against {names[0]!r}: a sequential comparison needs shared seeds. Train both arms on the same seeds")
-    if isinstance(sequential, tuple): pairs = pairs[:max((n for n in race_looks(*sequential) if n <= len(pairs)), default=len(pairs))]
+    rule = sequential if isinstance(sequential, tuple) else ()
+    if rule: pairs = pairs[:max((n for n in race_looks(*rule) if n <= len(pairs)), default=len(pairs))]
+    if sequential and goal == 'difference': # what came after the decision does not count
+        pairs = pairs[:len(race_seeds(*([np.nan if _diverged(r) else r['acc'] for r in rs] for rs in zip(*pairs)), delta, alpha, k, *rule))]
     if paired: b, v = map(list, zip(*pairs))
     whole = [(x,y) for x,y in pairs if not (_diverged(x) or _diverged(y))]
     f = dict(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, goal=goal, paired=paired, sequential=bool(sequential), notes=(note,) if note else (),
@@ -590,17 +614,17 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
         f |= dict(n=len(x), n_baseline=len(x), n_variant=len(y), mean_baseline=x.mean(), mean_variant=y.mean(), diff=(y-x).mean(), sd_diff=0., se=0.)
     f |= dict(n_images=M) | _new_images(b, v, paired, delta, alpha)
     if sequential: f |= _sequential(pairs, f, k, sequential)
-    elif extra: f['sensitivity'] = sensitivity(x, y, alpha) if paired or len(x) != len(y) else sensitivity(x, y, alpha) | dict(wilcoxon_p=None)
+    elif extra: f['sensitivity'] = sensitivity(x, y, alpha, paired=paired)
     return Comparison(**f), {r['seed']: d for r,d in zip(v, y-x)} if paired else {}
 
 def _sequential(pairs, f, k, mode):
     "Fields that a raced or grown comparison prints instead of the fixed-n ones; `mode` is True, or (cap, looks)"
     d = np.array([np.nan if _diverged(x) or _diverged(y) else y['acc']-x['acc'] for x,y in pairs]); delta, alpha = f['delta'], f['alpha']
-    def state(a, k): return race_state(d[~np.isnan(d)], delta, a, k) if mode is True else capped_state(d, mode[0], delta, a, mode[1], k, True)
-    st, sim, half = state(alpha, 1), state(alpha, k), state(alpha/2, k)
+    def state(a): return race_state(d[~np.isnan(d)], delta, a, k) if mode is True else capped_state(d, mode[0], delta, a, mode[1], k, True)
+    st, half = state(alpha), state(alpha/2)
     said = f"sequential: {'valid at every n' if mode is True else 'judged at its looks only'}; the estimate is biased upward for weak effects"
-    r = dict.fromkeys(_FIXED) | dict(test='t-mixture confidence sequence' if mode is True else 'group-sequential t', low=st.low, high=st.high, p=st.p, low_sim=sim.low,
-        high_sim=sim.high, verdict=sim.verdict, p_signflip_note='sequential: no fixed-n p', notes=(said,))
+    r = dict.fromkeys(_FIXED) | dict(test='t-mixture confidence sequence' if mode is True else 'group-sequential t', low=st.low, high=st.high, p=st.p, low_sim=st.low,
+        high_sim=st.high, verdict=st.verdict, p_signflip_note='sequential: no fixed-n p', notes=(said,))
     if half.low is None or f.get('new_se') is None: return r
     h = math.sqrt(max(f['new_se']**2 - f['se']**2, 0))*sp.ndtri(1-alpha/(4*k)); lo, hi = half.low-h, half.high+h
     return r | dict(new_low=lo, new_high=hi, new_verdict='better' if lo > 0 else 'worse' if hi < 0 else 'equivalent' if -delta < lo and hi < delta else 'undecided')
@@ -616,8 +640,8 @@ def _words(c, verdict):
     if verdict == 'noninferior': return f"not worse by {m} or more"
     if verdict == 'equivalent': return f"equivalent within {m}"
     if verdict in ('better', 'worse'):
-        small = (c.tost_p if c.tost_p_adj is None else c.tost_p_adj) or 1
-        if c.interval[0] is not None and min(map(abs, c.interval)) > c.delta: return f"{verdict} (by more than {m})"
+        small, (lo, hi) = (c.tost_p if c.tost_p_adj is None else c.tost_p_adj) or 1, c.interval
+        if lo is not None and (lo if verdict == 'better' else -hi) > c.delta: return f"{verdict} (by more than {m})"
         return f"{verdict} ({'though by less than ' if small < c.alpha else 'not shown to be by more than '}{m})"
     more = f", needs about {c.runs_needed} seeds" if c.runs_needed and c.runs_needed > (c.n or 0) else ''
     return f"undecided (margin {m}{more})"
@@ -625,17 +649,18 @@ def _words(c, verdict):
 def _judge(c, p=None, tost_p=None, new_p=None, new_tost_p=None):
     "`c` with its verdicts, from p-values that the family has adjusted"
     if c.verdict == 'not comparable': return c
+    if c.p_adj is None: c = replace(c, p_adj=p)
     if c.goal == 'noninferior': v = 'noninferior' if (c.low_sim or -1) > -c.delta and c.sequential or p is not None and p < c.alpha else 'undecided'
     elif c.sequential: v = c.verdict
     else: v = _verdict(c.diff, p, tost_p, c.alpha)
     words = _words(c, v)
     new = c.new_verdict if c.sequential else _verdict(c.diff, new_p, new_tost_p, c.alpha) if new_p is not None and c.goal == 'difference' else None
     if not (c.diverged_baseline or c.diverged_variant): return replace(c, verdict=v, verdict_words=words, new_verdict=new)
-    rank = 'undecided' if min(1, c.p_worst_rank*c.family) >= c.alpha else 'better' if c.worst_rank_sign > 0 else 'worse'
+    rank = _rank(c.p_worst_rank, c.worst_rank_sign, c.alpha/c.family); both = _all_seeds(v, rank)
     nb, nv = ((f'{k}/{n}') for k,n in ((c.diverged_baseline, c.n_all_baseline), (c.diverged_variant, c.n_all_variant)))
     count = f"{nv} diverged, baseline {nb}"
-    if rank == v and v in ('better', 'worse'): return replace(c, verdict=v, verdict_words=f"{words} ({count})", new_verdict=new)
-    if rank == 'worse' and v != 'better': return replace(c, verdict='worse', verdict_words=f"worse over all seeds ({count}); completers {v}", new_verdict=None)
+    if both == v != 'undecided': return replace(c, verdict=v, verdict_words=f"{words} ({count})", new_verdict=new)
+    if both == 'worse': return replace(c, verdict='worse', verdict_words=f"worse over all seeds ({count}); completers {v}", new_verdict=None)
     said = f"{v} when it trains" if v != 'undecided' else 'undecided' if rank == 'undecided' else f"undecided when it trains, {rank} over all seeds"
     return replace(c, verdict='undecided', verdict_words=f"{said} ({count})", new_verdict=None)
 
@@ -674,11 +699,11 @@ def compare(
     return _judge(c, c.p_noninferior if goal == 'noninferior' else c.p, c.tost_p, c.new_p, c.new_tost_p)
 
 # %% ../nbs/09_stats.ipynb #04952bd6
-def holm(p:list)->list: # Adjusted p-values
-    "Holm's step-down adjustment; None is left out of the family"
+def holm(p:list, k:int=None)->list: # Adjusted p-values
+    "Holm's step-down adjustment in a family of `k`; None: of the p-values that are there"
     out, i = [None]*len(p), sorted((j for j,o in enumerate(p) if o is not None), key=lambda j: p[j])
     worst = 0.
-    for r,j in enumerate(i): worst = out[j] = max(worst, min(1., float(p[j])*(len(i)-r)))
+    for r,j in enumerate(i): worst = out[j] = max(worst, min(1., float(p[j])*((k or len(i))-r)))
     return out
 
 def maxt_p(
@@ -729,6 +754,7 @@ def _by_arm(runs, n_images):
         out = {}
         for r in runs.to_dict('records'):
             seed = r.get('seed')
+            if r[arm] != r[arm] or r[arm] is None: raise ValueError(f"a run (seed {seed}, {acc} {r[acc]}) has no {arm}: name the arm of every run")
             out.setdefault(r[arm], []).append({'n_images':n_images} | r | dict(acc=r[acc], seed=None if seed != seed else seed))
         return out
     return {a: [dict(r) for r in x] if _told(x) else _records(x, None, None, n_images, a) for a,x in runs.items()}
@@ -742,6 +768,8 @@ def _check_arm(arm, rs, n_images):
         if len(vs) > 1: raise ValueError(f"{arm!r} mixes runs of {len(vs)} values of {k} ({', '.join(vs)}): give each its own arm name, or filter the runs")
     bad = {r['status'] for r in rs if 'status' in r} - {'ok','diverged','failed'}
     if bad: raise ValueError(f"{arm!r} has runs of status {', '.join(map(str, bad))}: it must be ok, diverged or failed")
+    bad = [m for m in {r.get('n_images') for r in rs} - {None} if isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))]
+    if bad: raise ValueError(f"{arm!r} has n_images = {bad[0]}: give the number of validation images")
     done = [r for r in rs if r.get('status', 'ok') == 'ok']
     if len(done) > 1:
         for r,a in zip(done, _check([r['acc'] for r in done], arm, n_images)): r['acc'] = a
@@ -760,6 +788,7 @@ def compare_many(
     "Difference of every arm from `baseline`, with intervals and adjusted p-values"
     _check_rates(delta, alpha)
     arms = _by_arm(runs, n_images)
+    if not arms: raise ValueError("there are no runs: a comparison needs at least two of each of two arms")
     for c in contrasts:
         if not 2 <= len(c) <= 4 or c[0] == c[1] or len(c) == 3 and c[2] not in ('difference','noninferior'):
             raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, two and noninferior, or four")
@@ -784,7 +813,7 @@ def compare_many(
 
 def _not_comparable(arms, c, why, delta, alpha, sequential):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"
-    b, v = (f'{c[i+1]} - {c[i]}' for i in (0, 2)) if len(c) == 4 else c[:2]
+    b, v = (f'({c[i+1]} - {c[i]})' for i in (0, 2)) if len(c) == 4 else c[:2]
     failed = [sum(r.get('status') == 'failed' for r in arms.get(a, ())) for a in (b, v)]
     return Comparison(arm=v, baseline=b, delta=delta, alpha=alpha, verdict='not comparable', verdict_words=f'not comparable: {why}', paired=False,
         failed_baseline=failed[0], failed_variant=failed[1], sequential=sequential, goal=c[2] if len(c) == 3 else 'difference')
@@ -800,20 +829,19 @@ def _gains(arms, names, delta, alpha, sequential):
     if all(c.new_se for c in cs):
         a, b = (c.new_se**2 for c in cs); se, df = math.sqrt(a+b), (a+b)**2/(a*a/cs[0].new_df + b*b/cs[1].new_df); iv = _t_interval(f['diff'], se, df, alpha)
         f |= dict(new_se=se, new_df=df, new_tost_p=max(tost(f['diff'], se, df, delta)), **{f'new_{k}':iv[k] for k in ('low','high','p')})
-    b, v = (f'{c.arm} - {c.baseline}' for c in cs)
+    b, v = (f'({c.arm} - {c.baseline})' for c in cs)
     return Comparison(arm=v, baseline=b, recipe=' and '.join(c.recipe for c in cs if c.recipe) or None, **f), {}
 
 def _family(cs, ds):
     "Comparisons with p-values adjusted, simultaneous intervals and verdicts"
-    k, raced, use = len(cs), cs[0].sequential, [i for i,c in enumerate(cs) if c.verdict != 'not comparable']
-    adjust = (lambda p: [o if o is None else min(1., o*k) for o in p]) if raced else holm
-    p = adjust([c.p_noninferior if c.goal == 'noninferior' else c.p for c in cs])
-    tp, np_, ntp = (holm([getattr(c, f) for c in cs]) for f in ('tost_p', 'new_p', 'new_tost_p'))
+    k, raced = len(cs), cs[0].sequential
+    p = [c.p_noninferior if c.goal == 'noninferior' else c.p for c in cs]
+    p = [o if o is None else min(1., o*k) for o in p] if raced else holm(p, k)
+    tp, np_, ntp = (holm([getattr(c, f) for c in cs], k) for f in ('tost_p', 'new_p', 'new_tost_p'))
     seeds = sorted({s for d in ds for s in d}, key=str)
-    D = np.array([[ds[i].get(s, np.nan) for i in use] for s in seeds])
-    mt = dict(zip(use, maxt_p(D))) if all(len(ds[i]) >= 8 for i in use) and not raced else {}
+    mt = maxt_p([[d.get(s, np.nan) for d in ds] for s in seeds]) if min(map(len, ds)) >= 8 and not raced else [None]*k
     for i,c in enumerate(cs):
-        f = dict(p_adj=p[i], p_adj_method='Bonferroni' if raced else 'Holm', family=k, p_maxt=mt.get(i), tost_p_adj=tp[i], sim_method='Bonferroni')
+        f = dict(p_adj=p[i], p_adj_method='Bonferroni' if raced else 'Holm', family=k, p_maxt=mt[i], tost_p_adj=tp[i], sim_method='Bonferroni')
         if c.se and not raced:
             f |= _need(c.sd_diff/(1 if c.paired else math.sqrt(2)), c.df, c.delta, c.alpha/k, c.paired)
             h = c.se*sp.stdtrit(c.df, 1-c.alpha/(2*k)); f |= dict(low_sim=c.diff-h, high_sim=c.diff+h)
@@ -830,8 +858,9 @@ def _diverging(c):
     if c.divergence_upper is None: return ''
     if not (c.diverged_baseline or c.diverged_variant): return f" None of {c.n_all_variant} runs diverged (95 % upper bound {100*c.divergence_upper:.1f} %)."
     s = f" Diverged: {c.diverged_variant} of {c.n_all_variant}, baseline {c.diverged_baseline} of {c.n_all_baseline}"
-    if c.p_worst_rank is not None: s += f" ({'always-valid '*c.sequential}{_p(c.p_divergence)})"
-    if c.p_worst_rank is not None and not c.sequential: s += f"; over all seeds, a diverged run ranked worst, {_p(c.p_worst_rank)}"
+    if c.p_worst_rank is not None:
+        p, q = (f"{'always-valid '*c.sequential}{_p(o)}" for o in (c.p_divergence, c.p_worst_rank))
+        s += f" ({p}); over all seeds, a diverged run {'lost' if c.sequential else 'ranked worst'}, {q}"
     return s + '.' + ' The difference is among completers.'*(c.diff is not None)
 
 def _kind(c): return ('confidence sequence', 'always-valid ') if c.sequential and c.p is not None else ('repeated interval', '') if c.sequential else ('interval', '')
@@ -861,13 +890,12 @@ def sentence(self:Comparison,
         many, adj = ('', '') if c.family == 1 else ('simultaneous ', f"; adjusted {_p(c.p_adj)}, {c.p_adj_method}, {c.family} comparisons")
         p = f"one-sided {_p(c.p_noninferior)}" if c.goal == 'noninferior' else kind[1]+_p(c.p)
         if c.p is None: p = adj = ''
-        span = f"{' to '.join(map(_pp, c.interval))}{'; '*bool(p)}{p}{adj}"
-        s += f" The difference is {_pp(c.diff)} ({many}{100*(1-c.alpha):g} % {kind[0]} {span}){_means(c)}."
+        span = f"no {kind[0]} yet" if c.interval[0] is None else f"{many}{100*(1-c.alpha):g} % {kind[0]} {' to '.join(map(_pp, c.interval))}"
+        s += f" The difference is {_pp(c.diff)} ({span}{'; '*bool(p)}{p}{adj}){_means(c)}."
     small = f" (two one-sided tests, {_p(c.tost_p if c.tost_p_adj is None else c.tost_p_adj)})" if c.verdict == 'equivalent' and c.tost_p is not None else ''
     s += f" Verdict on {population}{f' of {c.n_images:,} images' if c.n_images else ''}: {c.verdict_words}{small}."
     if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({'this one alone, '*(c.family>1 and not c.sequential)}{_pp(c.new_low)} to {_pp(c.new_high)})."
-    p = c.p if c.p_adj is None else c.p_adj
-    if p is not None and p >= c.alpha and c.goal == 'difference' and (m := c.detectable()):
+    if c.p_adj is not None and c.p_adj >= c.alpha and c.goal == 'difference' and (m := c.detectable()):
         s += f" No difference was detected; with this n, one of {_pp(m, '')} would be found in 80 % of studies."
     return s + _diverging(c) + ''.join(f' {o[0].upper()}{o[1:]}.' for o in c.notes)
 
@@ -883,7 +911,9 @@ def compare_summary(
     _check_rates(delta, alpha)
     for m,sd,n,a in ((m1,s1,n1,names[0]), (m2,s2,n2,names[1])):
         if not (0 <= m <= 1 and 0 < sd < 1): raise ValueError(f"{a!r}: mean {m} and sd {sd} must be fractions, the sd above 0. Divide percent by 100")
-        if n < 2 or n != int(n): raise ValueError(f"{a!r}: n is {n}, a comparison needs at least two runs of each arm")
+        if not (2 <= n < 1e9 and n == int(n)): raise ValueError(f"{a!r}: n is {n}, a comparison needs a whole number of runs, at least two runs of each arm")
+        if sd > (top := math.sqrt(m*(1-m)*n/(n-1)))+0.01:
+            raise ValueError(f"{a!r}: {n:g} accuracies with mean {m:g} cannot have an sd of {sd:g}, only up to {top:.3g}. Give the sd of the runs as a fraction, 0.0078 for 0.78 pp")
     f = _unpaired(m1, s1, int(n1), m2, s2, int(n2), delta, alpha)
     c = Comparison(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, notes=('from summaries: unpaired',), **f)
     return _judge(c, c.p, c.tost_p)
@@ -903,12 +933,12 @@ def diff_of_diffs(
     c, = compare_many(arms, None, alpha, delta, paired=True, contrasts=[tuple(arms)])
     return replace(c, arm=names[1], baseline=names[0])
 
-def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0)->dict: # p-values and BCa bounds (fractions); None where not computed
-    "Other tests of the same paired runs, on request and never to choose from"
+def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0, paired:bool=True)->dict: # p-values and BCa bounds (fractions); None where not computed
+    "Other tests of the same runs, on request and never to choose from"
     from scipy import stats
     x, y = _check(baseline, 'baseline'), _check(variant, 'variant')
     r = dict(mannwhitney_p=stats.mannwhitneyu(y, x).pvalue, wilcoxon_p=None, bca_low=None, bca_high=None, note=None)
-    if len(x) != len(y): return r | dict(note='unequal numbers of runs: Wilcoxon and bootstrap want pairs')
+    if not paired or len(x) != len(y): return r | dict(note=f"{'unequal numbers of runs' if paired else 'unpaired'}: Wilcoxon and bootstrap want pairs")
     d = (y-x).round(9); r['wilcoxon_p'] = worst_rank_p(d, False, False)[0]
     if len(d) < 20: return r | dict(note='no bootstrap interval below 20 seeds: as a test it errs in 10 to 30 % of studies')
     ci = stats.bootstrap((d,), np.mean, confidence_level=1-alpha, method='BCa', rng=rng).confidence_interval

@@ -8,8 +8,9 @@ __all__ = ['Arm', 'make_arms', 'Study', 'load_study', 'Progress', 'plan_study', 
 # %% ../nbs/10_study.ipynb #f20a4b3d
 import json,os,signal,sys,time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import takewhile
+from copy import copy
+from dataclasses import dataclass,replace
+from itertools import combinations,takewhile
 from pathlib import Path
 from fastcore.basics import patch
 from .recipes import CliError,Recipe,check_seed,load_recipes,name_re,near
@@ -99,14 +100,12 @@ def declaration(self:Study)->dict: # JSON types
 @patch
 def declare(self:Study)->dict: # The declaration with its dates and growth
     "Write the declaration, or hold this study against the one that is there and record its growth"
-    new = self.declaration()
+    new,d = self.declaration(),self._check()
     now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-    if not self.file.exists() and self.raced and self.raced['looks'] and (n := self.pairs()):
+    if not d and self.raced and self.raced['looks'] and (n := self.pairs()):
         raise CliError(f"A capped race is declared before its first pair, and {n} are there. Race without looks, which allows that, or choose other seeds.")
-    if not self.file.exists(): d = dict(new, declared=now, commit=code_commit(), pairs_before=self.pairs(), growth=[])
+    if not d: d = dict(new, declared=now, commit=code_commit(), pairs_before=self.pairs(), growth=[])
     else:
-        d = json.loads(self.file.read_text())
-        self._check(d)
         grown = dict(arms=[a['arm'] for a in new['arms'] if a not in d['arms']], seeds=[s for s in self.seeds if s not in d['seeds']])
         if not any(grown.values()) : return d
         seen = len(self.runs())
@@ -133,15 +132,22 @@ def pairs(self:Study)->int:
     return int(((df.arm!=self.baseline) & df.seed.isin(there)).sum())
 
 @patch
-def _check(self:Study, d):
-    "Refuse what would change a declared study"
+def _check(self:Study, env=True)->dict: # The declaration, None where there is none
+    "Refuse what would change a declared study, or cut it anew when it is read"
+    if not self.file.exists(): return
+    d = json.loads(self.file.read_text())
     for k in ('baseline','delta','alpha','env','contrasts','raced'):
-        if (d.get(k) or None)!=(getattr(self,k) or None):
+        if (d.get(k) or None)!=(getattr(self,k) or None) and (env or k!='env'):
             raise CliError(f"Study {self.name!r} was declared with {k} = {d.get(k)!r}, not {getattr(self,k)!r}. Keep that, or choose another name.")
     old = {a['arm']:a for a in d['arms']}
     for k,a in self.arms.items():
         if k in old and (old[k]['recipe_hash'],old[k]['variant']['hash'])!=a.key:
             raise CliError(f"Arm {k!r} of study {self.name!r} has changed since it was declared. Give the recipe or variant another name.")
+    n,first = min(len(self.seeds), len(d['seeds'])),','.join(map(str, d['seeds']))
+    if self.seeds[:n]!=d['seeds'][:n]:
+        raise CliError(f"Study {self.name!r} was declared with the seeds {first} in this order, not {','.join(map(str, self.seeds))}. "
+            "Give the first of them, all of them, or all and more after them; or choose another name.")
+    return d
 
 # %% ../nbs/10_study.ipynb #01de5a1d
 def load_study(
@@ -155,11 +161,12 @@ def load_study(
         there = sorted(o.stem for o in p.parent.glob('*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
     d = json.loads(p.read_text())
-    arms = {a['arm']:Arm(a['arm'], a['recipe'], a['recipe_hash'], a['variant']) for a in d['arms']}
-    return Study(name, arms, d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'),
+    return Study(name, _read_arms(d), d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'),
         env='*' if env=='any' else env or d['env'])
 
 # %% ../nbs/10_study.ipynb #e302cbb8
+def _read_arms(d): return {a['arm']:Arm(a['arm'], a['recipe'], a['recipe_hash'], a['variant']) for a in d['arms']}
+
 @patch
 def runs(self:Study): # DataFrame of `load_runs` with a column `arm`
     "The study's finished runs, in the order of its seeds"
@@ -354,12 +361,13 @@ def race(self:Study,
 def race_states(self:Study, df=None)->list: # Dicts: arm, seed and the fields of `stats.RaceState` (fractions)
     "State of every arm after every seed that counts, up to its decision"
     from simpleattn.stats import race_seeds
+    self._check(env=False)
     df,rows = self.runs() if df is None else df,[]
     acc = {(a,s):x if ok=='ok' else float('nan') for a,s,x,ok in zip(df.arm, df.seed, df.acc, df.status)}
     for k in self.arms:
         if k==self.baseline: continue
         seeds = [*takewhile(lambda s: (k,s) in acc and (self.baseline,s) in acc, self.seeds)]
-        states = race_seeds([acc[self.baseline,s] for s in seeds], [acc[k,s] for s in seeds], self.delta, self.alpha, self.raced['arms'], len(self.seeds), self.raced['looks'])
+        states = race_seeds([acc[self.baseline,s] for s in seeds], [acc[k,s] for s in seeds], self.delta, self.alpha, self.raced['arms'], self.raced['cap'], self.raced['looks'])
         rows += [dict(arm=k, seed=s, **o.to_dict()) for s,o in zip(seeds, states)]
     return rows
 
@@ -380,7 +388,7 @@ def plan_study(
     variants:int=1,      # Variants against the baseline
     sd:float=None,       # sd of a run (fraction); None: of the recipe's runs
     sd_runs:int=None,    # Runs that a stated sd comes from
-    corr:float=None,     # Seed correlation; None: of the recipe's runs, or 0
+    corr:float=None,     # Seed correlation; None: the sd of the recipe's paired differences is taken, or 0 where an sd is stated or too few are paired
     root='runs',         # Folder of all runs
     env:str=None,        # Class of machine; None: this one
     settings=None,       # settings.ini
@@ -392,14 +400,13 @@ def plan_study(
     r = recipe if isinstance(recipe, Recipe) else load_recipes(settings)[recipe]
     df = load_runs(root, recipe=r.name, env=env or this_env(), status='ok', recipe_hash=r.hash)
     arms = df.pivot(index='seed', columns=['variant','variant_hash'], values='acc')
-    if sd is None:
+    pairs = [d for a,b in combinations(arms, 2) if len(d := (arms[a]-arms[b]).dropna())>=10] if sd is None and corr is None else []
+    if pairs: sd,sd_runs = float(np.sqrt(np.mean([d.var() for d in pairs]))),min(map(len, pairs))
+    elif sd is None:
         free = (arms.count()-1).clip(lower=0)
         if not free.sum(): raise CliError(f"No arm of recipe {r.name!r} has two runs on {env or this_env()}. State the sd of a run: --sd 0.0075 for 0.75 pp.")
         sd,sd_runs = float(np.sqrt((arms.var()*free).sum()/free.sum())),int(free.sum())+1
-    if corr is None:
-        c = arms.corr(min_periods=10).to_numpy(float); c = c[np.triu_indices(len(c), 1)]
-        corr = float(np.clip(np.nanmean(c), 0, 0.99)) if np.isfinite(c).any() else 0.
-    return plan(runs, sd, sd_runs, corr, variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
+    return plan(runs, sd, sd_runs, None if pairs else corr or 0., variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
 
 # %% ../nbs/10_study.ipynb #de95c579
 @patch
@@ -413,6 +420,11 @@ def grown(self:Study)->bool:
 def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywords go to `stats.compare_many`
     "Every arm against the baseline, the declared contrasts, and `contrasts` asked for now; an arm that cannot be compared is there with its reason"
     from simpleattn.stats import compare_many
+    d = self._check(env=False)
+    if d and (hidden := {a['arm'] for a in d['arms']} - {*self.arms}):
+        whole = copy(self); whole.arms = self.arms | _read_arms(d)
+        cs = whole.compare(contrasts, **kwargs)
+        return replace(cs, comparisons=tuple(c for c in cs if not hidden & {c.arm,c.baseline}))
     df = self.runs() if df is None else df
     few = [k for k in self.arms if (df.arm==k).sum()<2]
     if self.baseline in few or len(few)==len(self.arms)-1:
@@ -424,8 +436,11 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
         for o in self.race_states(df): used.setdefault(o['arm'], []).append(o['seed'])
         kwargs = dict(sequential=(self.raced['cap'], self.raced['looks']) if self.raced['looks'] else True, paired=True) | kwargs
     arms = {k:[r for r in df[df.arm==k].to_dict('records') if k not in used or r['seed'] in used[k]] + [dict(status='failed', seed=None)]*f for k,f in self.failed().items()}
-    return compare_many(arms, self.baseline, **dict(sequential=self.grown(), alpha=self.alpha, delta=self.delta, n_images=n.pop() if len(n)==1 else None,
+    cs = compare_many(arms, self.baseline, **dict(sequential=self.grown(), alpha=self.alpha, delta=self.delta, n_images=n.pop() if len(n)==1 else None,
         contrasts=[*self.contrasts, *contrasts]) | kwargs)
+    if not d or self.raced or len(self.seeds)>=len(d['seeds']): return cs
+    said = f"only the first {len(self.seeds)} of {len(d['seeds'])} declared seeds: not the declared comparison, and to stop because of it would void its p-values"
+    return replace(cs, comparisons=tuple(replace(c, notes=(*c.notes, said)) for c in cs))
 
 # %% ../nbs/10_study.ipynb #15938fab
 def compare_gains(
@@ -434,6 +449,7 @@ def compare_gains(
 ): # `Comparisons`
     "How much more each arm gains on the second study than on the first"
     from simpleattn.stats import compare_many
+    for s in (first, second): s._check(env=False)
     shared = [k for k in first.arms if k in second.arms and k!=first.baseline]
     if not shared or second.baseline!=first.baseline: raise CliError(f"{first.name!r} and {second.name!r} share no baseline with a variant: give both studies the same arms.")
     if any(s.raced or s.grown() or (s.delta, s.alpha)!=(first.delta, first.alpha) for s in (first, second)):

@@ -1,11 +1,11 @@
 """`simpleattn VERB`: one sentence for a mistake, and a table or JSON for a result"""
 import csv,dataclasses,io,json,re
 import pytest
-from conftest import bits,cli
+from conftest import bits,cli,python
 from simpleattn import __version__
 from simpleattn.cli import main,verbs
 from simpleattn.recipes import Recipe,load_recipes
-from simpleattn.runs import this_env,write_run
+from simpleattn.runs import pack_bits,this_env,write_run
 from simpleattn.study import Study
 from simpleattn.variants import variants
 from test_runs import a_run
@@ -61,7 +61,10 @@ MISTAKES = {'verb':(['trian'], 'trian.*train'), 'recipe':(['train','woof-128-4']
     'both':(['compare','a','--summary','.8,.01,5','.8,.01,5'], 'Give a study'), 'half a summary':(['compare','--summary','.8,.01,5'], 'MEAN,SD,N twice'), 'percent':(['compare','--summary','84.98,0.782,20','85.67,0.937,20'], 'Divide percent by 100'),
     'one run':(['compare','--summary','.8,.01,1','.8,.01,5'], 'at least two runs'), 'csv':(['compare','nowhere.csv'], 'nowhere.csv'), 'delta of a summary':(['compare','--summary','.8,.01,5','.8,.01,5','--delta','0'], 'delta must be positive'),
     'race':(['race','dmeo'], 'demo'), 'cap':(['race','demo','--cap','1'], 'two different seeds'), 'looks':(['race','demo','--cap','8','--looks','5'], 'too small'), 'plan':(['plan','dmeo'], 'demo'),
-    'plan without runs':(['plan','woof-128-5'], '--sd'), 'plan in percent':(['plan','demo','--sd','0.75','--delta','1'], 'delta must be positive and below 1'), 'plan of one seed':(['plan','demo','--sd','.01','--runs','1'], 'two seeds'),
+    'plan without runs':(['plan','woof-128-5'], '--sd'), 'plan in percent':(['plan','demo','--sd','0.75','--delta','1'], 'delta must be positive and below 1'), **{f'plan {a}':(['plan','demo','--sd','.01',*a.split()], why) for a,why in {'--power 80':'0.8 for 80 %', '--power 0':'between 0 and 1', '--power nan':'between 0 and 1', '--variants 0':'at least one variant',
+        '--effect inf':'effect as a fraction', '--effect 0':'effect as a fraction', '--sd-runs 1':'two runs or more', '--alpha nan':'alpha', '--sd inf':'sd as a fraction', '--sd 0.78':'sd as a fraction', '--corr 1':'correlation'}.items()},
+    **{f'summary {o}':(['compare','--summary',o,'.8,.01,5'], why) for o,why in {'.8,.01,inf':'whole number', '.8,.01,nan':'whole number', '.8,.9,5':'cannot have an sd', 'nan,.01,5':'fractions', '.8,inf,5':'fractions'}.items()},
+    'plan of one seed':(['plan','demo','--sd','.01','--runs','1'], 'two seeds'),
     'contrast':(['study','demo','--contrasts','baseline:none'], "'none'"), 'report':(['report','nothing'], "'nothing'"), 'backbone':(['cost','--backbone','xresnet19'], 'xresnet18'), 'variant of cost':(['cost','--variants','simpel'], 'simpel')}
 
 @pytest.mark.parametrize('what', MISTAKES)
@@ -187,6 +190,28 @@ def test_a_comparison_says_n_means_difference_interval_p_and_seed_correlation(ca
     for word in ('n','95 %','adjusted p','verdict','seeds','new images'): assert word in out.split('\n')[0], word
     for word in ('mean','sd','seed correlation'): assert word in out, word
 
+def test_a_thousand_records_are_compared_in_seconds(tmp_path):
+    "CPU seconds from a cold start: with a report to write, and where nothing is new; neither torch nor fastai, and no drawing for nothing"
+    import numpy as np
+    rng,arms = np.random.default_rng(0),['baseline','self','simple','symmetric','sasa']
+    for v in arms:
+        for s in range(200): bits = rng.random(3925)<.8; write_run(a_run(s, v, env=this_env('cpu'), acc=float(bits.mean()), n_images=3925, correct=pack_bits(bits)), tmp_path/'runs')
+    Study('big', arms, 200, recipe=Recipe('tiny'), root='runs', env=this_env('cpu')).declare()
+    code = """
+import resource,sys
+from simpleattn.cli import main
+main(['compare','big'])
+r = resource.getrusage(resource.RUSAGE_SELF)
+print(r.ru_utime+r.ru_stime, *(m for m in ('torch','fastai','matplotlib','jinja2') if m in sys.modules))"""
+    (first,cpu,loaded),(again,cpu2,loaded2) = (timed(code, tmp_path) for _ in range(2))
+    assert first==again and first[-1].startswith('Report: ') and loaded==['matplotlib','jinja2'] and loaded2==[]
+    assert cpu<5 and cpu2<2.5, (cpu, cpu2)
+
+def timed(code, cwd):
+    res = python(code, cwd=cwd); assert res.returncode==0, res.stderr
+    *said,last = res.stdout.strip().split('\n'); cpu,*loaded = last.split()
+    return said,float(cpu),loaded
+
 def test_a_comparison_of_an_incomplete_study_says_so(call, root):
     Study('s', ['baseline','simple'], 5, recipe=Recipe('tiny'), root=root, env=this_env('cpu')).declare()
     code,out,err = call('compare', 's', '--root', root, '--fmt', 'json')
@@ -216,9 +241,9 @@ def test_a_csv_of_other_peoples_runs_is_compared(call, tmp_path):
     code,out,err = call('compare', f)
     assert code==0 and err=='' and 'mine against baseline: paired t, n = 8 shared seeds, seed correlation 0.73' in out and 'Report' not in out
 
-@pytest.mark.parametrize('text,says', [('variant,seed\na,1', 'columns arm'), ('', 'cannot be read'), (CSV.replace('0.842','84.2'), 'percent divide by 100'), (CSV.replace('0.842','high'), "'high'"),
+@pytest.mark.parametrize('text,says', [('variant,seed\na,1', 'columns arm'), ('', 'cannot be read'), ('variant,seed,accuracy', 'there are no runs'), (CSV+'\n,9,.8', 'has no variant'), ('variant,seed,accuracy,n_images\na,0,.5,inf\na,1,.6,inf\nb,0,.5,inf\nb,1,.7,inf', 'number of validation images'), (CSV.replace('0.842','84.2'), 'percent divide by 100'), (CSV.replace('0.842','high'), "'high'"),
     (CSV.replace('0.842',''), 'NaN'), (CSV.replace('plain,1,','plain,0,'), 'seed twice'), ('variant,seed,accuracy\na,0,.5\na,1,.6', 'second arm'), ('variant,seed,accuracy\na,0,.5\na,1,.6\nb,0,.5', 'at least two'),
-    ('variant,seed,accuracy,env\na,0,.5,x\na,1,.6,x\nb,0,.5,y\nb,1,.7,y', 'differ in env.*paired=False|unpaired')], ids=range(9))
+    ('variant,seed,accuracy,env\na,0,.5,x\na,1,.6,x\nb,0,.5,y\nb,1,.7,y', 'differ in env.*paired=False|unpaired')], ids=range(12))
 def test_a_csv_that_cannot_be_meant_is_one_sentence(call, tmp_path, text, says):
     f = tmp_path/'runs.csv'; f.write_text(text)
     code,out,err = call('compare', f)

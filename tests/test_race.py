@@ -89,6 +89,19 @@ def test_the_state_after_every_seed_is_kept_and_drawn(planned, tmp_path, capsys)
     capsys.readouterr(); s.race(engine='planned')
     assert 'simple after 6 pairs: +3' in capsys.readouterr().err
 
+def test_a_declared_race_is_never_run_or_read_in_another_order(planned, tmp_path):
+    race(tmp_path, 'simple', 'self', cap=[3,1,2,0])
+    for order in ([0,1,2,3], [3,2], [3,1,0,2,4]):
+        s = Study('r', ['baseline','simple','self'], order, recipe=TINY, root=tmp_path, env=ENV)
+        for f in (s.compare, s.race_states, s.missing, lambda: s.race(engine='planned')):
+            with pytest.raises(CliError, match='declared with the seeds 3,1,2,0 in this order'): f()
+
+def test_a_race_read_with_fewer_arms_or_a_lower_cap_keeps_its_rule(planned, tmp_path):
+    whole = race(tmp_path, 'simple', 'symmetric', looks=5)
+    part = Study('r', ['baseline','simple'], 10, recipe=TINY, root=tmp_path, env=ENV)
+    assert part.race_states()==[o for o in whole.race_states() if o['arm']=='simple']
+    c, = part.compare(); assert c.to_dict()==whole.compare()['simple'].to_dict() and c.family==2
+
 # ---- what a race reports
 
 def test_a_race_is_compared_by_its_own_rule(planned, tmp_path):
@@ -144,12 +157,33 @@ def test_an_arm_that_always_diverges_is_out_and_worse(planned, tmp_path):
     assert c.verdict=='worse' and c.diff is None and '9/9 diverged' in c.verdict_words
 
 def test_a_diverged_run_counts_and_is_not_hidden(planned, tmp_path):
+    "The completers would end the race at 6; with a lost seed among them, all seeds agree at the twelfth, when 2^n/(n (n+1)) passes 20"
     planned.gone = {('simple',2):'diverged'}
-    s = race(tmp_path, 'simple')
-    last = s.race_states()[-1]
-    assert last['verdict']=='better' and last['n']==last['seed']==len(paired(tmp_path, 'simple'))-1
-    c = s.compare()['simple']
-    assert c.verdict=='undecided' and c.verdict_words.startswith('better when it trains (1/') and c.n==last['n']
+    s = race(tmp_path/'short', 'simple', cap=11); c = s.compare()['simple']
+    assert ends(s)['simple']==('undecided',10) and c.verdict=='undecided' and c.verdict_words.startswith('better when it trains (1/11 diverged') and c.n==10
+    s = race(tmp_path/'long', 'simple'); c = s.compare()['simple']
+    assert ends(s)['simple']==('better',11)==(c.verdict, c.n) and paired(tmp_path/'long', 'simple')==[*range(12)] and '(1/12 diverged' in c.verdict_words and c.p_divergence==1
+
+@pytest.mark.parametrize('looks', [None,5])
+@pytest.mark.parametrize('seed', range(4))
+def test_a_race_ends_where_the_comparison_decides_and_nowhere_else(planned, tmp_path, looks, seed):
+    "Runs that diverge here and there, in both arms: the race and the comparison of its records say the same after every pair"
+    rng = np.random.default_rng(seed)
+    gains = {'baseline':0*NOISE, 'simple':.012+.01*rng.normal(size=40), 'self':-.02+.01*rng.normal(size=40)}
+    planned.gain,planned.gone = gains,{(a,int(s)):'diverged' for a in gains for s in rng.choice(20, 2, replace=False)}
+    for stop in range(6, 60, 6):
+        planned.stop = stop
+        try: s = race(tmp_path, 'simple', 'self', looks=looks); done = True
+        except KeyboardInterrupt: s,done = load_study('r', tmp_path),False
+        if not ends(s) or min(len([o for o in s.race_states() if o['arm']==k]) for k in gains if k!='baseline')<(4 if looks else 2): continue
+        cs = s.compare()
+        assert {k:v for k,(v,_) in ends(s).items()}=={c.arm:c.verdict for c in cs}, (stop, cs)
+        if done: break
+
+def test_a_capped_race_with_a_diverged_run_looks_again(planned, tmp_path):
+    planned.gone = {('simple',1):'diverged'}
+    s = race(tmp_path, 'simple', looks=5); c = s.compare()['simple']
+    assert capped_state([.032,.031,.029], 20, lost=True).verdict=='undecided' and ends(s)['simple']==('better',11)==(c.verdict, c.n) and s.race_states()[-1]['look']==3
 
 def test_capped_looks_count_diverged_seeds(planned, tmp_path):
     planned.gone = {('symmetric',2):'diverged'}
@@ -206,8 +240,36 @@ def test_a_plan_from_the_runs_of_a_recipe(tmp_path):
         for s in range(12): write_run(a_run(s, a, env=ENV, acc=float(acc[a][s]), wall_seconds=90.+s), tmp_path)
     write_run(a_run(99, env=ENV, acc=None, status='diverged'), tmp_path); write_run(a_run(5, env='gpu', acc=.1), tmp_path)
     p = plan_study(TINY, 5, root=tmp_path, env=ENV)
-    sd = np.sqrt((acc['baseline'].var(ddof=1)+acc['simple'].var(ddof=1))/2); corr = np.corrcoef(acc['baseline'], acc['simple'])[0,1]
-    assert p.to_dict()==pytest.approx(plan(5, sd, 23, corr, minutes=95.5/60).to_dict()) and p.sd_diff_upper>p.sd_diff and p.hours==pytest.approx(5*2*95.5/3600)
+    sd = (acc['simple']-acc['baseline']).std(ddof=1)
+    assert p.to_dict()==pytest.approx(plan(5, sd, 12, None, minutes=95.5/60).to_dict()) and p.sd_diff==pytest.approx(sd) and p.hours==pytest.approx(5*2*95.5/3600)
+    from scipy.stats import chi2
+    assert p.sd_diff_upper==pytest.approx(sd*np.sqrt(11/chi2.ppf(.2, 11))), 'on the 11 degrees of freedom of twelve pairs'
+    pooled = np.sqrt((acc['baseline'].var(ddof=1)+acc['simple'].var(ddof=1))/2)
+    assert plan_study(TINY, 5, root=tmp_path, env=ENV, corr=.3).to_dict()==pytest.approx(plan(5, pooled, 23, .3, minutes=95.5/60).to_dict())
+    assert plan_study(TINY, 5, sd=.01, sd_runs=9, root=tmp_path, env=ENV).to_dict()==pytest.approx(plan(5, .01, 9, 0., minutes=95.5/60).to_dict()), 'a stated sd has no correlation of other runs'
     assert plan_study(TINY, 5, sd=.01, root=tmp_path, env=ENV, corr=0).sd_diff==pytest.approx(.01*2**.5)
     with pytest.raises(CliError, match='--sd'): plan_study(Recipe('tiny', lr=.5), root=tmp_path, env=ENV)
     with pytest.raises(CliError, match='--sd'): plan_study(Recipe('none'), root=tmp_path, env=ENV)
+
+def covered(monkeypatch, n, rho, arms=2, reps=1500, sd=.0075):
+    "Share of sets of records whose plan has an upper bound above the true sd of the paired difference"
+    import pandas as pd
+    from simpleattn import stats,study
+    for k in ('detectable','runs_needed','runs_needed_equivalence'): monkeypatch.setattr(stats, k, lambda *a: 1) # not looked at, and slow
+    rng = np.random.default_rng([n, int(10*rho), arms])
+    def upper():
+        x = .85 + sd*(np.sqrt(rho)*rng.normal(size=(n,1)) + np.sqrt(1-rho)*rng.normal(size=(n,arms)))
+        df = pd.DataFrame(dict(seed=np.repeat(np.arange(n), arms), variant=np.tile([*'abc'[:arms]], n), variant_hash='', acc=x.ravel(), wall_seconds=60.))
+        monkeypatch.setattr(study, 'load_runs', lambda *a, **k: df)
+        return plan_study(TINY, 5, root='nowhere', env=ENV).sd_diff_upper
+    return np.mean([upper()>=sd*np.sqrt(2*(1-rho)) for _ in range(reps)])
+
+def test_the_upper_bound_of_a_plan_covers_as_often_as_it_says(monkeypatch): assert covered(monkeypatch, 12, .5)==pytest.approx(.8, abs=.03)
+
+@pytest.mark.slow
+@pytest.mark.parametrize('n,rho', [(10,0), (10,.9), (12,.3), (20,.6), (20,.9)])
+def test_the_upper_bound_covers_at_every_correlation(monkeypatch, n, rho): assert covered(monkeypatch, n, rho, reps=2500)==pytest.approx(.8, abs=.03)
+
+@pytest.mark.slow
+@pytest.mark.parametrize('n,rho,arms', [(15,.5,3), (9,0,2), (9,.5,2), (6,.9,3)])
+def test_the_upper_bound_is_cautious_with_more_arms_or_fewer_seeds(monkeypatch, n, rho, arms): assert covered(monkeypatch, n, rho, arms)>=.77

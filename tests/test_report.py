@@ -1,5 +1,5 @@
 "Reports: one dict in all forms, nothing fetched, nothing unescaped, nothing unsaid"
-import csv,io,json,re,shutil,subprocess
+import csv,io,json,os,re,shutil,subprocess
 from pathlib import Path
 from html.parser import HTMLParser
 from html import unescape
@@ -7,9 +7,9 @@ import numpy as np,pytest
 from browser import Page as Browser
 from conftest import cli,python
 from simpleattn.recipes import CliError,Recipe
-from simpleattn.report import comparison_table,count_flops,report_data,text_table,to_html,to_latex,to_markdown,write_report
-from simpleattn.runs import Run,pack_bits,unpack_bits,write_failure,write_run
-from simpleattn.study import Study
+from simpleattn.report import comparison_table,count_flops,keep_report,report_data,text_table,to_html,to_latex,to_markdown,write_report
+from simpleattn.runs import Run,find_runs,pack_bits,unpack_bits,write_failure,write_run
+from simpleattn.study import Study,load_study
 from simpleattn.variants import get_variant
 
 EVIL = '<script>alert(1)</script>|"\'&'
@@ -77,6 +77,18 @@ def test_the_same_records_give_the_same_bytes(study, page, tmp_path):
     assert {o.name for o in tmp_path.iterdir()}=={'index.html','report.md','report.json','report.tex','report.csv','runs.csv','study.svg'}
     for o in tmp_path.iterdir(): assert o.read_bytes()==page.with_name(o.name).read_bytes(), o.name
     assert other==tmp_path/'index.html'
+
+def test_a_report_is_written_again_only_where_something_is_new(tmp_path):
+    s = make(tmp_path, skip=[('simple',7)]); s.declare(); page = keep_report(s)
+    def kept(): before = page.stat().st_mtime_ns; keep_report(load_study('little', tmp_path)); return page.stat().st_mtime_ns==before
+    assert page==tmp_path/'_reports'/'little'/'index.html' and kept()
+    make(tmp_path/'more'); shutil.copy(tmp_path/'more'/'little'/'simple'/ENV/'7.json', tmp_path/'little'/'simple'/ENV); assert not kept() and kept() and 'Incomplete' not in page.read_text()
+    write_failure('little', 'self', ENV, 3, 'RuntimeError: no', tmp_path); assert not kept() and kept()
+    (p := s.file).write_text(p.read_text().replace('"growth": []', '"growth": [{"date": "2026-11-22", "arms": [], "seeds": [], "runs_before": 0}]')); assert not kept() and kept()
+    write_run(Run(**{**next(o for o in find_runs(tmp_path)[0] if o.seed==2 and o.variant['name']=='self').to_dict(), 'seed':8, 'status':'diverged', 'acc':None, 'correct':''}), tmp_path)
+    Study('little', ['baseline','self','simple'], 9, recipe=Recipe('little', dataset='shapes'), root=tmp_path, env=ENV).declare(); assert not kept() and kept()
+    os.utime(page, (0,0)); assert not kept() and kept(), 'a page from before the code was changed'
+    page.with_name('report.json').write_text('{'); assert not kept() and kept()
 
 def test_reports_do_not_enter_the_runs(study, page): assert len(study.runs())==24 and study.missing()==[]
 

@@ -33,7 +33,7 @@ def test_paired_check_case():
     r = stats.ttest_rel(V1/500, BASE/500)
     near((c.t, c.p, c.low, c.high), (r.statistic, r.pvalue, *r.confidence_interval()), rel=1e-9)
     near(c.corr, stats.pearsonr(BASE, V1).statistic); near(c.d_z, D.mean()/D.std(ddof=1))
-    assert (c.test, c.n, c.df, c.verdict, c.p_adj) == ('paired t', 8, 7, 'better', None)
+    assert (c.test, c.n, c.df, c.verdict, c.p_adj) == ('paired t', 8, 7, 'better', c.p)
 
 def test_fractions_and_counts_are_the_same_data():
     a, b = compare(BASE, V1, n_images=500), compare(BASE/500, V1/500)
@@ -98,6 +98,11 @@ def test_effect_sizes_and_improvement():
     tie = compare([.80,.81,.82,.83], [.80,.81,.83,.85]); assert tie.p_improve == 0.75
     assert compare([.8,.81,.82], [.9,.91,.93]).p_improve_unpaired_low < 0.75  # complete separation of three is not certainty
 
+def test_one_comparison_is_its_own_family():
+    x, y = normal(4).T
+    for c in (compare(x, y), compare(x, y, paired=False), compare(x, y, sequential=True), compare_summary(.8, .01, 9, .81, .01, 8), compare_many({'baseline':x, 'v':y})['v']): assert c.p_adj == c.p == c.summary()['p_adj']
+    c = compare(x, y, goal='noninferior'); assert c.p_adj == c.p_noninferior != c.p
+
 def test_wilson_ends():
     near(wilson(0, 10)[1], stats.binomtest(0, 10).proportion_ci(method='wilson').high); near((wilson(0, 10)[0], wilson(10, 10)[1]), (0, 1))
 
@@ -122,6 +127,10 @@ def test_pairs_never_cross():
         with pytest.raises(ValueError, match=f'differ in {col}.*paired=False'): compare_many(d)
         c = compare_many(d, paired=False)['v1']
         assert c.test == 'Welch t' and col in c.notes[0]
+    half = df.assign(env=np.where(df.seed < 5, 'gpu', 'cpu'))  # both arms on the same two machines: five pairs of ten in each
+    with pytest.raises(ValueError, match='differ in env.*paired=False'): compare_many(half)
+    with pytest.raises(ValueError, match='differ in env'): compare_many(half.drop(columns='seed'))
+    assert 'across env' in compare_many(half, paired=False)['v1'].notes[0] and compare_many(df, paired=False)['v1'].notes == ('unpaired on request',)
     mixed = df.assign(env=np.where((df.arm == 'v1') & (df.seed < 2), 'gpu', 'cpu'))
     c = compare_many(mixed)['v1']; assert c.test == 'paired t' and c.n == 8
     with pytest.raises(ValueError, match='twice'): compare_many(pd.concat([df, df.iloc[:1]]))
@@ -152,7 +161,7 @@ def test_holm_against_statsmodels():
     from statsmodels.stats.multitest import multipletests
     for seed in range(5):
         p = np.random.default_rng(seed).uniform(0, 0.06, 6); near(holm(p), multipletests(p, method='holm')[1])
-    assert holm([0.01, None, 0.04]) == [0.02, None, 0.04] and holm([0.9, 0.8]) == [1, 1]
+    assert holm([0.01, None, 0.04]) == [0.02, None, 0.04] and holm([0.01, None, 0.04], 4) == [0.04, None, 0.12] and holm([0.9, 0.8]) == [1, 1]
 
 def test_maxt_by_brute_force():
     x = normal(8, n=8, k=4); d = x[:,1:]-x[:,:1]+[0,.004,.008]
@@ -217,6 +226,8 @@ def test_sensitivity():
     x, y = normal(16, n=24).T; r = sensitivity(x, y)
     near(r['wilcoxon_p'], stats.wilcoxon(y-x, method='exact').pvalue); near(r['mannwhitney_p'], stats.mannwhitneyu(y, x).pvalue)
     assert r['bca_low'] < (y-x).mean() < r['bca_high'] and r == sensitivity(x, y)
+    r = compare_many(frame(np.c_[x,y]), paired=False, extra=True)['v1'].sensitivity
+    assert r['mannwhitney_p'] and r['bca_low'] is r['bca_high'] is r['wilcoxon_p'] is None and 'unpaired: ' in r['note'] and compare_many(frame(np.c_[x,y]), extra=True)['v1'].sensitivity['bca_low']
     small = sensitivity(x[:19], y[:19]); assert small['bca_low'] is None and '20 seeds' in small['note']
 
 # ---- planning
@@ -256,6 +267,8 @@ def test_plan():
     assert p.hours == 7.5 and p.hours_needed == p.runs_needed*1.5 and p.runs_needed_upper > p.runs_needed and p.runs_equivalence_upper > p.runs_equivalence
     near(p.sd_diff_upper, sd_upper(s, 19)); q = plan(5, 0.0078); assert q.sd_diff_upper is None and q.hours is None
     json.dumps(q.to_dict(), allow_nan=False)
+    near(plan(5, .01, 12, None).sd_diff, .01); near(plan(5, .01, 12, None).sd_diff_upper, sd_upper(.01, 11))
+    far = plan(2, .4, alpha=1e-17, effect=1e-6); assert far.detectable is None and far.runs_needed is None and 'more than a million seeds' in far.words and 'None' not in far.words
     with pytest.raises(ValueError, match='fraction'): plan(5, 7.8)
 
 # ---- two populations
@@ -277,6 +290,11 @@ def test_decomposition_against_anova():
     parts = ms['C(r)'], max(ms['C(i)']-ms['Residual'], 0); near(d.se_new_images, np.sqrt(sum(parts)/(R*M)), rel=1e-8)
     want = sum(parts)**2/(ms['C(r)']**2/(R-1) + ms['C(i)']**2/(M-1) + ms['Residual']**2/((R-1)*(M-1))); near(d.df_new_images, want, rel=1e-8)
     v = c.var(0, ddof=1); V = c.mean(1).var(ddof=1); near(d.var_seed, (M*M*V - v.sum())/(M*(M-1)), rel=1e-9); near(d.var_churn, (v.mean()-V)/(M-1), rel=1e-9)
+
+def test_runs_that_repeat_one_another_have_no_noise_to_split():
+    for c in (np.ones((4,6)), np.zeros((3,5)), np.tile([1,0,1], (4,1))):
+        d = decompose(c); assert d.var_seed == d.var_churn == 0 and d.words == f'every run is right on the same images: nothing to split; churn sd 0.00 pp on {c.shape[1]} images' and d.p_seed is None
+    assert 'not detectable' in decompose([[1,0],[1,0],[0,1]]).words
 
 def test_new_images_fall_back_to_runs_when_images_add_nothing():
     c = np.array([[1,0]*4,[0,1]*4,[1,0]*4,[1,1]*4]); d = decompose(c)
@@ -412,13 +430,34 @@ def test_sequential_comparison_has_no_fixed_p():
     c = compare(BASE, V1, n_images=500, sequential=True); near((c.low, c.high, c.p), (-0.0022166, 0.0187166, 1/7.951478), rel=1e-5)
     assert 'sequence' in c.test and c.p_signflip is None and c.t is None and c.tost_p is None and c.verdict == 'undecided' and 'biased' in c.notes[0]
     assert 'always-valid' in c.sentence() and 'confidence sequence' in c.sentence()
-    few = compare(BASE[:3], V1[:3], n_images=500, sequential=True); assert few.low is None and 'n/a' in few.summary()['difference']
+    few = compare(BASE[:3], V1[:3], n_images=500, sequential=True); assert few.low is None and few.summary()['difference'] == '+0.60 pp (no interval yet)' and '(no confidence sequence yet; always-valid p = ' in few.sentence() and 'n/a' not in few.sentence()
     json.dumps(few.to_dict(), allow_nan=False)
-    x = normal(23, n=12, k=3); r = compare_many(frame(x), sequential=True); st = race_state(x[:,1]-x[:,0], k=2)
-    near((r['v1'].low_sim, r['v1'].high_sim), (st.low, st.high)); near(r['v1'].p_adj, min(1, 2*r['v1'].p)); assert r['v1'].p_maxt is None
+    x = normal(23, n=12, k=3); r = compare_many(frame(x), sequential=True); st = race_path(x[:,1]-x[:,0], k=2)[7]; c = r['v1']
+    assert (st.decided_at, race_path(x[:,1]-x[:,0], k=2)[6].verdict, c.verdict, c.n) == (8, 'undecided', st.verdict, 8)  # the seeds after the decision do not count
+    near((c.diff, c.low, c.high, c.low_sim, c.high_sim, c.p), (st.mean, st.low, st.high, st.low, st.high, st.p)); near(c.p_adj, min(1, 2*c.p)); assert c.p_maxt is None
     with pytest.raises(ValueError, match='shared seeds'): compare(BASE, V1, n_images=500, paired=False, sequential=True)
 
+def test_capped_race_of_several_arms_has_one_look():
+    "At alpha the first arm is decided at the first look, at alpha/3 later: nothing of the first look may be shown"
+    d = np.array([.012,.014,.0097,.011,.02,.007,.015,.008,.011,.013,.012,.009,.01,.012,.011]); rng = np.random.default_rng(1)
+    one, three = capped_state(d, 15, .001, k=1), capped_state(d, 15, .001, k=3); assert one.n == 3 < three.n == 6 and three.verdict == 'better'
+    x = np.c_[0.8+0*d, 0.8+d, 0.8+.03*rng.normal(size=(15,2))]
+    c = compare_many(frame(x), delta=.001, sequential=(15, 5))['v1']; st = capped_state(d, 15, .001, k=3)
+    near((c.n, c.diff, c.sd_diff, c.low, c.high, c.low_sim, c.high_sim), (st.n, st.mean, st.sd, st.low, st.high, st.low, st.high)); assert c.verdict == st.verdict and c.p is None
+    mix = compare_many(frame(x), delta=.001, sequential=True)['v1']; st = race_state(d[:mix.n], .001, k=3)
+    assert mix.n == st.decided_at > race_state(d, .001).decided_at; near((mix.low, mix.high, mix.p, mix.diff), (st.low, st.high, st.p, st.mean))
+
+def test_a_grown_study_is_reported_at_its_decision():
+    d = np.r_[.02+np.tile([.002,-.002], 5), -.05*np.ones(10)]; x = .8+.01*np.sin(np.arange(20)); c = compare(x, x+d, sequential=True)
+    at = next(o for o in race_path(d) if o.decided_at); assert (c.verdict, c.n) == ('better', at.n) and 'more than 1 pp' in c.verdict_words
+    near((c.diff, c.low, c.high, c.mean_variant), (at.mean, at.low, at.high, (x+d)[:at.n].mean())); assert f'n = {at.n}' in c.sentence() and c.low > 0
+
 # ---- words, records
+def test_by_more_than_delta_is_said_of_the_right_side_only():
+    def words(verdict, low, high): return S._words(S.Comparison(low=low, high=high), verdict)
+    assert all('by more than 1 pp' in o and 'not' not in o for o in (words('better', .011, .03), words('worse', -.03, -.011)))
+    assert all('not shown to be by more than 1 pp' in o for o in (words('better', -.02, .09), words('worse', -.09, .02), words('better', -.05, -.02), words('worse', .02, .05), words('better', .005, .03)))
+
 def test_sentence_names_everything():
     c = compare_many(frame(normal(24, k=3)))['v1']; s = c.sentence('imagewoof-128-5')
     for w in ('paired t', 'n = 10', 'imagewoof-128-5', 'interval', 'simultaneous', 'adjusted p', 'Holm', 'correlation', 'on this validation set'): assert w in s
@@ -480,6 +519,19 @@ def test_summarise():
     (lambda: compare_many(frame(normal(0)).assign(acc=np.nan)), 'NaN'),
     (lambda: compare_summary(84.98, .782, 20, 85.67, .937, 20), 'percent by 100'),
     (lambda: compare_summary(.8, .01, 1, .8, .01, 5), 'two runs'),
+    *[(lambda n=n: compare_summary(.8, .01, n, .8, .01, 5), 'whole number of runs') for n in (math.inf, math.nan, 2.5, -3)],
+    *[(lambda m=m, s=s: compare_summary(m, s, 5, .8, .01, 5), why) for m,s,why in ((.8,.9,'cannot have an sd of 0.9, only up to 0.447'), (.99,.78,'cannot have'), (math.nan,.01,'fractions'), (.8,math.inf,'fractions'), (.8,-.01,'above 0'), (.8,0,'above 0'))],
+    (lambda: compare_many(pd.DataFrame(dict(arm=[], seed=[], acc=[]))), 'there are no runs'),
+    (lambda: compare_many(frame(normal(0)).replace({'v1':np.nan})), 'has no arm: name'),
+    *[(lambda m=m: compare_many(frame(normal(0), n_images=m)), 'number of validation images') for m in (0, -5, 2.5, math.inf, 'many')],
+    (lambda: signflip_p([1,2,math.nan]), 'without NaN'),
+    *[(lambda f=f, t=t: f(t), 'between 0 and 1: 0.8 for 80 %') for f in (lambda t: plan(5, .01, target=t), lambda t: detectable(5, .01, t), lambda t: runs_needed(.01, .01, t), lambda t: runs_needed_equivalence(.01, .01, t)) for t in (80, 1, 0, math.nan)],
+    *[(lambda s=s: f(s), 'sd above 0') for f in (lambda s: detectable(5, s), lambda s: runs_needed(.01, s), lambda s: runs_needed_equivalence(.01, s)) for s in (0, -1, math.inf, math.nan)],
+    (lambda: runs_needed(math.nan), 'other than 0'), (lambda: runs_needed(math.inf), 'other than 0'),
+    *[(lambda v=v: plan(5, .01, variants=v), 'at least one variant') for v in (0, -1)],
+    *[(lambda n=n: plan(5, .01, n_sd=n), 'two runs or more') for n in (1, 0, -3, math.nan, math.inf)],
+    *[(lambda e=e: plan(5, .01, effect=e), 'effect as a fraction') for e in (0, -.01, 1.5, math.nan, math.inf)],
+    *[(lambda s=s: plan(5, s), 'sd as a fraction') for s in (.78, math.inf, math.nan, -.01)],
     (lambda: decompose([[1,0,1]]), 'runs x images'),
     (lambda: decompose([[1,0,2],[1,1,0]]), '0 and 1'),
     (lambda: race_state([1.2,3.]), 'percent by 100'),
@@ -525,7 +577,7 @@ def test_an_arm_that_cannot_be_compared_keeps_its_place():
     r = compare_many(df); c = r['v1']
     assert [o.verdict == 'not comparable' for o in r] == [False, True, True] and 'every difference is the same' in r['v2'].verdict_words and "'v3' has 1 finished" in r['v3'].sentence()
     near((c.p, c.diff), (want.p, want.diff)); assert c.family == r.family == 3 and c.runs_needed == runs_needed(.01, c.sd_diff, alpha=.05/3)
-    near(c.p_maxt, signflip_p(x[:,1]-x[:,0])); json.dumps(r.to_dict(), allow_nan=False)
+    near(c.p_adj, min(1, 3*want.p)); assert c.p_maxt is None; json.dumps(r.to_dict(), allow_nan=False)  # the family is that of all arms
     mixed = frame(x[:,:3]).assign(env=['cpu']*8+['gpu']*8+['cpu']*8); r = compare_many(mixed)
     assert 'differ in env' in r['v1'].verdict_words and r['v2'].test == 'paired t' and compare_many(mixed, paired=False)['v1'].test == 'Welch t'
     rows = {'baseline':[dict(acc=a, seed=i) for i,a in enumerate(x[:,0])], 'v1':[dict(acc=a, seed=i) for i,a in enumerate(x[:,1])], 'bad':[dict(status='failed', seed=None)]*3}
@@ -541,7 +593,7 @@ def test_gains_in_a_family():
     d1, d2 = (decompose(C[f'v{k}'].astype(int)-C[f'b{k}'].astype(int)) for k in (1,2)); near(c.new_se**2, d1.se_new_images**2 + d2.se_new_images**2)
     dof = c.new_se**4/(d1.se_new_images**4/d1.df_new_images + d2.se_new_images**4/d2.df_new_images); near(c.new_p, 2*stats.t.sf(abs(c.diff)/c.new_se, dof))
     assert 'set1 and set2' in c.sentence() and 'n = 9 and 9 pairs' in c.sentence() and c.new_verdict
-    both = compare_many(df, 'b1', contrasts=[tuple(C)]); assert both.family == 4 and both.to_df().index[-1] == 'v2 - b2 - v1 - b1'
+    both = compare_many(df, 'b1', contrasts=[tuple(C)]); assert both.family == 4 and both.to_df().index[-1] == '(v2 - b2) - (v1 - b1)' and '(v2 - b2) against (v1 - b1) on' in both['(v2 - b2) - (v1 - b1)'].sentence()
     near([o.p_adj for o in both], holm([o.p for o in both]))
 
 def test_sequential_new_images_is_wider_than_both_parts():

@@ -6,7 +6,7 @@ from conftest import ROOT,bits
 from test_runs import a_run
 from simpleattn.recipes import Recipe,derive,load_recipes
 from simpleattn.runs import claim,this_env,write_run
-from simpleattn.study import Progress,Study,load_study,make_arms
+from simpleattn.study import Progress,Study,load_study,make_arms,compare_gains
 from simpleattn.variants import Variant
 
 TINY,OTHER = Recipe('tiny'), Recipe('other', lr=.1)
@@ -64,7 +64,7 @@ def test_growth_is_recorded_with_the_runs_that_were_seen(tmp_path):
     g, = d['growth']
     assert g['runs_before']==4 and g['seeds']==[3,4] and g['arms']==['self'] and g['date'].endswith('Z')
     assert d['seeds']==[0,1,2,3,4] and [a['arm'] for a in d['arms']]==['baseline','simple','self'] and d['declared']==first['declared']
-    assert len(study(tmp_path, ('baseline','simple','self'), [7,8]).declare()['growth'])==2
+    assert len(study(tmp_path, ('baseline','simple','self'), [0,1,2,3,4,7,8]).declare()['growth'])==2
 
 def test_a_declaration_says_how_many_pairs_could_be_seen_before_it(tmp_path):
     assert study(tmp_path, name='first').declare()['pairs_before']==0
@@ -154,6 +154,30 @@ def test_the_comparison_is_paired_over_the_studys_seeds_only(tmp_path):
     cs = study(tmp_path).compare()
     df = cs.to_df()
     assert df.loc['simple','n']==3 and df.loc['simple','diff']==pytest.approx(.4/3)
+
+@pytest.mark.parametrize('seeds', [[0,3,5,7], [1,0,2], [7,8,9], [0,1,2,3,4,5,6,8,7]], ids=str)
+def test_declared_seeds_are_not_chosen_again(tmp_path, seeds):
+    "Whoever looks at all seeds could pick those that please: only the first of them, in their order, or more after them"
+    study(tmp_path, seeds=9).declare(); fill(tmp_path, seeds=range(9))
+    before = (tmp_path/'_studies'/'s.json').read_bytes()
+    for f in (lambda s: s.declare(), lambda s: s.compare(), lambda s: s.run('serial'), lambda s: compare_gains(s, s)):
+        with pytest.raises(CliError, match='declared with the seeds 0,1,2,3,4,5,6,7,8 in this order, not .*Give the first of them'): f(study(tmp_path, seeds=seeds))
+    assert (tmp_path/'_studies'/'s.json').read_bytes()==before
+    c, = study(tmp_path, seeds=5).compare()
+    assert c.n==5 and 'Only the first 5 of 9 declared seeds' in c.sentence() and 'first' not in study(tmp_path, seeds=9).compare()['simple'].sentence()
+    with pytest.raises(CliError, match='delta'): study(tmp_path, seeds=9, delta=.03).compare()
+
+def test_the_family_is_the_declared_one_whatever_is_shown_or_trained(tmp_path):
+    import numpy as np
+    rng = np.random.default_rng(0); arms = ['baseline','simple','self','symmetric']; study(tmp_path, arms, 9).declare()
+    def add(*vs): [write_run(a_run(s, v, env=ENV, acc=round(.5+.02*(v!='baseline')+.02*rng.normal(), 3), n_images=1000, correct=''), tmp_path) for v in vs for s in range(9)]
+    add('baseline','simple')
+    early = load_study('s', tmp_path).compare(); c = early['simple']
+    assert c.family==4-1==len(early) and c.p_adj==pytest.approx(min(1, 3*c.p)) and c.p_maxt is None and 'not comparable' in early['self'].verdict_words
+    add('self','symmetric')
+    whole,part = load_study('s', tmp_path).compare(),study(tmp_path, ['baseline','self'], 9).compare()
+    assert [o.arm for o in part]==['self'] and part['self'].to_dict()==whole['self'].to_dict() and part.family==3 and part['self'].p_maxt is not None
+    assert whole['simple'].low_sim==pytest.approx(c.low_sim) and whole['simple'].p<=whole['simple'].p_adj<=c.p_adj
 
 def test_a_comparison_of_too_few_runs_says_what_to_do(tmp_path):
     fill(tmp_path, ['baseline']); fill(tmp_path, ['simple'], [0])
