@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Changes', 'Words', 'What', 'verbs', 'recipes', 'list_variants', 'data', 'cost', 'train', 'study', 'race', 'plan',
-           'demo', 'comparison', 'said', 'compare', 'compare_csv', 'report', 'runs', 'table', 'main']
+           'demo', 'comparison', 'said', 'compare', 'compare_csv', 'report', 'leaderboard', 'runs', 'table', 'main']
 
 # %% ../nbs/13_cli.ipynb #599969e2
 import json,sys,warnings
@@ -20,6 +20,12 @@ def _settings(recipe, settings, changes):
     for c in changes:
         if '=' not in c: raise CliError(f"--set {c}: write KEY=VALUE, such as --set lr=1e-2 epochs=10.")
     return derive(r, **dict(c.split('=',1) for c in changes)) if changes else r
+
+def _grid(changes):
+    "KEY=VALUE words, and as lists those with several values"
+    from simpleattn.recipes import Recipe
+    many = {k:v.split(',') for k,_,v in (c.partition('=') for c in changes) if ',' in v and k in (f := Recipe.__dataclass_fields__) and f[k].type is not tuple}
+    return [c for c in changes if c.partition('=')[0] not in many], many
 
 def _import(path):
     "Register the user's variants"
@@ -129,14 +135,37 @@ def study(
     data:str=None,                     # Folder or archive of the data set
     device:str=None,                   # cpu, cuda; the GPU if there is one
     threads:int=1,                     # CPU threads of a run
-    set:Changes=(),                    # KEY=VALUE ...: train a derived recipe
+    set:Changes=(),                    # KEY=VALUE ...: train a derived recipe. KEY=A,B,C: first a sweep on the tune split, then the picked value on other seeds
+    pick:str='baseline',               # What a sweep picks: baseline (its best value, for all arms), each (every arm its own)
+    sweep_runs:int=3,                  # Seeds of each arm of a sweep
+    match:str=None,                    # time, flops: give each variant the most epochs that cost no more than the baseline's
     import_file:str=None,              # Python file that registers your own variants
     settings:str=None,                 # settings.ini
     fmt:str='table'                    # table, json, csv, md
 ):
     "Declare a study, train what is missing, compare; the same command goes on where it stopped"
-    s = _study(recipe, variants, _seeds(runs, seeds), name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings)
+    set,grid = _grid(set)
+    if grid or match: s = _protocol(grid, pick, sweep_runs, match, **{k:v for k,v in locals().items() if k not in ('grid','pick','sweep_runs','match','fmt')})
+    else: s = _study(recipe, variants, _seeds(runs, seeds), name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings)
     return comparison(s.run(engine, workers, data, device, threads), fmt)
+
+def _protocol(grid, pick, sweep_runs, match, recipe, variants, runs, seeds, name, baseline, delta, alpha, contrasts, root, engine, workers, data, device, threads, set, import_file, settings):
+    "The study that a sweep and matched epochs make, with what they found on standard error"
+    _import(import_file)
+    from simpleattn.board import make_sweep,reported_study,sweep_rows
+    from simpleattn.runs import this_env
+    vs,set = variants.split(','), [c for c in set if not c.startswith('split=tune')]
+    if contrasts or '/' in variants: raise CliError('A sweep and --match name the arms themselves: give plain --variants, and no --contrasts.')
+    if baseline and baseline not in vs: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(vs)}.")
+    vs,r = sorted(vs, key=lambda v: v!=(baseline or vs[0])), _settings(recipe, settings, set)
+    how = dict(root=root, delta=delta, alpha=alpha, env=this_env(device))
+    sweep = make_sweep(r, vs, grid, name, sweep_runs, pick, **how).run(engine, workers, data, device, threads) if grid else None
+    if sweep: print(table([dict(variant=o['variant'], **o['values'], n=o['n'], diverged=o['diverged'], acc=o['mean'], half_width=o['half_width'],
+        picked='picked'*o['picked']+', at the edge: widen the sweep'*o['edge']) for o in sweep_rows(sweep)]), file=sys.stderr)
+    s = reported_study(r, vs, name, _seeds(runs, seeds), sweep, match, dict(device=device, threads=threads), **how)
+    if match: print(table([dict(variant=v, epochs=e, cost=m['costs'][v], unit=m['unit'], share=m['share'][v]) for m in [s.protocol['match']] for v,e in m['epochs'].items()]), file=sys.stderr)
+    print(s, file=sys.stderr)
+    return s
 
 def _study(recipe, variants, seeds, name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings):
     "The study of a command, said on standard error"
@@ -292,6 +321,28 @@ def report(
     from simpleattn.report import write_report
     return str(write_report(load_study(study, root, env), out))
 
+def leaderboard(
+    pr:str=None,        # RECIPE/VARIANT: its row for the leaderboard of fastai/imagenette, after a check of its rules
+    url:str='URL',      # Of the code, for that row
+    root:str='runs',    # Folder of all runs
+    env:str=None,       # Only this class of machine
+    fmt:str='table'     # table, json, csv, md
+):
+    "Best mean per data set x size x epochs, beside the published entry; --pr prints a row to send"
+    from simpleattn import board
+    from simpleattn.runs import find_runs
+    es,bad = board.board_entries(root, env), find_runs(root)[1]
+    if bad: print(f'Left out, because they cannot be believed: {", ".join(bad)}.', file=sys.stderr)
+    if not pr:
+        rows = board.leaderboard(es)
+        if fmt in ('json','csv'): return rows if fmt=='json' else [{k:v for k,v in e.items() if not isinstance(v, (dict,list))} for e in rows]
+        picks = [f"{e['arm']} was picked as the best of {e['best_of']} arms. Reserved seeds confirm it: {e['confirm']}" for e in rows if e['confirm'] and not e['fresh']]
+        return '\n\n'.join([table(board.board_rows(rows), fmt), *picks])
+    ps = board.pr_entries(es, pr, url)
+    good = [p for p in ps if not p['broken']]
+    if not good: raise CliError(f"{pr} is no row of the leaderboard: {'; '.join(dict.fromkeys(o for p in ps for o in p['broken']))}.")
+    return json.dumps(good, indent=1) if fmt=='json' else table([p['row'] for p in good], fmt) if fmt=='csv' else '\n\n'.join(map(board.pr_text, good))
+
 def runs(
     recipe:str=None,    # Only this recipe
     variant:str=None,   # Only this variant
@@ -306,7 +357,7 @@ def runs(
     return df[cols].astype(object).where(df[cols].notna(), None).to_dict('records')
 
 # %% ../nbs/13_cli.ipynb #ae132a73
-verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train, study=study, race=race, compare=compare, report=report, runs=runs)
+verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train, study=study, race=race, compare=compare, report=report, leaderboard=leaderboard, runs=runs)
 
 def table(
     rows:list,       # Dicts with the same keys

@@ -136,6 +136,7 @@ class Recipes(Mapping):
     def __repr__(self): return f"{len(self)} recipes: {', '.join(self)}"
     def __getitem__(self, name):
         if name in self.d: return self.d[name]
+        if r := _rederive(self.d, str(name)): return r
         from difflib import get_close_matches
         near = get_close_matches(str(name), self.d, 5, 0.5) or list(self.d)
         raise CliError(f"No recipe {name!r} in {self.path}. Near it: {', '.join(near)}. `simpleattn recipes` lists all {len(self)}.")
@@ -165,6 +166,16 @@ def derive(
     changes = {k:_typed(recipe.name, k, v, types) if isinstance(v,str) or k not in types else v for k,v in changes.items()}
     auto = '_'.join([recipe.name] + [f"{k}-{_slug(v)}" for k,v in changes.items()])
     return dataclasses.replace(recipe, name=name or auto, **changes)
+
+def _rederive(recipes, name):
+    "The recipe that `derive` gave this name; None where it gave none"
+    base = max((o for o in recipes if name.startswith(f'{o}_')), key=len, default=None)
+    if not base: return None
+    types = _types()
+    parts = re.split(f"_({'|'.join(types)})-", name[len(base):])
+    r = recipes[base]
+    for k,v in zip(parts[1::2], parts[2::2]): r = derive(r, **{k:v.replace('-',',') if types[k] is tuple else v.replace('timm-','timm/') if k=='backbone' else v})
+    return r if r.name==name else None
 
 def _slug(v): return re.sub(r'[^a-z0-9._-]+', '-', ('-'.join(map(str,v)) if isinstance(v,tuple) else f'{v:g}' if isinstance(v,float) else str(v)).lower())
 

@@ -67,7 +67,8 @@ class Study:
         contrasts=(),              # More comparisons of the family, as for `compare_many`: (arm, arm), (arm, arm, 'noninferior'), four arms
         env:str=None,              # Class of machine; None: this one
         settings=None,             # settings.ini
-        raced:dict=None            # Rule of a declared race; `race` makes it
+        raced:dict=None,           # Rule of a declared race; `race` makes it
+        protocol:dict=None         # How recipes were chosen, JSON types: a sweep with its rule, epochs matched by cost; declared as it is
     ):
         if not name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         for k,v in dict(delta=delta, alpha=alpha).items():
@@ -76,10 +77,10 @@ class Study:
         if len(self.arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
         self.baseline = baseline or next(iter(self.arms))
         if self.baseline not in self.arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(self.arms)}.")
-        self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced = name,Path(root),delta,alpha,_seeds(seeds),env or this_env(),raced
+        self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced,self.protocol = name,Path(root),delta,alpha,_seeds(seeds),env or this_env(),raced,protocol
         if self.file.is_file(): # what was declared holds, also for those who do not repeat it
             d = json.loads(self.file.read_text())
-            self.raced,contrasts = raced or d.get('raced'), contrasts or d.get('contrasts', ())
+            self.raced,self.protocol,contrasts = raced or d.get('raced'), protocol or d.get('protocol'), contrasts or d.get('contrasts', ())
         self.contrasts = [list(c) for c in contrasts]
         for a in {o for c in self.contrasts for o in c} - {*self.arms, 'noninferior'}: raise CliError(f"A contrast names {a!r}, which is not an arm. There are: {', '.join(self.arms)}.")
 
@@ -93,7 +94,7 @@ def file(self:Study)->Path: return self.root/'_studies'/f'{self.name}.json'
 def declaration(self:Study)->dict: # JSON types
     "What this study fixes before its first run"
     return dict(name=self.name, arms=[a.to_dict() for a in self.arms.values()], baseline=self.baseline, seeds=self.seeds, delta=self.delta, alpha=self.alpha,
-        primary='last-epoch accuracy, paired difference to the baseline', env=self.env) | {k:v for k in ('contrasts','raced') if (v := getattr(self, k))}
+        primary='last-epoch accuracy, paired difference to the baseline', env=self.env) | {k:v for k in ('contrasts','raced','protocol') if (v := getattr(self, k))}
 
 @patch
 def declare(self:Study)->dict: # The declaration with its dates and growth
@@ -128,7 +129,7 @@ def pairs(self:Study)->int:
 @patch
 def _check(self:Study, d):
     "Refuse what would change a declared study"
-    for k in ('baseline','delta','alpha','env','contrasts','raced'):
+    for k in ('baseline','delta','alpha','env','contrasts','raced','protocol'):
         if (d.get(k) or None)!=(getattr(self,k) or None):
             raise CliError(f"Study {self.name!r} was declared with {k} = {d.get(k)!r}, not {getattr(self,k)!r}. Keep that, or choose another name.")
     old = {a['arm']:a for a in d['arms']}
@@ -149,7 +150,7 @@ def load_study(
         raise CliError(f"No study {name!r} in {root}. Declared there: {there}. `simpleattn study` declares one.")
     d = json.loads(p.read_text())
     arms = {a['arm']:Arm(a['arm'], a['recipe'], a['recipe_hash'], a['variant']) for a in d['arms']}
-    return Study(name, arms, d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'),
+    return Study(name, arms, d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'), protocol=d.get('protocol'),
         env='*' if env=='any' else env or d['env'])
 
 # %% ../nbs/10_study.ipynb #e302cbb8
