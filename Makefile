@@ -29,6 +29,7 @@ bench: .venv/.installed
 docs: .venv/.installed
 	$(BIN)/nbdev-export && $(BIN)/nbdev-clean
 	$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\| hide' nbs/index.ipynb | sed 's#(\.\./#(#g; s#\.\./runs#runs#g' > README.md
+	$(BIN)/python nbs/site/build.py
 
 lab: .venv/.installed
 	$(BIN)/jupyter lab --ip 127.0.0.1 nbs

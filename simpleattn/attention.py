@@ -183,7 +183,7 @@ class FoldedAttention(torch.autograd.Function):
         dw = (G.mT @ D).sum(0, dtype=torch.float32 if x.dtype.itemsize<4 else None)
         return (g+dx).to(ctx.dtypes[0]), dw.to(ctx.dtypes[1]), dgamma
 
-# %% ../nbs/00_attention.ipynb #f9635f40
+# %% ../nbs/00_attention.ipynb #714d7a35
 class GlobalAttention(nn.Module):
     "x + gamma * (values(x) @ attention_map(x).mT): every position attends to all; `LadderAttention` builds the parts"
     traits = dict(residual=True, normalised=True, local=False, fixed_size=False)
@@ -193,7 +193,9 @@ class GlobalAttention(nn.Module):
     def forward(self, x):
         xf = x.flatten(2)
         f,w = self.projections(xf, self.training)
-        if self.folds and w.shape[2]==1 and xf.shape[2]>=xf.shape[1]: return FoldedAttention.apply(xf, w[...,0], self.gamma).reshape(x.shape)
+        if self.folds and w.shape[2]==1 and xf.shape[2]>=xf.shape[1]:
+            if type(xf) is not torch.Tensor: xf = xf.as_subclass(torch.Tensor)
+            return FoldedAttention.apply(xf, w[...,0], self.gamma).reshape(x.shape)
         o = self.attend(f, w, xf, self.value(xf) if self.final_conv else xf)
         return x + self.gamma * o.reshape(x.shape)
 

@@ -5,16 +5,15 @@
 # %% auto #0
 __all__ = ['RESERVED', 'SWEEP', 'board_entries', 'leaderboard', 'published_entry', 'board_rows', 'broken_rules', 'chance_to_beat',
            'pr_entries', 'pr_text', 'differences', 'published_beside', 'single_runs_beside', 'make_sweep', 'sweep_rows',
-           'arm_costs', 'match_epochs', 'reported_study']
+           'sweep_table', 'arm_costs', 'match_epochs', 'reported_study', 'match_rows']
 
-# %% ../nbs/12a_board.ipynb #2b9d61b1
+# %% ../nbs/12a_board.ipynb #6c062cb6
 import itertools,json,math,re,subprocess,sys
 from importlib.resources import files
-from pathlib import Path
 from scipy.special import stdtr
 from .recipes import CliError,derive,load_recipes,match_recipe,published,row_recipe,row_variant
 from .variants import get_variant,ship
-from .runs import find_runs
+from .runs import as_root,find_runs,list_files
 from .stats import compare_many,summarise
 from .study import Study,make_arms
 
@@ -36,7 +35,7 @@ def _summary(runs):
     s = summarise([o['acc'] for o in ok])
     return dict(n=s.n, diverged=len(runs)-s.n, mean=s.mean, half_width=s.half_width, sd=s.sd, best_epochs=sum(o['best_acc'] for o in ok)/s.n if ok else None)
 
-# %% ../nbs/12a_board.ipynb #e224a716
+# %% ../nbs/12a_board.ipynb #56b78b8a
 def board_entries(
     root='runs',   # Folder of all runs
     env:str=None   # Only this class of machine
@@ -44,12 +43,12 @@ def board_entries(
     "Every arm in every cell"
     by = {}
     for r in find_runs(root, env=env or '*')[0]: by.setdefault((json.dumps(_cell(r), sort_keys=True), r.arm, r.recipe_hash, r.variant['hash']), []).append(r)
-    return [_entry(rs, Path(root)) for rs in by.values()]
+    return [_entry(rs, root) for rs in by.values()]
 
 def _entry(rs, root):
     r = rs[0]
     runs = [dict(seed=o.seed, status=o.status, acc=o.acc, best_acc=o.best_acc, path=o.path) for o in rs]
-    return _cell(r) | dict(arm=r.arm, **_summary(runs), failed=len([*(root/r.path).parent.glob('*.failed-*.json')]), recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant,
+    return _cell(r) | dict(arm=r.arm, **_summary(runs), failed=len(list_files(root, *r.path.split('/')[:3], '*.failed-*.json')), recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant,
         commits=sorted({o.machine.get('commit', '') for o in rs}), runs=runs)
 
 # %% ../nbs/12a_board.ipynb #d8d91f26
@@ -259,7 +258,7 @@ def make_sweep(
     protocol = dict(grid={k:[*v] for k,v in grid.items()}, rule=rule, picks='highest mean last-epoch accuracy, a diverged run counted as 0, the first of equals', values={r.name:o for r,o in named.items()})
     return Study(f'{name or recipe.name}-sweep', [(r,v) for v in vs for r in named], range(SWEEP, SWEEP+runs), protocol=protocol, **kwargs)
 
-# %% ../nbs/12a_board.ipynb #9010cd03
+# %% ../nbs/12a_board.ipynb #3fbcb30e
 def sweep_rows(
     sweep:Study # From `make_sweep`, and run
 )->list: # Dicts: variant, values, summary, score, picked, edge (its pick is the end of the grid)
@@ -273,6 +272,12 @@ def sweep_rows(
         top = max((o for o in rows if o['variant']==v), key=lambda o: o['score'])
         top |= dict(picked=True, edge=any(top['values'][k] in (min(vs, key=float), max(vs, key=float)) for k,vs in sweep.protocol['grid'].items() if _numbers(vs)))
     return rows
+
+def sweep_table(
+    sweep:Study # From `make_sweep`, and run
+)->list: # Dicts, one for each value of each arm
+    "A sweep to read"
+    return [dict(variant=o['variant'], **o['values'], **{k:o[k] for k in ('n','diverged','mean','half_width')}, picked='picked'*o['picked']+', at the edge: widen the sweep'*o['edge']) for o in sweep_rows(sweep)]
 
 def _numbers(vs):
     try: return len({float(o) for o in vs})>2
@@ -326,7 +331,7 @@ def match_epochs(
     if dear: raise CliError(f"One epoch of {', '.join(dear)} costs more than all {arms[0][0].epochs} of the baseline. Give the recipe more epochs.")
     return dict(by=by, unit='ms an image' if by=='time' else 'FLOPs an image', **{k:dict(zip((v.name for _,v in arms), o)) for k,o in dict(costs=costs, epochs=epochs, share=[e*c/whole for e,c in zip(epochs, costs)]).items()})
 
-# %% ../nbs/12a_board.ipynb #c9fd11e1
+# %% ../nbs/12a_board.ipynb #f606c7a6
 def reported_study(
     recipe,            # `Recipe` to start from
     variants:list,     # Names or `Variant`s, baseline first
@@ -347,8 +352,15 @@ def reported_study(
         arms = [(_changed(r, **picked.get(v.name, next(iter(picked.values())))), v) for r,v in arms]
         protocol = dict(sweep=sweep.name, rule=sweep.protocol['rule'], picked=picked)
     if match:
-        f = Path(root)/'_studies'/f'{name}.json'
-        m = json.loads(f.read_text()).get('protocol', {}).get('match') if f.is_file() else None
+        f = as_root(root)/'_studies'/f'{name}.json'
+        m = json.loads(f.read_text()).get('protocol', {}).get('match') if f.exists() else None
         if m is None or m['by']!=match or {*m['epochs']}!={v.name for _,v in arms}: m = match_epochs(arms, match, **measure)
         arms,protocol = [(_changed(r, epochs=m['epochs'][v.name]), v) for r,v in arms], protocol | dict(match=m)
     return Study(name, arms, seeds, root=root, protocol=protocol or None, **kwargs)
+
+def match_rows(
+    study:Study # From `reported_study`, with `match`
+)->list: # Dicts, one an arm
+    "Matched epochs to read"
+    m = study.protocol['match']
+    return [dict(variant=v, epochs=e, cost=m['costs'][v], unit=m['unit'], share=m['share'][v]) for v,e in m['epochs'].items()]

@@ -149,7 +149,7 @@ def folder_name(dataset, source): # `imagewoof2-160` for ('imagewoof', '160')
     "Name of a data set's folder in the official archives"
     return dataset if dataset not in known else known[dataset][1] + ('' if source=='full' else f'-{source}')
 
-# %% ../nbs/06_data.ipynb #b41fa1b2
+# %% ../nbs/06_data.ipynb #e0ed3199
 def _top(tmp):
     "The data set's folder in an unpacked archive; where its parts lie at the top, they are put into one"
     if (tmp/'train').is_dir():
@@ -164,6 +164,13 @@ def _top(tmp):
         raise CliError(f"The archive holds {len(tops)} folders and none with a train folder in it. The layout is NAME/train/CLASS/images and NAME/val/CLASS/images.")
     return tops[0]
 
+def _verify(archive):
+    "Hold an archive against the NAME.sha256 beside it, if there is one"
+    said = archive.with_name(archive.name+'.sha256')
+    if not said.is_file(): return
+    with open(archive, 'rb') as f: ours = hashlib.file_digest(f, 'sha256').hexdigest()
+    if (said.read_text().split() or [''])[0].lower()!=ours: raise CliError(f"{archive} does not match the checksum in {said.name}. Fetch the archive again.")
+
 def unpack(
     archive, # A tar file, compressed or not
     dest     # Folder to make; left alone if it is there
@@ -171,6 +178,7 @@ def unpack(
     "Unpack the one folder of an archive as `dest`; raises `CliError` for a member that would land outside"
     archive,dest = Path(archive),Path(dest)
     if dest.is_dir(): return dest
+    _verify(archive)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=dest.parent) as tmp:
         try:
@@ -229,32 +237,35 @@ def _get_path(dataset, source, data):
     if path is None: raise CliError(f"No data set {name!r} under {root or 'SIMPLEATTN_DATA (not set)'}. Give its folder or archive by --data.")
     return path
 
-# %% ../nbs/06_data.ipynb #1866299f
+# %% ../nbs/06_data.ipynb #f2c2502e
 _exts = {'.jpeg','.jpg','.png'}
 _val_names = ('val','test','valid')
 
 def _val_folder(path):
     for o in _val_names:
         if (Path(path)/o).is_dir(): return o
-    raise CliError(f"{path} has no val folder. The layout is train/CLASS/images and val/CLASS/images.")
+    there = ', '.join(sorted(o.name for o in Path(path).iterdir() if o.is_dir()))
+    raise CliError(f"{path} has no val folder; it holds: {there}. Rename its validation folder to val. The layout is train/CLASS/images and val/CLASS/images.")
 
 @lru_cache(maxsize=16)
 def list_images(
     path # Folder with train/ and val/
 )->tuple: # ((relative path, bytes), ...), sorted; train first
-    "Every image file of a data set; raises `CliError` for a layout that cannot be meant"
+    "Every image file of a data set; raises `CliError` for a layout that cannot be meant, with all that is wrong in it"
     path = Path(path)
     if not (path/'train').is_dir(): raise CliError(f"{path} has no train folder. The layout is train/CLASS/images and val/CLASS/images.")
-    found, names = [], {}
+    found, names, wrong = [], {}, []
     for part in ('train', _val_folder(path)):
         folders = sorted((o for o in os.scandir(path/part) if o.is_dir()), key=lambda o:o.name)
         names[part] = {o.name for o in folders}
         for d in folders:
             fs = sorted((o for o in os.scandir(d.path) if Path(o.name).suffix.lower() in _exts and o.is_file()), key=lambda o:o.name)
-            if not fs: raise CliError(f"Class folder {part}/{d.name} of {path} holds no image. Remove the folder or fill it.")
+            if not fs: wrong.append(f"class folder {part}/{d.name} holds no image")
             found += [(f'{part}/{d.name}/{o.name}', o.stat().st_size) for o in fs]
-    tr,va = names.values()
-    if tr!=va: raise CliError(f"train and val of {path} hold different classes: {', '.join(sorted(tr^va))}.")
+    (tr,here),(va,there) = names.items()
+    wrong += [f"class {o} is only in {a}" for a,o in [(tr,o) for o in sorted(here-there)] + [(va,o) for o in sorted(there-here)]]
+    if wrong: raise CliError(f"{path}: {'; '.join(wrong)}. Fill or remove these folders: train and val hold the same classes, each with images.")
+    if not found: raise CliError(f"{path} holds no class folders. The layout is train/CLASS/images and val/CLASS/images.")
     return tuple(found)
 
 # %% ../nbs/06_data.ipynb #99b3f58f

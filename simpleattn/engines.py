@@ -1,32 +1,37 @@
-"""How runs are executed: one after another here, or in worker processes. Plain Python, tested by tests/test_engines.py.
+"""How runs are executed: one after another here, in worker processes, or on a Ray cluster. Plain Python, tested by tests/test_engines.py and tests/test_ray.py.
 
 An engine has three methods: `submit(task)`, `next()` -> a finished `Outcome`, and `close()`. The study decides what to run and what to try again;
 an engine only runs. Torch and fastai are imported in workers, never here."""
-import os,signal,sys,tempfile,threading,time,traceback,types
+import os,signal,subprocess,sys,tempfile,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from .processes import die_with,no_main
 
-__all__ = ['Task', 'Outcome', 'SerialEngine', 'LocalEngine', 'make_engine']
+__all__ = ['Task', 'Outcome', 'SerialEngine', 'LocalEngine', 'RayEngine', 'make_engine']
 
 @dataclass(frozen=True)
 class Task:
     "One run to make"
-    recipe:object       # `Recipe`
-    variant:object      # `Variant`
-    seed:int            # The run's seed
-    root:str            # Absolute folder of the runs; the worker writes the record itself
-    data:str=None       # Folder or archive of the data set
-    device:str=None     # None: the GPU if there is one
-    threads:int=1       # CPU threads
-    workers:int=0       # Loader processes
+    recipe:object        # `Recipe`
+    variant:object       # `Variant`
+    seed:int             # The run's seed
+    root:str             # Absolute folder of the runs, or its URL; the worker writes the record itself
+    data:str=None        # Folder or archive of the data set
+    device:str=None      # None: the GPU if there is one
+    threads:int=1        # CPU threads
+    workers:int=0        # Loader processes
+    checkpoints:str=None # Folder of checkpoints; None: none are written
+    gpus:int=1           # Processes that train it together, each on a GPU of its own
+    @property
+    def arm(self): return self.recipe.hash, self.variant.hash
 
 @dataclass(frozen=True)
 class Outcome:
     "What became of a task"
     task:Task
-    status:str          # ok, diverged, exists (another process had written the record), failed (it raised), lost (its process died), refused (a user's mistake)
+    status:str          # ok, diverged, exists (another process had written the record), claimed (another process is at it), failed (it raised), lost (its process died), refused (a user's mistake)
     acc:float=None      # Last-epoch accuracy, a fraction
     seconds:float=0.    # Wall time of the run
     error:str=''        # What went wrong, with the end of the log
@@ -35,15 +40,33 @@ class Outcome:
 def run_task(
     task:Task # The run to make
 )->Outcome:   # Its outcome; the record is written
-    "Train one run and publish its record"
+    "Train one run and publish its record, unless another process has it or is at it"
     from simpleattn.recipes import CliError
+    from simpleattn.runs import claim,run_path,this_env
     from simpleattn.train import train_one
     t0 = time.perf_counter()
-    try: run = train_one(task.recipe, task.variant, task.seed, task.data, task.workers, task.device, task.threads, root=task.root)
+    try:
+        with claim(task.root, run_path(task.recipe.name, task.variant.name, this_env(task.device, task.gpus), task.seed)) as ours:
+            if not ours: return Outcome(task, 'claimed')
+            run = train_one(task.recipe, task.variant, task.seed, task.data, task.workers, task.device, task.threads, root=task.root, checkpoints=task.checkpoints, gpus=task.gpus)
     except FileExistsError: return Outcome(task, 'exists')
     except CliError as e: return Outcome(task, 'refused', error=str(e))
     except Exception: return Outcome(task, 'failed', error=traceback.format_exc())
     return Outcome(task, run.status, run.acc, time.perf_counter()-t0, env=run.env)
+
+def packed(task):
+    "A task as bytes, with the classes that a worker could not import"
+    import cloudpickle
+    from simpleattn.variants import ship
+    ship(task.variant)
+    return cloudpickle.dumps(task)
+
+def run_packed(payload):
+    "`run_task` of such bytes, as plain values"
+    import cloudpickle
+    try: out = run_task(cloudpickle.loads(payload))
+    except BaseException: out = Outcome(None, 'failed', error=traceback.format_exc())
+    return out.status, out.acc, out.seconds, out.error, out.env
 
 class SerialEngine:
     "Runs in this process, one after another"
@@ -60,86 +83,162 @@ def _unstopped():
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
-@contextmanager
-def _no_main():
-    "multiprocessing would import the user's script again in every worker; a task carries all that a worker needs, so main is hidden"
-    main,sys.modules['__main__'] = sys.modules['__main__'],types.ModuleType('__main__')
-    try: yield
-    finally: sys.modules['__main__'] = main
-
-def _die_with(parent):
-    "End this process when its driver is gone"
-    from multiprocessing.connection import wait
-    wait([parent.sentinel])
-    os._exit(1)
-
-def _worker(payload, conn, log):
-    "Body of a worker process: one task, its output in a file"
-    import cloudpickle
+def _worker(conn, log, gpus):
+    "Body of a worker process: tasks until the pipe is closed, their output in a file"
     from multiprocessing import parent_process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_die_with, args=(parent_process(),), daemon=True).start()
-    try:
-        with open(log, 'wb', 0) as f: os.dup2(f.fileno(), 1); os.dup2(f.fileno(), 2)
-        out = run_task(cloudpickle.loads(payload))
-    except BaseException: out = Outcome(None, 'failed', error=traceback.format_exc())
-    conn.send((out.status, out.acc, out.seconds, out.error, out.env))
+    die_with(parent_process().sentinel)
+    if gpus: os.environ['CUDA_VISIBLE_DEVICES'] = gpus
+    with open(log, 'ab', 0) as f: os.dup2(f.fileno(), 1); os.dup2(f.fileno(), 2)
+    while True:
+        try: payload = conn.recv_bytes()
+        except EOFError: return
+        conn.send(run_packed(payload))
 
 class LocalEngine:
-    "One process a run, forked from a server that has imported fastai once; a process that dies costs its own run only"
+    """Worker processes forked from a server that has imported fastai once; a process that dies costs its own run only. On a CPU a process makes one run.
+    On GPUs it stays for the seeds of its arm, and workers take the devices in turn."""
     preload = ['simpleattn.preload','simpleattn.train','simpleattn.attention']
-    def __init__(self, workers:int=None, **kwargs):
+    def __init__(self,
+        workers:int=None, # Processes; None: one a core, or as many as the GPUs hold
+        gpus:list=None,   # Devices, as CUDA_VISIBLE_DEVICES takes them; None: a CPU
+        per_run=1,        # GPUs of a run, whole or a fraction
+        keep:bool=None,   # Workers stay for their arm; None: on GPUs
+        **kwargs
+    ):
         import multiprocessing as mp
-        self.workers = workers or max(1, len(os.sched_getaffinity(0)) if hasattr(os,'sched_getaffinity') else os.cpu_count())
-        self.ctx,self.tasks,self.running = mp.get_context('forkserver'),deque(),{}
+        cores = len(os.sched_getaffinity(0)) if hasattr(os,'sched_getaffinity') else os.cpu_count()
+        k = max(1, int(per_run))
+        groups = [','.join(gpus[i:i+k]) for i in range(0, len(gpus)-k+1, k)] if gpus else [None]
+        self.workers = workers or max(1, (int(len(groups)/min(per_run,1)) if gpus else cores))
+        self.slots = deque(groups[i%len(groups)] for i in range(self.workers))
+        self.keep = bool(gpus) and per_run<=1 if keep is None else keep
+        self.ctx,self.tasks,self.running,self.idle = mp.get_context('forkserver'),deque(),[],[]
         self.logs = tempfile.TemporaryDirectory(prefix='simpleattn-')
         self.ctx.set_forkserver_preload(self.preload)
 
     def submit(self, task): self.tasks.append(task)
 
-    def _start(self, task):
-        import cloudpickle
-        from simpleattn.variants import ship
-        ship(task.variant)
+    def _start(self):
+        "A new worker"
         from multiprocessing import forkserver
-        with _no_main(): forkserver.ensure_running() # before the mask, which the server would inherit
-        recv,send = self.ctx.Pipe(False)
-        log = Path(self.logs.name)/f'{time.monotonic_ns()}.log'
-        p = self.ctx.Process(target=_worker, args=(cloudpickle.dumps(task), send, str(log)))
-        with _unstopped(), _no_main():
-            p.start()
-            self.running[p.sentinel] = (p, task, recv, log)
-        send.close()
+        with no_main(): forkserver.ensure_running() # before the mask, which the server would inherit
+        conn,theirs = self.ctx.Pipe()
+        w = types.SimpleNamespace(conn=conn, log=Path(self.logs.name)/f'{time.monotonic_ns()}.log', slot=self.slots.popleft(), task=None)
+        w.process = self.ctx.Process(target=_worker, args=(theirs, str(w.log), w.slot))
+        with _unstopped(), no_main():
+            w.process.start()
+            self.running.append(w)
+        theirs.close()
+        return w
+
+    def _give(self, w, task):
+        self.tasks.remove(task)
+        w.task = task
+        if w.log.is_file(): os.truncate(w.log, 0)
+        try: w.conn.send_bytes(packed(task))
+        except (BrokenPipeError, ConnectionResetError): pass # it died: `next` sees that
+
+    def _end(self, w):
+        "Let a worker go: its pipe is closed, so it ends by itself"
+        w.conn.close()
+        w.process.join()
+        self.slots.append(w.slot)
+
+    def _fill(self):
+        "Workers that stay go on with their arm; free places get a new worker, with an arm that no other has if there is one"
+        for w in [*self.idle]:
+            if task := next((t for t in self.tasks if t.arm==w.task.arm), None): self.idle.remove(w); self.running.append(w); self._give(w, task)
+        while self.tasks and len(self.running)<self.workers:
+            if not self.slots: self._end(self.idle.pop(0))
+            taken = {w.task.arm for w in self.running} if self.keep else ()
+            self._give(self._start(), next((t for t in self.tasks if t.arm not in taken), self.tasks[0]))
 
     def next(self):
         from multiprocessing.connection import wait
-        while self.tasks and len(self.running)<self.workers: self._start(self.tasks.popleft())
-        p,task,recv,log = self.running.pop(wait(list(self.running))[0])
-        p.join()
-        lost = 'lost', None, 0., f'the process ended with code {p.exitcode}', None
-        try: status,acc,seconds,error,env = recv.recv() if recv.poll() else lost
-        except EOFError: status,acc,seconds,error,env = lost
-        if status in ('failed','lost') and log.is_file(): error += '\n' + log.read_text(errors='replace')[-4000:]
-        recv.close()
-        return Outcome(task, status, acc, seconds, error, env)
+        self._fill()
+        ready = wait([w.conn for w in self.running])[0]
+        w = next(o for o in self.running if o.conn is ready)
+        try: out = w.conn.recv()
+        except (EOFError, ConnectionResetError): out = None
+        self.running.remove(w)
+        if self.keep and out: self.idle.append(w)
+        else: self._end(w)
+        status,acc,seconds,error,env = out or ('lost', None, 0., f'the process ended with code {w.process.exitcode}', None)
+        if status in ('failed','lost') and w.log.is_file(): error += '\n' + w.log.read_text(errors='replace')[-4000:]
+        return Outcome(w.task, status, acc, seconds, error, env)
 
     def close(self):
-        procs = [o[0] for o in self.running.values()]
+        procs = [w.process for w in self.running+self.idle]
         for p in procs: p.terminate()
         for p in procs: p.join(2)
         for p in procs:
             if p.is_alive(): p.kill(); p.join()
-        self.running.clear(); self.tasks.clear(); self.logs.cleanup()
+        self.running.clear(); self.idle.clear(); self.tasks.clear(); self.logs.cleanup()
 
-engines = dict(serial=SerialEngine, local=LocalEngine)
+class RayEngine:
+    "Tasks of a Ray cluster, a window of them at a time; workers write their records to the store themselves"
+    def __init__(self,
+        workers:int=None, # Runs at a time; None: as many as the cluster holds
+        address:str=None, # An existing cluster, such as auto or ray://host:10001; None: one on this machine, on loopback only
+        gpus:list=None,   # Not None: runs are made on GPUs
+        per_run=1,        # GPUs of a run, whole or a fraction
+        threads:int=1,    # CPUs of a run
+        **kwargs
+    ):
+        ours = _alone() if address is None and 'ray' not in sys.modules else dict(address='local', include_dashboard=False) # Ray reads its environment when it is imported
+        try: import ray
+        except ImportError: from simpleattn.recipes import CliError; raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
+        env = {k:os.environ[k] for k in ('SIMPLEATTN_DATA',) if k in os.environ} | dict(OMP_NUM_THREADS=str(threads))
+        self.ray,self.mine,self.tasks,self.running = ray,not ray.is_initialized(),deque(),{}
+        if self.mine: ray.init(**ours if address is None else dict(address=address), log_to_driver=False, runtime_env=dict(env_vars=env))
+        self.need = dict(num_cpus=threads, **(dict(num_gpus=per_run) if gpus is not None else {}))
+        self.remote = ray.remote(**self.need, max_retries=0, max_calls=0, scheduling_strategy='SPREAD')(run_packed)
+        self.limit = workers
+
+    def submit(self, task): self.tasks.append(task)
+
+    @property
+    def workers(self):
+        "Runs that are asked for at a time, or that the cluster can hold at this moment"
+        have = self.ray.cluster_resources()
+        n = min(have.get(k, 0)/v for k,v in (('CPU',self.need['num_cpus']), ('GPU',self.need.get('num_gpus', 0))) if v)
+        return self.limit or max(1, int(n))
+
+    def next(self):
+        while True:
+            while self.tasks and len(self.running)<(self.limit or self.workers*9/8): # one of eight more waits at the nodes
+                task = self.tasks.popleft()
+                self.running[self.remote.remote(packed(task))] = task
+            done,_ = self.ray.wait(list(self.running), timeout=5)
+            if done: break
+        task = self.running.pop(done[0])
+        try: status,acc,seconds,error,env = self.ray.get(done[0])
+        except self.ray.exceptions.RayError as e: return Outcome(task, 'lost', error=f'{type(e).__name__}: {e}'.strip()[-4000:])
+        return Outcome(task, status, acc, seconds, error, env)
+
+    def close(self):
+        for o in self.running: self.ray.cancel(o, force=True)
+        self.running.clear(); self.tasks.clear()
+        if self.mine: self.ray.shutdown(); self.mine = False
+
+def _alone():
+    "A Ray of our own: on loopback only, without dashboard and usage statistics"
+    os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_USAGE_STATS_ENABLED='0', RAY_DISABLE_IMPORT_WARNING='1')
+    os.environ.setdefault('RAY_raylet_start_wait_time_s', '180')
+    # a node gives its agent 15 s to come up, which the first import after an installation exceeds
+    subprocess.run([sys.executable, '-c', 'from ray.dashboard.utils import *; get_all_modules(DashboardAgentModule)'], capture_output=True)
+    return dict(address='local', include_dashboard=False, _node_ip_address='127.0.0.1')
+
+engines = dict(serial=SerialEngine, local=LocalEngine, ray=RayEngine)
 
 def make_engine(
-    name:str,  # serial, local
+    name:str,  # serial, local, ray
     **kwargs   # Of the engine, such as workers
 ):
     "An engine by its name"
-    from simpleattn.recipes import CliError
+    from simpleattn.recipes import CliError,near
     if (n := kwargs.get('workers')) is not None and n<1: raise CliError(f"workers = {n}: give at least 1.")
-    if name not in engines: raise CliError(f"No engine {name!r}. There are: {', '.join(engines)}.")
+    if name not in engines: raise CliError(f"No engine {name!r}. {near(name, engines)}")
     return engines[name](**kwargs)

@@ -329,7 +329,7 @@ class StemAttention(LocalSelfAttention):
         if self.kind=='spatially_aware': return self.mixtures*(n + self.n_out*(1 if self.block else self.window**2))
         return n*self.window**2 if self.kind=='conv_values' else n
 
-# %% ../nbs/01_local.ipynb #46d25448
+# %% ../nbs/01_local.ipynb #8465b488
 class AttentionStem(nn.Module):
     "The attention stem (Ramachandran et al. 2019): (B, n_in, H, W) to (B, n_out, H/stride, W/stride)"
     traits = dict(residual=False, normalised=True, local=True, fixed_size=False)
@@ -351,7 +351,9 @@ class AttentionStem(nn.Module):
 
     def finish(self, x): return self.pool(self.act(self.norm(x)))
     def forward(self, x): return self.finish(self.attend(x))
-    def attention_map(self, x): return self.attend.attention_map(x)
+    def attention_map(self, x):
+        "(B, heads, N, window*window) before pooling: row i holds the weights of the block, or the window, of pixel i"
+        return self.attend.attention_map(x)
     def values(self, x): return self.attend.values(x)
     def flops(self, n_positions:int)->int: return self.attend.flops(n_positions)
     def reset_parameters(self): self.attend.reset_parameters(); self.norm.reset_parameters()

@@ -6,8 +6,9 @@
 __all__ = ['backbones', 'create_backbone', 'resnet', 'blocks', 'insert_attention', 'timm_attention', 'create_model', 'cost',
            'measure_step', 'peak_memory', 'attention_layers', 'attention_at', 'published_arm']
 
-# %% ../nbs/05_models.ipynb #7cf083ea
+# %% ../nbs/05_models.ipynb #4f9d3f9a
 import contextlib,difflib,math,os,time
+from functools import partial
 import torch
 from torch import nn
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
@@ -15,7 +16,7 @@ from fastai.vision.models import xresnet as _xresnet
 from .recipes import CliError,stream
 from .variants import Variant,get_variant,parse_site
 
-# %% ../nbs/05_models.ipynb #6008e433
+# %% ../nbs/05_models.ipynb #d7cb844c
 _acts = dict(relu=defaults.activation, mish=Mish, swish=Swish)
 _pools = dict(avg=AvgPool, max=MaxPool)
 _depths = dict(resnet26=(1,2,4,1), resnet38=(2,3,5,2), resnet50=(3,4,6,3), resnet59=(3,4,6,6))
@@ -41,11 +42,13 @@ def create_backbone(
 
 def _nearest(name, there): return ''.join(f" Did you mean {o}?" for o in difflib.get_close_matches(name, there, 1))
 
+def _said(v): return ','.join(map(str, v)) if isinstance(v, tuple) else v
+
 def _only_defaults(name, **given):
     for k,v in given.items():
-        if v!=(d := dict(stem=(32,64,64), widen=1., act='relu', pool='avg')[k]): raise CliError(f"Backbone {name!r} takes no {k} = {v}: leave it at {d}.")
+        if v!=(d := dict(stem=(32,64,64), widen=1., act='relu', pool='avg')[k]): raise CliError(f"Backbone {name!r} takes no {k} = {_said(v)}: leave it at {_said(d)}.")
 
-# %% ../nbs/05_models.ipynb #2f35a89f
+# %% ../nbs/05_models.ipynb #9c223ff9
 def resnet(
     layers:tuple,     # Bottlenecks in each of the four stages
     n_out:int=1000,   # Classes
@@ -64,8 +67,8 @@ def resnet(
 def _timm(name, n_out, size, stem, widen, act, pool):
     "A network of timm with random weights, made for `size` where it is made for one"
     import timm
+    if not timm.is_model(name): raise CliError(f"timm has no network {name!r}.{_nearest(name, timm.list_models())} It has {len(timm.list_models())}, such as resnet50d; timm.list_models() names them.")
     _only_defaults(f'timm/{name}', stem=tuple(stem), widen=widen, act=act, pool=pool)
-    if not timm.is_model(name): raise CliError(f"timm has no network {name!r}.{_nearest(name, timm.list_models())}")
     cfg = timm.get_pretrained_cfg(name)
     try: m = timm.create_model(name, num_classes=n_out, **(dict(img_size=size) if cfg and cfg.fixed_input_size else {}))
     except (AssertionError, RuntimeError, TypeError, ValueError) as e: raise CliError(_wrong_size(name, size, cfg, e)) from e
@@ -77,7 +80,7 @@ def _timm(name, n_out, size, stem, widen, act, pool):
 
 def _wrong_size(name, size, cfg, e):
     want = f" Its published weights are for {cfg.input_size[1]} px." if cfg else ''
-    return f"timm/{name} fails on {size} px ({type(e).__name__}: {str(e).strip() or 'its own check of the size'}).{want} Multiples of 32 usually work: choose another size."
+    return f"timm/{name} fails on {size} px ({type(e).__name__}: {str(e).strip() or 'its own check of the size'}).{want}{'' if size%32==0 else ' Multiples of 32 usually work.'} Choose another size."
 
 # %% ../nbs/05_models.ipynb #b2ed4314
 def blocks(
@@ -154,11 +157,11 @@ def _seeded(seed, *keys):
         with torch.random.fork_rng(): torch.manual_seed(stream(seed,*keys)); yield
     return f()
 
-# %% ../nbs/05_models.ipynb #165c3f51
+# %% ../nbs/05_models.ipynb #3039ea3a
 def _place_stem(model, layer, size, seed):
     "Put a layer where a backbone's stem stands, with the stem's stride; returns what was taken out"
-    (parts,nf),first = _stem(model), blocks(model)[0][0]
-    stride = round(size / _map_sizes(model, size, [first])[id(first)][0][0])
+    (parts,nf),first,side = _stem(model), blocks(model)[0][0], -(-size//32)*32
+    stride = side // _map_sizes(model, side, [first])[id(first)][0][0]
     with _seeded(seed,'layer','stem'): new = layer(3, nf, stride=stride)
     out = [p._modules[k] for p,k in parts]
     for i,(p,k) in enumerate(parts): p._modules[k] = nn.Identity() if i else new
@@ -173,7 +176,7 @@ def _replace(block, make):
         out.append(c)
     return out
 
-# %% ../nbs/05_models.ipynb #dfdfac3c
+# %% ../nbs/05_models.ipynb #34bd3eb8
 def insert_attention(
     model:nn.Module,  # A backbone; changed in place
     layer,            # Called with the channels at the site (in and out for `replace:` and `stem`), gives a module on (B, C, H, W)
@@ -184,7 +187,7 @@ def insert_attention(
     "Put attention layers into a backbone; raises `CliError` if a place is not there or a weight of the backbone went missing"
     stages,before,gone = blocks(model), list(model.state_dict(keep_vars=True).values()), []
     places = parse_site(site)
-    at = [(s,b,_at([None,*stages], s, f'stage {s}') if s>0 else _at([], s, f'stage {s}')) for s,b in places if b!='stem']
+    at = [(s,b,_at(stages, s-1 if s else len(stages), f'stage {s}')) for s,b in places if b!='stem']
     for s,b,stage in at:
         if b=='stride1':
             for o in stage: _unstride(o)
@@ -192,7 +195,7 @@ def insert_attention(
     inner = [(s, b%len(stage), _at(stage, b, f'block {b} in stage {s}')) for s,b,stage in at if isinstance(b, int)]
     if len({o[:2] for o in inner})<len(inner): raise CliError(f'Site {site!r} names a block twice.')
     swap = [(s,i,o) for s,b,stage in at if b is None for i,o in enumerate(stage)]
-    fixed = getattr(layer, 'traits', {}).get('fixed_size')
+    fixed = getattr(getattr(layer, 'func', layer), 'traits', {}).get('fixed_size')
     sizes = _map_sizes(model, size, [o for *_,o in inner] + [c for *_,o in swap for *_,c in _convs(o)]) if fixed else {}
     def make(where, of, which, *channels):
         kw = dict(size=sizes[id(of)][which], **{'n_out':o for o in channels[1:]}) if fixed else {}
@@ -203,7 +206,7 @@ def insert_attention(
     if any(id(t) not in kept for t in before): raise CliError(f'{layer} at {site} changed tensors of the backbone itself.')
     return model
 
-# %% ../nbs/05_models.ipynb #0afa521b
+# %% ../nbs/05_models.ipynb #79acdb6c
 _timm_layers = dict(bottleneck='BottleneckAttn', halo='HaloAttn', nl='NonLocalAttn', bat='BatNonLocalAttn', gc='GlobalContext', se='SEModule', eca='EcaModule', cbam='CbamModule', **{'lambda':'LambdaLayer'})
 
 def timm_attention(
@@ -216,17 +219,24 @@ def timm_attention(
     "An attention layer of timm: (B, ni, H, W) to (B, n_out, H, W)"
     from timm.layers.create_attn import get_attn
     if kind not in _timm_layers: raise ValueError(f"kind is {kind!r}: choose one of {', '.join(_timm_layers)}")
-    if kind in ('bottleneck','halo','lambda'):
-        if kind=='halo': kwargs.setdefault('block_size', math.gcd(8, *size))
-        if kind!='lambda': return get_attn(kind)(ni, n_out or ni, feat_size=size, **kwargs)
-        layer = get_attn(kind)(ni, feat_size=size, **kwargs) # which can keep the channels only
-        return layer if n_out in (None, ni) else nn.Sequential(layer, nn.Conv2d(ni, n_out, 1, bias=False))
-    if n_out not in (None, ni): raise ValueError(f"timm's {kind} keeps the channels, and here {ni} go in and {n_out} come out: put it at STAGE.BLOCK")
+    if kind=='halo': kwargs.setdefault('block_size', math.gcd(8, *size))
     if kind=='bat': kwargs.setdefault('block_size', max(d for d in range(1,8) if not size[0]%d and not size[1]%d))
-    return get_attn(kind)(ni, **kwargs)
+    if kind not in ('bottleneck','halo','lambda'):
+        if n_out not in (None, ni): raise ValueError(f"timm's {kind} keeps the channels, and here {ni} go in and {n_out} come out: put it at STAGE.BLOCK")
+        layer = get_attn(kind)(ni, **kwargs)
+    elif kind!='lambda': layer = get_attn(kind)(ni, n_out or ni, feat_size=size, **kwargs)
+    else: # which can keep the channels only
+        layer = get_attn(kind)(ni, feat_size=size, **kwargs)
+        if n_out not in (None, ni): layer = nn.Sequential(layer, nn.Conv2d(ni, n_out, 1, bias=False))
+    if kind in ('bottleneck','halo','lambda','bat'): layer.register_forward_pre_hook(partial(_of_size, kind, size))
+    return layer
+
+def _of_size(kind, size, layer, x):
+    if tuple(x[0].shape[2:])!=tuple(size):
+        raise ValueError(f"timm's {kind} was made for maps of {size[0]} x {size[1]} and got {x[0].shape[2]} x {x[0].shape[3]}: make the network for the size that it sees (create_model's size)")
 timm_attention.traits = dict(fixed_size=True)
 
-# %% ../nbs/05_models.ipynb #6bcafa5f
+# %% ../nbs/05_models.ipynb #c37b1d74
 def create_model(
     backbone:str,               # One of `backbones`, or timm/NAME
     variant='baseline',         # Name or `Variant`
@@ -240,6 +250,8 @@ def create_model(
 )->nn.Module: # (B, 3, size, size) to (B, n_out)
     "The network of a variant"
     v = get_variant(variant)
+    for k,n in dict(size=size, n_out=n_out).items():
+        if n<1: raise CliError(f"{k} = {n}: give at least 1.")
     with _seeded(seed,'weights'): m = create_backbone(backbone, n_out, stem, widen, act, pool, size)
     for o in (v, *v.also):
         if o.changes: _insert(m, o, size, seed)
@@ -293,14 +305,14 @@ def cost(
     res = dict(params=sum(p.numel() for p in model.parameters()), flops=f.get_total_flops() - counted + sum(m.flops(seen[n]) for n,m in attn.items()))
     return res if bs is None else dict(res, **measure_step(model, size, bs))
 
-# %% ../nbs/05_models.ipynb #e4d7dfde
+# %% ../nbs/05_models.ipynb #fc2b98a4
 def measure_step(
     model:nn.Module,  # A network; its gradients are dropped and its batch norms see the batch
     size:int=128,     # Side of the image, px
     bs:int=64,        # Images in the batch
     repeats:int=5     # Steps timed, after one that is not
 )->dict: # ms, peak_mib
-    "Median time of forward and backward, and the most memory that was held at once beyond what was held before"
+    "Median time of forward and backward, and the most memory that was held at once beyond weights and batch, gradients included"
     if bs<2: raise CliError(f"bs = {bs}: batch norm needs at least 2 images in a training step.")
     dev,times = next(model.parameters()).device, []
     x = torch.randn(bs,3,size,size, device=dev)
@@ -311,6 +323,7 @@ def measure_step(
     step()
     for _ in range(repeats):
         t = time.perf_counter(); step(); times.append(time.perf_counter()-t)
+    model.zero_grad(set_to_none=True)
     peak = peak_memory(step, dev)
     model.zero_grad(set_to_none=True)
     return dict(ms=1e3*sorted(times)[repeats//2], peak_mib=peak/2**20)

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['Arm', 'make_arms', 'Study', 'load_study', 'Progress', 'plan_study', 'compare_gains']
 
-# %% ../nbs/10_study.ipynb #7350c30e
-import fcntl,json,os,signal,sys,time
+# %% ../nbs/10_study.ipynb #f20a4b3d
+import json,os,signal,sys,time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from fastcore.basics import patch
-from .recipes import CliError,Recipe,load_recipes,name_re
+from .recipes import CliError,Recipe,check_seed,load_recipes,name_re,near
 from .variants import get_variant
-from .runs import code_commit,load_runs,set_aside,this_env,write_failure
+from .runs import as_root,claim,code_commit,gpus_here,load_runs,probe,read_run,run_path,set_aside,this_env,write_failure
 from .engines import Task,make_engine
 
 # %% ../nbs/10_study.ipynb #003387ea
@@ -46,13 +46,14 @@ def make_arms(
     if len(res)<len(pairs): raise CliError(f"An arm stands twice among {', '.join(f'{r.name}/{v.name}' for r,v in pairs)}.")
     return res
 
-# %% ../nbs/10_study.ipynb #567bc825
+# %% ../nbs/10_study.ipynb #3265d99e
 def _seeds(seeds):
-    seeds = list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
+    if isinstance(seeds, int) and not 2<=seeds<=10**6: raise CliError(f"{seeds} runs an arm: a study needs at least two different seeds, and at most a million.")
+    seeds = [check_seed(s) for s in (range(seeds) if isinstance(seeds, int) else seeds)]
     if len(seeds)<2 or len(set(seeds))<len(seeds): raise CliError(f"A study needs at least two different seeds, not {seeds}.")
     return seeds
 
-# %% ../nbs/10_study.ipynb #42313c32
+# %% ../nbs/10_study.ipynb #f8c5a31b
 class Study:
     "Arms x seeds with one baseline, declared in a file before the first run"
     def __init__(self,
@@ -61,7 +62,7 @@ class Study:
         seeds=5,                   # How many (0, 1, ...), or the list of them
         baseline:str=None,         # The arm that the others are compared with; None: the first
         recipe=None,               # Recipe of arms that are given as variants: a name or a `Recipe`
-        root='runs',               # Folder of all runs
+        root='runs',               # Folder of all runs, or its URL
         delta:float=0.01,          # Smallest difference that matters, a fraction
         alpha:float=0.05,          # Family-wise error rate
         contrasts=(),              # More comparisons of the family, as for `compare_many`: (arm, arm), (arm, arm, 'noninferior'), four arms
@@ -77,8 +78,8 @@ class Study:
         if len(self.arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
         self.baseline = baseline or next(iter(self.arms))
         if self.baseline not in self.arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(self.arms)}.")
-        self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced,self.protocol = name,Path(root),delta,alpha,_seeds(seeds),env or this_env(),raced,protocol
-        if self.file.is_file(): # what was declared holds, also for those who do not repeat it
+        self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced,self.protocol = name,as_root(root),delta,alpha,_seeds(seeds),env or this_env(),raced,protocol
+        if self.file.exists(): # what was declared holds, also for those who do not repeat it
             d = json.loads(self.file.read_text())
             self.raced,self.protocol,contrasts = raced or d.get('raced'), protocol or d.get('protocol'), contrasts or d.get('contrasts', ())
         self.contrasts = [list(c) for c in contrasts]
@@ -86,7 +87,7 @@ class Study:
 
     def __repr__(self): return f"Study {self.name}: {', '.join(self.arms)} x {len(self.seeds)} seeds on {self.env}, baseline {self.baseline}"
 
-# %% ../nbs/10_study.ipynb #97ea04e5
+# %% ../nbs/10_study.ipynb #10bd2ed9
 @patch(as_prop=True)
 def file(self:Study)->Path: return self.root/'_studies'/f'{self.name}.json'
 
@@ -101,9 +102,9 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
     "Write the declaration, or hold this study against the one that is there and record its growth"
     new = self.declaration()
     now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-    if not self.file.is_file() and self.raced and self.raced['looks'] and (n := self.pairs()):
+    if not self.file.exists() and self.raced and self.raced['looks'] and (n := self.pairs()):
         raise CliError(f"A capped race is declared before its first pair, and {n} are there. Race without looks, which allows that, or choose other seeds.")
-    if not self.file.is_file(): d = dict(new, declared=now, commit=code_commit(), pairs_before=self.pairs(), growth=[])
+    if not self.file.exists(): d = dict(new, declared=now, commit=code_commit(), pairs_before=self.pairs(), growth=[])
     else:
         d = json.loads(self.file.read_text())
         self._check(d)
@@ -113,12 +114,18 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
         d['growth'].append(dict(date=now, runs_before=seen, **grown))
         d['arms'] += [a for a in new['arms'] if a not in d['arms']]
         d['seeds'] += grown['seeds']
-    self.file.parent.mkdir(parents=True, exist_ok=True)
-    tmp = self.file.with_suffix('.tmp')
-    tmp.write_text(json.dumps(d, indent=1)+'\n'); os.replace(tmp, self.file)
+    self._write(json.dumps(d, indent=1)+'\n')
     return d
 
-# %% ../nbs/10_study.ipynb #8d0f77d3
+@patch
+def _write(self:Study, text):
+    "The declaration, whole or not at all; an object store replaces at once"
+    if hasattr(self.root,'fs'): return self.file.write_text(text)
+    self.file.parent.mkdir(parents=True, exist_ok=True)
+    tmp = self.file.with_suffix('.tmp')
+    tmp.write_text(text); os.replace(tmp, self.file)
+
+# %% ../nbs/10_study.ipynb #182252db
 @patch
 def pairs(self:Study)->int:
     "Pairs of a finished run and its baseline's that can be seen"
@@ -137,17 +144,17 @@ def _check(self:Study, d):
         if k in old and (old[k]['recipe_hash'],old[k]['variant']['hash'])!=a.key:
             raise CliError(f"Arm {k!r} of study {self.name!r} has changed since it was declared. Give the recipe or variant another name.")
 
-# %% ../nbs/10_study.ipynb #e7cde66f
+# %% ../nbs/10_study.ipynb #49da6a7f
 def load_study(
     name:str,       # A declared study
     root='runs',    # Folder of all runs
     env:str=None    # Class of machine; None: the declared one; any: all of them
 )->Study: # For `runs`, `missing` and `compare`; training asks for a study made of recipes and variants
     "A study as it was declared"
-    p = Path(root)/'_studies'/f'{name}.json'
-    if not p.is_file():
-        there = ', '.join(sorted(o.stem for o in p.parent.glob('*.json'))) or 'none'
-        raise CliError(f"No study {name!r} in {root}. Declared there: {there}. `simpleattn study` declares one.")
+    p = as_root(root)/'_studies'/f'{name}.json'
+    if not name_re.fullmatch(name) or not p.exists():
+        there = sorted(o.stem for o in p.parent.glob('*.json'))
+        raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
     d = json.loads(p.read_text())
     arms = {a['arm']:Arm(a['arm'], a['recipe'], a['recipe_hash'], a['variant']) for a in d['arms']}
     return Study(name, arms, d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'), protocol=d.get('protocol'),
@@ -184,74 +191,91 @@ def missing(self:Study, skip=(), df=None)->list: # (arm, seed), all arms of a se
         if arms=={self.baseline} or self.baseline not in arms: return []
     return [(k,s) for s in self.seeds for k in self.arms if k in arms and (k,s) not in there]
 
-# %% ../nbs/10_study.ipynb #6f1787f1
-@contextmanager
-def _only_driver(study):
-    "One driver for a study at a time"
-    study.file.parent.mkdir(parents=True, exist_ok=True)
-    with open(study.file.with_suffix('.lock'), 'w') as f:
-        try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError: raise CliError(f"Study {study.name!r} is already running in another process.") from None
-        yield
-
+# %% ../nbs/10_study.ipynb #b22ebb9a
 @contextmanager
 def _stoppable():
-    "SIGTERM stops like Ctrl-C, where this is the main thread"
-    def stop(*a): raise KeyboardInterrupt
-    try: old = signal.signal(signal.SIGTERM, stop)
-    except ValueError: old = None
+    "Ctrl-C and SIGTERM stop, where this is the main thread; again a second later, should Python have dropped the exception in a finaliser"
+    def stop(*a): signal.alarm(1); raise KeyboardInterrupt
+    try: old = {o:signal.signal(o, stop) for o in (signal.SIGINT,signal.SIGTERM,signal.SIGALRM)}
+    except ValueError: old = {}
     try: yield
     finally:
-        if old is not None: signal.signal(signal.SIGTERM, old)
+        if old: signal.alarm(0)
+        for o,h in old.items(): signal.signal(o, h)
 
-# %% ../nbs/10_study.ipynb #77fd40c1
+@contextmanager
+def _alone(study):
+    "Declaring and tidying by one driver at a time; the others wait"
+    while True:
+        with claim(study.root, f'_studies/{study.name}') as ours:
+            if ours: yield; return
+        time.sleep(.2)
+
+# %% ../nbs/10_study.ipynb #346b021c
 class Progress:
-    "A line for the study: rewritten in a terminal, one for each run in a log"
-    def __init__(self, total, file=None): self.total,self.done,self.failed,self.t0,self.file = total,0,0,time.time(),file or sys.stderr
+    "A line for the study: runs done, failed and left, time gone and time left"
+    def __init__(self, total, file=None):
+        self.total,self.done,self.failed,self.t0,self.file,self.cell = total,0,0,time.time(),file or sys.stderr,None
+        self.tty = self.file.isatty()
+        if file is None and 'ipykernel' in sys.modules:
+            from IPython.display import display
+            self.cell = display({'text/plain':self.line()}, raw=True, display_id=True)
     def line(self):
-        left = self.total-self.done-self.failed
-        t = time.time()-self.t0
+        left,t = self.total-self.done-self.failed, time.time()-self.t0
         eta = f", about {_span(t/self.done*left)} left" if self.done and left else ''
-        return f"{'#'*(24*self.done//max(self.total,1)):<24} {self.done}/{self.total} runs{f', {self.failed} failed' if self.failed else ''}, {_span(t)}{eta}"
+        return f"{'#'*(24*self.done//max(self.total,1)):<24} {self.done}/{self.total} runs, {self.failed} failed, {left} left, {_span(t)}{eta}"
     def update(self, what=''):
-        tty = self.file.isatty()
-        print(f'\r\033[K{self.line()}  {what}' if tty else f'{self.line()}  {what}', end='' if tty else '\n', file=self.file, flush=True)
+        if self.cell: return self.cell.update({'text/plain':f'{self.line()}  {what}'}, raw=True)
+        print(f'\r\033[K{self.line()}  {what}' if self.tty else f'{self.line()}  {what}'.rstrip(), end='' if self.tty else '\n', file=self.file, flush=True)
     def close(self):
-        if self.file.isatty(): print(file=self.file, flush=True)
+        if self.tty and not self.cell: print(file=self.file, flush=True)
 
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
-# %% ../nbs/10_study.ipynb #6e5ee1f0
+# %% ../nbs/10_study.ipynb #5a3fbd5a
 @patch
 def run(self:Study,
-    engine:str='local',    # local (worker processes), serial
-    workers:int=None,      # Worker processes; None: one for each CPU core, one on a GPU
+    engine:str='local',    # local (worker processes), serial, ray
+    workers:int=None,      # Runs at a time; None: one for each CPU core, one on each GPU, or what the cluster holds
     data=None,             # Folder or archive of the data set
     device:str=None,       # cpu, cuda; None: the GPU if there is one
     threads:int=1,         # CPU threads of a run
     loaders:int=0,         # Loader processes of a run
     tries:int=3,           # Attempts at a run that raises or dies
-    progress=True          # A line of progress
-): # The study; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
+    progress=True,         # A line of progress
+    checkpoints=None,      # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
+    address:str=None,      # ray: an existing cluster; None: one on this machine
+    gpus_per_run=1         # 2: two GPUs train one run together; 0.25: four runs share one
+): # The study; `gave_up` says which runs failed every time; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
-    if data and not Path(data).exists(): raise CliError(f"There is nothing at {data} (--data).")
-    with _only_driver(self), _stoppable():
-        eng = make_engine(engine, workers=workers if workers is not None or self.env.startswith('cpu') else 1)
-        self.declare()
-        self._set_aside()
-        bar = None
-        try:
-            for todo in self._portions(eng.workers, progress):
-                bar = Progress(len(todo)) if progress else None
-                self._drive(eng, todo, tries, bar, dict(data=data and str(Path(data).resolve()), device=device, threads=threads, workers=loaders))
+    if data and '://' not in str(data) and not Path(data).exists() and address is None: raise CliError(f"There is nothing at {data} (--data).")
+    if threads<1 or loaders<0 or not (0<gpus_per_run<1 or gpus_per_run==int(gpus_per_run)>0):
+        raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0 (no loaders is fine), or a fraction of a GPU.")
+    self.gave_up = {}
+    probe(self.root)
+    gpus = None if self.env.startswith('cpu') else gpus_here()
+    facts = dict(data=data and str(Path(data).resolve()), device=device, threads=threads, workers=loaders, gpus=max(1, int(gpus_per_run)),
+        checkpoints=checkpoints and str(Path(checkpoints).resolve()))
+    with _stopping(self, make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address)) as eng:
+        with _alone(self): self.declare(); self._set_aside()
+        for todo in self._portions(eng.workers, progress):
+            bar = Progress(len(todo)) if progress else None
+            try: self._drive(eng, todo, tries, bar, facts)
+            finally:
                 if bar: bar.close()
-        except KeyboardInterrupt:
-            eng.close()
-            n,left = len(self.runs()),len(self.missing())
-            print(f"\nStopped. {n} of {n+left} runs are finished and kept; the same command goes on.", file=sys.stderr)
-            raise
-        finally: eng.close()
     return self
+
+@contextmanager
+def _stopping(study, eng):
+    "An engine that is closed in the end; Ctrl-C and SIGTERM end with a line that says what is finished"
+    try:
+        with _stoppable(): yield eng
+    except KeyboardInterrupt:
+        eng.close()
+        n,left = len(study.runs()),len(study.missing())
+        print(f"\nStopped. {n} of {n+left} runs are finished and kept; the same command goes on.", file=sys.stderr)
+        raise
+    finally: eng.close()
 
 @patch
 def _portions(self:Study, workers, progress):
@@ -266,41 +290,53 @@ def _portions(self:Study, workers, progress):
         self.keep_race(progress)
     for k in stuck: print(f'{k} is stuck at a seed that failed every time. The same command tries it again.', file=sys.stderr)
 
-# %% ../nbs/10_study.ipynb #4f036480
+# %% ../nbs/10_study.ipynb #32bf8c7d
 @patch
 def _set_aside(self:Study):
-    "Move records that cannot be believed out of the way, each named, so that their seeds run again"
+    "Move records that cannot be believed out of the way, each named, so that their seeds run again; a newer schema is no mistake of the record"
     for a in self.arms.values():
-        for p,why in load_runs(self.root, recipe=a.recipe, variant=a.variant['name'], env=self.env).attrs['corrupt'].items():
+        for p,why in load_runs(self.root, ['seed'], recipe=a.recipe, variant=a.variant['name'], env=self.env).attrs['corrupt'].items():
+            if why.startswith('of a newer schema'): raise CliError(f"{p} is {why}.")
             print(f'{p}: {why}; kept as {set_aside(p).name}', file=sys.stderr)
+
+@patch
+def _there(self:Study, key):
+    "Is a run's record there and to be believed?"
+    try: return bool(read_run(self.root/run_path(*key[:2], self.env, key[2]), self.root))
+    except ValueError: return False
 
 @patch
 def _drive(self:Study, eng, todo, tries, bar, facts):
     "Keep the engine busy until every run is finished or has failed `tries` times"
-    tried,last,left,done = {},{},0,0
+    tried,last,claimed,failed,left,done = {},{},[],[],0,0
     for k,s in todo: eng.submit(self._task(k, s, facts)); left += 1
     if bar and todo: bar.update()
-    while left:
+    while left or claimed:
+        if not left:
+            time.sleep(.5)
+            for t in claimed: eng.submit(t); left += 1
+            claimed = []
         o = eng.next()
         key = o.task.recipe.name, o.task.variant.name, o.task.seed
         left -= 1
+        if o.status=='claimed': claimed.append(o.task); continue
         if o.status=='refused': raise CliError(o.error)
         if o.env not in (None, self.env):
             raise CliError(f"Runs here are of env {o.env}, and study {self.name!r} is of {self.env}. Give --device, or another name for a study of this machine.")
-        if o.status in ('failed','lost'):
-            write_failure(key[0], key[1], self.env, key[2], o.error, self.root)
+        if o.status=='failed' or o.status=='lost' and not self._there(key):
+            at = write_failure(*key[:2], self.env, key[2], o.error, self.root)
             tried[key],last[key] = tried.get(key,0)+1, o.error.strip().split('\n')[-1]
             if len(last)>2 and not done and len(set(last.values()))==1:
                 raise CliError(f"The first {len(last)} runs all failed alike: {last[key]}. The whole error is in {self.root}/{key[0]}/{key[1]}/{self.env}.")
             if tried[key]<tries: eng.submit(o.task); left += 1
-            elif bar: bar.failed += 1
+            else: failed.append(key); self.gave_up[key] = str(at)
         else: done += 1
-        if bar: bar.done = done; bar.update(f"{key[1]} seed {key[2]}: {o.status}" + (f" {o.acc:.1%}" if o.acc is not None else ''))
+        if bar: bar.done,bar.failed = done,len(failed); bar.update(f"{key[1]} seed {key[2]}: {o.status}" + (f" {o.acc:.1%}" if o.acc is not None else ''))
 
 @patch
 def _task(self:Study, arm, seed, facts):
     if not self.arms[arm].made_of: raise CliError(f"Study {self.name!r} was read from its declaration. Make it from recipes and variants to train.")
-    return Task(*self.arms[arm].made_of, seed, str(self.root.resolve()), **facts)
+    return Task(*self.arms[arm].made_of, seed, str(self.root if hasattr(self.root,'fs') else self.root.resolve()), **facts)
 
 # %% ../nbs/10_study.ipynb #a474e650
 @patch
@@ -366,11 +402,11 @@ def plan_study(
         corr = float(np.clip(np.nanmean(c), 0, 0.99)) if np.isfinite(c).any() else 0.
     return plan(runs, sd, sd_runs, corr, variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
 
-# %% ../nbs/10_study.ipynb #a1f6b86b
+# %% ../nbs/10_study.ipynb #de95c579
 @patch
 def grown(self:Study)->bool:
     "Were pairs there to be seen before this study was declared, or seeds added after?"
-    if not self.file.is_file(): return False
+    if not self.file.exists(): return False
     d = json.loads(self.file.read_text())
     return bool(d.get('pairs_before')) or any(g['seeds'] and g['runs_before'] for g in d['growth'])
 

@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AnyMixedPrecision', 'RALamb', 'NovoGrad', 'opt_func',
-           'get_learner', 'fit_recipe', 'train_one', 'as_run']
+           'get_learner', 'fit_recipe', 'Checkpoint', 'train_one', 'weights_hash', 'as_run']
 
-# %% ../nbs/08_train.ipynb #f113d418
-import math,time
+# %% ../nbs/08_train.ipynb #fc70da90
+import hashlib,math,os,sys,time
+from contextlib import nullcontext as _nothing
 from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from torch.amp import GradScaler,autocast
 from fastai.callback.channelslast import ChannelsLast
-from fastai.callback.core import Callback,CancelFitException
+from fastai.callback.core import Callback,CancelEpochException,CancelFitException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.progress import ProgressCallback
@@ -23,15 +24,17 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat,LabelSmoothingCrossEntropy
 from fastai.metrics import accuracy
 from fastai.optimizer import Adam,Lookahead,Optimizer,RAdam,RMSProp,SGD,average_grad,average_sqr_grad,debias,l2_reg,ranger,step_stat,weight_decay
-from fastai.torch_core import default_device
+from fastai.torch_core import default_device,num_distrib,rank_distrib
+from fastcore.basics import patch
 from fastcore.foundation import L
-from .recipes import CliError,Recipe,load_recipes,stream
+from .recipes import CliError,Recipe,check_seed,load_recipes,stream
 from .variants import get_variant
-from .models import create_model
-from .data import get_dls,get_path,source_facts
-from .runs import Run,chance_limit,env_name,machine_facts,pack_bits,run_path,this_env,write_run
+from .models import cost,create_model
+from .data import fingerprint,get_dls,get_path,source_facts
+from .processes import share,together
+from .runs import Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,this_env,write_run
 
-# %% ../nbs/08_train.ipynb #a734a6fa
+# %% ../nbs/08_train.ipynb #e17d2e6f
 class PairedStreams(Callback):
     "Order, crops, mixup and dropout from the run's seed, the epoch and the batch, whatever the network draws in between"
     order,run_valid = -30,False
@@ -43,19 +46,21 @@ class PairedStreams(Callback):
     def _drop(self, name, m, x):
         if m.training: torch.manual_seed(stream(self.seed,'dropout',self.start+self.epoch,self.iter,name))
     def before_train(self): self.learn.dl.epoch = self.start+self.epoch
-    def before_batch(self): torch.manual_seed(stream(self.seed,'batch',self.start+self.epoch,self.iter))
+    def before_batch(self): torch.manual_seed(stream(self.seed,'batch',self.start+self.epoch,self.iter,*[r for r in [rank_distrib()] if r]))
     def after_epoch(self): self.past += 1
     def after_fit(self):
         for h in self.hooks: h.remove()
     def after_cancel_fit(self): self.after_fit()
 
-# %% ../nbs/08_train.ipynb #473676db
+# %% ../nbs/08_train.ipynb #677705ea
 class StopWhenDiverged(Callback):
     "End the fit at the first loss that is not finite"
     order,run_valid,diverged = 70,False,False
     def before_fit(self): self.diverged = False
     def after_loss(self):
-        if torch.isfinite(self.loss_grad.detach()): return
+        ok = torch.isfinite(self.loss_grad.detach()).float()
+        if num_distrib()>1: torch.distributed.all_reduce(ok, op=torch.distributed.ReduceOp.MIN) # all of a run's processes stop, or none
+        if ok: return
         self.diverged = True
         raise CancelFitException()
 
@@ -126,7 +131,7 @@ def opt_func(
         over9000=lambda *a,**k: Lookahead(RALamb(*a, **adam, **k)), novograd=partial(NovoGrad, **adam),
         rms=partial(_rms, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd), sgd=partial(SGD, mom=r.mom, decouple_wd=r.decouple_wd))[r.opt]
 
-# %% ../nbs/08_train.ipynb #2bc0c77b
+# %% ../nbs/08_train.ipynb #7c1df589
 def _recipe(r): return r if isinstance(r, Recipe) else load_recipes()[r]
 
 def get_learner(
@@ -143,7 +148,8 @@ def get_learner(
     dls = get_dls(r, seed, data, workers, device)
     model = create_model(r.backbone, v, dls.c, r.size, seed, r.stem, r.widen, r.act, r.pool)
     loss = LabelSmoothingCrossEntropy(eps=r.smooth) if r.smooth else CrossEntropyLossFlat()
-    own = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect(), ChannelsLast()]
+    own = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect()]
+    if all(p.dim()<5 for p in model.parameters()): own.append(ChannelsLast()) # a layer with 3-D convolutions, such as timm's lambda, has no such format
     if r.precision!='float32': own.append(AnyMixedPrecision(getattr(torch, r.precision)))
     if r.mixup: own.append(MixUp(r.mixup))
     return Learner(dls, model.to(dls.device), loss_func=loss, opt_func=opt_func(r), lr=r.lr, wd=r.wd, moms=r.moms, metrics=accuracy, cbs=own+list(L(cbs)))
@@ -158,6 +164,67 @@ def fit_recipe(
     elif r.sched=='flat-cos': learn.fit_flat_cos(r.epochs, r.lr, pct_start=r.pct_start)
     elif r.sched=='constant': learn.fit(r.epochs, r.lr)
     else: learn.fit(r.epochs, r.lr, cbs=ParamScheduler(dict(lr=lambda pos: r.lr*r.step_gamma**int(pos*r.epochs/r.step_epochs))))
+
+# %% ../nbs/08_train.ipynb #bd74af9a
+def _plain(o):
+    "The same in types that `torch.load(weights_only=True)` reads"
+    if isinstance(o, torch.Tensor): return o.detach().as_subclass(torch.Tensor)
+    if isinstance(o, np.ndarray): return torch.from_numpy(o)
+    if isinstance(o, dict): return {k:_plain(v) for k,v in o.items()}
+    if isinstance(o, (list,tuple,L)): return [_plain(v) for v in o]
+    return o.item() if isinstance(o, np.generic) else o
+
+class Checkpoint(Callback):
+    "The state of a run after each epoch, and the way back to it"
+    order = 80
+    def __init__(self, path, key): self.path,self.key,self.t0,self.wall = Path(path),list(key),time.perf_counter(),0.
+    def before_fit(self):
+        self.state = self._load()
+        self.first = self.state['epoch'] if self.state else 0
+    def before_epoch(self):
+        if self.epoch<self.first: raise CancelEpochException()
+    def after_epoch(self):
+        if self.epoch==self.first-1: self._restore(self.state)
+        elif self.epoch>=self.first and not rank_distrib(): self._save()
+
+    def _load(self):
+        if not self.path.is_file(): return
+        try:
+            s = torch.load(self.path, weights_only=True, map_location='cpu')
+            if s['key']==self.key: return s
+        except Exception as e: print(f'{self.path} is not a checkpoint that can be loaded safely ({type(e).__name__}); kept as .corrupt, the run begins anew', file=sys.stderr)
+        if not rank_distrib(): os.replace(self.path, self.path.with_suffix('.corrupt'))
+
+# %% ../nbs/08_train.ipynb #c3bde2ea
+@patch
+def _save(self:Checkpoint):
+    rec,cor = self.learn.recorder,self.learn.record_correct
+    parts = dict(model=self.model.state_dict(), opt=self.opt.state_dict(), smooth=[rec.smooth_loss.count,rec.smooth_loss.val], scaler=self._scaler() and self._scaler().state_dict(),
+        recorded={k:getattr(rec,k) for k in ('lrs','iters','losses','values')}, right=cor.epochs, seconds=cor.seconds, wall=self.wall+time.perf_counter()-self.t0)
+    tmp = self.path.with_suffix('.tmp')
+    try:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(tmp, 'wb') as f: torch.save(dict(_plain(parts), key=self.key, epoch=self.epoch+1), f); f.flush(); os.fsync(f.fileno())
+        os.replace(tmp, self.path)
+    except (OSError, RuntimeError) as e:
+        print(f'No checkpoint: {self.path} cannot be written ({e}); the run goes on', file=sys.stderr)
+        if tmp.is_file(): tmp.unlink()
+
+@patch
+def _restore(self:Checkpoint, s):
+    rec,cor = self.learn.recorder,self.learn.record_correct
+    self.model.load_state_dict(s['model'])
+    self.opt.load_state_dict(_to(s['opt'], self.dls.device))
+    self.opt.hypers = L(self.opt.hypers)
+    if s['scaler']: self._scaler().load_state_dict(s['scaler'])
+    rec.smooth_loss.count,rec.smooth_loss.val = s['smooth']
+    for k,v in s['recorded'].items(): setattr(rec, k, [L(o) for o in v] if k=='values' else v)
+    cor.epochs,cor.seconds,self.wall = [o.numpy() for o in s['right']],s['seconds'],s['wall']
+
+@patch
+def _scaler(self:Checkpoint): return getattr(self.learn, 'scaler', None)
+
+def _to(o, dev): return o.to(dev) if isinstance(o, torch.Tensor) else {k:_to(v,dev) for k,v in o.items()} if isinstance(o, dict) else [_to(v,dev) for v in o] if isinstance(o, list) else o
 
 # %% ../nbs/08_train.ipynb #91bacd6d
 def _history(learn, rec): # One dict an epoch
@@ -175,7 +242,7 @@ def _outcome(learn, epochs): # status, reason, last-epoch accuracy
     if acc<=chance_limit(learn.dls.c, len(rec.epochs[-1])): return 'diverged', 'final accuracy not above chance', acc
     return 'ok', '', acc
 
-# %% ../nbs/08_train.ipynb #651e492d
+# %% ../nbs/08_train.ipynb #49ca651d
 def train_one(
     recipe,             # Name or `Recipe`
     variant='baseline', # Name or `Variant`
@@ -186,32 +253,57 @@ def train_one(
     threads:int=1,      # CPU threads; one is what studies use
     progress:bool=False,# fastai's progress bars
     cbs=None,           # Further callbacks
-    root=None           # Folder of runs to write the record to; None only returns it
+    root=None,          # Folder of runs, or its URL, to write the record to; None only returns it
+    checkpoints=None,   # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
+    gpus:int=1          # Processes that train it together, each on a GPU of its own
 )->Run: # The run
     "Train one arm with one seed"
-    r,v,t0,before = _recipe(recipe), get_variant(variant), time.perf_counter(), torch.get_num_threads()
-    if root is not None and (p := Path(root)/run_path(r.name, v.name, this_env(device), seed)).exists(): raise FileExistsError(p)
+    r,v,t0,seed = _recipe(recipe), get_variant(variant), time.perf_counter(), check_seed(int(seed))
+    at = run_path(r.name, v.name, this_env(device, gpus), seed)
+    if root is not None and (p := as_root(root)/at).exists(): raise FileExistsError(p)
+    cuda = not at.split('/')[2].startswith('cpu')
+    first = gpus>1 and num_distrib()<2
+    with together(gpus, cuda, train_one, recipe=r, variant=v, seed=seed, data=data, workers=workers, device=device, threads=threads, checkpoints=checkpoints) if first else _nothing():
+        if gpus>1 and cuda: device = f'cuda:{rank_distrib()}'
+        ck = checkpoints and Checkpoint(Path(checkpoints)/at.replace('.json','.pt'), (r.hash, v.hash, seed, at, fingerprint(get_path(r.dataset, r.source, data))))
+        learn = _trained(r, v, seed, data, workers, device, threads, progress, L(cbs)+L(ck or None), gpus>1, cuda)
+    run = as_run(learn, r, v, seed, data, threads, time.perf_counter()-t0 + (ck.wall if ck else 0), gpus)
+    if root is not None and not rank_distrib(): write_run(run, root)
+    if ck and root is not None: ck.path.unlink(missing_ok=True)
+    return run
+
+def _trained(r, v, seed, data, workers, device, threads, progress, cbs, shared, cuda):
+    "A fitted learner"
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         learn = get_learner(r, v, seed, data, workers, device, cbs)
+        if shared: share(learn, cuda)
         with learn.no_logging() if not progress else _nothing():
             if not progress and hasattr(learn, 'progress'): learn.remove_cb(ProgressCallback)
             fit_recipe(learn, r)
     finally: torch.set_num_threads(before)
-    run = as_run(learn, r, v, seed, data, threads, time.perf_counter()-t0)
-    if root is not None: write_run(run, root)
-    return run
+    return learn
 
-# %% ../nbs/08_train.ipynb #5d0fbd72
-from contextlib import nullcontext as _nothing
+# %% ../nbs/08_train.ipynb #16352139
+def weights_hash(model)->str: # 16 hex digits
+    "Hash of all tensors of a network: equal for equal weights, bit for bit"
+    h = hashlib.sha256()
+    for k,t in model.state_dict().items(): h.update(k.encode()); h.update(t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return h.hexdigest()[:16]
 
-def as_run(learn, r, v, seed, data, threads, wall)->Run:
+def _flops(model, size):
+    try: return int(cost(model, size)['flops'])
+    except Exception: return 0 # a layer that cannot be counted must not cost a finished run
+
+def as_run(learn, r, v, seed, data, threads, wall, gpus=1)->Run:
     "The record of a fitted learner"
     status,reason,acc = _outcome(learn, r.epochs)
     rec,dev = learn.record_correct, learn.dls.device
     accs,n = [float(e.mean()) for e in rec.epochs], len(learn.dls.valid_ds)
     facts = dict(source_facts(get_path(r.dataset, r.source, data), r), n_train=len(learn.dls.train_ds), n_val=n)
     name = 'cpu' if dev.type=='cpu' else torch.cuda.get_device_name(dev)
-    return Run(r.to_dict(), r.hash, v.to_dict(), env_name(name), int(seed), status, acc, max(accs, default=None), int(np.argmax(accs))+1 if accs else None, n,
-        pack_bits(rec.epochs[-1]) if acc is not None else '', _history(learn, rec), sum(p.numel() for p in learn.model.parameters()),
-        round(rec.seconds,3), round(wall,3), facts, machine_facts(name, threads), reason)
+    machine = machine_facts(name, threads) | (dict(gpus=gpus, effective_bs=gpus*r.bs) if gpus>1 else {})
+    return Run(r.to_dict(), r.hash, v.to_dict(), env_name(name if gpus==1 else f'{name} x{gpus}'), int(seed), status, acc, max(accs, default=None),
+        int(np.argmax(accs))+1 if accs else None, n, pack_bits(rec.epochs[-1]) if acc is not None else '', _history(learn, rec), sum(p.numel() for p in learn.model.parameters()),
+        round(rec.seconds,3), round(wall,3), facts, machine, reason, weights_hash(learn.model), flops=_flops(learn.model, r.size))

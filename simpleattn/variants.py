@@ -6,12 +6,12 @@
 __all__ = ['parse_site', 'identity', 'Variant', 'ship', 'import_file', 'load_layer', 'register_variant', 'variants',
            'get_variant']
 
-# %% ../nbs/04_variants.ipynb #df9bd2c9
+# %% ../nbs/04_variants.ipynb #69e3b92c
 import ast,dataclasses,hashlib,inspect,json,re,sys,textwrap
 from dataclasses import dataclass,field
 from importlib import import_module,metadata,util
 from pathlib import Path
-from .recipes import CliError,name_re
+from .recipes import CliError,name_re,near
 
 # %% ../nbs/04_variants.ipynb #42863a28
 _site_re = re.compile(r'(\d+)\.(-?\d+)|(replace|stride1):(\d+)(?:-(\d+))?|(stem)')
@@ -93,7 +93,7 @@ def _layer_id(layer):
     path = f'{layer.__module__}:{layer.__qualname__}'
     return path if path.startswith('simpleattn.') else identity(layer)
 
-# %% ../nbs/04_variants.ipynb #93580e1d
+# %% ../nbs/04_variants.ipynb #a62d5071
 @dataclass(frozen=True)
 class Variant:
     "A named change of a backbone"
@@ -106,7 +106,7 @@ class Variant:
     hash:str=field(init=False, repr=False)        # 12 hex digits over layer, arguments and site, taken where the source is at hand
 
     def __post_init__(self):
-        if not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        if not isinstance(self.name, str) or not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         parse_site(self.site)
         if isinstance(self.layer, str) and '.py:' in self.layer: object.__setattr__(self, 'layer', load_layer(self.layer))
         if self.layer is not None and not isinstance(self.layer, str) and not inspect.isclass(self.layer) and not inspect.isfunction(self.layer):
@@ -189,7 +189,7 @@ def register_variant(
     return v
 _builtin = set()
 
-# %% ../nbs/04_variants.ipynb #c71dd9ed
+# %% ../nbs/04_variants.ipynb #7a331591
 def variants()->list: # Names, baseline first
     "The variants that there are"
     return list(_registry)
@@ -200,7 +200,7 @@ def get_variant(
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
     base,_,site = str(name).partition('@')
-    if base not in _registry: raise CliError(f"No variant {base!r}. There are: {', '.join(_registry)}. Your own come with --import FILE.")
+    if base not in _registry: raise CliError(f"No variant {base!r}. {near(base, _registry)} Your own come with --import FILE.")
     v = _registry[base]
     if not site: return v
     if not v.changes: raise CliError("The baseline has no site.")
@@ -222,7 +222,7 @@ _ours('ladder-no-softmax', _ladder, 'one matrix, and no softmax; without the fin
 _ours('self-no-softmax', _ladder, 'self without softmax', softmax=False)
 _ours('self-no-conv', _ladder, 'self without the final convolution', final_conv=False)
 
-# %% ../nbs/04_variants.ipynb #a4369404
+# %% ../nbs/04_variants.ipynb #9c421fe3
 _sasa,_stem,_all = 'local:LocalSelfAttention','local:AttentionStem','replace:1-4'
 for k,doc in dict(spatially_aware='values mixed by their place in the window', standalone='plain attention over pixels', conv_values='values by a convolution').items():
     _ours('attention-stem' + {'spatially_aware':''}.get(k, f'-{k.split("_")[0]}'), _stem, f'an attention stem: {doc}', 'stem', kind=k)
@@ -235,7 +235,7 @@ for n in (1,2,4): _ours(f'sasa-heads{n}', _sasa, f'sasa with {n} heads', _all, h
 for k in ('absolute','none'): _ours(f'sasa-{k}', _sasa, f'sasa with position {k}', _all, position=k)
 _ours('sasa-qr', _sasa, 'sasa by query times offset alone', _all, content=False)
 _ours('sasa-channelwise', _sasa, 'softmax for each channel apart: a public implementation, not the paper', _all, score='channelwise')
-_ours('sasa-channelwise-stem', _sasa, 'the same with the attention stem', _all, also='attention-stem', score='channelwise')
+_ours('sasa-channelwise-stem', _sasa, 'the same with the paper\'s attention stem', _all, also='attention-stem', score='channelwise')
 
 # %% ../nbs/04_variants.ipynb #20fe1d34
 _bot = 'bottleneck:MHSA2d'

@@ -323,7 +323,7 @@ def class_only_in_train(p): shutil.rmtree(p/'val'/'b')
 def class_only_in_val(p): shutil.copytree(p/'val'/'b', p/'val'/'z')
 
 @pytest.mark.parametrize('damage,says', [(no_train,"No data set 'pics'.*--data"), (no_val,'no val folder'), (empty_class,'train/d'), (emptied_val_class,'val/a'),
-    (class_only_in_train,'different classes: b'), (class_only_in_val,'different classes: z')])
+    (class_only_in_train,'class b is only in train'), (class_only_in_val,'class z is only in val')])
 def test_a_layout_that_cannot_be_meant_is_an_error(tmp_path, pics, damage, says):
     p = Path(shutil.copytree(pics, tmp_path/'d'))
     damage(p)

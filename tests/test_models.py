@@ -218,7 +218,7 @@ def test_an_option_that_a_library_layer_does_not_have_names_the_variant():
     (lambda: create_model('xresnet19'), "'xresnet19'. Did you mean xresnet18.*There are: .*resnet26-cifar.*timm/NAME"), (lambda: create_model('resnet62'), 'Did you mean resnet26'),
     (lambda: create_model('timm/resnet50dd'), "timm has no network 'resnet50dd'. Did you mean resnet50d"), (lambda: create_model('timm/'), 'timm has no network'),
     (lambda: create_model('timm/botnet26t_256', size=100), 'fails on 100 px.*weights are for 256 px.*Multiples of 32'),
-    (lambda: create_model('resnet26', stem=(8,8,64)), r"'resnet26' takes no stem = .8, 8, 64.: leave it at .32, 64, 64"), (lambda: create_model('resnet26', pool='max'), 'takes no pool = max: leave it at avg'),
+    (lambda: create_model('resnet26', stem=(8,8,64)), "'resnet26' takes no stem = 8,8,64: leave it at 32,64,64"), (lambda: create_model('resnet26', pool='max'), 'takes no pool = max: leave it at avg'),
     (lambda: create_model('timm/resnet26d', widen=.5), 'takes no widen = 0.5: leave it at 1'), (lambda: create_model('timm/resnet26d', act='mish'), 'takes no act = mish: leave it at relu'),
     (lambda: create_model('timm/resnet26d', stem=(8,8,64)), 'takes no stem'),
     (lambda: create_model('timm/convnext_atto', 'simple', size=64), 'ConvNeXt has no stages of residual blocks.*xresnets, ResNets and ByobNets have; others train as baseline only'),
@@ -460,3 +460,27 @@ def test_options_of_the_backbone_change_it_and_keep_the_pairing(kw):
     assert equal(a.state_dict(), {k:t for k,t in b.state_dict().items() if k in a.state_dict()})
     assert repr(a)!=repr(create_model('xresnet18', seed=0, **SMALL))
     with torch.no_grad(): assert torch.equal(a.eval()(image()), b.eval()(image()))
+
+@pytest.mark.parametrize('kind', ['bottleneck','halo','lambda','bat'])
+def test_a_layer_of_timm_that_is_made_for_one_map_says_so(kind):
+    m = create_model('xresnet18', f'timm-{kind}', size=64, **SMALL)
+    with pytest.raises(ValueError, match=f"timm's {kind} was made for maps of .*create_model's size"): m(image(96))
+
+@pytest.mark.parametrize('kw', [dict(size=0), dict(size=-3), dict(n_out=0)], ids=str)
+def test_sizes_and_classes_are_at_least_one(kw):
+    with pytest.raises(CliError, match='give at least 1'): create_model('xresnet18', **kw)
+
+@pytest.mark.parametrize('size', [5,9,33])
+def test_a_stem_keeps_the_backbones_stride_whatever_the_size(size):
+    m = create_model('resnet26', 'attention-stem', 10, size, widen=.25)
+    assert m.conv1.attend.block==4 and m(image(size)).shape==(2,10)
+
+def test_traits_are_seen_through_a_partial():
+    from functools import partial
+    from simpleattn.bottleneck import MHSA2d
+    m = insert_attention(create_backbone('xresnet18'), partial(MHSA2d, heads=2), 'replace:4', size=64)
+    assert {o.size for o in m.modules() if isinstance(o, MHSA2d)}=={(4,4),(2,2)}
+
+def test_a_subclass_of_tensor_goes_through_every_family():
+    from fastai.vision.core import TensorImage
+    for v in ('simple','symmetric','self','sasa','botnet'): assert create_model('resnet26', v, 10, 64, widen=.25)(TensorImage(image())).shape==(2,10)

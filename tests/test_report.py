@@ -1,19 +1,21 @@
 "Reports: one dict in all forms, nothing fetched, nothing unescaped, nothing unsaid"
 import csv,io,json,re,shutil,subprocess
+from pathlib import Path
 from html.parser import HTMLParser
 from html import unescape
 import numpy as np,pytest
-from conftest import python
+from browser import Page as Browser
+from conftest import cli,python
 from simpleattn.recipes import CliError,Recipe
-from simpleattn.report import comparison_table,report_data,to_html,to_markdown,write_report
-from simpleattn.runs import Run,pack_bits,write_failure,write_run
+from simpleattn.report import comparison_table,count_flops,report_data,text_table,to_html,to_latex,to_markdown,write_report
+from simpleattn.runs import Run,pack_bits,unpack_bits,write_failure,write_run
 from simpleattn.study import Study
 from simpleattn.variants import get_variant
 
 EVIL = '<script>alert(1)</script>|"\'&'
 ENV = 'cpu-torch2.15'
 
-def make(root, seeds=8, arms=('baseline','self','simple'), name='little', skip=(), diverged=(), source='full', recipe=Recipe('little', dataset='shapes'), device='cpu'):
+def make(root, seeds=8, arms=('baseline','self','simple'), name='little', skip=(), diverged=(), source='full', recipe=Recipe('little', dataset='shapes'), device='cpu', data={}, flops=0):
     "A study whose runs are drawn: a seed's luck is shared by its arms"
     luck = np.random.default_rng(0).normal(size=seeds)*.01
     for j,a in enumerate(arms):
@@ -23,8 +25,8 @@ def make(root, seeds=8, arms=('baseline','self','simple'), name='little', skip=(
             bits,bad = np.random.default_rng((j,s)).random(500) < .7+.02*j+luck[s],(a,s) in diverged
             acc = None if bad else float(bits.mean())
             write_run(Run(recipe.to_dict(), recipe.hash, v.to_dict(), ENV, s, 'diverged' if bad else 'ok', acc, acc, None if bad else 2, 500, '' if bad else pack_bits(bits),
-                [dict(train_loss=1., valid_loss=1., acc=None if bad else acc*k) for k in (.8,1)], 1_234_567+j, 1., 2.+s, dict(dataset='shapes', source=source, fingerprint='0'),
-                dict(device=device, versions=dict(torch='2.15.0'), commit='0123456789ab', finished=f'2026-11-21T0{s}:00:00Z'), 'loss not finite'*bad), root)
+                [dict(train_loss=1., valid_loss=1., acc=None if bad else acc*k) for k in (.8,1)], 1_234_567+j, 1., 2.+s, dict(dict(dataset='shapes', source=source, fingerprint='0'), **data),
+                dict(device=device, versions=dict(torch='2.15.0'), commit='0123456789ab', finished=f'2026-11-21T0{s}:00:00Z'), 'loss not finite'*bad, flops=flops and flops+10**6*j), root)
     return Study(name, list(arms), seeds, recipe=recipe, root=root, env=ENV)
 
 @pytest.fixture(scope='module')
@@ -72,7 +74,7 @@ def test_html_and_markdown_hold_the_numbers(study, page):
 def test_the_same_records_give_the_same_bytes(study, page, tmp_path):
     other = write_report(study, tmp_path)
     assert page.parent==study.root/'_reports'/'little'
-    assert {o.name for o in tmp_path.iterdir()}=={'index.html','report.md','report.json','study.svg'}
+    assert {o.name for o in tmp_path.iterdir()}=={'index.html','report.md','report.json','report.tex','report.csv','runs.csv','study.svg'}
     for o in tmp_path.iterdir(): assert o.read_bytes()==page.with_name(o.name).read_bytes(), o.name
     assert other==tmp_path/'index.html'
 
@@ -92,7 +94,7 @@ def test_nothing_is_fetched(page):
 def test_the_page_is_whole(page):
     p = Page(page.read_text())
     tags = [t for t,_ in p.tags]
-    assert tags.count('svg')==3 and tags.count('h1')==1 and tags.count('main')==1
+    assert tags.count('svg')==4 and tags.count('h1')==1 and tags.count('main')==1
     assert 'width=device-width' in page.read_text() and 'prefers-color-scheme: dark' in page.read_text()
     ids = [a['id'] for t,a in p.tags if t not in ('clippath','path','g') and 'id' in a]
     assert len(ids)==len(set(ids))
@@ -110,9 +112,9 @@ def test_markup_is_escaped(tmp_path):
 
 def test_markdown_tables_are_whole(page):
     tables = [*md_tables(page.with_name('report.md').read_text())]
-    assert len(tables)==6
+    assert len(tables)==8
     for t in tables: assert len({len(r) for r in t})==1 and {c.strip() for c in t[1]}=={'---'}
-    assert [len(t)-2 for t in tables[:3]]==[2,3,24]
+    assert [len(t)-2 for t in tables[:5]]==[2,3,3,16,24]
 
 # ---- what must be said
 
@@ -206,15 +208,200 @@ assert not {{'torch','fastai'}} & set(sys.modules)'''
     res = python(code)
     assert res.returncode==0, res.stderr
 
+# ---- what it costs, where noise comes from, which images
+
+def test_flops_are_shown_where_records_hold_them(tmp_path, study):
+    d = report_data(make(tmp_path, flops=10**9, data=dict(n_train=1000)))
+    assert [a['flops'] for a in d['arms']]==[10**9, 10**9+10**6, 10**9+2*10**6]
+    assert {r['train_flops'] for r in d['runs'] if r['arm']=='self'}=={3*(10**9+10**6)*5*960}
+    html = to_html(d)
+    assert 'Accuracy against FLOPs' in html and '1,001.0' in html and 'No FLOPs are known' not in html
+    d = report_data(study)
+    assert 'Accuracy against time' in to_html(d) and 'Accuracy against FLOPs' not in to_html(d)
+    for t in (to_html(d), to_markdown(d)): assert 'No FLOPs are known of baseline, self, simple' in t and 'report little --flops' in t
+
+def test_flops_of_old_records_are_counted_on_the_network_that_they_describe():
+    from simpleattn.models import cost,create_model
+    r = Recipe('r', size=32, backbone='xresnet18', widen=.125, stem=(8,8,64))
+    def run(v, n_out=7, **kw):
+        want = cost(create_model('xresnet18', v, n_out, 32, 0, r.stem, r.widen), 32)
+        return want,Run(r.to_dict(), r.hash, get_variant(v).to_dict() | kw, ENV, 0, 'ok', .5, .5, 1, 8, '', [], want['params'], 1., 1., {}, {})
+    for v in ('baseline','simple','simple@2.-1'): want,got = run(v); assert count_flops(got)==want['flops']>0
+    assert run('simple')[0]['flops']>run('baseline')[0]['flops']
+    assert count_flops(run('simple', hash='0')[1])==0 and count_flops(run('simple', name='mine')[1])==0
+    import dataclasses
+    assert count_flops(dataclasses.replace(run('self')[1], params=run('self')[0]['params']+1))==0
+
+def test_a_new_record_holds_its_flops(tiny, recipe):
+    from simpleattn.models import cost
+    from simpleattn.train import get_learner,train_one
+    run = train_one(recipe, 'simple', data=tiny, device='cpu')
+    assert run.flops==cost(get_learner(recipe, 'simple', data=tiny, device='cpu').model, recipe.size)['flops']>0
+
+def test_noise_is_what_decompose_says(study, page):
+    from simpleattn.stats import decompose
+    runs,text = study.runs(),page.with_name('report.md').read_text()
+    rows = {r[0].strip():[o.strip() for o in r] for r in [*md_tables(text)][2][2:]}
+    for arm in study.arms:
+        c = decompose(np.stack(runs[runs.arm==arm].correct))
+        assert rows[arm][1]=='8' and rows[arm][2]==f'{100*runs[runs.arm==arm].acc.std():.2f}' and rows[arm][4]==f'{100*c.sd_churn:.2f}' and rows[arm][7]==f'{100*c.se_new_images:.2f}'
+        assert rows[arm][3]==('not detectable' if c.sd_seed is None else f'{100*c.sd_seed:.2f}')
+
+def differing(tmp_path, gained=(7,11), lost=(3,)):
+    "Runs of two arms that are alike but for a few images"
+    s = make(tmp_path, arms=('baseline','self'), seeds=6)
+    for p in (tmp_path/'little').rglob('*.json'):
+        d = json.loads(p.read_text())
+        b,mine = np.random.default_rng(d['seed']).random(500)<.7,d['variant']['name']=='self'
+        b[[*gained]],b[[*lost]] = mine,not mine
+        d = {k:v for k,v in d.items() if k!='sha256'} | dict(correct=pack_bits(b), acc=float(b.mean()))
+        p.unlink(); write_run(Run(**d), tmp_path)
+    return s
+
+def test_images_on_which_arms_differ_are_found(tmp_path):
+    d = report_data(differing(tmp_path))
+    one, = d['differ']
+    assert [(o['index'],o['baseline'],o['variant']) for o in one['images']]==[(7,0,6),(11,0,6),(3,6,0)]
+    assert (one['n'],one['least'],one['count'])==(6,6,3) and one['chance']<1
+    assert 'validation image 7' in to_html(d) and '3 of 500 images differ by 6 or more of 6 runs' in to_markdown(d)
+
+def test_chance_finds_as_many_where_there_is_nothing(tmp_path):
+    one, = report_data(make(tmp_path, arms=('baseline','self'), seeds=8))['differ']
+    assert one['count']>=8 and .5<one['count']/one['chance']<2
+
+def test_images_are_named_and_shown_on_request_only(tmp_path, tiny, monkeypatch):
+    from simpleattn.data import fingerprint,split_files
+    s = make(tmp_path/'runs', arms=('baseline','self'), seeds=4, recipe=Recipe('little', dataset='tiny', source='full'), data=dict(fingerprint=fingerprint(tiny)))
+    for p in (tmp_path/'runs'/'little').rglob('*.json'): # 24 validation images
+        d = json.loads(p.read_text()); b = unpack_bits(d['correct'], 500)[:24]
+        d = {k:v for k,v in d.items() if k!='sha256'} | dict(n_images=24, correct=pack_bits(b), acc=float(b.mean()))
+        p.unlink(); write_run(Run(**d), tmp_path/'runs')
+    val = split_files(tiny)[1]
+    d = report_data(s, data=tiny)
+    assert d['differ'][0]['images'] and all(o['name']==val[o['index']] and 'jpeg' not in o for o in d['differ'][0]['images'])
+    html = write_report(s, tmp_path/'out', data=tiny, images=True).read_text()
+    shown = [a['src'] for t,a in Page(html).tags if t=='img']
+    assert len(shown)==len(d['differ'][0]['images']) and all(o.startswith('data:image/jpeg;base64,/9j/') for o in shown)
+    assert val[d['differ'][0]['images'][0]['index']] in html
+    (tmp_path/'repo'/'.git').mkdir(parents=True)
+    with pytest.raises(CliError, match='outside'): write_report(s, tmp_path/'repo'/'deep'/'er', data=tiny, images=True)
+    assert not (tmp_path/'repo'/'deep').exists()
+    with pytest.raises(CliError, match='fingerprint'): report_data(make(tmp_path/'b', arms=('baseline','self'), recipe=Recipe('little', dataset='tiny', source='full')), data=tiny)
+
+def test_diverged_runs_have_a_section(tmp_path, study):
+    s = make(tmp_path, diverged={('simple',2)})
+    write_failure('little', 'self', ENV, 1, 'killed', tmp_path)
+    for t in (to_html(report_data(s)), to_markdown(report_data(s))):
+        assert f'little/simple/{ENV}/2.json' in t and 'simple: 1 of 8 runs diverged (95 % upper bound 52.7 %), 0 tries failed' in t and 'self: 0 of 8 runs diverged' in t
+    assert 'Diverged runs' not in to_html(report_data(study))
+
+def test_the_race_is_drawn(tmp_path):
+    env = make(tmp_path).env
+    s = Study('raced', ['baseline','self','simple'], 8, recipe=Recipe('little', dataset='shapes'), root=tmp_path, env=env, raced=dict(arms=2, looks=None, cap=None))
+    html = write_report(s).read_text()
+    assert '<figure aria-label="Race">' in html and 'Difference after each seed' in html and 'confidence sequence' in html
+
+# ---- for a paper, and for other programs
+
+def test_csv_files_hold_every_run_and_comparison(study, page):
+    rows = [*csv.DictReader(page.with_name('runs.csv').open())]
+    df = study.runs()
+    assert [(r['arm'],int(r['seed']),float(r['acc'])) for r in rows]==[*zip(df.arm, df.seed, df.acc)] and all((study.root/r['path']).is_file() for r in rows)
+    c = study.compare()['simple']
+    assert [float(r['diff']) for r in csv.DictReader(page.with_name('report.csv').open()) if r['arm']=='simple']==[c.diff]
+    from simpleattn.cli import compare_csv
+    assert compare_csv(page.with_name('runs.csv'))['simple'].diff==pytest.approx(c.diff)
+
+NASTY = r'a_b & 5 % of $x \command{evil} #1 ~ ^ <b> "q" | -0.5 – 😀 ± \end{tabular}'
+
+def read_tex(text):
+    "Cells of each tabular: what follows an unescaped & or \\\\, and a check that nothing else in it is special"
+    for body in re.findall(r'\\begin\{tabular\}\{[^\n]*\}\n\\toprule\n(.*?)\\bottomrule\n\\end\{tabular\}', text, re.S):
+        rows = [r.removeprefix('\\midrule').strip() for r in body.strip().split('\\\\\n') if r.strip()]
+        yield [re.split(r'(?<!\\) ?& ?', r.removesuffix('\\\\').strip()) for r in rows]
+
+def test_latex_holds_the_table(study, page):
+    cs = study.compare()
+    for text in (comparison_table(cs, 'latex'), page.with_name('report.tex').read_text()):
+        t = next(read_tex(text))
+        assert [r[0] for r in t]==['arm','self','simple'] and {len(r) for r in t}=={7}
+        assert t[2][2].replace('$-$','-')==cs['simple'].summary()['difference'] and t[2][3]==f'{cs["simple"].p_adj:.4f}'
+    arms = [*read_tex(page.with_name('report.tex').read_text())][1]
+    assert [r[0] for r in arms[1:]]==['baseline','self','simple'] and arms[3][4]==f'{100*cs["simple"].mean_variant:.2f}'
+
+def test_latex_escapes_names():
+    row = next(read_tex(text_table(['arm','n'], [[NASTY,'5']], 'latex')))[1]
+    left = re.sub(r'\\[&%$#_{}]|\\text[a-z]+\{\}|\$-\$|\$\\pm\$', '', row[0])
+    assert len(row)==2 and not set(left)&set('&%$#_{}~^<>|"\\') and left.isascii()
+
 @pytest.mark.slow
-def test_a_browser_sorts_and_complains_of_nothing(page, tmp_path):
-    browser = shutil.which('chromium') or shutil.which('google-chrome')
-    if not browser: pytest.skip('no chromium here')
-    click = '<script>document.querySelectorAll("table.sortable")[1].querySelectorAll("button")[4].click(); document.title = "clicked"</script></body>'
-    (tmp_path/'p.html').write_text(page.read_text().replace('</body>', click))
-    flags = 'headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync enable-logging=stderr dump-dom'
-    res = subprocess.run([browser, *(f'--{o}' for o in flags.split()), f'--user-data-dir={tmp_path}/profile', f'file://{tmp_path}/p.html'], capture_output=True, text=True, timeout=120)
-    table = re.findall(r'<table class="sortable">.*?</table>', res.stdout, re.S)[1]
-    means = [float(re.findall(r'<td[^>]*>(.*?)</td>', r)[3]) for r in re.findall(r'<tr><th scope="row">.*?</tr>', table)]
-    assert means==sorted(means) and len(means)==3 and 'aria-sort="ascending"' in table and '<title>clicked' in res.stdout
-    assert 'CONSOLE' not in res.stderr, res.stderr
+def test_latex_compiles(study, page, tmp_path):
+    if not shutil.which('pdflatex'): pytest.skip('no pdflatex here')
+    head,tables = '\\documentclass{article}\\usepackage{booktabs,array}\\begin{document}\n',page.with_name('report.tex').read_text()
+    for body in (tables, tables+text_table(['arm',NASTY], [[NASTY,'5']], 'latex')):
+        (tmp_path/'t.tex').write_text(head+body+'\\end{document}')
+        res = subprocess.run(['pdflatex','-interaction=nonstopmode','-halt-on-error','t.tex'], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert res.returncode==0 and 'Output written' in res.stdout, res.stdout[-2000:]
+        assert body!=tables or 'Overfull' not in res.stdout, 'wider than a page of article'
+
+def test_the_command_line_gives_latex_and_never_images_in_a_repository(study, tmp_path):
+    res = cli('compare', 'little', '--root', study.root, '--fmt', 'latex')
+    assert res.returncode==0 and next(read_tex(res.stdout))[1][0]=='self'
+    (tmp_path/'.git').mkdir()
+    res = cli('report', 'little', '--root', study.root, '--out', tmp_path/'r', '--images')
+    assert res.returncode==2 and 'outside' in res.stderr and not (tmp_path/'r').exists()
+
+# ---- in a browser
+
+@pytest.fixture(scope='module')
+def browser(tmp_path_factory):
+    b = Browser(tmp_path_factory.mktemp('browser'))
+    yield b
+    b.close()
+
+@pytest.fixture(scope='module')
+def evil(tmp_path_factory):
+    "A page with diverged runs, records set aside and names that are markup"
+    p = tmp_path_factory.mktemp('evil')
+    d = report_data(make(p, recipe=Recipe('evil', dataset=EVIL), name='evil', device=EVIL, diverged={('simple',2)}))
+    d['set_aside'][EVIL*9] = EVIL
+    (p/'evil.html').write_text(to_html(d))
+    return p/'evil.html'
+
+SHOWN = "[...document.querySelectorAll('table')].find(t => t.tHead.textContent.includes('mean, %'))"
+
+def test_a_click_sorts_a_table(browser, page):
+    browser.open(page)
+    head = f"[...{SHOWN}.tHead.rows[0].cells].find(c => c.textContent.startsWith('mean'))"
+    def means(): return [float(o) for o in browser.js(f"[...{SHOWN}.tBodies[0].rows].map(r => r.cells[4].textContent)")]
+    for way,order in (('ascending',sorted(means())), ('descending',sorted(means(), reverse=True))):
+        browser.click(f"{head}.querySelector('button')")
+        assert means()==order and len(set(order))==3 and browser.js(f"{head}.getAttribute('aria-sort')")==way
+    assert browser.js(f"[...{SHOWN}.tBodies[0].rows].map(r => r.cells[0].textContent)")[0]=='simple'
+
+@pytest.mark.parametrize('dark', [False,True])
+@pytest.mark.parametrize('width', [1280,390])
+def test_a_browser_complains_of_nothing_and_asks_for_nothing(browser, page, evil, width, dark):
+    for f in (page, evil):
+        browser.events.clear()
+        browser.open(f, width, dark=dark)
+        browser.js("for (const d of document.querySelectorAll('details')) d.open = true")
+        assert browser.complaints()==[] and set(browser.requests())=={f.resolve().as_uri()}
+        assert browser.js('document.documentElement.scrollWidth')<=width, 'the page scrolls sideways'
+        assert browser.js("[...document.querySelectorAll('figure svg')].every(s => s.getBoundingClientRect().width>300)")
+        paper,ink = (browser.js(f"getComputedStyle(document.body).{k}.match(/\\d+/g).map(Number).reduce((a,b) => a+b)") for k in ('backgroundColor','color'))
+        assert (paper<ink)==dark and abs(paper-ink)>400
+
+def test_the_browser_test_sees_a_request_and_a_complaint(browser, page, tmp_path):
+    bad = page.read_text().replace('</body>', '<img src="http://127.0.0.1:9/x.png"><script>console.error("no"); nothing()</script></body>')
+    browser.events.clear()
+    (tmp_path/'bad.html').write_text(bad); browser.open(tmp_path/'bad.html')
+    assert len(browser.complaints())>=2
+    (tmp_path/'bad.html').write_text(re.sub(r'<meta http-equiv.*?>', '', bad)); browser.events.clear(); browser.open(tmp_path/'bad.html')
+    assert 'http://127.0.0.1:9/x.png' in browser.requests()
+
+def test_paper_shows_what_is_folded_away(browser, page):
+    browser.open(page)
+    assert not browser.js("[...document.querySelectorAll('details')].some(d => d.open)")
+    assert len(browser('Page.printToPDF')['data'])>20_000
+    assert browser.js("[...document.querySelectorAll('details')].every(d => d.open)")

@@ -1,11 +1,11 @@
 """A study: declared before its first run, held to what it declared, and honest about what is there"""
-import dataclasses,fcntl,io,json
+import dataclasses,io,json,re,subprocess,sys,time
 import pytest
 from fastcore.script import CliError
 from conftest import ROOT,bits
 from test_runs import a_run
 from simpleattn.recipes import Recipe,derive,load_recipes
-from simpleattn.runs import this_env,write_run
+from simpleattn.runs import claim,this_env,write_run
 from simpleattn.study import Progress,Study,load_study,make_arms
 from simpleattn.variants import Variant
 
@@ -161,14 +161,21 @@ def test_a_comparison_of_too_few_runs_says_what_to_do(tmp_path):
 
 # ---- drivers
 
-def test_one_driver_at_a_time(tmp_path, recipe, tiny):
-    s = study(tmp_path, recipe=recipe)
-    (tmp_path/'_studies').mkdir()
-    with (tmp_path/'_studies'/'s.lock').open('w') as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        with pytest.raises(CliError, match='already running'): s.run('serial', data=tiny)
-    assert list(tmp_path.rglob('*.json'))==[]
-    assert s.run('serial', data=tiny, device='cpu', progress=False).missing()==[]
+def test_a_run_that_another_process_has_claimed_is_waited_for(tmp_path, recipe, tiny):
+    "The claim is freed without a record, so the run is made here"
+    s = study(tmp_path, ['baseline','simple'], 2, recipe=recipe)
+    code = f"""
+import time
+from simpleattn.runs import claim
+with claim({str(tmp_path)!r}, 'tiny/simple/{ENV}/1.json') as ours:
+    print(ours, flush=True); time.sleep(3)"""
+    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline()=='True\n'
+    with claim(tmp_path, f'tiny/simple/{ENV}/1.json') as ours: assert not ours
+    with claim(tmp_path, f'tiny/simple/{ENV}/0.json') as ours: assert ours
+    t0 = time.time()
+    assert s.run('serial', data=tiny, device='cpu', progress=False).missing()==[] and time.time()-t0>1
+    assert p.wait(30)==0
 
 def test_a_study_grows_by_the_missing_runs_only(tmp_path, recipe, tiny):
     study(tmp_path, recipe=recipe, seeds=2).run('serial', data=tiny, device='cpu', progress=False)
@@ -180,7 +187,8 @@ def test_progress_is_a_line_a_run_that_a_person_can_read(tmp_path, recipe, tiny,
     study(tmp_path, recipe=recipe, seeds=2).run('serial', data=tiny, device='cpu')
     out,err = capsys.readouterr()
     lines = err.strip().split('\n')
-    assert out=='' and len(lines)==5 and [f'{k}/4 runs' in l for k,l in enumerate(lines)]==[True]*5
+    assert out=='' and len(lines)==5 and [f'{k}/4 runs, 0 failed, {4-k} left' in l for k,l in enumerate(lines)]==[True]*5
+    assert not re.search(r'[^\n\x20-\x7e]', err), 'a log holds no control characters'
     assert 'left' in lines[2] and 'simple seed 1' in lines[4] and '%' in lines[4]
 
 def test_progress_rewrites_its_line_in_a_terminal():
@@ -190,6 +198,17 @@ def test_progress_rewrites_its_line_in_a_terminal():
     p = Progress(2, f)
     p.update(); p.done = 1; p.update('baseline seed 0: ok 50.0%'); p.done,p.failed = 1,1; p.update(); p.close()
     assert f.getvalue().count('\n')==1 and '1/2 runs, 1 failed' in f.getvalue() and f.getvalue().count('\r')==3
+
+def test_progress_in_a_notebook_is_one_cell_that_changes(monkeypatch):
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core import display_functions
+    monkeypatch.setitem(sys.modules, 'ipykernel', io)
+    monkeypatch.setattr(InteractiveShell, 'initialized', lambda: True)
+    said = []
+    monkeypatch.setattr(display_functions, 'publish_display_data', lambda data, metadata=None, transient=None, **kw: said.append((data['text/plain'], (transient or {})['display_id'], kw.get('update', False))))
+    p = Progress(2)
+    p.done = 1; p.update('baseline seed 0: ok 50.0%'); p.close()
+    assert len({i for _,i,_ in said})==1 and [u for *_,u in said]==[False,True] and '1/2 runs, 0 failed, 1 left' in said[-1][0] and 'seed 0: ok' in said[-1][0]
 
 def test_the_study_of_the_readme_is_complete_and_as_declared():
     f = ROOT/'runs'/'_studies'/'woof-cpu.json'

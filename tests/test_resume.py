@@ -1,0 +1,127 @@
+"""A run that was stopped goes on from its last epoch, bit for bit on a CPU; a checkpoint is data and never code"""
+import os,pickle,signal
+from pathlib import Path
+import pytest,torch
+from fastai.callback.core import Callback
+from fastcore.script import CliError
+from simpleattn.recipes import derive
+from simpleattn.runs import find_runs,this_env
+from simpleattn.study import Study
+from simpleattn.train import train_one
+from simpleattn.variants import Variant
+from test_engines import failures
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
+
+class Stopped(Exception): pass
+
+class Stop(Callback):
+    "Stops a run in the middle of an epoch, as a kill would"
+    order = 61
+    def __init__(self, epoch): self.at,self.trained = epoch,[]
+    def after_batch(self):
+        if not self.training: return
+        self.trained.append(self.epoch)
+        if self.epoch==self.at and self.iter==2: raise Stopped('in the middle')
+
+def facts(run): return run.weights, run.history, run.acc, run.correct, run.best_acc, run.best_epoch, run.status
+def checkpoint(p): return list(Path(p).rglob('*.pt'))
+
+@pytest.mark.parametrize('loaders', [0,2])
+@pytest.mark.parametrize('sched', ['one-cycle','flat-cos'])
+def test_a_resumed_run_is_bit_for_bit_an_undisturbed_one(recipe, tiny, tmp_path, sched, loaders):
+    "Stopped in epoch 1 and again in epoch 2, of three"
+    r = derive(recipe, sched=sched, epochs=3, mixup=.2)
+    want = train_one(r, 'simple', 3, tiny, loaders, 'cpu')
+    for at in (1,2):
+        stop = Stop(at)
+        with pytest.raises(Stopped): train_one(r, 'simple', 3, tiny, loaders, 'cpu', cbs=[stop], checkpoints='ck', root='runs')
+        assert stop.trained[0]==at-1 and len(checkpoint('ck'))==1, 'the second time, the first epoch is not trained again'
+    cb = Stop(99)
+    got = train_one(r, 'simple', 3, tiny, loaders, 'cpu', cbs=[cb], checkpoints='ck', root='runs')
+    assert set(cb.trained)=={2} and facts(got)==facts(want) and checkpoint('ck')==[] and got.train_seconds>0
+    assert len(got.history)==3 and facts(find_runs('runs')[0][0])==facts(want)
+
+@pytest.mark.parametrize('opt', ['ranger','ralamb','over9000','novograd','rms','sgd'])
+def test_every_optimisers_state_is_restored(recipe, tiny, opt):
+    r = derive(recipe, opt=opt, lr=1e-3, epochs=2)
+    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
+    assert facts(train_one(r, 'baseline', 0, tiny, device='cpu', checkpoints='ck'))==facts(train_one(r, 'baseline', 0, tiny, device='cpu'))
+
+def test_a_run_stopped_after_its_last_epoch_only_writes_its_record(recipe, tiny):
+    r = derive(recipe, epochs=2)
+    want = train_one(r, 'baseline', 0, tiny, device='cpu', checkpoints='ck') # no root: the checkpoint of the last epoch stays
+    cb = Stop(99)
+    assert facts(train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck', root='runs'))==facts(want) and cb.trained==[]
+
+def test_half_precision_resumes_with_its_scale(recipe, tiny):
+    r = derive(recipe, precision='float16', epochs=2)
+    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
+    assert facts(train_one(r, 'baseline', 0, tiny, device='cpu', checkpoints='ck'))==facts(train_one(r, 'baseline', 0, tiny, device='cpu'))
+
+def test_without_the_flag_nothing_is_kept(recipe, tiny, tmp_path):
+    with pytest.raises(Stopped): train_one(derive(recipe, epochs=2), 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)])
+    assert checkpoint(tmp_path)==[]
+
+def test_a_checkpoint_of_another_run_is_not_used(recipe, tiny):
+    r = derive(recipe, 'one', epochs=2)
+    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
+    other,cb = derive(recipe, 'one', epochs=2, lr=1e-4),Stop(99)
+    assert facts(train_one(other, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck'))==facts(train_one(other, 'baseline', 0, tiny, device='cpu')) and cb.trained[0]==0
+
+class Evil:
+    "Makes a file when it is unpickled"
+    def __reduce__(self): return Path.touch, (Path('it-ran'),)
+
+BAD = {'a crafted pickle':lambda p: p.write_bytes(pickle.dumps(Evil())), 'a crafted checkpoint':lambda p: torch.save(dict(key=Evil()), p), 'a cut file':lambda p: os.truncate(p, p.stat().st_size//2),
+    'an empty file':lambda p: p.write_bytes(b''), 'another thing':lambda p: torch.save([1,2], p)}
+
+@pytest.mark.parametrize('how', BAD)
+def test_a_bad_checkpoint_does_not_run_is_kept_aside_and_the_run_begins_anew(recipe, tiny, tmp_path, capsys, how):
+    r = derive(recipe, epochs=2)
+    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
+    p, = checkpoint('ck')
+    BAD[how](p)
+    cb = Stop(99)
+    got = train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck', root='runs')
+    assert cb.trained[0]==0 and facts(got)==facts(train_one(r, 'baseline', 0, tiny, device='cpu')) and not Path('it-ran').exists()
+    assert 'loaded safely' in capsys.readouterr().err and p.with_suffix('.corrupt').exists()
+
+def test_the_crafted_pickle_would_run_where_loading_is_not_safe(tmp_path):
+    BAD['a crafted checkpoint'](tmp_path/'evil.pt')
+    torch.load(tmp_path/'evil.pt', weights_only=False)
+    assert Path('it-ran').exists()
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(recipe, tiny, capsys):
+    Path('ck').write_text('a file in the place of the folder')
+    assert train_one(derive(recipe, epochs=2), 'baseline', 0, tiny, device='cpu', checkpoints='ck').status in ('ok','diverged')
+    assert 'No checkpoint' in capsys.readouterr().err
+
+KILLED = '''
+import os,signal
+from pathlib import Path
+from torch import nn
+class Dies(nn.Module):
+    "Kills its process in the middle of its third epoch, once"
+    def __init__(self, ni, mark): super().__init__(); self.conv,self.mark,self.n = nn.Conv2d(ni, ni, 1),mark,0
+    def forward(self, x):
+        self.n += self.training
+        with open(self.mark+'-batches', 'a') as f: f.write('x'*self.training)
+        if self.n==15 and not Path(self.mark).exists(): Path(self.mark).touch(); os.kill(os.getpid(), signal.SIGKILL)
+        return x + .1*self.conv(x)
+'''
+
+@pytest.mark.slow
+def test_a_killed_worker_goes_on_from_its_checkpoint(recipe, tiny, tmp_path):
+    (tmp_path/'dies.py').write_text(KILLED)
+    r = derive(recipe, epochs=4)
+    def runs(root, **kw):
+        (tmp_path/root).mkdir()
+        v = Variant('dies', f"{tmp_path/'dies.py'}:Dies", kwargs=dict(mark=str(tmp_path/root/'mark')))
+        if not kw: (tmp_path/root/'mark').touch()
+        Study('s', ['baseline',v], 2, recipe=r, root=tmp_path/root/'runs', env=this_env('cpu')).run('local', 1, tiny, 'cpu', progress=False, **kw)
+        return {x.path:facts(x) for x in find_runs(tmp_path/root/'runs')[0]}, len((tmp_path/root/'mark-batches').read_text())
+    (got,n),(want,m) = runs('killed', checkpoints=tmp_path/'ck'), runs('still')
+    assert got==want and len(got)==4 and len(failures(tmp_path/'killed'/'runs'))==1
+    assert m==48 and n==48+3, 'of four epochs of six batches, the half that was lost was made again'

@@ -1,0 +1,227 @@
+"""A study outlives its workers and its driver, counts nothing twice, and shares its work with other drivers"""
+import json,os,signal,subprocess,sys,time
+from collections import Counter
+from pathlib import Path
+import psutil,pytest
+from multiprocessing import forkserver
+from conftest import ROOT
+from simpleattn.engines import LocalEngine,Task
+from simpleattn.recipes import Recipe
+from simpleattn.runs import find_runs,this_env
+from simpleattn.study import Study
+from simpleattn.variants import Variant
+from test_engines import failures,session,wait_for
+
+LAYER = 'simpleattn.attention:SimpleSelfAttention'
+
+DRIVER = '''
+import sys
+from simpleattn.engines import LocalEngine
+from simpleattn.recipes import Recipe
+from simpleattn.study import Study
+from simpleattn.variants import Variant
+LocalEngine.preload = ['stub_train']
+root,workers,seeds,does = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+arms = ['baseline', Variant('other', 'simpleattn.attention:SimpleSelfAttention', kwargs=dict(does=does))]
+s = Study('s', arms, seeds, recipe=Recipe('tiny'), root=root)
+try: s.run('local', workers, device='cpu')
+except KeyboardInterrupt: sys.exit(130)
+sys.exit(len(s.gave_up))
+'''
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    "Worker processes make stub runs; the result counts the starts of each run"
+    monkeypatch.setenv('STUB_LOG', str(tmp_path/'starts'))
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), str(ROOT/'tests'), os.environ.get('PYTHONPATH','')]))
+    def starts(): return Counter(tuple(l.split()[:2]) for l in (tmp_path/'starts').read_text().splitlines()) if (tmp_path/'starts').exists() else Counter()
+    starts.lines = lambda: [l.split() for l in (tmp_path/'starts').read_text().splitlines()]
+    forkserver._forkserver._stop() # an older server has another environment, and the real trainings
+    yield starts
+    forkserver._forkserver._stop()
+
+@pytest.fixture
+def driver(tmp_path, stub):
+    "Start a driver of the study of stub runs in a session of its own; all are gone in the end"
+    (tmp_path/'driver.py').write_text(DRIVER)
+    ps = []
+    def f(workers=1, seeds=50, does='trains', seconds=.05):
+        out = open(tmp_path/f'out{len(ps)}', 'w')
+        p = subprocess.Popen([sys.executable, tmp_path/'driver.py', tmp_path/'runs', str(workers), str(seeds), does], stdout=out, stderr=out, start_new_session=True,
+            env={**os.environ, 'STUB_SECONDS':str(seconds)})
+        p.said = lambda n=len(ps): (tmp_path/f'out{n}').read_text()
+        ps.append(p)
+        return p
+    yield f
+    for p in ps:
+        for o in session(p.pid): o.kill()
+        p.wait()
+
+def records(tmp_path): return list((tmp_path/'runs').glob('tiny/*/*/[0-9]*.json'))
+def finished(tmp_path): return [p for p in records(tmp_path) if p.stem.isdigit()]
+
+# ---- two drivers
+
+def test_two_drivers_of_one_study_make_each_run_once(tmp_path, driver, stub):
+    a,b = driver(), driver()
+    assert (a.wait(240),b.wait(240))==(0,0), a.said()+b.said()
+    assert len(find_runs(tmp_path/'runs')[0])==100 and find_runs(tmp_path/'runs')[1]=={}
+    assert sum(stub().values())==100 and set(stub().values())=={1}
+    assert len({p for _,_,p,_ in stub.lines()})>=100 and failures(tmp_path/'runs')==[] and 'Traceback' not in a.said()+b.said()
+    assert {len([l for l in o.said().splitlines() if 'ok' in l])>20 for o in (a,b)}=={True}, 'both worked'
+
+def test_with_one_of_two_drivers_killed_at_most_one_run_is_made_twice(tmp_path, driver, stub):
+    a,b = driver(), driver()
+    assert wait_for(lambda: sum(stub().values())>30, 120)
+    a.kill()
+    assert b.wait(240)==0, b.said()
+    assert len(find_runs(tmp_path/'runs')[0])==100 and 100<=sum(stub().values())<=101 and failures(tmp_path/'runs')==[]
+
+# ---- runs that fail
+
+def test_a_run_that_always_dies_is_tried_three_times_and_reported_and_the_others_finish(tmp_path, stub, monkeypatch):
+    "Twelve runs, of which the worker of one is always killed"
+    code = f'''
+import sys
+from simpleattn.engines import LocalEngine
+from simpleattn import cli,study,variants
+LocalEngine.preload = ['stub_train']
+run = study.Study._task
+def one(self, arm, seed, facts): # Only this seed of the arm has the layer that dies
+    import dataclasses
+    t = run(self, arm, seed, facts)
+    return dataclasses.replace(t, variant=dataclasses.replace(t.variant, kwargs=dict(does='dies'))) if (arm,seed)==('simple',3) else t
+study.Study._task = one
+sys.exit(cli.main(['study','demo','--variants','baseline,simple','--runs','6','--name','s','--root',{str(tmp_path/'runs')!r},'--device','cpu','--workers','2']))
+'''
+    p = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=240)
+    assert p.returncode==1, p.stderr
+    assert len(find_runs(tmp_path/'runs')[0])==11 and stub()['simple','3']==3 and sum(stub().values())==14
+    fs = failures(tmp_path/'runs')
+    assert [f.name for f in fs]==['3.failed-1.json','3.failed-2.json','3.failed-3.json']
+    for f in fs: assert 'last words' in json.loads(f.read_text())['error'] and 'code -9' in json.loads(f.read_text())['error'], 'with the end of its log'
+    last = p.stderr.strip().splitlines()[-1]
+    assert '1 of 12 runs failed three times' in last and '3.failed-3.json' in last and '11/12 runs, 1 failed, 0 left' in p.stderr and 'Traceback' not in p.stderr
+
+def test_a_worker_killed_after_its_record_is_out_cost_nothing(tmp_path, stub, monkeypatch):
+    "The record is there, so the try is no failure, and the run is not made again"
+    monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
+    s = Study('s', ['baseline', Variant('late', LAYER, kwargs=dict(does='dies-late'))], 3, recipe=Recipe('tiny'), root=tmp_path/'runs', env=this_env('cpu'))
+    s.run('local', 2, device='cpu', progress=False)
+    assert s.missing()==[] and s.gave_up=={} and failures(tmp_path/'runs')==[] and set(stub().values())=={1} and len(stub())==6
+
+# ---- workers that stay
+
+def drain(eng, tasks):
+    "All outcomes, with one more try for what was lost"
+    for t in tasks: eng.submit(t)
+    res = []
+    try:
+        while len([o for o in res if o.status!='lost'])<len(tasks):
+            o = eng.next()
+            res.append(o)
+            if o.status=='lost': eng.submit(o.task)
+    finally: eng.close()
+    return res
+
+def tasks_of(tmp_path, variants, seeds):
+    from simpleattn.variants import get_variant
+    return [Task(Recipe('tiny'), get_variant(v), s, str(tmp_path/'runs'), device='cpu') for s in range(seeds) for v in variants]
+
+def test_on_gpus_a_worker_stays_for_the_seeds_of_its_arm_and_devices_go_round(tmp_path, stub, monkeypatch):
+    monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
+    res = drain(LocalEngine(2, gpus=['4','7']), tasks_of(tmp_path, ['baseline','simple','self'], 4))
+    assert len(res)==12 and {o.status for o in res}=={'ok'}
+    by = {}
+    for v,s,pid,dev in stub.lines(): by.setdefault((pid,dev), []).append((v,int(s)))
+    assert {len(set(v for v,_ in o)) for o in by.values()}=={1}, 'a worker keeps to its arm'
+    assert len(by) in (3,4) and {d for _,d in by}=={'4','7'}, 'three arms: three workers, and a fourth where the last arm is shared'
+    assert max(len(o) for o in by.values())==4
+
+def test_a_worker_that_stays_is_replaced_after_a_crash_and_its_device_with_it(tmp_path, stub, monkeypatch):
+    monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
+    dies = Variant('dies', LAYER, kwargs=dict(does='dies-once', mark=str(tmp_path/'mark')))
+    res = drain(LocalEngine(1, gpus=['3']), tasks_of(tmp_path, [dies], 4))
+    assert [o.status for o in res].count('lost')==1 and len(find_runs(tmp_path/'runs')[0])==4
+    pids = [pid for _,_,pid,_ in stub.lines()]
+    assert len(pids)==5 and len(set(pids))==2 and pids[0]!=pids[1] and len(set(pids[1:]))==1 and {d for *_,d in stub.lines()}=={'3'}
+
+@pytest.mark.parametrize('gpus,per_run,workers,slots', [(['0','1','2'],1,None,['0','1','2']), (['0','1'],.5,None,['0','1','0','1']), (['0','1','2','3','4'],2,None,['0,1','2,3']),
+    (['0','1'],1,3,['0','1','0']), (None,1,2,[None,None])])
+def test_devices_are_dealt_out(gpus, per_run, workers, slots):
+    eng = LocalEngine(workers, gpus=gpus, per_run=per_run)
+    assert [*eng.slots]==slots and eng.workers==len(slots) and eng.keep==(bool(gpus) and per_run<=1)
+    eng.close()
+
+# ---- stopping
+
+@pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM], ids=lambda s:s.name)
+def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub, sig):
+    p = driver(2, 20, seconds=.6)
+    assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
+    t0 = time.time()
+    os.kill(p.pid, sig)
+    assert p.wait(60)==130 and time.time()-t0<5
+    assert wait_for(lambda: session(p.pid)==[], 5-(time.time()-t0)), 'nothing is left'
+    n = len(finished(tmp_path))
+    assert f'Stopped. {n} of 40 runs are finished and kept; the same command goes on.' in p.said() and 'Traceback' not in p.said()
+    before = Counter(stub())
+    assert driver(2, 20, seconds=.01).wait(120)==0
+    assert len(find_runs(tmp_path/'runs')[0])==40 and sum((stub()-before).values())==40-n and failures(tmp_path/'runs')==[]
+
+def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub):
+    p = driver(2, 6, seconds=.6)
+    assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
+    p.kill(); p.wait()
+    assert wait_for(lambda: session(p.pid)==[], 5), session(p.pid)
+    n,before = len(finished(tmp_path)), Counter(stub())
+    assert driver(2, 6, seconds=.05).wait(120)==0
+    assert len(find_runs(tmp_path/'runs')[0])==12 and sum((stub()-before).values())==12-n
+
+# ---- real trainings
+
+STARTS = '''
+import os
+from torch import nn
+class Counted(nn.Module):
+    "Notes each start of a training in a file"
+    def __init__(self, ni, log, gain=0.):
+        super().__init__()
+        with open(log, 'a') as f: f.write(f'{os.getpid()}\\n')
+        self.conv,self.gain = nn.Conv2d(ni, ni, 1), gain
+    def forward(self, x): return x + self.gain*self.conv(x)
+'''
+
+def counted(tmp_path, name):
+    (tmp_path/'counted.py').write_text(STARTS)
+    return [Variant(f'{name}-{k}', f"{tmp_path/'counted.py'}:Counted", kwargs=dict(log=str(tmp_path/name), gain=g)) for k,g in (('a',0.),('b',.1))]
+
+@pytest.mark.slow
+def test_twelve_real_trainings_with_two_workers_killed_are_those_of_an_undisturbed_study(tmp_path, tiny, settings):
+    import threading
+    from simpleattn.recipes import load_recipes
+    from test_engines import workers
+    r = load_recipes(settings)['tiny-10']
+    (tmp_path/'still').mkdir(); (tmp_path/'killed').mkdir()
+    def study(name): return Study(name, counted(tmp_path/name, 'starts'), 6, recipe=r, root=tmp_path/name/'runs')
+    killed,over = [],threading.Event()
+    def kill():
+        while len(killed)<2 and not over.is_set():
+            if ps := [p for p in workers() if p.pid not in killed and str(p.pid) in ((tmp_path/'killed'/'starts').read_text() if (tmp_path/'killed'/'starts').exists() else '')]:
+                time.sleep(.3)
+                try: ps[0].kill()
+                except psutil.NoSuchProcess: continue
+                killed.append(ps[0].pid)
+            time.sleep(.05)
+    t = threading.Thread(target=kill)
+    t.start()
+    s = study('killed').run('local', 2, tiny, 'cpu', progress=False)
+    over.set(); t.join()
+    starts = (tmp_path/'killed'/'starts').read_text().split()
+    assert len(killed)==2 and s.missing()==[] and s.gave_up=={}
+    got,bad = find_runs(tmp_path/'killed'/'runs')
+    assert len(got)==12 and bad=={} and len(starts)==12+len(failures(tmp_path/'killed'/'runs'))<=14
+    study('still').run('local', 2, tiny, 'cpu', progress=False)
+    want = {r.path:r for r in find_runs(tmp_path/'still'/'runs')[0]}
+    assert all(r.weights and r.weights==want[r.path].weights and r.history==want[r.path].history for r in got)
+    assert len({r.weights for r in got})==12
