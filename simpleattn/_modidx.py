@@ -69,6 +69,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.board._facts': ('board.html#_facts', 'simpleattn/board.py'),
                                   'simpleattn.board._numbers': ('board.html#_numbers', 'simpleattn/board.py'),
                                   'simpleattn.board._ordinary': ('board.html#_ordinary', 'simpleattn/board.py'),
+                                  'simpleattn.board._own': ('board.html#_own', 'simpleattn/board.py'),
                                   'simpleattn.board._pc': ('board.html#_pc', 'simpleattn/board.py'),
                                   'simpleattn.board._pr': ('board.html#_pr', 'simpleattn/board.py'),
                                   'simpleattn.board._recipe_of': ('board.html#_recipe_of', 'simpleattn/board.py'),

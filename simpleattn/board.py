@@ -35,7 +35,7 @@ def _summary(runs):
     s = summarise([o['acc'] for o in ok])
     return dict(n=s.n, diverged=len(runs)-s.n, mean=s.mean, half_width=s.half_width, sd=s.sd, best_epochs=sum(o['best_acc'] for o in ok)/s.n if ok else None)
 
-# %% ../nbs/12a_board.ipynb #56b78b8a
+# %% ../nbs/12a_board.ipynb #7b301a9b
 def board_entries(
     root='runs',   # Folder of all runs
     env:str=None   # Only this class of machine
@@ -48,10 +48,10 @@ def board_entries(
 def _entry(rs, root):
     r = rs[0]
     runs = [dict(seed=o.seed, status=o.status, acc=o.acc, best_acc=o.best_acc, path=o.path) for o in rs]
-    return _cell(r) | dict(arm=r.arm, **_summary(runs), failed=len(list_files(root, *r.path.split('/')[:3], '*.failed-*.json')), recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant,
+    return _cell(r) | dict(root=str(root), arm=r.arm, **_summary(runs), failed=len(list_files(root, *r.path.split('/')[:3], '*.failed-*.json')), recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant,
         commits=sorted({o.machine.get('commit', '') for o in rs}), runs=runs)
 
-# %% ../nbs/12a_board.ipynb #d8d91f26
+# %% ../nbs/12a_board.ipynb #2cc45b19
 RESERVED = 1000 # Seeds from here on confirm a pick, and take no part in it
 SWEEP = 10_000  # Seeds from here on are those of sweeps
 
@@ -60,7 +60,7 @@ def leaderboard(
     min_runs:int=5  # Arms with fewer finished runs stand behind those that have as many
 )->list: # The best entry of each cell, with best_of, runner_up, fresh, confirm, published
     "Best mean per data set x size x epochs, beside the published entry"
-    return sorted((_best(es, min_runs) for es in _by_cell(entries)), key=lambda e: (e['dataset'], e['split'], e['size'], e['epochs'], -(e['mean'] or 0)))
+    return sorted((_best(es, min_runs) for es in _by_cell(e for e in entries if not e['split'].startswith('tune'))), key=lambda e: (e['dataset'], e['split'], e['size'], e['epochs'], -(e['mean'] or 0)))
 
 def _best(es, min_runs):
     "The pick of one cell; an arm without rivals was not picked, and keeps all its runs"
@@ -74,8 +74,10 @@ def _ordinary(e): return [o for o in e['runs'] if o['seed']<RESERVED] or e['runs
 
 def _confirm(top, second): # A variant at another site is named simple-at-2.-1 and asked for as simple@2.-1
     def spelled(e): return re.sub('-at-(.*)', lambda m: '@'+m[1].replace('_','+'), e['arm'])
-    seeds,own = ','.join(str(RESERVED+i) for i in range(5)), any(not (e['variant']['layer'] or 'simpleattn.').startswith(('simpleattn.','timm')) for e in (top, second))
-    return f"simpleattn study {top['recipe']['name']} --variants {spelled(second)},{spelled(top)} --seeds {seeds} --name {top['arm'].replace('/','-')}-confirm{' --import FILE'*own}"
+    seeds,root = ','.join(str(RESERVED+i) for i in range(5)), f" --root {top['root']}"*(top['root']!='runs')
+    return f"simpleattn study {top['recipe']['name']} --variants {spelled(second)},{spelled(top)} --seeds {seeds} --name {top['arm'].replace('/','-')}-confirm{root}{' --import FILE'*(_own(top) or _own(second))}"
+
+def _own(e): return not (e['variant']['layer'] or 'timm').startswith(('simpleattn.','timm'))
 
 # %% ../nbs/12a_board.ipynb #f9380bca
 def published_entry(
@@ -126,11 +128,11 @@ def chance_to_beat(
     if n<2 or not summary['sd']: return None
     return float(stdtr(n-1, (summary['mean']-acc)/(summary['sd']*math.sqrt(1+1/n)))*n/(n+summary['diverged']))
 
-# %% ../nbs/12a_board.ipynb #b72060c1
+# %% ../nbs/12a_board.ipynb #30b0185c
 def pr_entries(
     entries:list,  # From `board_entries`
     arm:str,       # RECIPE/VARIANT
-    url:str='https://github.com/...' # Of the code at that commit
+    url:str='URL'  # Of the code at that commit
 )->list: # A dict for each cell of the arm: row, beats, broken, picked, confirm
     "The arm as rows of the fastai/imagenette leaderboard; a pick is judged by its reserved seeds where five are there"
     mine = [e for e in entries if e['arm']==arm]
@@ -143,7 +145,7 @@ def _pr(e, url):
     s,now = e | (e['fresh'] if fresh else {}), published_entry(e)
     name = f"simpleattn {e['arm']}, commit {', '.join(e['commits'])}"
     return dict(arm=e['arm'], source=e['source'], env=e['env'], row={'Size (px)':e['size'], 'Epochs':e['epochs'], 'URL':f"[{name}]({url})", 'Accuracy':f"{_pc(s['mean'])}%", '# Runs':f"{s['n']}, mean"},
-        n=s['n'], half_width=s['half_width'], current=now, beats=now and chance_to_beat(s, now['acc']), broken=broken_rules(s), best_of=e['best_of'], fresh=fresh, confirm=e['confirm'])
+        n=s['n'], half_width=s['half_width'], current=now, beats=now and chance_to_beat(s, now['acc']), broken=broken_rules(s), best_of=e['best_of'], fresh=fresh, confirm=e['confirm'], own_layer=_own(e))
 
 def pr_text(
     p:dict # From `pr_entries`
@@ -153,6 +155,8 @@ def pr_text(
     said = [f"Current entry {_pc(now['acc'])} % ({now['n']} run{'s'*(now['n']>1)}). A new run is above it with probability {100*p['beats']:.0f} % (predictive t, n = {p['n']}); the leaderboard asks for more than 80 %"
         + (': it may be sent.' if p['beats']>.8 else ': do not send it.')] if now and p['beats'] is not None else []
     if p['best_of']>1: said.append(f"Picked as the best of {p['best_of']} arms" + (', and judged by its reserved seeds alone.' if p['fresh'] else f": too high until its reserved seeds say otherwise. {p['confirm']}"))
+    said.append(f"Checked: {p['row']['Size (px)']} px in training and validation, files {p['source']}, {p['n']} runs of as many seeds, none diverged, at a commit; random weights and no test-time augmentation, as every recipe here."
+        + ' Its layer is not of this library: see that it loads no weights.'*p['own_layer'] + ' Put the address of the code in the place of URL (--url).'*('(URL)' in p['row']['URL']))
     return '\n'.join([*map(line, [p['row'], ['--']*5, p['row'].values()]), '', *said])
 
 # %% ../nbs/12a_board.ipynb #d6073dca
@@ -234,7 +238,7 @@ def single_runs_beside(
         o |= dict(zip(('diff','low','high','p','p_adj','verdict'), (c.diff, *c.interval, c.p, c.p_adj, c.verdict_words) if c else [None]*6))
     return pd.DataFrame(rows)
 
-# %% ../nbs/12a_board.ipynb #37e56ff1
+# %% ../nbs/12a_board.ipynb #8ac04f07
 def _changed(r, **changes):
     "`r`, or the recipe derived from it where that is another"
     new = derive(r, **changes) if changes else r
@@ -252,13 +256,14 @@ def make_sweep(
     "A sweep on the tune split, with the rule that picks declared before its first run"
     if rule not in ('baseline','each'): raise CliError(f"Rule {rule!r}: choose baseline (its best value for all arms) or each (every arm its own).")
     vs = [get_variant(v) for v in variants][:1 if rule=='baseline' else None]
+    if recipe.split.startswith('tune'): raise CliError(f"Recipe {recipe.name!r} is itself on split {recipe.split}. Name the one that is to be reported: the sweep goes to the tune split of its own.")
     split = 'tune-v1' if recipe.split.endswith('v1') else 'tune'
     values = [dict(zip(grid, o)) for o in itertools.product(*grid.values())]
     named = {derive(recipe, split=split, **o):o for o in values}
     protocol = dict(grid={k:[*v] for k,v in grid.items()}, rule=rule, picks='highest mean last-epoch accuracy, a diverged run counted as 0, the first of equals', values={r.name:o for r,o in named.items()})
     return Study(f'{name or recipe.name}-sweep', [(r,v) for v in vs for r in named], range(SWEEP, SWEEP+runs), protocol=protocol, **kwargs)
 
-# %% ../nbs/12a_board.ipynb #3fbcb30e
+# %% ../nbs/12a_board.ipynb #8c3ff3de
 def sweep_rows(
     sweep:Study # From `make_sweep`, and run
 )->list: # Dicts: variant, values, summary, score, picked, edge (its pick is the end of the grid)
@@ -270,6 +275,7 @@ def sweep_rows(
         rows.append(dict(variant=a.variant['name'], values=sweep.protocol['values'][a.recipe], **s, score=(s['mean'] or 0)*s['n']/(s['n']+s['diverged']), picked=False, edge=False))
     for v in dict.fromkeys(o['variant'] for o in rows):
         top = max((o for o in rows if o['variant']==v), key=lambda o: o['score'])
+        if not top['score']: raise CliError(f"No run of {v} trained in sweep {sweep.name!r}. Sweep other values under another --name.")
         top |= dict(picked=True, edge=any(top['values'][k] in (min(vs, key=float), max(vs, key=float)) for k,vs in sweep.protocol['grid'].items() if _numbers(vs)))
     return rows
 

@@ -50,7 +50,7 @@ def test_nothing_pools_across_a_cell(tmp_path, kw):
 
 def test_arms_of_one_name_and_two_recipes_or_layers_do_not_pool(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, FIVE, derive(WOOF, WOOF.name, lr=1.), seeds=range(50, 55))
-    for s in range(60, 65): write_run(dataclasses.replace(a_run(s), env=ENV, recipe=WOOF.to_dict(), recipe_hash=WOOF.hash, variant=get_variant('baseline').to_dict()|dict(hash='other'), **GOOD), tmp_path)
+    for s in range(60, 65): write_run(dataclasses.replace(a_run(s), env=ENV, recipe=WOOF.to_dict(), recipe_hash=WOOF.hash, correct="", variant=get_variant('baseline').to_dict()|dict(hash='other'), **GOOD), tmp_path)
     es = board_entries(tmp_path)
     assert [e['n'] for e in es]==[5]*3 and len({(e['recipe_hash'],e['variant']['hash']) for e in es})==3 and leaderboard(es)[0]['best_of']==3
 
@@ -309,7 +309,7 @@ def test_several_values_of_a_tuple_or_of_a_single_run_are_no_sweep(call, tiny, s
     assert _grid(['stem=16,32,64','lr=1,2','bs=8','opt=adam,sgd'])==(['stem=16,32,64','bs=8'], dict(lr=['1','2'], opt=['adam','sgd']))
 
 def test_sweep_pick_match_and_report_from_the_command_line(call, tiny, settings):
-    args = ['study','tiny','--variants','simple,baseline','--baseline','baseline','--set','split=tune','lr=1e-3,1e-2','bs=4','--pick','each','--sweep-runs','2','--runs','2','--match','flops',
+    args = ['study','tiny','--variants','simple,baseline','--baseline','baseline','--set','split=tune','lr=1e-3,1e-2','bs=4','epochs=3','--pick','each','--sweep-runs','2','--runs','2','--match','flops',
         '--settings',settings,'--data',tiny,'--device','cpu','--engine','serial']
     code,out,err = call(*args, '--name', 's')
     sweep,s = load_study('s-sweep'),load_study('s')
