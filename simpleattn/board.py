@@ -128,7 +128,7 @@ def chance_to_beat(
     if n<2 or not summary['sd']: return None
     return float(stdtr(n-1, (summary['mean']-acc)/(summary['sd']*math.sqrt(1+1/n)))*n/(n+summary['diverged']))
 
-# %% ../nbs/12a_board.ipynb #30b0185c
+# %% ../nbs/12a_board.ipynb #a36dd918
 def pr_entries(
     entries:list,  # From `board_entries`
     arm:str,       # RECIPE/VARIANT
@@ -155,7 +155,7 @@ def pr_text(
     said = [f"Current entry {_pc(now['acc'])} % ({now['n']} run{'s'*(now['n']>1)}). A new run is above it with probability {100*p['beats']:.0f} % (predictive t, n = {p['n']}); the leaderboard asks for more than 80 %"
         + (': it may be sent.' if p['beats']>.8 else ': do not send it.')] if now and p['beats'] is not None else []
     if p['best_of']>1: said.append(f"Picked as the best of {p['best_of']} arms" + (', and judged by its reserved seeds alone.' if p['fresh'] else f": too high until its reserved seeds say otherwise. {p['confirm']}"))
-    said.append(f"Checked: {p['row']['Size (px)']} px in training and validation, files {p['source']}, {p['n']} runs of as many seeds, none diverged, at a commit; random weights and no test-time augmentation, as every recipe here."
+    said.append(f"Not to be sent: {'; '.join(p['broken'])}." if p['broken'] else f"Checked: {p['row']['Size (px)']} px in training and validation, files {p['source']}, {p['n']} runs of as many seeds, none diverged, at a commit; random weights and no test-time augmentation, as every recipe here."
         + ' Its layer is not of this library: see that it loads no weights.'*p['own_layer'] + ' Put the address of the code in the place of URL (--url).'*('(URL)' in p['row']['URL']))
     return '\n'.join([*map(line, [p['row'], ['--']*5, p['row'].values()]), '', *said])
 
@@ -172,7 +172,7 @@ def _repeats(e, row, base):
     free = ('name','split','source','precision')
     return base is not None and e['variant']['name']==row_variant(row) and all(e['recipe'][k]==v for k,v in base.to_dict().items() if k not in free)
 
-# %% ../nbs/12a_board.ipynb #7ad80340
+# %% ../nbs/12a_board.ipynb #23b423bd
 _images = {('imagewoof','v2'):3929, ('imagenette','v2'):3925, ('imagewoof','v1'):500, ('imagenette','v1'):500, ('cifar10','test'):10000}
 
 def differences(
@@ -184,13 +184,13 @@ def differences(
     theirs = _images[row['dataset'], row['split']]
     split,want = row['split'] if row['split']!='test' else 'v2', base.source if base else e['source'].split('-')[0]
     said = [(f"split {e['split']} against {split}", e['split']!=split), (f"{e['n_images']:,} validation images against {theirs:,}", e['n_images']!=theirs),
-        (f"files {e['source']} against {want}", e['source']!=want)]
+        (f"files {e['source']} against {want}", e['source']!=want), ('a recipe of ours, for a row that states none', row_recipe(row) is None)]
     prec = 'float16' if 'mixed precision' in row.get('recipe', '') else base and base.precision
     also = [f"{e['recipe']['precision']} against {prec}"] if prec and e['recipe']['precision']!=prec else []
     said = [o for o,differs in said if differs]
     return not said, '; '.join(said+also)
 
-# %% ../nbs/12a_board.ipynb #4d0828b2
+# %% ../nbs/12a_board.ipynb #1647f562
 def published_beside(
     entries:list # From `board_entries`
 ): # dict: table -> DataFrame (fractions), one row for each published row and cell of ours
@@ -207,7 +207,7 @@ def published_beside(
 def _beside(row, e, base):
     d = {k:row[k] for k in ('dataset','split','size_px','epochs','model','variant')}
     if m := re.search(r'lr ([\d.e-]+)', row['recipe']): d['lr'] = m[1]
-    d |= dict(published=float(row['accuracy'])/100, n_published=int(row['n_runs']) if row['n_runs'] else None, statistic=row['statistic'])
+    d |= dict(recipe=base and base.name, published=float(row['accuracy'])/100, n_published=int(row['n_runs']) if row['n_runs'] else None, statistic=row['statistic'])
     if e is None: return d | dict.fromkeys('our_best_epochs our_last_epoch half_width n arm env replication differs'.split())
     same,differs = differences(e, row, base)
     return d | dict(our_best_epochs=e['best_epochs'], our_last_epoch=e['mean'], half_width=e['half_width'], n=e['n'], arm=e['arm'], env=e['env'], replication=same, differs=differs)

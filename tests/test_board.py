@@ -67,6 +67,7 @@ def test_a_pick_is_confirmed_on_reserved_seeds_which_take_no_part_in_it(tmp_path
     e, = leaderboard(board_entries(tmp_path))
     verb,*args = shlex.split(e['confirm'])[1:]
     d = dict(zip(args[1::2], args[2::2]))
+    assert d.pop('--root')==str(tmp_path)
     assert verb=='study' and _settings(args[0], ROOT/'settings.ini', [])==lr and d['--seeds']=='1000,1001,1002,1003,1004'
     assert [a.key for a in make_arms(d['--variants'].split(','), settings=ROOT/'settings.ini').values()]==[(WOOF.hash,'baseline'), (lr.hash,get_variant('simple').hash)]
     put(tmp_path, [.5,.51], lr, 'simple', seeds=[1000,1001])
@@ -112,13 +113,30 @@ def test_a_broken_rule_is_named_and_alone(tmp_path, why, call):
 def test_what_keeps_every_rule_is_a_row_of_five_columns(tmp_path, call):
     put(tmp_path, FIVE)
     code,out,err = call('leaderboard', '--pr', 'woof-128-5/baseline', '--url', 'https://x.y/z', '--root', tmp_path)
-    head,rule,row,_,said = out.rstrip().split('\n')
+    head,rule,row,_,said,checked = out.rstrip().split('\n')
     assert (code,err,head,rule)==(0, '', '|Size (px)|Epochs|URL|Accuracy|# Runs|', '|--|--|--|--|--|')
     assert row=='|128|5|[simpleattn woof-128-5/baseline, commit abc123](https://x.y/z)|77.00%|5, mean|'
     p = stats.t.sf((.7661-np.mean(FIVE))/(np.std(FIVE, ddof=1)*math.sqrt(1.2)), 4)
     assert f'probability {100*p:.0f} %' in said and 'do not send it' in said and .5<p<.8
     d, = json.loads(call('leaderboard', '--pr', 'woof-128-5/baseline', '--root', tmp_path, '--fmt', 'json')[1])
     assert d['beats']==pytest.approx(p) and d['broken']==[]
+
+def test_a_row_says_what_was_checked_and_what_could_not_be(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, FIVE, ALL['woof-128-5'], Variant('mine', 'mine:Layer'))
+    ours,mine = (pr_text(pr_entries(board_entries(tmp_path), f'woof-128-5/{v}')[0]) for v in ('baseline','mine'))
+    for o in ('128 px in training and validation','5 runs','random weights and no test-time augmentation','place of URL'): assert o in ours
+    assert 'loads no weights' in mine and 'loads no weights' not in ours
+    assert 'Not to be sent: 4 finished' in pr_text(pr_entries([board_entries(tmp_path)[0]|dict(n=4)], 'woof-128-5/baseline')[0])
+    assert 'place of URL' not in pr_text(pr_entries(board_entries(tmp_path), 'woof-128-5/baseline', 'https://x.y')[0])
+
+def test_sweeps_are_no_rows_of_the_board(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, [x+.1 for x in FIVE], derive(WOOF, split='tune'), seeds=range(SWEEP, SWEEP+5))
+    e, = leaderboard(board_entries(tmp_path))
+    assert (e['split'],e['best_of'])==('v2',1)
+
+def test_the_confirming_command_goes_to_the_folder_of_the_runs(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, [x+.1 for x in FIVE], variant='simple')
+    assert f'--root {tmp_path}' in leaderboard(board_entries(tmp_path))[0]['confirm']
 
 def test_a_row_that_beats_the_entry_may_be_sent_and_a_pick_is_judged_by_reserved_seeds(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, [x+.03 for x in FIVE], variant='simple')
@@ -190,6 +208,8 @@ def test_every_kind_of_table_finds_its_runs(tmp_path, recipe, variant, table, pu
     t = next(t for k,t in published_beside(board_entries(tmp_path)).items() if table in k)
     mine = t[t.n.notna()]
     assert len(mine)==1 and mine.published.iloc[0]==pytest.approx(published_acc) and mine.arm.iloc[0]==f'{recipe}/{variant}'
+    stated = table in ('Stand-Alone','learning-rate sweep')
+    assert ('states none' in mine.differs.iloc[0])!=stated and (stated or not mine.replication.iloc[0])
 
 def test_single_runs_are_compared_as_two_samples(tmp_path):
     theirs = np.array([float(o['accuracy'])/100 for o in published('runs') if match_recipe(o, ALL).name=='woof-128-5-v1'])
@@ -225,6 +245,11 @@ def test_a_sweep_is_declared_on_the_tune_split_with_its_rule(tmp_path):
     assert {a.variant['name'] for a in make_sweep(WOOF, ['baseline','simple'], dict(lr=['1e-3','3e-3']), 'b', root=tmp_path, env=ENV).arms.values()}=={'baseline'}
     assert make_sweep(ALL['woof-128-5-v1'], ['baseline'], dict(lr=['1e-3','3e-3']), 'c', root=tmp_path, env=ENV).arms['woof-128-5-v1_split-tune-v1_lr-0.001/baseline'].made_of[0].split=='tune-v1'
     with pytest.raises(CliError, match='baseline.*each'): make_sweep(WOOF, ['baseline'], dict(lr=['1e-3','3e-3']), rule='best', root=tmp_path)
+
+def test_a_sweep_that_cannot_pick_says_so(tmp_path):
+    with pytest.raises(CliError, match='itself on split tune'): make_sweep(derive(WOOF, split='tune'), ['baseline'], dict(lr=['1e-3','3e-3']), root=tmp_path, env=ENV)
+    s = swept(tmp_path, 'baseline', dict(baseline=[[None,None]]*3))
+    with pytest.raises(CliError, match='No run of baseline trained'): sweep_rows(s)
 
 ACCS = dict(baseline=([.5,.52],[.6,.6],[.9,None]), simple=([.7,.7],[.6,.6],[.7,.7]))
 
