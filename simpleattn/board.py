@@ -360,7 +360,7 @@ def reported_study(
     if match:
         f = as_root(root)/'_studies'/f'{name}.json'
         m = json.loads(f.read_text()).get('protocol', {}).get('match') if f.exists() else None
-        if m is None or m['by']!=match or {*m['epochs']}!={v.name for _,v in arms}: m = match_epochs(arms, match, **measure)
+        if m is None or m['by']!=match or m['epochs'].keys()!={v.name for _,v in arms} or m['epochs'][arms[0][1].name]!=arms[0][0].epochs: m = match_epochs(arms, match, **measure)
         arms,protocol = [(_changed(r, epochs=m['epochs'][v.name]), v) for r,v in arms], protocol | dict(match=m)
     return Study(name, arms, seeds, root=root, protocol=protocol or None, **kwargs)
 

@@ -315,6 +315,7 @@ def test_epochs_matched_by_operations_are_exact_and_frozen(tmp_path, monkeypatch
     monkeypatch.setattr(board, 'match_epochs', lambda *a, **k: pytest.fail('measured again'))
     again = reported_study(r, ['baseline','simple','botnet'], 's', 2, match='flops', root=tmp_path, env=ENV)
     assert again.declare()==s.declare() and [a.key for a in again.arms.values()]==[a.key for a in s.arms.values()]
+    with pytest.raises(pytest.fail.Exception, match='measured again'): reported_study(derive(r, epochs=20), ['baseline','simple','botnet'], 's', 2, match='flops', root=tmp_path, env=ENV)
 
 def test_a_layer_that_cannot_be_built_is_one_sentence(recipe):
     with pytest.raises(CliError, match='could not be measured') as e: match_epochs([(recipe, get_variant('baseline')), (recipe, Variant('bad', 'nowhere:Layer'))], 'flops')
