@@ -295,7 +295,7 @@ def arm_costs(
     by:str='time',    # time: ms of a step for each image; flops: of one image forward
     device:str=None,  # cpu, cuda; None: the GPU if there is one
     threads:int=1,    # CPU threads
-    rounds:int=11     # Steps of each arm that are timed, after two that are not
+    rounds:int=31     # Steps of each arm that are timed, after two that are not
 )->list: # One cost an arm
     "What training on an image costs each arm, measured in this process: `match_epochs` gives it one of its own"
     import time,torch
@@ -313,7 +313,7 @@ def arm_costs(
         if dev.type=='cuda': torch.cuda.synchronize(dev)
         return 1e3*(time.perf_counter()-t)/r.bs
     ms = [[step(m, x, r) for m,x,(r,_) in zip(nets, xs, arms)] for _ in range(rounds+2)][2:]
-    return [sorted(o)[rounds//2] for o in zip(*ms)]
+    return [sorted(o)[rounds//4] for o in zip(*ms)]
 
 # %% ../nbs/12a_board.ipynb #50883b39
 _alone = 'import sys,json,cloudpickle; from simpleattn.board import arm_costs; o = arm_costs(**cloudpickle.loads(sys.stdin.buffer.read())); print(json.dumps(o))'
