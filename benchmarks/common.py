@@ -1,5 +1,5 @@
 "What every benchmark here shares: side-by-side timing in one process, the machine in words, and the record"
-import json,os,platform,time
+import json,os,platform,sys,time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,20 +14,24 @@ def machine(*packages):
     import torch
     return dict(d, threads=torch.get_num_threads(), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None)
 
+def _cuda():
+    return 'torch' in sys.modules and sys.modules['torch'].cuda.is_available()
+
 def sync():
-    import torch
-    if torch.cuda.is_available(): torch.cuda.synchronize()
+    if _cuda(): sys.modules['torch'].cuda.synchronize()
 
 def side_by_side(
     forms,        # Name -> function without arguments
     rounds=9,     # Rounds; in each, every form runs once, in turn
-    seconds=0.    # A form is repeated within a round until this much time is filled
+    seconds=0.,   # A form is repeated within a round until this much time is filled
+    wall=False    # On a CPU too the time by the clock on the wall, in place of the processor's?
 ):
-    "Milliseconds by form: median and the quartiles over the rounds"
+    "Milliseconds by form, of processor time on a CPU: median and the quartiles over the rounds"
     def once(f, n):
-        sync(); t = time.perf_counter()
+        sync(); t = clock()
         for _ in range(n): f()
-        sync(); return (time.perf_counter()-t)/n*1e3
+        sync(); return (clock()-t)/n*1e3
+    clock = time.perf_counter if wall or _cuda() else time.process_time # what others do on the machine costs no processor time of ours
     reps = {k:max(1, int(seconds*1e3/once(f, 1))) for k,f in forms.items()} # which also warms up
     ts = {k:[] for k in forms}
     for _ in range(rounds):

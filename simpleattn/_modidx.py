@@ -161,6 +161,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.data.CroppedImages._resized': ('data.html#croppedimages._resized', 'simpleattn/data.py'),
                                  'simpleattn.data.CroppedImages.batch': ('data.html#croppedimages.batch', 'simpleattn/data.py'),
                                  'simpleattn.data.CroppedImages.decode': ('data.html#croppedimages.decode', 'simpleattn/data.py'),
+                                 'simpleattn.data.CroppedImages.new_empty': ('data.html#croppedimages.new_empty', 'simpleattn/data.py'),
                                  'simpleattn.data.CroppedImages.uniform': ('data.html#croppedimages.uniform', 'simpleattn/data.py'),
                                  'simpleattn.data.DecodedImages': ('data.html#decodedimages', 'simpleattn/data.py'),
                                  'simpleattn.data.DecodedImages.__getitem__': ('data.html#decodedimages.__getitem__', 'simpleattn/data.py'),

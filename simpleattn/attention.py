@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['power_iterations', 'mirror', 'spectral_norm', 'new_keys', 'SpectralConv1d', 'plain_attention', 'fused_attention',
-           'fused_wins', 'order_costs', 'cheapest_order', 'linear_attention', 'FoldedAttention', 'GlobalAttention',
-           'ReadableAttention', 'check_options', 'LadderAttention', 'SelfAttention', 'SimpleSelfAttention']
+           'fused_wins', 'order_costs', 'cheapest_order', 'linear_attention', 'add_product', 'FoldedAttention',
+           'GlobalAttention', 'ReadableAttention', 'check_options', 'LadderAttention', 'SelfAttention',
+           'SimpleSelfAttention']
 
 # %% ../nbs/00_attention.ipynb #027072f8
 import math
@@ -89,14 +90,14 @@ class SpectralConv1d(nn.Module):
     def forward(self, x): return F.conv1d(x, self.kernel(self.training), padding=self.shape[2]//2)
     def _load_from_state_dict(self, state, prefix, *args): new_keys(state, prefix); super()._load_from_state_dict(state, prefix, *args)
 
-# %% ../nbs/00_attention.ipynb #5b31bf56
+# %% ../nbs/00_attention.ipynb #03bdaf5d
 def plain_attention(
     f:torch.Tensor, # What is attended to (B, C', N)
     g:torch.Tensor, # What attends (B, C', N)
     h:torch.Tensor  # Values (B, C, N)
 )->torch.Tensor:    # (B, C, N)
     "Softmax attention of every position over all positions, by way of its map"
-    return h @ (g.mT @ f).softmax(-1).mT
+    return h @ (f.mT @ g).softmax(1)
 
 # %% ../nbs/00_attention.ipynb #7912b449
 def fused_attention(
@@ -155,7 +156,21 @@ def linear_attention(
     g = F.conv1d(x, w, padding=ks//2)
     return (h @ f.mT) @ g if order=='gram' else h @ (f.mT @ g)
 
-# %% ../nbs/00_attention.ipynb #774069b8
+# %% ../nbs/00_attention.ipynb #17dd4c6c
+def add_product(
+    x,            # (B, C, N), or None for 0
+    m,            # (B, C, C)
+    y,            # (B, C, N)
+    inplace=False # Into the memory of x?
+): # (B, C, N)
+    "x + m y; where y is channels last, so is the result"
+    last = not y.is_contiguous()
+    m,y = (y.mT,m.mT) if last else (m,y)
+    if x is None: out = m @ y
+    else: out = (torch.Tensor.baddbmm_ if inplace else torch.baddbmm)(x.mT if last else x, m, y)
+    return out.mT if last else out
+
+# %% ../nbs/00_attention.ipynb #581ec813
 class FoldedAttention(torch.autograd.Function):
     "x + gamma * (x x^T w) x for x (B, C, N), w (C, C), gamma (1,); under autocast the products run in its dtype and the sum in the input's or gamma's"
     @staticmethod
@@ -168,7 +183,7 @@ class FoldedAttention(torch.autograd.Function):
             M = G @ wl
             ctx.save_for_backward(xl, wl, gamma, G, M)
             ctx.dtypes = x.dtype,w.dtype
-            return torch.addcmul(x, gamma, (M @ xl).to(x.dtype)) if x.dtype==gamma.dtype else x + gamma*(M @ xl)
+            return add_product(x, M*gamma, x) if x.dtype==low==gamma.dtype else x + gamma*(M @ xl)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -179,9 +194,9 @@ class FoldedAttention(torch.autograd.Function):
         dgamma = (D.float()*M.float()).sum().reshape(1).to(gamma.dtype)
         D = D*gamma.to(D.dtype)
         S = D @ w.mT
-        dx = torch.baddbmm((M*gamma.to(M.dtype)).mT @ gl, S+S.mT, x)
+        dx = add_product(add_product(g if g.dtype==x.dtype else None, (M*gamma.to(M.dtype)).mT, gl), S+S.mT, x, True)
         dw = (G.mT @ D).sum(0, dtype=torch.float32 if x.dtype.itemsize<4 else None)
-        return (g+dx).to(ctx.dtypes[0]), dw.to(ctx.dtypes[1]), dgamma
+        return dx if g.dtype==x.dtype==ctx.dtypes[0] else (g+dx).to(ctx.dtypes[0]), dw.to(ctx.dtypes[1]), dgamma
 
 # %% ../nbs/00_attention.ipynb #714d7a35
 class GlobalAttention(nn.Module):

@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# %% ../nbs/02_bottleneck.ipynb #a5279143
+# %% ../nbs/02_bottleneck.ipynb #c4833e4d
+def _by_key(
+    t # Query times offset (..., n, 2n-1)
+): # (..., n, n)
+    "Query i times the offset to key j"
+    n = t.shape[-2]
+    return t.flatten(-2)[...,n-1:2*n*n-n-1].unflatten(-1, (n,2*n-2))[...,:n] if n>1 else t
+
 def relative_logits(
     q:torch.Tensor,     # Queries (B, heads, H, W, d)
     row:torch.Tensor,   # Embeddings of row offsets -(H-1)...H-1 (2H-1, d)
@@ -18,8 +25,7 @@ def relative_logits(
 )->torch.Tensor:        # (B, heads, H*W, H*W)
     "Query times embedding of the offset to each key"
     H,W = q.shape[2:4]
-    def table(t, n): return t[(i := torch.arange(n, device=q.device))-i[:,None]+n-1].to(q.dtype)
-    y,x = torch.einsum('nhijd,iad->nhija', q, table(row, H)), torch.einsum('nhijd,jcd->nhijc', q, table(col, W))
+    y,x = _by_key((q @ row.to(q.dtype).mT).transpose(2,3)).transpose(2,3), _by_key(q @ col.to(q.dtype).mT)
     return (y[...,None]+x[...,None,:]).reshape(*q.shape[:2], H*W, H*W)
 
 def absolute_logits(
@@ -41,7 +47,7 @@ def check_mhsa(n_out, size, heads, position, scale, position_of):
     if position_of not in (None,'key','query'): raise ValueError(f"position_of is {position_of!r}: choose key or query")
     if min(size)<1: raise ValueError(f"size is {size}: give the height and width of the map, at least 1")
 
-# %% ../nbs/02_bottleneck.ipynb #d8dd2ff9
+# %% ../nbs/02_bottleneck.ipynb #3cc57e13
 class MHSA2d(nn.Module):
     "Multi-head self-attention over a map with 2-D positions (Srinivas et al. 2021, arXiv 2101.11605): (B, n_channels, H, W) to (B, n_out, H, W)"
     traits = dict(residual=False, normalised=True, local=False, fixed_size=True)
@@ -86,8 +92,13 @@ class MHSA2d(nn.Module):
 
     def forward(self, x):
         q,k,v,s = self.project(x)
-        o = F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), s, scale=self.factor())
-        return o.mT.reshape(len(x), self.n_out, *x.shape[2:])
+        return self.attend(q, k, v, s).mT.reshape(len(x), self.n_out, *x.shape[2:])
+
+    def attend(self, q, k, v, s):
+        "(B, heads, N, d). On a CPU the fused kernel that takes a bias gains nothing and copies its input"
+        if s is None or not q.is_cpu: return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), s, scale=self.factor())
+        q,k,v,s = (t.flatten(0,1) for t in (q,k,v,s))
+        return (torch.baddbmm(s, q, k.mT, alpha=self.factor()).softmax(-1).to(v.dtype) @ v).unflatten(0, (-1,self.heads))
 
     @torch.no_grad()
     def attention_map(self, x):

@@ -449,7 +449,7 @@ def center_crop(
     top,left = round((t.shape[1]-size)/2), round((t.shape[2]-size)/2)
     return t[:, top:top+size, left:left+size]
 
-# %% ../nbs/06_data.ipynb #ae926af9
+# %% ../nbs/06_data.ipynb #4705d620
 class CroppedImages:
     "A part of a data set under a recipe: `batch(idxs, epoch)` is all that a loader needs"
     def __init__(self,
@@ -463,10 +463,11 @@ class CroppedImages:
     ):
         self.imgs,self.files,self.labels,self.vocab = imgs,files,torch.as_tensor(labels),vocab
         self.recipe,self.seed,self.train,self.split_idx,self.c = recipe,seed,train,int(not train),len(vocab)
-        self.rows = np.array([imgs.idx[f] for f in files])
+        self.rows = np.array([imgs.idx[f] for f in files], dtype=int)
         self._epoch,self._u,self._val = None,None,{}
 
     def __len__(self): return len(self.files)
+    def new_empty(self): return CroppedImages(None, [], [], self.vocab, self.recipe, self.seed, self.train)
     def __getitem__(self, i): return tuple(o[0] for o in self.batch([i], 0))
     def decode(self, o, full=True): return (o[0], Category(self.vocab[int(o[1])]))
 

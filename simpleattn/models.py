@@ -236,7 +236,7 @@ def _of_size(kind, size, layer, x):
         raise ValueError(f"timm's {kind} was made for maps of {size[0]} x {size[1]} and got {x[0].shape[2]} x {x[0].shape[3]}: make the network for the size that it sees (create_model's size)")
 timm_attention.traits = dict(fixed_size=True)
 
-# %% ../nbs/05_models.ipynb #c37b1d74
+# %% ../nbs/05_models.ipynb #1bbaab47
 def create_model(
     backbone:str,               # One of `backbones`, or timm/NAME
     variant='baseline',         # Name or `Variant`
@@ -258,16 +258,21 @@ def create_model(
     return m
 
 def _insert(m, v, size, seed):
-    "One variant into a backbone; a layer that is not ours is tried"
+    "One variant into a backbone; a layer that is not ours is tried, and what it raises of itself passes: a study counts that as a failed try"
     cls = v.build() if v.layer is not None else None
+    foreign = cls is not None and not cls.__module__.startswith('simpleattn.')
+    mistakes,own_errors = (TypeError, ValueError) if foreign else (TypeError, ValueError, AssertionError, RuntimeError),[]
     def make(*channels, **kw):
         try: return cls(*channels, **kw, **v.kwargs)
-        except (TypeError, ValueError, AssertionError) as e:
+        except mistakes as e:
             raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer']} at {v.site} with {channels} channels, {kw|v.kwargs}: {e}") from e
+        except Exception as e: own_errors.append(e); raise
     make.traits = getattr(cls, 'traits', {})
     try: insert_attention(m, make, v.site, seed, size)
-    except (AssertionError, RuntimeError) as e: raise CliError(f"Variant {v.name!r} at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
-    if cls is None or cls is timm_attention or not cls.__module__.startswith('simpleattn.'): _try(m, v, size)
+    except (AssertionError, RuntimeError) as e:
+        if e in own_errors: raise
+        raise CliError(f"Variant {v.name!r} at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
+    if cls is None or cls is timm_attention or foreign: _try(m, v, size)
 
 # %% ../nbs/05_models.ipynb #942d97d4
 def _why(e): return str(e).strip() or 'a layer of the backbone is made for another size of map: choose another backbone, site or size'

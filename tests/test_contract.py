@@ -5,8 +5,8 @@ from simpleattn.local import AttentionStem
 from simpleattn.models import timm_attention
 from simpleattn.variants import get_variant,load_layer,variants
 
-MADE,LAYERS = {}, []
-for name in variants():
+MADE,LAYERS,NAMES = {}, [], variants() # before another test registers its own
+for name in NAMES:
     v = get_variant(name)
     if v.layer and (key := (v.layer, json.dumps(v.kwargs, sort_keys=True))) not in MADE: MADE[key] = v; LAYERS.append(pytest.param(v, id=name))
 READABLE = [o for o in LAYERS if o.values[0].build() is not timm_attention]
@@ -48,7 +48,7 @@ def grads(out, l, x):
     return torch.autograd.grad((out.float()*target).sum(), [x,*l.parameters()])
 
 def test_the_registry_is_covered():
-    assert {get_variant(o).build() for o in variants() if get_variant(o).layer}=={o.values[0].build() for o in LAYERS} and len(LAYERS)==len(MADE)>=35
+    assert {get_variant(o).build() for o in NAMES if get_variant(o).layer}=={o.values[0].build() for o in LAYERS} and len(LAYERS)==len(MADE)>=35
     for o in READABLE: assert {'residual','normalised','local','fixed_size'}<=set(traits(o.values[0])) and hasattr(o.values[0].build(), 'flops')
 
 @pytest.mark.parametrize('v', LAYERS)

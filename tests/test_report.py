@@ -225,7 +225,7 @@ def test_flops_of_old_records_are_counted_on_the_network_that_they_describe():
     r = Recipe('r', size=32, backbone='xresnet18', widen=.125, stem=(8,8,64))
     def run(v, n_out=7, **kw):
         want = cost(create_model('xresnet18', v, n_out, 32, 0, r.stem, r.widen), 32)
-        return want,Run(r.to_dict(), r.hash, get_variant(v).to_dict() | kw, ENV, 0, 'ok', .5, .5, 1, 8, '', [], want['params'], 1., 1., {}, {})
+        return want,Run(r.to_dict(), r.hash, get_variant(v).to_dict() | kw, ENV, 0, 'ok', .5, .5, 1, 8, '', [], want['params'], 1., 1., dict(source='full', fingerprint='0'), dict(finished=''))
     for v in ('baseline','simple','simple@2.-1'): want,got = run(v); assert count_flops(got)==want['flops']>0
     assert run('simple')[0]['flops']>run('baseline')[0]['flops']
     assert count_flops(run('simple', hash='0')[1])==0 and count_flops(run('simple', name='mine')[1])==0

@@ -310,3 +310,14 @@ def test_the_demo_stays_within_its_image_passes(embedded):
 def test_the_demo_is_neither_at_chance_nor_saturated():
     accs = [train_one(load_recipes(ROOT/'settings.ini')['demo'], 'baseline', s).acc for s in (0,1)]
     assert all(chance_limit(6, 400)+.05 < a < .9 for a in accs), accs
+
+@pytest.mark.parametrize('variant', ['baseline','simple',Variant('local', 'simpleattn.local:LocalSelfAttention', 'replace:4', dict(window=3, heads=2)),'timm-halo'], ids=str)
+def test_an_exported_learner_loads_and_gives_the_same(tmp_path, recipe, tiny, variant):
+    from fastai.learner import load_learner
+    import pickle
+    learn = get_learner(recipe, variant, data=tiny, device='cpu')
+    learn.export(tmp_path/'learner.pkl')
+    back = load_learner(tmp_path/'learner.pkl', pickle_module=pickle)
+    x = torch.randn(2,3,32,32)
+    assert torch.equal(learn.model.eval()(x), back.model.eval()(x)) and list(back.dls.vocab)==list(learn.dls.vocab)
+    assert len(back.dls.train_ds)==0 and (tmp_path/'learner.pkl').stat().st_size<30*2**20
