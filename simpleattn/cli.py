@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Changes', 'Words', 'What', 'verbs', 'recipes', 'list_variants', 'data', 'cost', 'train', 'study', 'Told', 'race',
-           'plan', 'demo', 'comparison', 'said', 'compare', 'compare_csv', 'report', 'runs', 'table', 'main']
+           'plan', 'demo', 'comparison', 'said', 'compare', 'compare_csv', 'report', 'leaderboard', 'runs', 'table',
+           'main']
 
 # %% ../nbs/13_cli.ipynb #205b5e17
 import json,sys,warnings
@@ -13,13 +14,19 @@ from fastcore.script import CliError,anno_parser
 from .recipes import check_seed,derive,load_recipes,near
 from .variants import get_variant,import_file,variants
 
-# %% ../nbs/13_cli.ipynb #825af102
+# %% ../nbs/13_cli.ipynb #45db2c06
 def _settings(recipe, settings, changes):
     "The recipe of a command, with its --set"
     r = load_recipes(settings)[recipe]
     for c in changes:
         if '=' not in c: raise CliError(f"--set {c}: write KEY=VALUE, such as --set lr=1e-2 epochs=10.")
     return derive(r, **dict(c.split('=',1) for c in changes)) if changes else r
+
+def _grid(changes):
+    "KEY=VALUE words, and as lists those with several values"
+    from simpleattn.recipes import Recipe
+    many = {k:v.split(',') for k,_,v in (c.partition('=') for c in changes) if ',' in v and k in (f := Recipe.__dataclass_fields__) and f[k].type is not tuple}
+    return [c for c in changes if c.partition('=')[0] not in many], many
 
 def _import(path):
     "Register the user's variants"
@@ -119,7 +126,7 @@ def train(
         run = train_one(r, v, seed, data, device=device, threads=threads, progress=True, root=root, checkpoints=checkpoints)
     return f"{run.arm} seed {seed}: {'no accuracy' if run.acc is None else f'{run.acc:.2%}'} ({run.status}), {run.wall_seconds:.0f} s, {p}"
 
-# %% ../nbs/13_cli.ipynb #b175f15c
+# %% ../nbs/13_cli.ipynb #51ac1e4e
 def study(
     recipe:str,                        # A recipe's name
     variants:str='baseline,simple',    # Arms: variants, NAME@SITE, or RECIPE/VARIANT
@@ -139,14 +146,24 @@ def study(
     checkpoints:str=None,              # Folder of checkpoints, from which runs that were stopped go on; none are written if not given
     address:str=None,                  # Ray cluster to use, such as auto; one on this machine if not given
     gpus_per_run:float=1,              # 2: two GPUs train one run together; 0.25: four runs share one
-    set:Changes=(),                    # KEY=VALUE ...: train a derived recipe
+    set:Changes=(),                    # KEY=VALUE ...: train a derived recipe. KEY=A,B,C: first a sweep on the tune split, then the picked value on other seeds
+    pick:str='baseline',               # What a sweep picks: baseline (its best value, for all arms), each (every arm its own)
+    sweep_runs:int=3,                  # Seeds of each arm of a sweep
+    match:str=None,                    # time, flops: give each variant the most epochs that cost no more than the baseline's
     import_file:str=None,              # Python file that registers your own variants
     settings:str=None,                 # settings.ini
     fmt:str='table'                    # table, json, csv, md
 ):
     "Declare a study, train what is missing, compare; the same command goes on where it stopped"
-    s = _study(recipe, variants, _seeds(runs, seeds), name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings, gpus_per_run)
-    return _finished(s.run(engine, workers, data, device, threads, checkpoints=checkpoints, address=address, gpus_per_run=gpus_per_run), fmt)
+    set,grid = _grid(set)
+    how = dict(engine=engine, workers=workers, data=data, device=device, threads=threads, checkpoints=checkpoints, address=address, gpus_per_run=gpus_per_run)
+    if not (grid or match): s = _study(recipe, variants, _seeds(runs, seeds), name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings, gpus_per_run)
+    elif contrasts or '/' in variants: raise CliError('A sweep and --match name the arms themselves: give plain --variants, and no --contrasts.')
+    else:
+        _import(import_file)
+        if grid: set = [o for o in set if o not in ('split=tune','split=tune-v1')]
+        s = _protocol(_settings(recipe, settings, set), variants.split(','), baseline, name, _seeds(runs, seeds), grid, pick, sweep_runs, match, how, dict(root=root, delta=delta, alpha=alpha))
+    return _finished(s.run(**how), fmt)
 
 class Told(CliError):
     "Something to print, and then a reason for an exit status that is not 0"
@@ -158,6 +175,19 @@ def _finished(s, fmt):
     try: text = comparison(s, fmt)
     except CliError: text = ''
     raise Told(text, f"{len(s.gave_up)} of {len(s.arms)*len(s.seeds)} runs failed three times: {', '.join(s.gave_up.values())}. The same command tries them again.")
+
+def _protocol(recipe, variants, baseline, name, seeds, grid, pick, sweep_runs, match, how, of):
+    "The study that a sweep and matched epochs make, with what they found on standard error"
+    from simpleattn.board import make_sweep,match_rows,reported_study,sweep_table
+    from simpleattn.runs import this_env
+    if baseline and baseline not in variants: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(variants)}.")
+    vs,of = sorted(variants, key=lambda v: v!=(baseline or variants[0])), of | dict(env=this_env(how['device'], max(1, int(how['gpus_per_run']))))
+    sweep = make_sweep(recipe, vs, grid, name, sweep_runs, pick, **of).run(**how) if grid else None
+    if sweep: print(table(sweep_table(sweep)), file=sys.stderr)
+    s = reported_study(recipe, vs, name, seeds, sweep, match, dict(device=how['device'], threads=how['threads']), **of)
+    if match: print(table(match_rows(s)), file=sys.stderr)
+    print(s, file=sys.stderr)
+    return s
 
 def _study(recipe, variants, seeds, name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings, gpus=1):
     "The study of a command, said on standard error"
@@ -253,7 +283,7 @@ def said(
     text = comparison_table(comparisons, fmt, full)
     return '\n\n'.join([text, *(c.sentence() for c in comparisons)]) if fmt=='table' else text
 
-# %% ../nbs/13_cli.ipynb #12e0e713
+# %% ../nbs/13_cli.ipynb #bd3a33f3
 def compare(
     what:What=(),             # A declared study; two of them, whether the second gains more; or a csv file with columns variant, seed, accuracy
     summary:Words=(),         # Instead: MEAN,SD,N of the baseline, then of the variant, as fractions
@@ -316,6 +346,28 @@ def report(
     from simpleattn.report import write_report
     return str(write_report(load_study(study, root, env), out, flops=flops, data=data, images=images))
 
+def leaderboard(
+    pr:str=None,        # RECIPE/VARIANT: its row for the leaderboard of fastai/imagenette, after a check of its rules
+    url:str='URL',      # Of the code, for that row
+    root:str='runs',    # Folder of all runs
+    env:str=None,       # Only this class of machine
+    fmt:str='table'     # table, json, csv, md
+):
+    "Best mean per data set x size x epochs, beside the published entry; --pr prints a row to send"
+    from simpleattn import board
+    from simpleattn.runs import find_runs
+    es,bad = board.board_entries(root, env), find_runs(root)[1]
+    if bad: print(f'Left out, because they cannot be believed: {", ".join(bad)}.', file=sys.stderr)
+    if not pr:
+        rows = board.leaderboard(es)
+        if fmt in ('json','csv'): return rows if fmt=='json' else [{k:v for k,v in e.items() if not isinstance(v, (dict,list))} for e in rows]
+        picks = [f"{e['arm']} was picked as the best of {e['best_of']} arms. Reserved seeds confirm it: {e['confirm']}" for e in rows if e['confirm'] and not e['fresh']]
+        return '\n\n'.join([table(board.board_rows(rows), fmt), *picks])
+    ps = board.pr_entries(es, pr, url)
+    good = [p for p in ps if not p['broken']]
+    if not good: raise CliError(f"{pr} is no row of the leaderboard: {'; '.join(dict.fromkeys(o for p in ps for o in p['broken']))}.")
+    return json.dumps(good, indent=1) if fmt=='json' else table([p['row'] for p in good], fmt) if fmt=='csv' else '\n\n'.join(map(board.pr_text, good))
+
 def runs(
     recipe:str=None,    # Only this recipe
     variant:str=None,   # Only this variant
@@ -337,8 +389,8 @@ def runs(
     if bad and (verify or merge): raise Told(out, f"{len(bad)} files need a look; see above. A corrupt record's run is made again by its study.")
     return out
 
-# %% ../nbs/13_cli.ipynb #ae132a73
-verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train, study=study, race=race, compare=compare, report=report, runs=runs)
+# %% ../nbs/13_cli.ipynb #8cf9b174
+verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train, study=study, race=race, compare=compare, report=report, leaderboard=leaderboard, runs=runs)
 
 def table(
     rows:list,       # Dicts with the same keys
@@ -365,9 +417,9 @@ def _cell(v):
     if isinstance(v, int) and v>99999: return f'{v:,}'
     return '' if v is None else f'{v:.4g}' if isinstance(v, float) else str(v)
 
-# %% ../nbs/13_cli.ipynb #c4069664
+# %% ../nbs/13_cli.ipynb #ca54f2c4
 def _help():
-    lines = [f"  {k:<10} {f.__doc__}" for k,f in verbs.items()]
+    lines = [f"  {k:<11} {f.__doc__}" for k,f in verbs.items()]
     about = 'Does an attention layer help? Paired runs with and without it, and verdicts.'
     return '\n'.join(['usage: simpleattn VERB [options]', '', about, '', *lines, '', 'simpleattn VERB --help says more of each.'])
 

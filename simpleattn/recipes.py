@@ -146,7 +146,7 @@ def near(name, names)->str: # A sentence
     few = f"There are: {', '.join(names) or 'none'}." if len(names)<=25 else ''
     return ' '.join(o for o in (f"Near it: {', '.join(close)}." if close else '', few) if o)
 
-# %% ../nbs/03_recipes.ipynb #44ca0855
+# %% ../nbs/03_recipes.ipynb #0dcff3a8
 class Recipes(Mapping):
     "Name -> `Recipe`, in the file's order; an unknown name raises `CliError` with the known ones"
     def __init__(self, d, path): self.d,self.path = d,path
@@ -155,6 +155,7 @@ class Recipes(Mapping):
     def __repr__(self): return f"{len(self)} recipes: {', '.join(self)}"
     def __getitem__(self, name):
         if name in self.d: return self.d[name]
+        if r := _rederive(self.d, str(name)): return r
         raise CliError(f"No recipe {name!r} in {self.path}. {near(name, self.d)} `simpleattn recipes` lists all {len(self)}.")
     def __contains__(self, name): return name in self.d
     def get(self, name, default=None): return self.d.get(name, default)
@@ -171,7 +172,7 @@ def load_recipes(
     types = _types()
     return Recipes({s:Recipe(s, **{k:_typed(s,k,v,types) for k,v in cp[s].items()}) for s in cp.sections()}, path)
 
-# %% ../nbs/03_recipes.ipynb #45bc765f
+# %% ../nbs/03_recipes.ipynb #e0e3d7fb
 def derive(
     recipe:Recipe,   # The recipe to start from
     name:str=None,   # Name of the new one; None appends the changes to the old name
@@ -183,7 +184,17 @@ def derive(
     auto = '_'.join([recipe.name] + [f"{k}-{_slug(v)}" for k,v in changes.items()])
     return dataclasses.replace(recipe, name=name or auto, **changes)
 
-def _slug(v): return re.sub(r'[^a-z0-9._-]+', '-', ('-'.join(map(str,v)) if isinstance(v,tuple) else f'{v:g}' if isinstance(v,float) else str(v)).lower())
+def _rederive(recipes, name):
+    "The recipe that `derive` gave this name; None where it gave none"
+    base = max((o for o in recipes if name.startswith(f'{o}_')), key=len, default=None)
+    if not base: return None
+    types = _types()
+    parts = re.split(f"_({'|'.join(types)})-", name[len(base):])
+    r = recipes[base]
+    for k,v in zip(parts[1::2], parts[2::2]): r = derive(r, **{k:v.replace('-',',') if types[k] is tuple else v.replace('timm-','timm/') if k=='backbone' else v})
+    return r if r.name==name else None
+
+def _slug(v): return re.sub(r'[^a-z0-9._-]+', '-', ('-'.join(map(str,v)) if isinstance(v,tuple) else min(f'{v:g}', repr(v), key=lambda o: float(o)!=v) if isinstance(v,float) else str(v)).lower())
 
 # %% ../nbs/03_recipes.ipynb #1b609dbd
 def published(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Arm', 'make_arms', 'Study', 'load_study', 'Progress', 'plan_study', 'compare_gains']
 
-# %% ../nbs/10_study.ipynb #f20a4b3d
+# %% ../nbs/10_study.ipynb #b86208ce
 import json,os,signal,sys,time
 from contextlib import contextmanager
 from copy import copy
@@ -54,7 +54,7 @@ def _seeds(seeds):
     if len(seeds)<2 or len(set(seeds))<len(seeds): raise CliError(f"A study needs at least two different seeds, not {seeds}.")
     return seeds
 
-# %% ../nbs/10_study.ipynb #afd84b80
+# %% ../nbs/10_study.ipynb #f8c5a31b
 class Study:
     "Arms x seeds with one baseline, declared in a file before the first run"
     def __init__(self,
@@ -69,7 +69,8 @@ class Study:
         contrasts=(),              # More comparisons of the family, as for `compare_many`: (arm, arm), (arm, arm, 'noninferior'), four arms
         env:str=None,              # Class of machine; None: this one
         settings=None,             # settings.ini
-        raced:dict=None            # Rule of a declared race; `race` makes it
+        raced:dict=None,           # Rule of a declared race; `race` makes it
+        protocol:dict=None         # How recipes were chosen, JSON types: a sweep with its rule, epochs matched by cost; declared as it is
     ):
         if not name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         for k,v in dict(delta=delta, alpha=alpha).items():
@@ -78,16 +79,16 @@ class Study:
         if len(self.arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
         self.baseline = baseline or next(iter(self.arms))
         if self.baseline not in self.arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(self.arms)}.")
-        self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced = name,as_root(root),delta,alpha,_seeds(seeds),env or this_env(),raced
+        self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced,self.protocol = name,as_root(root),delta,alpha,_seeds(seeds),env or this_env(),raced,protocol
         if self.file.exists(): # what was declared holds, also for those who do not repeat it
             d = json.loads(self.file.read_text())
-            self.raced,contrasts = raced or d.get('raced'), contrasts or d.get('contrasts', ())
+            self.raced,self.protocol,contrasts = raced or d.get('raced'), protocol or d.get('protocol'), contrasts or d.get('contrasts', ())
         self.contrasts = [list(c) for c in contrasts]
         for a in {o for c in self.contrasts for o in c} - {*self.arms, 'noninferior'}: raise CliError(f"A contrast names {a!r}, which is not an arm. There are: {', '.join(self.arms)}.")
 
     def __repr__(self): return f"Study {self.name}: {', '.join(self.arms)} x {len(self.seeds)} seeds on {self.env}, baseline {self.baseline}"
 
-# %% ../nbs/10_study.ipynb #8525b4f6
+# %% ../nbs/10_study.ipynb #d6588c46
 @patch(as_prop=True)
 def file(self:Study)->Path: return self.root/'_studies'/f'{self.name}.json'
 
@@ -95,7 +96,7 @@ def file(self:Study)->Path: return self.root/'_studies'/f'{self.name}.json'
 def declaration(self:Study)->dict: # JSON types
     "What this study fixes before its first run"
     return dict(name=self.name, arms=[a.to_dict() for a in self.arms.values()], baseline=self.baseline, seeds=self.seeds, delta=self.delta, alpha=self.alpha,
-        primary='last-epoch accuracy, paired difference to the baseline', env=self.env) | {k:v for k in ('contrasts','raced') if (v := getattr(self, k))}
+        primary='last-epoch accuracy, paired difference to the baseline', env=self.env) | {k:v for k in ('contrasts','raced','protocol') if (v := getattr(self, k))}
 
 @patch
 def declare(self:Study)->dict: # The declaration with its dates and growth
@@ -123,7 +124,7 @@ def _write(self:Study, text):
     tmp = self.file.with_suffix('.tmp')
     tmp.write_text(text); os.replace(tmp, self.file)
 
-# %% ../nbs/10_study.ipynb #8d0f77d3
+# %% ../nbs/10_study.ipynb #86f7582f
 @patch
 def pairs(self:Study)->int:
     "Pairs of a finished run and its baseline's that can be seen"
@@ -136,7 +137,7 @@ def _check(self:Study, env=True)->dict: # The declaration, None where there is n
     "Refuse what would change a declared study, or cut it anew when it is read"
     if not self.file.exists(): return
     d = json.loads(self.file.read_text())
-    for k in ('baseline','delta','alpha','env','contrasts','raced'):
+    for k in ('baseline','delta','alpha','env','contrasts','raced','protocol'):
         if (d.get(k) or None)!=(getattr(self,k) or None) and (env or k!='env'):
             raise CliError(f"Study {self.name!r} was declared with {k} = {d.get(k)!r}, not {getattr(self,k)!r}. Keep that, or choose another name.")
     old = {a['arm']:a for a in d['arms']}
@@ -149,7 +150,7 @@ def _check(self:Study, env=True)->dict: # The declaration, None where there is n
             "Give the first of them, all of them, or all and more after them; or choose another name.")
     return d
 
-# %% ../nbs/10_study.ipynb #01de5a1d
+# %% ../nbs/10_study.ipynb #4715184b
 def load_study(
     name:str,       # A declared study
     root='runs',    # Folder of all runs
@@ -161,10 +162,10 @@ def load_study(
         there = sorted(o.stem for o in p.parent.glob('*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
     d = json.loads(p.read_text())
-    return Study(name, _read_arms(d), d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'),
+    return Study(name, _read_arms(d), d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'), protocol=d.get('protocol'),
         env='*' if env=='any' else env or d['env'])
 
-# %% ../nbs/10_study.ipynb #e302cbb8
+# %% ../nbs/10_study.ipynb #adac1858
 def _read_arms(d): return {a['arm']:Arm(a['arm'], a['recipe'], a['recipe_hash'], a['variant']) for a in d['arms']}
 
 @patch
@@ -344,7 +345,7 @@ def _task(self:Study, arm, seed, facts):
     if not self.arms[arm].made_of: raise CliError(f"Study {self.name!r} was read from its declaration. Make it from recipes and variants to train.")
     return Task(*self.arms[arm].made_of, seed, str(self.root if hasattr(self.root,'fs') else self.root.resolve()), **facts)
 
-# %% ../nbs/10_study.ipynb #a474e650
+# %% ../nbs/10_study.ipynb #f0db6270
 @patch
 def race(self:Study,
     looks:int=None, # None: judged after every seed; or so many equally spaced looks up to the cap, which is the number of seeds
@@ -381,7 +382,7 @@ def keep_race(self:Study, say=True)->Path: # NAME.race.jsonl, a line for each ar
         print(f"{o['arm']} after {o['n']} pairs: " + ('' if o['mean'] is None else f"{100*o['mean']:+.2f} pp{span}, ") + o['verdict'], file=sys.stderr)
     return f
 
-# %% ../nbs/10_study.ipynb #0834829a
+# %% ../nbs/10_study.ipynb #b2790f8d
 def plan_study(
     recipe,              # A recipe's name, or a `Recipe`
     runs:int=5,          # Seeds of each arm
@@ -408,7 +409,7 @@ def plan_study(
         sd,sd_runs = float(np.sqrt((arms.var()*free).sum()/free.sum())),int(free.sum())+1
     return plan(runs, sd, sd_runs, None if pairs else corr or 0., variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
 
-# %% ../nbs/10_study.ipynb #de95c579
+# %% ../nbs/10_study.ipynb #df0b6f6c
 @patch
 def grown(self:Study)->bool:
     "Were pairs there to be seen before this study was declared, or seeds added after?"
@@ -442,7 +443,7 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
     said = f"only the first {len(self.seeds)} of {len(d['seeds'])} declared seeds: not the declared comparison, and to stop because of it would void its p-values"
     return replace(cs, comparisons=tuple(replace(c, notes=(*c.notes, said)) for c in cs))
 
-# %% ../nbs/10_study.ipynb #15938fab
+# %% ../nbs/10_study.ipynb #2669e34d
 def compare_gains(
     first,  # A `Study`
     second  # Another, with arms of the same names

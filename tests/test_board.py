@@ -1,0 +1,361 @@
+"""The leaderboard pools nothing and sends only what its rules allow; published rows beside ours; the protocol from sweep to verdict"""
+import dataclasses,json,math,re,shlex
+import numpy as np
+import pytest
+from scipy import stats
+from conftest import ROOT,bits,cli
+from test_cli import call,somewhere
+from test_runs import a_run
+from simpleattn import board
+from simpleattn.board import *
+from simpleattn.cli import _settings
+from simpleattn.recipes import CliError,Recipe,derive,load_recipes,match_recipe,published
+from simpleattn.runs import this_env,write_failure,write_run
+from simpleattn.stats import holm
+from simpleattn.study import Study,load_study,make_arms
+from simpleattn.variants import Variant,get_variant
+
+ALL = load_recipes(ROOT/'settings.ini')
+WOOF = ALL['woof-128-5']
+ENV = this_env('cpu')
+GOOD = dict(data=dict(dataset='imagewoof', source='160', fingerprint='f'*12, n_train=9025, n_val=3929), n_images=3929, machine=dict(finished='', commit='abc123', versions=dict(torch='2.15.0', fastai='2.8.12')))
+
+def put(root, accs, recipe=WOOF, variant='baseline', seeds=None, **kw):
+    "Records of an arm, one for each accuracy; None is a run that diverged"
+    for s,x in zip(seeds or range(99), accs):
+        d = dict(env=ENV, recipe=recipe.to_dict(), recipe_hash=recipe.hash, status='diverged' if x is None else 'ok', best_acc=x and x+.01, correct='') | GOOD | kw
+        write_run(dataclasses.replace(a_run(s, variant, acc=x), **d), root)
+
+FIVE = [.76,.77,.775,.765,.78]
+
+# ---- entries and their ranking
+
+def test_an_entry_has_n_mean_interval_and_counts_of_what_failed(tmp_path):
+    put(tmp_path, [*FIVE, None]); write_failure(WOOF.name, 'baseline', ENV, 9, 'error', tmp_path)
+    e, = leaderboard(board_entries(tmp_path))
+    lo,hi = stats.t.interval(.95, 4, np.mean(FIVE), stats.sem(FIVE))
+    assert (e['n'],e['diverged'],e['failed'],e['best_of'],e['confirm'])==(5,1,1,1,None)
+    assert (e['mean'],e['mean']-e['half_width'],e['mean']+e['half_width'])==pytest.approx((np.mean(FIVE),lo,hi)) and e['best_epochs']==pytest.approx(np.mean(FIVE)+.01)
+    assert json.loads(json.dumps(e))==e and [o['path'] for o in e['runs']][0]==f'woof-128-5/baseline/{ENV}/0.json'
+
+@pytest.mark.parametrize('kw', [dict(recipe=derive(WOOF, 'a', split='v1')), dict(recipe=derive(WOOF, 'a', size=192)), dict(recipe=derive(WOOF, 'a', epochs=20)), dict(recipe=derive(WOOF, 'a', noise=5)),
+    dict(recipe=derive(WOOF, 'a', dataset='imagenette')), dict(data=GOOD['data']|dict(source='160-derived')), dict(data=GOOD['data']|dict(fingerprint='0'*12)), dict(n_images=500), dict(env='h200-torch2.11'),
+    dict(pipeline=2), dict(machine=GOOD['machine']|dict(versions=dict(torch='2.15.0', fastai='2.9.0')))], ids=str)
+def test_nothing_pools_across_a_cell(tmp_path, kw):
+    put(tmp_path, FIVE); put(tmp_path, [.8]*2+[.81]*3, seeds=range(50, 55), **kw)
+    rows = leaderboard(board_entries(tmp_path))
+    assert [(e['n'],e['best_of']) for e in rows]==[(5,1)]*2 and len({e['mean'] for e in rows})==2
+    text = [{k:v for k,v in o.items() if k not in ('accuracy','best','published')} for o in board_rows(rows)]
+    assert text[0]!=text[1], 'the rows say what sets them apart'
+
+def test_arms_of_one_name_and_two_recipes_or_layers_do_not_pool(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, FIVE, derive(WOOF, WOOF.name, lr=1.), seeds=range(50, 55))
+    for s in range(60, 65): write_run(dataclasses.replace(a_run(s), env=ENV, recipe=WOOF.to_dict(), recipe_hash=WOOF.hash, correct="", variant=get_variant('baseline').to_dict()|dict(hash='other'), **GOOD), tmp_path)
+    es = board_entries(tmp_path)
+    assert [e['n'] for e in es]==[5]*3 and len({(e['recipe_hash'],e['variant']['hash']) for e in es})==3 and leaderboard(es)[0]['best_of']==3
+
+def test_the_best_mean_is_picked_among_arms_with_runs_enough(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], variant='simple'); put(tmp_path, [.9,.91], variant='self'); put(tmp_path, [.85]*3+[.86]*2+[None], variant='symmetric')
+    e, = leaderboard(board_entries(tmp_path))
+    assert (e['arm'],e['best_of'],e['runner_up'])==('woof-128-5/simple',4,'woof-128-5/baseline'), 'two runs are too few, and one of six that diverged counts as zero'
+    assert leaderboard(board_entries(tmp_path), min_runs=2)[0]['arm']=='woof-128-5/self'
+    assert 'best of 4' in str(board_rows([e]))
+
+def test_a_pick_is_confirmed_on_reserved_seeds_which_take_no_part_in_it(tmp_path):
+    lr = derive(WOOF, lr=.001, stem=(32,32,64))
+    put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], lr, 'simple')
+    e, = leaderboard(board_entries(tmp_path))
+    verb,*args = shlex.split(e['confirm'])[1:]
+    d = dict(zip(args[1::2], args[2::2]))
+    assert d.pop('--root')==str(tmp_path)
+    assert verb=='study' and _settings(args[0], ROOT/'settings.ini', [])==lr and d['--seeds']=='1000,1001,1002,1003,1004'
+    assert [a.key for a in make_arms(d['--variants'].split(','), settings=ROOT/'settings.ini').values()]==[(WOOF.hash,'baseline'), (lr.hash,get_variant('simple').hash)]
+    put(tmp_path, [.5,.51], lr, 'simple', seeds=[1000,1001])
+    again, = leaderboard(board_entries(tmp_path))
+    assert again['arm']==e['arm'] and again['mean']==e['mean'] and again['fresh']['n']==2 and again['fresh']['mean']==pytest.approx(.505) and '(n 2)' in board_rows([again])[0]['fresh_seeds']
+
+def test_the_command_names_sites_as_the_command_line_takes_them(tmp_path):
+    v = get_variant('simple@1.-1+2.-1')
+    for name,x in (('baseline',.01),(v,.02)): put(tmp_path, [o+x for o in FIVE], variant=name)
+    e, = leaderboard(board_entries(tmp_path))
+    assert [a.variant['hash'] for a in make_arms(re.search(r'--variants (\S+)', e['confirm'])[1].split(','), settings=ROOT/'settings.ini').values()]==['baseline',v.hash]
+
+def test_the_published_entry_stands_beside_its_own_data_set_only(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, FIVE, ALL['woof-128-5-v1']); put(tmp_path, FIVE, derive(WOOF, noise=5))
+    got = {(e['split'],e['noise']):e['published'] for e in leaderboard(board_entries(tmp_path))}
+    assert got=={('v2',0):dict(acc=pytest.approx(.7661), n=5, statistic='mean'), ('v1',0):None, ('v2',5):None}
+
+@pytest.mark.parametrize('name', ['woof-128-5_lr-0.001','demo_lr-0.01_epochs-7','demo_stem-8-16-64','woof-128-5_split-tune_lr-1e-05','demo_crop_min-0.5_step_epochs-3','demo_moms-0.95-0.85-0.9','demo_epochs-2_epochs-1','demo_flip-false'])
+def test_the_name_of_a_derived_recipe_is_enough_to_have_it(name):
+    r = ALL[name]
+    assert r.name==name and r.hash!=ALL[name.split('_')[0]].hash
+    assert derive(ALL['demo'], backbone='timm/resnet50d')==ALL['demo_backbone-timm-resnet50d']
+
+@pytest.mark.parametrize('name', ['demo_','demo_x','demo_lr','demo_learning-1','demos_lr-1','demo_lr-0.010','demo_bs-x'])
+def test_a_name_that_derive_would_not_give_is_unknown(name):
+    with pytest.raises(CliError): ALL[name]
+
+# ---- to the leaderboard
+
+BREAKS = {'demo.*neither':dict(recipe=derive(WOOF, 'demo', dataset='demo')), 'split v1':dict(recipe=derive(WOOF, 'a', split='v1')), 'train labels':dict(recipe=derive(WOOF, 'a', noise=5)),
+    '160 px with 5':dict(recipe=derive(WOOF, 'a', size=160)), '128 px with 50':dict(recipe=derive(WOOF, 'a', epochs=50)), 'official archive':dict(data=GOOD['data']|dict(source='160-derived')),
+    'unverified':dict(data=GOOD['data']|dict(source='160-unverified')), '4 finished':dict(accs=FIVE[:4]), 'diverged':dict(accs=[*FIVE, None]), 'not its commit':dict(machine=GOOD['machine']|dict(commit='abc+'))}
+
+@pytest.mark.parametrize('why', BREAKS)
+def test_a_broken_rule_is_named_and_alone(tmp_path, why, call):
+    kw = dict(accs=FIVE) | BREAKS[why]
+    put(tmp_path, **kw)
+    e, = board_entries(tmp_path)
+    assert len(broken_rules(e))==1 and re.search(why, broken_rules(e)[0])
+    code,out,err = call('leaderboard', '--pr', e['arm'], '--root', tmp_path)
+    assert code==2 and out=='' and err.count('\n')==1 and re.search(why, err)
+
+def test_what_keeps_every_rule_is_a_row_of_five_columns(tmp_path, call):
+    put(tmp_path, FIVE)
+    code,out,err = call('leaderboard', '--pr', 'woof-128-5/baseline', '--url', 'https://x.y/z', '--root', tmp_path)
+    head,rule,row,_,said,checked = out.rstrip().split('\n')
+    assert (code,err,head,rule)==(0, '', '|Size (px)|Epochs|URL|Accuracy|# Runs|', '|--|--|--|--|--|')
+    assert row=='|128|5|[simpleattn woof-128-5/baseline, commit abc123](https://x.y/z)|77.00%|5, mean|'
+    p = stats.t.sf((.7661-np.mean(FIVE))/(np.std(FIVE, ddof=1)*math.sqrt(1.2)), 4)
+    assert f'probability {100*p:.0f} %' in said and 'do not send it' in said and .5<p<.8
+    d, = json.loads(call('leaderboard', '--pr', 'woof-128-5/baseline', '--root', tmp_path, '--fmt', 'json')[1])
+    assert d['beats']==pytest.approx(p) and d['broken']==[]
+
+def test_a_row_says_what_was_checked_and_what_could_not_be(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, FIVE, ALL['woof-128-5'], Variant('mine', 'mine:Layer'))
+    ours,mine = (pr_text(pr_entries(board_entries(tmp_path), f'woof-128-5/{v}')[0]) for v in ('baseline','mine'))
+    for o in ('128 px in training and validation','5 runs','random weights and no test-time augmentation','place of URL'): assert o in ours
+    assert 'loads no weights' in mine and 'loads no weights' not in ours
+    assert 'Not to be sent: 4 finished' in pr_text(pr_entries([board_entries(tmp_path)[0]|dict(n=4)], 'woof-128-5/baseline')[0])
+    assert 'place of URL' not in pr_text(pr_entries(board_entries(tmp_path), 'woof-128-5/baseline', 'https://x.y')[0])
+
+def test_sweeps_are_no_rows_of_the_board(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, [x+.1 for x in FIVE], derive(WOOF, split='tune'), seeds=range(SWEEP, SWEEP+5))
+    e, = leaderboard(board_entries(tmp_path))
+    assert (e['split'],e['best_of'])==('v2',1)
+
+def test_the_confirming_command_goes_to_the_folder_of_the_runs(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, [x+.1 for x in FIVE], variant='simple')
+    assert f'--root {tmp_path}' in leaderboard(board_entries(tmp_path))[0]['confirm']
+
+def test_a_row_that_beats_the_entry_may_be_sent_and_a_pick_is_judged_by_reserved_seeds(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, [x+.03 for x in FIVE], variant='simple')
+    p, = pr_entries(board_entries(tmp_path), 'woof-128-5/simple')
+    assert p['beats']>.8 and 'it may be sent' in pr_text(p) and 'best of 2' in pr_text(p) and 'simpleattn study' in pr_text(p) and not p['fresh']
+    put(tmp_path, [x-.01 for x in FIVE], variant='simple', seeds=range(1000, 1005))
+    p, = pr_entries(board_entries(tmp_path), 'woof-128-5/simple')
+    assert p['fresh'] and p['row']['Accuracy']=='76.00%' and 'reserved seeds alone' in pr_text(p) and 'do not send' in pr_text(p)
+    p, = pr_entries(board_entries(tmp_path), 'woof-128-5/baseline')
+    assert p['best_of']==1, 'the arm that was not picked has no luck of the pick'
+
+def test_two_classes_of_machine_are_two_rows(tmp_path, call):
+    put(tmp_path, FIVE); put(tmp_path, FIVE, env='h200-torch2.11')
+    assert len(pr_entries(board_entries(tmp_path), 'woof-128-5/baseline'))==2==call('leaderboard', '--pr', 'woof-128-5/baseline', '--root', tmp_path)[1].count('# Runs')
+    assert call('leaderboard', '--pr', 'woof-128-5/baseline', '--root', tmp_path, '--env', ENV)[1].count('# Runs')==1
+
+@pytest.mark.parametrize('n', [5,20])
+def test_the_chance_of_a_new_run_is_what_it_says(n):
+    "Where runs are normal, the chance to be above a further run is uniform"
+    rng = np.random.default_rng(n)
+    x = rng.normal(.77, .008, (4000, n+1))
+    p = np.array([chance_to_beat(dict(mean=o[:n].mean(), sd=o[:n].std(ddof=1), n=n, diverged=0), o[n]) for o in x])
+    assert stats.kstest(p, 'uniform').pvalue>.01
+    s = dict(mean=.8, sd=.01, n=4, diverged=1)
+    assert chance_to_beat(s, .8)==pytest.approx(.4) and chance_to_beat(s|dict(n=1), .8) is None
+
+def test_the_board_in_every_format(tmp_path, call):
+    put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], variant='simple')
+    code,out,err = call('leaderboard', '--root', tmp_path)
+    assert code==0 and err=='' and '78.00 ± 0.98 (n 5)' in out and '76.61 (n 5)' in out and 'best of 2' in out and 'simpleattn study woof-128-5 --variants' in out
+    rows = json.loads(call('leaderboard', '--root', tmp_path, '--fmt', 'json')[1])
+    assert rows==leaderboard(board_entries(tmp_path))
+    head,line = call('leaderboard', '--root', tmp_path, '--fmt', 'csv')[1].strip().split('\n')
+    assert head.startswith('dataset,split') and 'woof-128-5/simple' in line and '0.78' in line
+    assert call('leaderboard', '--root', tmp_path, '--fmt', 'md')[1].startswith('| dataset |')
+    assert call('leaderboard', '--root', tmp_path/'none')[1].strip()=='nothing'
+    code,out,err = call('leaderboard', '--pr', 'x/y', '--root', tmp_path)
+    assert code==2 and 'woof-128-5/simple' in err
+
+def test_a_record_that_cannot_be_believed_is_named(tmp_path, call):
+    put(tmp_path, FIVE)
+    f = tmp_path/'woof-128-5'/'baseline'/ENV/'0.json'
+    f.write_text(f.read_text().replace('0.76', '0.99'))
+    code,out,err = call('leaderboard', '--root', tmp_path)
+    assert '(n 4)' in out and '0.json' in err
+
+# ---- published beside ours
+
+def test_every_published_row_is_there_and_blank_without_runs():
+    tables = published_beside([])
+    assert sum(map(len, tables.values()))==len(published()) and all(t.our_last_epoch.isna().all() and t.differs.isna().all() for t in tables.values())
+
+def test_ours_stand_beside_the_row_that_they_repeat_with_what_differs(tmp_path):
+    v1 = dict(data=GOOD['data']|dict(n_val=500), n_images=500)
+    put(tmp_path, FIVE, ALL['woof-128-5-v1'], 'simple', **v1); put(tmp_path, FIVE, WOOF, 'simple', data=GOOD['data']|dict(source='160-derived')); put(tmp_path, FIVE, derive(ALL['woof-128-5-v1'], wd=.1), 'simple', **v1)
+    t = next(t for k,t in published_beside(board_entries(tmp_path)).items() if 'results' in k)
+    t = t[(t.dataset=='imagewoof') & (t.size_px=='128')]
+    assert t[t.variant=='baseline'].n.isna().all() and len(t)==3
+    rows = {o['arm']:o for o in t[t.variant=='simple'].to_dict('records')}
+    assert {*rows}=={'woof-128-5-v1/simple','woof-128-5/simple'}, 'another weight decay is another recipe'
+    same,other = rows['woof-128-5-v1/simple'],rows['woof-128-5/simple']
+    assert same['replication'] and same['differs']=='' and (same['published'],same['our_last_epoch'],same['our_best_epochs'],same['n'])==pytest.approx((.652,np.mean(FIVE),np.mean(FIVE)+.01,5))
+    assert not other['replication'] and other['differs']=='split v2 against v1; 3,929 validation images against 500; files 160-derived against 160; bfloat16 against float16'
+
+@pytest.mark.parametrize('recipe,variant,table,published_acc', [('cifar10-100','sasa-channelwise','Stand-Alone',.9094), ('cifar10-224-310','botnet-source','Bottleneck',.9511), ('cifar10-224-310-resnet59','botnet-s1-source','Bottleneck',.9598),
+    ('woof-x18-128-50-lr1e-3-v1','baseline','learning-rate sweep',.821), ('woof-128-5-ranger','simple','fastai/',.7661)])
+def test_every_kind_of_table_finds_its_runs(tmp_path, recipe, variant, table, published_acc):
+    put(tmp_path, FIVE, ALL[recipe], variant, n_images=10000 if 'cifar' in recipe else 3929)
+    t = next(t for k,t in published_beside(board_entries(tmp_path)).items() if table in k)
+    mine = t[t.n.notna()]
+    assert len(mine)==1 and mine.published.iloc[0]==pytest.approx(published_acc) and mine.arm.iloc[0]==f'{recipe}/{variant}'
+    stated = table in ('Stand-Alone','learning-rate sweep')
+    assert ('states none' in mine.differs.iloc[0])!=stated and (stated or not mine.replication.iloc[0])
+
+def test_single_runs_are_compared_as_two_samples(tmp_path):
+    theirs = np.array([float(o['accuracy'])/100 for o in published('runs') if match_recipe(o, ALL).name=='woof-128-5-v1'])
+    ours = [theirs.mean()+x for x in (-.02,-.01,0,.01,.02,.005)]
+    put(tmp_path, ours, ALL['woof-128-5-v1'], n_images=500); put(tmp_path, [x+.2 for x in ours], ALL['nette-128-5-v1'], n_images=500)
+    t = single_runs_beside(board_entries(tmp_path), delta=.05)
+    mine = t[t.verdict.notna()].set_index('arm')
+    assert len(t)==38 and len(mine)==2
+    o,res = mine.loc['woof-128-5-v1/baseline'],stats.ttest_ind(ours, theirs, equal_var=False)
+    assert (o['diff'],o['p'],o['n'],o.n_published)==pytest.approx((np.mean(ours)-theirs.mean(),res.pvalue,6,20)) and o.replication and 'equivalent within 5' in o.verdict
+    assert list(mine.p_adj)==pytest.approx(holm(list(mine.p)))
+    assert 'worse' in mine.loc['nette-128-5-v1/baseline'].verdict or 'better' in mine.loc['nette-128-5-v1/baseline'].verdict
+
+# ---- the protocol
+
+def swept(tmp_path, rule, accs, values=('1e-3','3e-3','8e-3'), recipe=WOOF, runs=2):
+    "A sweep with records of these accuracies: variant -> for each value its runs"
+    s = make_sweep(recipe, ['baseline','simple'], dict(lr=list(values)), runs=runs, rule=rule, root=tmp_path, env=ENV)
+    s.declare()
+    for k,a in s.arms.items():
+        i = list(values).index(s.protocol['values'][a.recipe]['lr'])
+        put(tmp_path, accs[a.variant['name']][i], a.made_of[0], a.variant['name'], s.seeds)
+    return s
+
+def test_a_sweep_is_declared_on_the_tune_split_with_its_rule(tmp_path):
+    s = make_sweep(WOOF, ['baseline','simple'], dict(lr=['1e-3','3e-3']), root=tmp_path, env=ENV, rule='each')
+    d = s.declare()
+    assert s.name=='woof-128-5-sweep' and [a.recipe for a in s.arms.values()]==['woof-128-5_split-tune_lr-0.001','woof-128-5_split-tune_lr-0.003']*2
+    assert all(a.made_of[0].split=='tune' and ALL[a.recipe].hash==a.recipe_hash for a in s.arms.values()) and min(d['seeds'])>=SWEEP
+    assert d['protocol']['rule']=='each' and d['protocol']['grid']==dict(lr=['1e-3','3e-3']) and 'highest mean' in d['protocol']['picks']
+    assert load_study('woof-128-5-sweep', tmp_path).protocol==d['protocol']
+    with pytest.raises(CliError, match='protocol'): make_sweep(WOOF, ['baseline','simple'], dict(lr=['1e-3','3e-3']), root=tmp_path, env=ENV).declare()
+    assert {a.variant['name'] for a in make_sweep(WOOF, ['baseline','simple'], dict(lr=['1e-3','3e-3']), 'b', root=tmp_path, env=ENV).arms.values()}=={'baseline'}
+    assert make_sweep(ALL['woof-128-5-v1'], ['baseline'], dict(lr=['1e-3','3e-3']), 'c', root=tmp_path, env=ENV).arms['woof-128-5-v1_split-tune-v1_lr-0.001/baseline'].made_of[0].split=='tune-v1'
+    with pytest.raises(CliError, match='baseline.*each'): make_sweep(WOOF, ['baseline'], dict(lr=['1e-3','3e-3']), rule='best', root=tmp_path)
+
+def test_a_sweep_that_cannot_pick_says_so(tmp_path):
+    with pytest.raises(CliError, match='itself on split tune'): make_sweep(derive(WOOF, split='tune'), ['baseline'], dict(lr=['1e-3','3e-3']), root=tmp_path, env=ENV)
+    s = swept(tmp_path, 'baseline', dict(baseline=[[None,None]]*3))
+    with pytest.raises(CliError, match='No run of baseline trained'): sweep_rows(s)
+
+ACCS = dict(baseline=([.5,.52],[.6,.6],[.9,None]), simple=([.7,.7],[.6,.6],[.7,.7]))
+
+def test_the_rule_picks_for_the_baseline_or_for_each_arm(tmp_path):
+    s = swept(tmp_path/'each', 'each', ACCS)
+    rows = [o for o in sweep_rows(s) if o['picked']]
+    assert [(o['variant'],o['values']['lr'],o['edge']) for o in rows]==[('baseline','3e-3',False),('simple','1e-3',True)], 'a diverged run counts as zero; the first of equals'
+    r = reported_study(WOOF, ['baseline','simple'], 'r', 5, s, root=tmp_path/'each', env=ENV)
+    assert [(a.recipe,a.made_of[0].lr,a.made_of[0].split) for a in r.arms.values()]==[('woof-128-5',.003,'v2'),('woof-128-5_lr-0.001',.001,'v2')]
+    assert r.protocol==dict(sweep='woof-128-5-sweep', rule='each', picked=dict(baseline=dict(lr='3e-3'), simple=dict(lr='1e-3'))) and not {*r.seeds} & {*s.seeds}
+    s = swept(tmp_path/'base', 'baseline', ACCS, ('1e-3','4e-3','8e-3'))
+    r = reported_study(WOOF, ['baseline','simple'], 'r', 5, s, root=tmp_path/'base', env=ENV)
+    assert {a.recipe for a in r.arms.values()}=={'woof-128-5_lr-0.004'} and r.declare()['protocol']['rule']=='baseline'
+
+def test_a_sweep_that_lacks_runs_picks_nothing_and_its_seeds_are_not_reported(tmp_path):
+    s = swept(tmp_path, 'baseline', ACCS)
+    with pytest.raises(CliError, match='10001'): reported_study(WOOF, ['baseline','simple'], 'r', [1,10001], s, root=tmp_path)
+    (tmp_path/'woof-128-5_split-tune_lr-0.001'/'baseline'/ENV/'10000.json').unlink()
+    with pytest.raises(CliError, match='lacks 1 runs'): sweep_rows(s)
+
+SLOW = '''
+import time
+from torch import nn
+from simpleattn.variants import register_variant
+class Slow(nn.Module):
+    def __init__(self, ni): super().__init__()
+    def forward(self, x): time.sleep(.3); return x
+register_variant('slow', Slow)
+'''
+
+def test_epochs_are_matched_by_steps_timed_in_a_process_of_its_own(tmp_path, recipe):
+    from simpleattn.variants import import_file
+    (tmp_path/'slow.py').write_text(SLOW); import_file(tmp_path/'slow.py')
+    r = derive(recipe, epochs=400)
+    m = match_epochs([(r, get_variant(v)) for v in ('baseline','slow')], 'time', device='cpu', rounds=3)
+    assert m['epochs']['baseline']==400 and 1<=m['epochs']['slow']<200 and m['costs']['slow']-m['costs']['baseline']>.8*300/r.bs
+    for v in m['epochs']: assert m['epochs'][v]*m['costs'][v]<=400*m['costs']['baseline']*(1+1e-6)
+    assert (m['epochs']['slow']+1)*m['costs']['slow']>400*m['costs']['baseline'], 'the most that fit'
+    with pytest.raises(CliError, match='slow costs more than all 1 of the baseline'): match_epochs([(recipe, get_variant(v)) for v in ('baseline','slow')], 'time', device='cpu', rounds=3)
+
+def test_steps_are_interleaved(monkeypatch, recipe):
+    "The arms take turns: A B A B, not A A B B"
+    import torch
+    from simpleattn import models
+    seen = []
+    class Net(torch.nn.Module):
+        def __init__(self, name): super().__init__(); self.w,self.name = torch.nn.Parameter(torch.ones(())),name
+        def forward(self, x): seen.append(self.name); return self.w*x
+    monkeypatch.setattr(models, 'create_model', lambda b, v, *a: Net(v.name))
+    assert len(arm_costs([(recipe, get_variant(v)) for v in ('baseline','simple')], device='cpu', rounds=3))==2 and seen==['baseline','simple']*5
+
+def test_epochs_matched_by_operations_are_exact_and_frozen(tmp_path, monkeypatch, recipe):
+    import torch
+    from simpleattn.models import cost,create_model
+    r = derive(recipe, 'r', epochs=40)
+    s = reported_study(r, ['baseline','simple','botnet'], 's', 2, match='flops', root=tmp_path, env=ENV)
+    f = {v:cost(create_model(r.backbone, v, 10, r.size, 0, r.stem, r.widen, r.act, r.pool), r.size)['flops'] for v in ('baseline','simple','botnet')}
+    for a in s.arms.values():
+        v,e = a.variant['name'],a.made_of[0].epochs
+        assert e==math.floor(40*f['baseline']/f[v]) and a.recipe==('r' if e==40 else f'r_epochs-{e}') and s.protocol['match']['costs'][v]==f[v]
+    assert s.arms[next(k for k in s.arms if k.endswith('simple'))].made_of[0].epochs<40
+    s.declare()
+    monkeypatch.setattr(board, 'match_epochs', lambda *a, **k: pytest.fail('measured again'))
+    again = reported_study(r, ['baseline','simple','botnet'], 's', 2, match='flops', root=tmp_path, env=ENV)
+    assert again.declare()==s.declare() and [a.key for a in again.arms.values()]==[a.key for a in s.arms.values()]
+    with pytest.raises(pytest.fail.Exception, match='measured again'): reported_study(derive(r, epochs=20), ['baseline','simple','botnet'], 's', 2, match='flops', root=tmp_path, env=ENV)
+
+def test_a_layer_that_cannot_be_built_is_one_sentence(recipe):
+    with pytest.raises(CliError, match='could not be measured') as e: match_epochs([(recipe, get_variant('baseline')), (recipe, Variant('bad', 'nowhere:Layer'))], 'flops')
+    assert '\n' not in str(e.value)
+    with pytest.raises(CliError, match='time or flops'): match_epochs([], 'memory')
+
+@pytest.mark.parametrize('args,says', [(['--contrasts','a:b'],'contrasts'), (['--pick','best'],'baseline.*each'), (['--match','memory'],'time or flops'), (['--baseline','self'],'not an arm'), (['--variants','tiny/baseline,simple'],'plain'),
+    (['--sweep-runs','1'],'two different seeds'), (['--seeds','1,x'],'whole numbers')])
+def test_a_protocol_that_cannot_be_meant_is_one_sentence(call, tiny, settings, args, says):
+    given = ['lr=1e-3,3e-3'] if args[0] not in ('--match','--seeds') else ['lr=1e-3']
+    code,out,err = call('study', 'tiny', *args, '--set', *given, '--settings', settings, '--data', tiny, '--device', 'cpu', '--engine', 'serial')
+    assert code==2 and out=='' and re.search(says, err) and bits('runs')=={}
+
+def test_several_values_of_a_tuple_or_of_a_single_run_are_no_sweep(call, tiny, settings):
+    assert call('train', 'tiny', '--set', 'lr=1e-3,3e-3', '--settings', settings, '--data', tiny)[0]==2
+    from simpleattn.cli import _grid
+    assert _grid(['stem=16,32,64','lr=1,2','bs=8','opt=adam,sgd'])==(['stem=16,32,64','bs=8'], dict(lr=['1','2'], opt=['adam','sgd']))
+
+def test_sweep_pick_match_and_report_from_the_command_line(call, tiny, settings):
+    args = ['study','tiny','--variants','simple,baseline','--baseline','baseline','--set','split=tune','lr=1e-3,1e-2','bs=4','epochs=3','--pick','each','--sweep-runs','2','--runs','2','--match','flops',
+        '--settings',settings,'--data',tiny,'--device','cpu','--engine','serial']
+    code,out,err = call(*args, '--name', 's')
+    sweep,s = load_study('s-sweep'),load_study('s')
+    assert sweep.missing()==[] and len(sweep.arms)==4 and {a.recipe.split('_split')[1] for a in sweep.arms.values()}=={'-tune_lr-0.001','-tune_lr-0.01'} and 'picked' in err
+    assert s.missing()==[] and s.baseline.endswith('/baseline') and s.protocol['rule']=='each' and {*s.protocol['match']['epochs']}=={'baseline','simple'} and not {*s.seeds} & {*sweep.seeds}
+    assert code==0 and s.baseline in out, err
+    before = bits('runs')
+    assert call(*args, '--name', 's')[:2]==(code,out) and bits('runs')==before
+
+@pytest.mark.slow
+def test_the_published_protocol_on_the_demo_recipe(tmp_path):
+    args = ['study','demo','--variants','baseline,simple','--set','split=tune','lr=1e-3,1e-2','epochs=2','--sweep-runs','2','--runs','2','--match','flops','--device','cpu','--root',tmp_path/'runs','--name','p']
+    res = cli(*args, timeout=1500)
+    assert res.returncode==0, res.stderr
+    sweep,s = load_study('p-sweep', tmp_path/'runs'),load_study('p', tmp_path/'runs')
+    pick, = [o for o in sweep_rows(sweep) if o['picked']]
+    assert s.protocol['picked']=={'baseline':pick['values']} and s.protocol['sweep']=='p-sweep' and s.missing()==[] and not {*s.seeds} & {*sweep.seeds}
+    base,simple = (json.loads(next((tmp_path/'runs'/a.recipe/a.variant['name']).rglob('0.json')).read_text())['recipe'] for a in s.arms.values())
+    assert base['split']==simple['split']=='v2' and base['lr']==simple['lr']==float(pick['values']['lr']) and (base['epochs'],simple['epochs'])==(2,1)
+    assert 'Report: ' in res.stdout and 'picked' in res.stderr
+    before = bits(tmp_path/'runs')
+    again = cli(*args, timeout=300)
+    assert again.returncode==0 and again.stdout==res.stdout and bits(tmp_path/'runs')==before
