@@ -9,6 +9,7 @@ from PIL import Image,ImageFilter
 from common import clock,save,sync
 from plain_fastai import plain_dls
 from simpleattn.data import DecodedImages,get_dls,get_path
+from simpleattn.fast import keep_freed_memory
 from simpleattn.recipes import load_recipes
 
 SIZES,IMAGES,WANT = (128,64), (320,640,1280), 7.
@@ -41,6 +42,7 @@ def epoch(dl):
 
 def main():
     torch.set_num_threads(1)
+    keep_freed_memory() # as every training of this library does
     dev,rows = 'cuda' if torch.cuda.is_available() else 'cpu', []
     with tempfile.TemporaryDirectory() as tmp:
         real = bool(os.environ.get('SIMPLEATTN_DATA'))

@@ -7,7 +7,7 @@ warnings.simplefilter('ignore')
 import torch,torch.nn.functional as F
 from common import save,side_by_side
 from fastai.optimizer import Adam
-from simpleattn.fast import foreach
+from simpleattn.fast import foreach,keep_freed_memory
 from simpleattn.models import create_model
 
 DEV = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -62,6 +62,7 @@ def learners(batches=12):
 
 def main():
     torch.set_num_threads(1)
+    keep_freed_memory() # as every training of this library does
     rows = []
     for backbone,size,B,want in (('xresnet18',64,16,1.6),('xresnet18',32,64,None),('xresnet50',128,4,None)) if DEV.type=='cpu' else (('xresnet18',128,64,None),('xresnet50',128,64,None)):
         ms = side_by_side(steps(backbone, size, B), 7, .2)
