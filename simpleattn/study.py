@@ -6,15 +6,15 @@
 __all__ = ['Arm', 'make_arms', 'Study', 'load_study', 'Progress', 'plan_study', 'compare_gains']
 
 # %% ../nbs/10_study.ipynb #f20a4b3d
-import json,os,signal,sys,time
+import json,signal,sys,time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from fastcore.basics import patch
-from .recipes import CliError,Recipe,check_seed,load_recipes,name_re,near
+from .recipes import CliError,Recipe,check_data,check_seed,load_recipes,name_re,near
 from .variants import get_variant
-from .runs import as_root,claim,code_commit,gpus_here,load_runs,probe,read_run,run_path,set_aside,this_env,write_failure
+from .runs import as_root,claim,code_commit,gpus_here,load_runs,probe,publish,read_run,run_path,set_aside,this_env,write_failure
 from .engines import Task,make_engine
 
 # %% ../nbs/10_study.ipynb #003387ea
@@ -79,7 +79,7 @@ class Study:
         if self.baseline not in self.arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(self.arms)}.")
         self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced = name,as_root(root),delta,alpha,_seeds(seeds),env or this_env(),raced
         if self.file.exists(): # what was declared holds, also for those who do not repeat it
-            d = json.loads(self.file.read_text())
+            d = _declared(self.file)
             self.raced,contrasts = raced or d.get('raced'), contrasts or d.get('contrasts', ())
         self.contrasts = [list(c) for c in contrasts]
         for a in {o for c in self.contrasts for o in c} - {*self.arms, 'noninferior'}: raise CliError(f"A contrast names {a!r}, which is not an arm. There are: {', '.join(self.arms)}.")
@@ -105,7 +105,7 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
         raise CliError(f"A capped race is declared before its first pair, and {n} are there. Race without looks, which allows that, or choose other seeds.")
     if not self.file.exists(): d = dict(new, declared=now, commit=code_commit(), pairs_before=self.pairs(), growth=[])
     else:
-        d = json.loads(self.file.read_text())
+        d = _declared(self.file)
         self._check(d)
         grown = dict(arms=[a['arm'] for a in new['arms'] if a not in d['arms']], seeds=[s for s in self.seeds if s not in d['seeds']])
         if not any(grown.values()) : return d
@@ -113,16 +113,16 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
         d['growth'].append(dict(date=now, runs_before=seen, **grown))
         d['arms'] += [a for a in new['arms'] if a not in d['arms']]
         d['seeds'] += grown['seeds']
-    self._write(json.dumps(d, indent=1)+'\n')
+    publish(self.file, json.dumps(d, indent=1)+'\n', over=True)
     return d
 
-@patch
-def _write(self:Study, text):
-    "The declaration, whole or not at all; an object store replaces at once"
-    if hasattr(self.root,'fs'): return self.file.write_text(text)
-    self.file.parent.mkdir(parents=True, exist_ok=True)
-    tmp = self.file.with_suffix('.tmp')
-    tmp.write_text(text); os.replace(tmp, self.file)
+def _declared(p)->dict:
+    "A declaration as it stands in its file"
+    try:
+        d = json.loads(p.read_bytes())
+        if [a['arm']+a['recipe']+a['recipe_hash']+a['variant']['name']+a['variant']['hash'] for a in d['arms']] and {'seeds','baseline','delta','alpha','env','growth'}<=d.keys(): return d
+    except (ValueError,TypeError,KeyError): pass
+    raise CliError(f"{p} is damaged, so the study is not known as it was declared. Bring the file back from git or a copy, or move it away and declare the study again: its runs stay.")
 
 # %% ../nbs/10_study.ipynb #8d0f77d3
 @patch
@@ -154,7 +154,7 @@ def load_study(
     if not name_re.fullmatch(name) or not p.exists():
         there = sorted(o.stem for o in p.parent.glob('*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
-    d = json.loads(p.read_text())
+    d = _declared(p)
     arms = {a['arm']:Arm(a['arm'], a['recipe'], a['recipe_hash'], a['variant']) for a in d['arms']}
     return Study(name, arms, d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'),
         env='*' if env=='any' else env or d['env'])
@@ -191,17 +191,6 @@ def missing(self:Study, skip=(), df=None)->list: # (arm, seed), all arms of a se
     return [(k,s) for s in self.seeds for k in self.arms if k in arms and (k,s) not in there]
 
 # %% ../nbs/10_study.ipynb #b22ebb9a
-@contextmanager
-def _stoppable():
-    "Ctrl-C and SIGTERM stop, where this is the main thread; again a second later, should Python have dropped the exception in a finaliser"
-    def stop(*a): signal.alarm(1); raise KeyboardInterrupt
-    try: old = {o:signal.signal(o, stop) for o in (signal.SIGINT,signal.SIGTERM,signal.SIGALRM)}
-    except ValueError: old = {}
-    try: yield
-    finally:
-        if old: signal.alarm(0)
-        for o,h in old.items(): signal.signal(o, h)
-
 @contextmanager
 def _alone(study):
     "Declaring and tidying by one driver at a time; the others wait"
@@ -247,7 +236,9 @@ def run(self:Study,
     gpus_per_run=1         # 2: two GPUs train one run together; 0.25: four runs share one
 ): # The study; `gave_up` says which runs failed every time; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
-    if data and '://' not in str(data) and not Path(data).exists() and address is None: raise CliError(f"There is nothing at {data} (--data).")
+    if address and engine!='ray': raise CliError(f"address = {address}: that is of --engine ray.")
+    for a in self.arms.values():
+        if a.made_of and address is None: check_data(a.made_of[0].dataset, data)
     if threads<1 or loaders<0 or not (0<gpus_per_run<1 or gpus_per_run==int(gpus_per_run)>0):
         raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0 (no loaders is fine), or a fraction of a GPU.")
     self.gave_up = {}
@@ -266,15 +257,23 @@ def run(self:Study,
 
 @contextmanager
 def _stopping(study, eng):
-    "An engine that is closed in the end; Ctrl-C and SIGTERM end with a line that says what is finished"
-    try:
-        with _stoppable(): yield eng
+    "An engine that is closed in the end; Ctrl-C and SIGTERM, where this is the main thread, end with a line that says what is finished"
+    def stop(*a): # one is enough; again a second later, should Python have dropped the exception in a finaliser
+        for o in (signal.SIGINT,signal.SIGTERM): signal.signal(o, signal.SIG_IGN)
+        signal.alarm(1); raise KeyboardInterrupt
+    try: old = {o:signal.signal(o, stop) for o in (signal.SIGINT,signal.SIGTERM,signal.SIGALRM)}
+    except ValueError: old = {}
+    try: yield eng
     except KeyboardInterrupt:
+        if old: signal.alarm(0)
         eng.close()
         n,left = len(study.runs()),len(study.missing())
         print(f"\nStopped. {n} of {n+left} runs are finished and kept; the same command goes on.", file=sys.stderr)
         raise
-    finally: eng.close()
+    finally:
+        if old: signal.alarm(0)
+        eng.close()
+        for o,h in old.items(): signal.signal(o, h)
 
 @patch
 def _portions(self:Study, workers, progress):
@@ -346,7 +345,7 @@ def race(self:Study,
     "Train seeds in their order until every arm is decided or the seeds are used up; decided arms stop"
     from simpleattn.stats import race_looks
     if self.contrasts: raise CliError('A race compares arms with the baseline only. Leave the contrasts to a study of a declared number of seeds.')
-    if looks: race_looks(len(self.seeds), looks)
+    if looks is not None: race_looks(len(self.seeds), looks)
     self.raced = dict(arms=len(self.arms)-1, looks=looks, cap=len(self.seeds) if looks else None)
     return self.run(**kwargs)
 
@@ -367,7 +366,7 @@ def race_states(self:Study, df=None)->list: # Dicts: arm, seed and the fields of
 def keep_race(self:Study, say=True)->Path: # NAME.race.jsonl, a line for each arm and seed
     "Keep the states of the race beside its declaration, and say where each arm stands"
     rows,f = self.race_states(),self.file.with_suffix('.race.jsonl')
-    f.with_suffix('.tmp').write_text(''.join(json.dumps(o)+'\n' for o in rows)); os.replace(f.with_suffix('.tmp'), f)
+    publish(f, ''.join(json.dumps(o)+'\n' for o in rows), over=True)
     for o in {o['arm']:o for o in rows if say}.values():
         span = '' if o['low'] is None else f" ({100*o['low']:+.2f} to {100*o['high']:+.2f})"
         print(f"{o['arm']} after {o['n']} pairs: " + ('' if o['mean'] is None else f"{100*o['mean']:+.2f} pp{span}, ") + o['verdict'], file=sys.stderr)
@@ -406,7 +405,7 @@ def plan_study(
 def grown(self:Study)->bool:
     "Were pairs there to be seen before this study was declared, or seeds added after?"
     if not self.file.exists(): return False
-    d = json.loads(self.file.read_text())
+    d = _declared(self.file)
     return bool(d.get('pairs_before')) or any(g['seeds'] and g['runs_before'] for g in d['growth'])
 
 @patch
