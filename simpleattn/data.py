@@ -24,7 +24,7 @@ from fastai.data.transforms import Category,CategoryMap,IntToFloatTensor,Normali
 from fastai.torch_core import TensorCategory,default_device
 from fastai.vision.core import TensorImage,imagenet_stats
 import fastai.vision.data # registers `show_batch` for images
-from .recipes import CliError,Recipe,stream
+from .recipes import CliError,Recipe,datasets,near,stream
 
 # %% ../nbs/06_data.ipynb #036c1ed1
 colours = dict(red=(205,60,60), green=(60,170,60), blue=(65,85,210), yellow=(205,190,50))
@@ -235,7 +235,7 @@ def _get_path(dataset, source, data):
     root = data or os.environ.get('SIMPLEATTN_DATA')
     path = _find(root, name) if root else None
     if path is None and dataset in known: path = _download(dataset, name)
-    if path is None: raise CliError(f"No data set {name!r} under {root or 'SIMPLEATTN_DATA (not set)'}. Give its folder or archive by --data.")
+    if path is None: raise CliError(f"No data set {name!r} under {root or 'SIMPLEATTN_DATA (not set)'}. {near(dataset, datasets)} Give its folder or archive by --data.")
     return path
 
 # %% ../nbs/06_data.ipynb #f2c2502e
