@@ -1,6 +1,6 @@
 """A training step by precision and memory format; what the Learner and the optimiser add.
 
-python benchmarks/step.py. On a CPU the claim is bfloat16 with channels last against float32, where the processor multiplies bfloat16."""
+python benchmarks/step.py. On a CPU the claim is bfloat16 with channels last against float32, where the processor multiplies bfloat16 faster."""
 import dataclasses,sys,tempfile,warnings
 from pathlib import Path
 warnings.simplefilter('ignore')
@@ -12,10 +12,11 @@ from simpleattn.models import create_model
 
 DEV = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
-def has_bfloat16():
-    "Does the device multiply bfloat16 itself?"
-    f = Path('/proc/cpuinfo')
-    return DEV.type=='cuda' or f.is_file() and any(o in f.read_text() for o in ('avx512_bf16','amx_bf16'))
+def bfloat16_rate(n=1024):
+    "How many times faster the device multiplies matrices in bfloat16 than in float32. A flag of the processor does not say: without AMX its products may be as slow as float32's, or slower"
+    m = torch.randn(n, n, device=DEV); l = m.bfloat16()
+    ms = side_by_side(dict(float32=lambda: m@m, bfloat16=lambda: l@l), 9, .05)
+    return round(ms['float32']['ms']/ms['bfloat16']['ms'], 2)
 
 def steps(backbone, size, B, variant='simple'):
     "Forward and backward, by precision and memory format"
@@ -63,12 +64,13 @@ def learners(batches=12):
 def main():
     torch.set_num_threads(1)
     keep_freed_memory() # as every training of this library does
-    rows = []
+    rate,rows = bfloat16_rate(),[]
+    print(f'a product in bfloat16 is {rate}x as fast as in float32' + (': the claim on bfloat16 steps is for devices where it is 1.5x' if rate<1.5 else ''), flush=True)
     for backbone,size,B,want in (('xresnet18',64,16,1.6),('xresnet18',32,64,None),('xresnet50',128,4,None)) if DEV.type=='cpu' else (('xresnet18',128,64,None),('xresnet50',128,64,None)):
         ms = side_by_side(steps(backbone, size, B), 7, .2)
         last = [*ms][-1]
         r = dict(what='step', backbone=backbone, size=size, batch=B, ms=ms, times_faster=round(ms['float32']['ms']/ms[last]['ms'], 2), at_least=want)
-        r['ok'] = want is None or not has_bfloat16() or r['times_faster']>=want
+        r['ok'] = want is None or rate<1.5 or r['times_faster']>=want
         print(f"{backbone} {size} px: {last} {r['times_faster']}x float32 (to reach: {want}x)", {k:v['ms'] for k,v in ms.items()}, flush=True)
         rows.append(r)
     for what,forms in (('optimiser',optimisers()),('learner',learners())):
@@ -77,7 +79,7 @@ def main():
         rows.append(dict(what=what, ms=ms, ratio=round(ms[b]['ms']/ms[a]['ms'], 3), ok=True))
         print(f"{b} takes {rows[-1]['ratio']} of the time of {a}", {k:v['ms'] for k,v in ms.items()}, flush=True)
     ok = all(r['ok'] for r in rows)
-    save('step', rows, 'torch', 'fastai', ok=ok, bfloat16=has_bfloat16())
+    save('step', rows, 'torch', 'fastai', ok=ok, bfloat16_rate=rate)
     return ok
 
 if __name__=='__main__': sys.exit(not main())
