@@ -441,6 +441,9 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
     arms = {k:[r for r in df[df.arm==k].to_dict('records') if k not in used or r['seed'] in used[k]] + [dict(status='failed', seed=None)]*f for k,f in self.failed().items()}
     cs = compare_many(arms, self.baseline, **dict(sequential=self.grown(), alpha=self.alpha, delta=self.delta, n_images=n.pop() if len(n)==1 else None,
         contrasts=[*self.contrasts, *contrasts]) | kwargs)
+    if early := d.get('pairs_before') if d else self.pairs():
+        said = f"pairs there before this study was declared: {early}; it holds only where its seeds were not chosen by them"
+        return replace(cs, comparisons=tuple(replace(c, notes=(*c.notes, said)) for c in cs))
     return cs if self.raced or self.grown() else _partial(cs, {k:(int((df.arm==k).sum()),len(d['seeds']),'') for k in self.arms})
 
 def _partial(cs, done):
