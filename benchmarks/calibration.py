@@ -93,6 +93,14 @@ def diverging(k):
         c = compare_many(df)['v']; return c.verdict=='better', c.p is not None and c.p<.05 and c.diff>0
     verdict,completers = share(f, int(1000*k))
     yield row('variant that loses its worst fifth, named better', verdict, '<=0.025', int(1000*k), by_completers_alone=completers)
+    for looks in (None,5):
+        rng,rule = np.random.default_rng([11, looks or 0]),dict(cap=30, looks=looks) if looks else {}
+        def g():
+            x = draw(rng, 30, 2, .5); lost = x[:,1] < .85+SD*-.8416; either = np.where(rng.random(x.shape)<.1, np.nan, x)
+            return race_seeds(x[:,0], np.where(lost, np.nan, x[:,1]), 1e-5, **rule)[-1].verdict=='better', race_seeds(*either.T, 1e-5, **rule)[-1].verdict in ('better','worse')
+        fifth,random = share(g, int(1500*k))
+        yield row('race of a variant that loses its worst fifth, named better', fifth, '<=0.025', int(1500*k), looks=looks)
+        yield row('race where a tenth of the runs of both arms diverges, error', random, '<=0.035', int(1500*k), looks=looks)
 
 def real(k):
     "Random halves of 20 published runs of one arm against each other"

@@ -304,7 +304,9 @@ def compare(
     "Compare arms: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
     how = dict(contrasts=_contrasts(contrasts), extra=sensitivity, **({'paired':False} if unpaired else {}))
-    if bool(summary)==bool(what) or len(what)>2: raise CliError('Give a study, two studies, a csv file, or --summary MEAN,SD,N MEAN,SD,N.')
+    if bool(summary)==bool(what) or len(what)>1+(not any(o.endswith('.csv') for o in what)): raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
+    if (summary or len(what)>1) and (odd := [o for o,v in {'--contrasts':contrasts, '--unpaired':unpaired and not summary, '--sensitivity':sensitivity, '--baseline':baseline, '--env':summary and env}.items() if v]):
+        raise CliError(f"{', '.join(odd)}: not for {'--summary, which knows no runs' if summary else 'two studies, which are compared by their gains alone'}. Leave it out.")
     if summary: return said(_summary(summary, rates), fmt, full)
     if what[0].endswith('.csv'): return said(compare_csv(what[0], baseline, **how, **rates), fmt, full)
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')

@@ -64,6 +64,11 @@ def _few(arm, n, failed=0):
     tries = f" and {failed} failed tries" if failed else ''
     return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
 
+def _check_range(x, name, hint="if these are percent divide by 100, if counts of correct give n_images and whole counts"):
+    "Accuracies within 0-1, NaN let through"
+    if ((x < 0) | (x > 1)).any(): raise ValueError(f"{name!r} has accuracies outside 0-1 ({np.nanmin(x):g} to {np.nanmax(x):g}): {hint}")
+    return x
+
 def _check(x, name, n_images=None):
     "Accuracies as fractions; from counts of correct where `n_images` says so"
     x = np.asarray(x, float)
@@ -72,12 +77,12 @@ def _check(x, name, n_images=None):
     if not np.isfinite(x).all():
         raise ValueError(f"{name!r} holds NaN or an infinity: leave failed runs out, and mark diverged ones by status 'diverged' in compare_many")
     whole = n_images and x.max() > 1 and (x == x.round()).all()
-    if whole: x = x/n_images
-    if x.min() < 0 or x.max() > 1:
-        hint = f"more correct than n_images={n_images}" if whole else "if these are percent divide by 100, if counts of correct give n_images and whole counts"
-        raise ValueError(f"{name!r} has accuracies outside 0-1 ({x.min():g} to {x.max():g}): {hint}")
+    x = _check_range(x/n_images, name, f"more correct than n_images={n_images}") if whole else _check_range(x, name)
     if n_images and np.abs(x*n_images - (x*n_images).round()).max() < 0.02: x = (x*n_images).round()/n_images
     return x
+
+def _check_images(m, name):
+    if m is not None and (isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))): raise ValueError(f"{name!r} has n_images = {m}: give the number of validation images")
 
 def _check_rates(delta, alpha):
     if not 0 < delta < 1: raise ValueError(f"delta must be positive and below 1, got {delta}: the smallest difference that matters, 0.01 for one point")
@@ -114,7 +119,9 @@ def _check_design(effect, sd, target, alpha):
     if not (0 < abs(effect) < math.inf and 0 < sd < math.inf and 0 < target < 1 and 0 < alpha < 1):
         raise ValueError(f"planning wants an effect other than 0 ({effect:g}), an sd above 0 ({sd:g}), and a power ({target:g}) and alpha ({alpha:g}) between 0 and 1: 0.8 for 80 %")
 
-def _design(n, sd, paired): return (n-1, sd/math.sqrt(n)) if paired else (2*n-2, sd*math.sqrt(2/n))
+def _design(n, sd, paired):
+    if n < 2: raise ValueError(f"planning wants two seeds or more, got {n}: one run has no sd")
+    return (n-1, sd/math.sqrt(n)) if paired else (2*n-2, sd*math.sqrt(2/n))
 
 def power(n:int, effect:float, sd:float=1., alpha:float=0.05, paired:bool=True)->float: # Chance to find `effect` (fraction)
     "Power of the paired (or two-arm) t test with `n` seeds (per arm)"
@@ -427,6 +434,8 @@ def race_seeds(
 )->list:               # One `RaceState` a seed; the last is the first that decides
     "State of a race after each seed; where runs diverged, all seeds must agree with the completers"
     b, v, out, at = np.asarray(baseline, float), np.asarray(variant, float), [], race_looks(cap, looks) if looks else range(1, len(baseline)+1)
+    if len(b) != len(v): raise ValueError(f"{len(b)} and {len(v)} runs: a race wants both of every seed, NaN for one that diverged")
+    for x,a in ((b, 'baseline'), (v, 'variant')): _check_range(x, a)
     d, (x, y) = v-b, (np.nan_to_num(o, nan=-1) for o in (b, v)); ok = ~np.isnan(d)
     path, p, sign = race_path(d[ok], delta, alpha, k), divergence_race_p(y > x, x > y), np.sign(y-x).cumsum()
     for i in range(1, len(b)+1):
@@ -552,6 +561,9 @@ def _new_images(b, v, paired, delta, alpha):
     if any(r.get('correct') is None or np.ndim(r['correct']) != 1 for r in b+v): return {}
     if len({len(r['correct']) for r in b+v}) > 1: raise ValueError("correct has different lengths: both arms must be scored on the same images")
     cb, cv = (_matrix(np.stack([np.asarray(r['correct']) for r in rs])) for rs in (b, v))
+    for c,rs in ((cb, b), (cv, v)):
+        for m,r in zip(c.mean(1), rs):
+            if abs(m-r['acc']) > .006: raise ValueError(f"correct says {m:g}, and the accuracy is {r['acc']:g} (seed {r['seed']}): give the rows in the order of the runs")
     diff, extra = cv.mean()-cb.mean(), {}
     if paired:
         dec = decompose(cv-cb); se, df = dec.se_new_images, dec.df_new_images
@@ -636,7 +648,7 @@ def _verdict(diff, p, tost_p, alpha):
 
 def _words(c, verdict):
     "The verdict in words, with its margin; the caller adds recipe and population"
-    m = _pp(c.delta, '').replace('.00', '')
+    m = f'{100*c.delta:g} pp'
     if verdict == 'noninferior': return f"not worse by {m} or more"
     if verdict == 'equivalent': return f"equivalent within {m}"
     if verdict in ('better', 'worse'):
@@ -667,7 +679,7 @@ def _judge(c, p=None, tost_p=None, new_p=None, new_tost_p=None):
 # %% ../nbs/09_stats.ipynb #ae33d962
 def _records(x, seeds, correct, n_images, name):
     "Run records of one array of accuracies or counts"
-    x = _check(x, name, n_images)
+    _check_images(n_images, name); x = _check(x, name, n_images)
     seeds = range(len(x)) if seeds is None else list(seeds)
     if len(seeds) != len(x): raise ValueError(f"{name!r} has {len(x)} runs but {len(seeds)} seeds: give one seed a run")
     correct = [None]*len(x) if correct is None else list(correct)
@@ -689,7 +701,7 @@ def compare(
 )->Comparison:              # Difference, interval, p, verdict and the rest
     "Difference of two arms, its interval and a verdict"
     _check_rates(delta, alpha)
-    if seeds is None and paired is None and len(baseline) != len(variant):
+    if seeds is None and paired is not False and len(baseline) != len(variant):
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, variant's) to pair them, or paired=False")
     two = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
     sb, sv = seeds if two else (seeds, seeds)
@@ -768,8 +780,7 @@ def _check_arm(arm, rs, n_images):
         if len(vs) > 1: raise ValueError(f"{arm!r} mixes runs of {len(vs)} values of {k} ({', '.join(vs)}): give each its own arm name, or filter the runs")
     bad = {r['status'] for r in rs if 'status' in r} - {'ok','diverged','failed'}
     if bad: raise ValueError(f"{arm!r} has runs of status {', '.join(map(str, bad))}: it must be ok, diverged or failed")
-    bad = [m for m in {r.get('n_images') for r in rs} - {None} if isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))]
-    if bad: raise ValueError(f"{arm!r} has n_images = {bad[0]}: give the number of validation images")
+    for m in {r.get('n_images') for r in rs}: _check_images(m, arm)
     done = [r for r in rs if r.get('status', 'ok') == 'ok']
     if len(done) > 1:
         for r,a in zip(done, _check([r['acc'] for r in done], arm, n_images)): r['acc'] = a
@@ -797,7 +808,8 @@ def compare_many(
         if a not in arms: raise ValueError(f"no arm {a!r} among the runs. There are: {', '.join(map(str, arms))}")
     if not todo: raise ValueError(f"only {baseline!r} is there: a comparison needs a second arm")
     ns = {a:len(rs) for a,rs in arms.items() if not (hasattr(runs, 'columns') or _told(runs[a]))}
-    if paired is None and len({*ns.values()}) > 1:
+    twos = [o for c in todo for o in ((c[:2], c[2:]) if len(c) == 4 else (c[:2],))]
+    if paired is not False and any(len({ns[a] for a in o if a in ns}) > 1 for o in twos):
         said = ', '.join(f'{a}: {n}' for a,n in ns.items())
         raise ValueError(f"unequal numbers of runs without seeds ({said}): give a DataFrame with seeds, or paired=False")
     for a,rs in arms.items(): _check_arm(a, rs, n_images)

@@ -408,19 +408,20 @@ def plan_study(
         sd,sd_runs = float(np.sqrt((arms.var()*free).sum()/free.sum())),int(free.sum())+1
     return plan(runs, sd, sd_runs, None if pairs else corr or 0., variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
 
-# %% ../nbs/10_study.ipynb #5ca5b96f
+# %% ../nbs/10_study.ipynb #1310b442
 @patch
 def grown(self:Study)->bool:
     "Were pairs there to be seen before this study was declared, or seeds added after?"
-    if not self.file.exists(): return False
+    if not self.file.exists(): return self.pairs()>0
     d = _declared(self.file)
-    return bool(d.get('pairs_before')) or any(g['seeds'] and g['runs_before'] for g in d['growth'])
+    return bool(d.get('pairs_before')) or any(g['seeds'] and g['runs_before'] for g in d['growth']) or len(self.seeds)>len(d['seeds'])
 
 @patch
 def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywords go to `stats.compare_many`
     "Every arm against the baseline, the declared contrasts, and `contrasts` asked for now; an arm that cannot be compared is there with its reason"
     from simpleattn.stats import compare_many
     d = self._check(env=False)
+    for k in {'alpha','delta'} & {*kwargs}: raise CliError(f"{k} is that of the study, {getattr(self, k)}: leave it out here, or make a study of another name.")
     if d and (hidden := {a['arm'] for a in d['arms']} - {*self.arms}):
         whole = copy(self); whole.arms = self.arms | _read_arms(d)
         cs = whole.compare(contrasts, **kwargs)
@@ -433,16 +434,25 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
         raise CliError(f"{', '.join(few)} of study {self.name!r}: fewer than two runs on {self.env}. `simpleattn study` trains what is missing.{also}")
     n,used = set(df.n_images),{}
     if self.raced:
-        for o in self.race_states(df): used.setdefault(o['arm'], []).append(o['seed'])
+        used = {k:[] for k in self.arms if k!=self.baseline}
+        for o in self.race_states(df): used[o['arm']].append(o['seed'])
         kwargs = dict(sequential=(self.raced['cap'], self.raced['looks']) if self.raced['looks'] else True, paired=True) | kwargs
     arms = {k:[r for r in df[df.arm==k].to_dict('records') if k not in used or r['seed'] in used[k]] + [dict(status='failed', seed=None)]*f for k,f in self.failed().items()}
     cs = compare_many(arms, self.baseline, **dict(sequential=self.grown(), alpha=self.alpha, delta=self.delta, n_images=n.pop() if len(n)==1 else None,
         contrasts=[*self.contrasts, *contrasts]) | kwargs)
-    if not d or self.raced or len(self.seeds)>=len(d['seeds']): return cs
-    said = f"only the first {len(self.seeds)} of {len(d['seeds'])} declared seeds: not the declared comparison, and to stop because of it would void its p-values"
-    return replace(cs, comparisons=tuple(replace(c, notes=(*c.notes, said)) for c in cs))
+    if early := d.get('pairs_before') if d else self.pairs():
+        said = f"pairs there before this study was declared: {early}; it holds only where its seeds were not chosen by them"
+        return replace(cs, comparisons=tuple(replace(c, notes=(*c.notes, said)) for c in cs))
+    return cs if self.raced or self.grown() else _partial(cs, {k:(int((df.arm==k).sum()),len(d['seeds']),'') for k in self.arms})
 
-# %% ../nbs/10_study.ipynb #2669e34d
+def _partial(cs, done):
+    "`cs` with a note where not all declared seeds are there; `done` has seeds, declared seeds and words of each arm"
+    def noted(c):
+        n,N,of = min(done[k] for k in ((c.baseline,c.arm) if c.arm in done else done))
+        return c if n>=N else replace(c, notes=(*c.notes, f"only {n} of {N} declared seeds{of}: not the declared comparison, and to stop because of it would void its p-values"))
+    return replace(cs, comparisons=tuple(map(noted, cs)))
+
+# %% ../nbs/10_study.ipynb #829ba941
 def compare_gains(
     first,  # A `Study`
     second  # Another, with arms of the same names
@@ -454,5 +464,8 @@ def compare_gains(
     if not shared or second.baseline!=first.baseline: raise CliError(f"{first.name!r} and {second.name!r} share no baseline with a variant: give both studies the same arms.")
     if any(s.raced or s.grown() or (s.delta, s.alpha)!=(first.delta, first.alpha) for s in (first, second)):
         raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; not a race, and none that grew after a look.')
+    if first.env==second.env and {*first.seeds} & {*second.seeds} and {(a.recipe,a.variant['name']) for a in first.arms.values()} & {(a.recipe,a.variant['name']) for a in second.arms.values()}:
+        raise CliError(f"{first.name!r} and {second.name!r} share runs, and a gain says nothing against itself: give studies of two recipes.")
     arms = {f'{s.name}/{k}':df[df.arm==k].to_dict('records') for s in (first, second) for df in [s.runs()] for k in [s.baseline, *shared]}
-    return compare_many(arms, None, first.alpha, first.delta, contrasts=[[f'{s.name}/{o}' for s in (first, second) for o in (s.baseline, k)] for k in shared])
+    cs = compare_many(arms, None, first.alpha, first.delta, contrasts=[[f'{s.name}/{o}' for s in (first, second) for o in (s.baseline, k)] for k in shared])
+    return _partial(cs, {k:(len(rs),len(s.seeds),f' of {s.name}') for s in (first, second) for k,rs in arms.items() if k.startswith(f'{s.name}/')})

@@ -249,6 +249,12 @@ def test_a_csv_that_cannot_be_meant_is_one_sentence(call, tmp_path, text, says):
     code,out,err = call('compare', f)
     assert code==2 and out=='' and re.search(says, err) and err.count('\n')==1, err
 
+@pytest.mark.parametrize('args,says', [(('x.csv','y.csv'), 'one csv file'), (('x.csv','s'), 'one csv file'), (('s','x.csv'), 'one csv file'), (('s','t','--contrasts','a:b'), '--contrasts'), (('s','t','--unpaired'), '--unpaired'),
+    *[(('--summary','.8,.01,5','.81,.01,5',*o), o[0]) for o in (('--baseline','x'), ('--contrasts','a:b'), ('--sensitivity',), ('--env','any'))]], ids=str)
+def test_what_compare_cannot_heed_is_refused(call, args, says):
+    code,out,err = call('compare', *args)
+    assert code==2 and out=='' and says in err and err.count('\n')==1, err
+
 def test_two_studies_are_compared_by_their_gains(call, root):
     for v in ('baseline','simple'):
         for s in range(3): write_run(a_run(s, v, 'other', this_env('cpu'), acc=round(ACC[v][s]-.1*(v=='simple')*(s<2), 1)), root)

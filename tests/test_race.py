@@ -210,6 +210,12 @@ def test_a_seed_that_fails_holds_its_arm_where_it_is(planned, tmp_path):
     planned.gone = {}
     assert ends(race(tmp_path, 'self', 'simple'))['self'][0]=='equivalent'
 
+def test_pairs_after_a_missing_seed_do_not_count_in_the_comparison_either(planned, tmp_path):
+    planned.gone = {('self',0):'failed'}
+    s = race(tmp_path, 'self', 'simple', cap=12)
+    for k in range(1, 9): write_run(a_run(k, 'self', 'tiny', ENV, acc=.9-.001*k, n_images=N, correct=''), tmp_path) # another study made them
+    assert 'self' not in ends(s) and s.compare()['self'].verdict=='not comparable' and s.compare()['simple'].verdict=='better'
+
 # ---- the numbers
 
 def test_divergence_p_is_the_mixture():

@@ -53,12 +53,12 @@ def test_tost_against_statsmodels():
     near((c.tost_p, c.p_noninferior), (p, lower[1]), rel=1e-9)
     near(compare(x, y, paired=False).tost_p, ttost_ind(y, x, -0.01, 0.01, usevar='unequal')[0], rel=1e-9)
 
-@pytest.mark.parametrize('d,delta,verdict', [(0.02,0.01,'better'), (-0.02,0.01,'worse'), (0.,0.01,'equivalent'), (0.,0.001,'undecided'), (0.003,0.01,'better')])
+@pytest.mark.parametrize('d,delta,verdict', [(0.02,0.01,'better'), (-0.02,0.01,'worse'), (0.,0.01,'equivalent'), (0.,0.00105,'undecided'), (0.003,0.01,'better')])
 def test_verdicts(d, delta, verdict):
     noise = np.array([1,-1,2,-2,1,-1,2,-2])*0.001
     c = compare(0.8+0*noise+np.arange(8)*0.001, 0.8+np.arange(8)*0.001+d+noise, delta=delta)
     assert c.verdict == verdict
-    assert ('1 pp' if delta == 0.01 else '0.10 pp') in c.verdict_words
+    assert ('1 pp' if delta == 0.01 else '0.105 pp') in c.verdict_words
     if d == 0.003: assert 'less than 1 pp' in c.verdict_words
     if abs(d) == 0.02: assert 'more than 1 pp' in c.verdict_words and 'not' not in c.verdict_words
 
@@ -489,6 +489,14 @@ def test_summarise():
 @pytest.mark.parametrize('call,say', [
     (lambda: compare([.8], [.9]), 'at least two'),
     (lambda: compare([.8,.81], [.9,.91,.92]), 'without seeds.*seeds='),
+    (lambda: compare([.8,.81], [.9,.91,.92], paired=True), 'without seeds.*seeds='),
+    (lambda: compare_many({'baseline':[.8,.81],'v':[.9,.91,.92]}, paired=True), 'unequal numbers of runs without seeds'),
+    (lambda: race_seeds([80.1,80.2,80.4], [80.5,80.4,80.6]), 'percent divide by 100'),
+    (lambda: race_seeds([.8,.81], [.9,.91,.92]), '2 and 3 runs'),
+    (lambda: race_seeds([.8,math.inf], [.9,.91]), 'outside 0-1'),
+    (lambda: compare([.8,.81,.82], [.9,.92,.95], correct=(np.ones((3,5)), np.ones((3,5)))), 'correct says 1, .* 0.8'),
+    *[(lambda m=m: compare([.8,.81,.82], [.9,.92,.95], n_images=m), 'number of validation images') for m in (-5, 2.5, 0)],
+    *[(lambda f=f: f(1), 'two seeds or more') for f in (lambda n: power(n, .5), lambda n: detectable(n, .01), lambda n: equivalence_power(n, .01, .01))],
     (lambda: compare([80.,81.5], [82.,83]), 'percent divide by 100'),
     (lambda: compare([.8,np.nan], [.9,.91]), 'NaN'),
     (lambda: compare([.8,.81,.83], [.81,.82,.84]), 'every difference is the same'),

@@ -164,8 +164,33 @@ def test_declared_seeds_are_not_chosen_again(tmp_path, seeds):
         with pytest.raises(CliError, match='declared with the seeds 0,1,2,3,4,5,6,7,8 in this order, not .*Give the first of them'): f(study(tmp_path, seeds=seeds))
     assert (tmp_path/'_studies'/'s.json').read_bytes()==before
     c, = study(tmp_path, seeds=5).compare()
-    assert c.n==5 and 'Only the first 5 of 9 declared seeds' in c.sentence() and 'first' not in study(tmp_path, seeds=9).compare()['simple'].sentence()
+    assert c.n==5 and 'Only 5 of 9 declared seeds' in c.sentence() and 'declared seeds' not in study(tmp_path, seeds=9).compare()['simple'].sentence()
     with pytest.raises(CliError, match='delta'): study(tmp_path, seeds=9, delta=.03).compare()
+    for kw in (dict(delta=.03), dict(alpha=.2)):
+        with pytest.raises(CliError, match=f'{next(iter(kw))}.*of the study'): study(tmp_path, seeds=9).compare(**kw)
+
+@pytest.mark.parametrize('there,said', [(range(4), 4), (range(1,9,2), 4), (range(9), 9)], ids=str)
+def test_a_study_that_is_not_complete_is_not_the_declared_comparison(tmp_path, there, said):
+    "Whoever looks after each seed and stops when it pleases errs in a quarter of studies, so it is said wherever the p is"
+    study(tmp_path, seeds=9).declare(); fill(tmp_path, seeds=range(9), arms=['baseline']); fill(tmp_path, seeds=there, arms=['simple'])
+    c = load_study('s', tmp_path).compare()['simple']
+    assert (f'Only {said} of 9 declared seeds' in c.sentence())==(said<9) and [said<9]==[bool([o for o in c.notes if 'declared seeds' in o])]
+
+def test_seeds_beyond_the_declared_ones_count_by_the_always_valid_rule(tmp_path):
+    "Runs of another study may be there: to read a declared study with them is to let it grow after a look, and without any declaration nothing was fixed"
+    study(tmp_path, seeds=4).declare(); fill(tmp_path, seeds=range(8))
+    declared,more,other = study(tmp_path, seeds=4).compare()['simple'],study(tmp_path, seeds=8).compare()['simple'],study(tmp_path, seeds=[0,3,5,7], name='other')
+    assert not declared.sequential and declared.test=='paired t' and more.sequential and other.compare()['simple'].sequential and not study(tmp_path/'none', name='none').grown()
+    assert 'Pairs there before this study was declared: 4' in other.compare()['simple'].sentence() and 'Pairs there' not in more.sentence()
+    before = other.compare()['simple'].to_dict(); other.declare()
+    assert other.compare()['simple'].to_dict()==before, 'declared afterwards it is no better'
+
+def test_gains_are_of_two_studies_that_share_no_run(tmp_path):
+    for n,r in (('a',TINY),('b',Recipe('else'))): study(tmp_path, seeds=6, name=n, recipe=r).declare(); fill(tmp_path, seeds=range(6-2*(n=='b')), recipe=r.name)
+    a,b = load_study('a', tmp_path),load_study('b', tmp_path)
+    c, = compare_gains(a, b)
+    assert 'Only 4 of 6 declared seeds of b' in c.sentence()
+    with pytest.raises(CliError, match='share runs'): compare_gains(a, a)
 
 def test_the_family_is_the_declared_one_whatever_is_shown_or_trained(tmp_path):
     import numpy as np
