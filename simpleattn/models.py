@@ -116,7 +116,7 @@ def _append(block, layer):
 
 # %% ../nbs/05_models.ipynb #3b877754
 def _at(items, i, what):
-    if not -len(items)<=i<len(items): raise CliError(f"There is no {what}: the backbone has {len(items)} there.")
+    if not -len(items)<=i<len(items): raise CliError(f"There is no {what}: there are {len(items)}.")
     return items[i]
 
 def _convs(block): return [(p,k,c) for p,k,c in _path(block) if isinstance(c, nn.Conv2d) and c.kernel_size==(3,3)]

@@ -2,6 +2,7 @@
 import functools
 import pytest,torch
 from torch import nn
+from fastcore.script import CliError
 from simpleattn.models import cost,create_model,measure_step,peak_memory,published_arm
 from simpleattn.recipes import published
 from simpleattn.variants import get_variant,parse_site
@@ -115,6 +116,13 @@ def test_cost_with_a_batch_gives_the_time_and_memory_of_a_step():
     assert set(a)=={'params','flops'} and set(b)=={'params','flops','ms','peak_mib'} and {k:b[k] for k in a}==a
     assert 20<=b['ms']<2000 and 4<=b['peak_mib']<=20 and cost(m, 8, 8)['peak_mib']==pytest.approx(2*b['peak_mib'], rel=.15)
     assert m.w.grad is None
+
+def test_a_step_of_one_image_is_refused_with_a_sentence():
+    "Batch norm over one position of one image has no variance; torch would say so from deep within"
+    m = create_model('xresnet18', 'baseline', seed=0, widen=.125, stem=(8,8,64))
+    for bs in (1,0,-3):
+        with pytest.raises(CliError, match=f'bs = {bs}: batch norm needs at least 2 images'): measure_step(m, 32, bs)
+        with pytest.raises(CliError, match='batch norm needs'): cost(m, 32, bs)
 
 def test_a_measured_network():
     m = create_model('xresnet18', 'simple', seed=0, widen=.125, stem=(8,8,64))

@@ -282,6 +282,26 @@ def test_get_learner_gives_a_learner_on_which_fastai_works(recipe, tiny):
     learn.show_results(max_n=4)
     learn.dls.show_batch(max_n=4)
 
+def test_fastais_csv_logger_passes_through_and_leaves_the_run_as_it_is(recipe, tiny, tmp_path):
+    "A tracker given by `cbs=` gets every epoch; the run has the numbers that it has without one"
+    from fastai.callback.progress import CSVLogger
+    import csv
+    r,logger = derive(recipe, epochs=2), CSVLogger(tmp_path/'log.csv')
+    run = train_one(r, 'simple', 0, tiny, cbs=logger)
+    rows = [*csv.DictReader((tmp_path/'log.csv').open())]
+    assert [int(o['epoch']) for o in rows]==[0,1] and {'train_loss','valid_loss','accuracy'}<=rows[0].keys()
+    assert [float(o['accuracy']) for o in rows]==pytest.approx([h['acc'] for h in run.history], abs=1e-6)
+    plain = train_one(r, 'simple', 0, tiny)
+    assert (run.history,run.correct,run.acc)==(plain.history,plain.correct,plain.acc)
+    learn = get_learner(r, 'simple', 0, tiny, cbs=[CSVLogger(tmp_path/'other.csv')])
+    assert any(type(o) is CSVLogger for o in learn.cbs)
+    with learn.no_bar(): learn.fit(1, 1e-3)
+    assert len((tmp_path/'other.csv').read_text().split())==2
+
+def test_no_tracker_is_a_dependency():
+    said = (ROOT/'pyproject.toml').read_text() + (ROOT/'constraints.txt').read_text()
+    assert 'fastai' in said and not any(o in said for o in ('wandb','tensorboard','mlflow','comet'))
+
 def test_a_users_class_trains_by_its_name_or_as_it_is(recipe, tiny):
     run = train_one(recipe, Variant('mine', Noisy), 0, tiny)
     assert run.variant['layer'].endswith(':Noisy') and run.variant['hash']==Variant('other', Noisy).hash
