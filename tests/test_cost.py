@@ -39,7 +39,8 @@ def test_the_table_is_whole_and_its_rows_are_different_networks():
     for (_,s),(_,v,*_) in arms.items():
         if s.startswith('window'): assert get_variant(v).kwargs.get('window', 7)==int(s.rpartition('x')[2])
 
-@pytest.mark.parametrize('backbone,variant,size,millions,digits', [('resnet50','baseline',224,23.5,1), ('resnet50','botnet-source',224,18.8,1), ('resnet50','botnet',224,18.8,1), ('resnet50','botnet-s1-source',224,18.8,1),
+@pytest.mark.parametrize('backbone,variant,size,millions,digits',
+    [('resnet50','baseline',224,23.5,1), ('resnet50','botnet-source',224,18.8,1), ('resnet50','botnet',224,18.8,1), ('resnet50','botnet-s1-source',224,18.8,1),
     ('resnet59','botnet-s1-source',224,27.5,1), ('resnet26-cifar','sasa',32,8.30,2), ('resnet38-cifar','sasa',32,12.1,1)])
 def test_the_published_parameters_on_cifar10(backbone, variant, size, millions, digits):
     "As published, to the last digit or half of one more (the sources round up as well as down)"

@@ -101,7 +101,8 @@ def test_the_picture_shows_the_weights_of_its_pixel(learners, variant):
     below,above = ax.images
     w = np.asarray(above.get_array())
     assert np.allclose(w, attention_at(learn.model, torch.Tensor(x), (4,30)).numpy(), atol=1e-6)
-    assert list(below.get_extent())==list(above.get_extent())==[0,32,32,0] and np.array_equal(below.get_array(), learn.dls.valid_ds[3][0].permute(1,2,0).numpy())
+    assert list(below.get_extent())==list(above.get_extent())==[0,32,32,0] and np.array_equal(below.get_array(),
+        learn.dls.valid_ds[3][0].permute(1,2,0).numpy())
     assert tuple(ax.lines[0].get_xydata()[0])==(30.5,4.5) # a pixel is drawn from its number to the next
     lo,hi = above.get_clim()
     assert (lo==-hi if (w<0).any() else lo==0) and hi>=abs(w).max()
@@ -113,7 +114,8 @@ def test_an_image_may_be_a_number_a_path_a_picture_or_bytes(learners, tmp_path):
     im = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50,60,3), dtype=np.uint8))
     im.save(tmp_path/'a.png')
     drawn = [np.asarray(show_attention(learn, o).images[1].get_array()) for o in (5, torch.as_tensor(x), im, tmp_path/'a.png', str(tmp_path/'a.png'))]
-    assert np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[2], drawn[3]) and np.array_equal(drawn[2], drawn[4]) and not np.array_equal(drawn[0], drawn[2])
+    assert np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[2], drawn[3]) and np.array_equal(drawn[2], drawn[4]) and not np.array_equal(drawn[0],
+        drawn[2])
     plt.close('all')
 
 def test_axes_that_are_given_are_drawn_on_and_the_middle_is_asked_by_default(learners):
@@ -122,7 +124,8 @@ def test_axes_that_are_given_are_drawn_on_and_the_middle_is_asked_by_default(lea
     assert tuple(show_attention(learners('self'), 0, (0,0)).lines[0].get_xydata()[0])==(.5,.5)
     plt.close('all')
 
-@pytest.mark.parametrize('variant,kw,says', [('baseline',{},'no layer whose attention'), ('self',dict(position=(32,0)),r'\(32, 0\) is not in the image of 32 x 32'),
+@pytest.mark.parametrize('variant,kw,says',
+    [('baseline',{},'no layer whose attention'), ('self',dict(position=(32,0)),r'\(32, 0\) is not in the image of 32 x 32'),
     ('self',dict(position=(0,-1)),'not in the image'), ('self',dict(layer=1),'no attention layer 1'), ('botnet',dict(head=4),'no head 4')])
 def test_what_cannot_be_drawn_is_a_sentence(learners, variant, kw, says):
     with pytest.raises(CliError, match=says): show_attention(learners(variant), 0, **kw)

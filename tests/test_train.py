@@ -251,14 +251,16 @@ def test_weight_decay_leaves_norms_and_biases_alone(recipe, tiny):
 def test_half_precision_is_autocast_and_the_weights_stay_float32(recipe, tiny, precision):
     seen = []
     class Types(Callback):
-        def before_fit(self): self.h = [m.register_forward_hook(lambda m,i,o: seen.append(o.dtype)) for m in self.model.modules() if isinstance(m, (nn.Conv2d,nn.Linear))]
+        def before_fit(self):
+            self.h = [m.register_forward_hook(lambda m,i,o: seen.append(o.dtype)) for m in self.model.modules() if isinstance(m, (nn.Conv2d,nn.Linear))]
         def after_fit(self): [h.remove() for h in self.h]
     run = train_one(derive(recipe, precision=precision), 'simple', 0, tiny, cbs=[Types()])
     assert set(seen)=={getattr(torch, precision)} and len(run.history)==1 and math.isfinite(run.history[0]['train_loss'])
     assert run.history!=train_one(recipe, 'simple', 0, tiny).history
 
 def test_label_smoothing_and_mixup_are_as_the_recipe_says(recipe, tiny):
-    assert [type(get_learner(derive(recipe, smooth=s), 'baseline', 0, tiny).loss_func).__name__ for s in (.1,0.)]==['LabelSmoothingCrossEntropy','CrossEntropyLossFlat']
+    assert [type(get_learner(derive(recipe, smooth=s), 'baseline', 0, tiny).loss_func).__name__
+        for s in (.1,0.)]==['LabelSmoothingCrossEntropy','CrossEntropyLossFlat']
     assert get_learner(derive(recipe, smooth=.2), 'baseline', 0, tiny).loss_func.eps==.2
     assert get_learner(derive(recipe, mixup=.3), 'baseline', 0, tiny).mix_up.distrib.concentration1.item()==pytest.approx(.3)
 
@@ -331,7 +333,8 @@ def test_the_demo_is_neither_at_chance_nor_saturated():
     accs = [train_one(load_recipes(ROOT/'settings.ini')['demo'], 'baseline', s).acc for s in (0,1)]
     assert all(chance_limit(6, 400)+.05 < a < .9 for a in accs), accs
 
-@pytest.mark.parametrize('variant', ['baseline','simple',Variant('local', 'simpleattn.local:LocalSelfAttention', 'replace:4', dict(window=3, heads=2)),'timm-halo'], ids=str)
+@pytest.mark.parametrize('variant',
+    ['baseline','simple',Variant('local', 'simpleattn.local:LocalSelfAttention', 'replace:4', dict(window=3, heads=2)),'timm-halo'], ids=str)
 def test_an_exported_learner_loads_and_gives_the_same(tmp_path, recipe, tiny, variant):
     from fastai.learner import load_learner
     import pickle
