@@ -418,6 +418,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'simpleattn.report._tabular': ('report.html#_tabular', 'simpleattn/report.py'),
                                    'simpleattn.report._thumbnail': ('report.html#_thumbnail', 'simpleattn/report.py'),
                                    'simpleattn.report._warnings': ('report.html#_warnings', 'simpleattn/report.py'),
+                                   'simpleattn.report._write_forms': ('report.html#_write_forms', 'simpleattn/report.py'),
                                    'simpleattn.report.comparison_table': ('report.html#comparison_table', 'simpleattn/report.py'),
                                    'simpleattn.report.count_flops': ('report.html#count_flops', 'simpleattn/report.py'),
                                    'simpleattn.report.keep_report': ('report.html#keep_report', 'simpleattn/report.py'),

@@ -280,6 +280,7 @@ def make_sweep(
     split = 'tune-v1' if recipe.split.endswith('v1') else 'tune'
     values = [dict(zip(grid, o)) for o in itertools.product(*grid.values())]
     named = {derive(recipe, split=split, **o):o for o in values}
+    if len(named)<len(values): raise CliError(f"A sweep tries each value once: {', '.join(k + '=' + ','.join(map(str, v)) for k,v in grid.items())} has one twice.")
     protocol = dict(grid={k:[*v] for k,v in grid.items()}, rule=rule,
         picks='highest mean last-epoch accuracy, a diverged run counted as 0, the first of equals', values={r.name:o for r,o in named.items()})
     return Study(f'{name or recipe.name}-sweep', [(r,v) for v in vs for r in named], range(SWEEP, SWEEP+runs), protocol=protocol, **kwargs)

@@ -352,7 +352,11 @@ def to_html(
     return page.render(data=data, figures=pics, tables=[*_tables(data)], foot=[*_foot(data)], named=_named)
 
 # %% ../nbs/12_report.ipynb #10f8d044
-def _home(study): return Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name
+def _home(study):
+    "The folder of a study's report; runs of another env than the declared one have a folder within, so that they replace nothing"
+    home = Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name
+    declared = json.loads(study.file.read_text())['env'] if study.file.exists() else study.env
+    return home if study.env==declared else home/study.env.replace('*', 'any')
 
 def write_report(
     study,     # A `Study`
@@ -361,16 +365,22 @@ def write_report(
     **kwargs
 )->Path: # index.html; report.md, report.tex, report.csv, report.json, runs.csv and study.svg lie beside it
     "Write a study's report in all its forms"
-    import matplotlib.pyplot as plt
-    import pandas as pd
     out = Path(out or _home(study))
     if kwargs.get('images') and any((o/'.git').exists() for o in (out.resolve(), *out.resolve().parents)):
         raise CliError('--images puts pictures of the data set into the report, and a repository must not hold them: give --out a folder outside of it.')
     data = report_data(study, *args, **kwargs)
-    out.mkdir(parents=True, exist_ok=True)
-    cs = _again(data)
-    if cs:
-        axes = plot_study(pd.DataFrame(data['runs']), cs, study.name)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_forms(out, data)
+    except OSError as e: raise CliError(f"The report cannot be written to {out} ({e.strerror}). Give another folder with --out.") from e
+    return out/'index.html'
+
+def _write_forms(out, data):
+    import matplotlib.pyplot as plt
+    import pandas as pd
+    for o in ('study.svg','report.csv','runs.csv'): (out/o).unlink(missing_ok=True) # of an earlier report that had them
+    if cs := _again(data):
+        axes = plot_study(pd.DataFrame(data['runs']), cs, data['study']['name'])
         (out/'study.svg').write_text(svg(axes[0], data['headline'], alone=True))
         plt.close(axes[0].figure)
         (out/'report.csv').write_text(comparison_table(cs, 'csv')+'\n')
@@ -379,7 +389,6 @@ def write_report(
     (out/'report.md').write_text(to_markdown(data, 'study.svg' if cs else None))
     (out/'report.json').write_text(json.dumps(data, indent=1, allow_nan=False)+'\n')
     (out/'index.html').write_text(to_html(data))
-    return out/'index.html'
 
 # %% ../nbs/12_report.ipynb #a41e77d2
 def keep_report(

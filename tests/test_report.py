@@ -429,3 +429,26 @@ def test_paper_shows_what_is_folded_away(browser, page):
     assert not browser.js("[...document.querySelectorAll('details')].some(d => d.open)")
     assert len(browser('Page.printToPDF')['data'])>20_000
     assert browser.js("[...document.querySelectorAll('details')].every(d => d.open)")
+
+# ---- where it is written
+
+def test_a_report_of_another_env_replaces_nothing(tmp_path):
+    st = make(tmp_path); st.declare()
+    page = write_report(st)
+    before = page.read_bytes()
+    other = write_report(load_study('little', tmp_path, 'cpu-torch9.9'))
+    assert other==page.parent/'cpu-torch9.9'/'index.html' and page.read_bytes()==before and 'No comparison yet' in other.read_text()
+    assert write_report(load_study('little', tmp_path, 'any')).parent==page.parent/'any' and page.read_bytes()==before
+
+def test_a_report_leaves_no_file_of_an_earlier_one(tmp_path):
+    st = make(tmp_path); st.declare()
+    out = write_report(st).parent
+    assert {'study.svg','report.csv','runs.csv'}<={o.name for o in out.iterdir()}
+    for f in tmp_path.glob(f'*/*/{ENV}/*.json'): f.unlink()
+    write_report(load_study('little', tmp_path))
+    assert {o.name for o in out.iterdir()}=={'index.html','report.json','report.md','report.tex'}
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
+    st = make(tmp_path)
+    (tmp_path/'file').write_text('')
+    with pytest.raises(CliError, match='cannot be written to .*file/here.*--out'): write_report(st, tmp_path/'file'/'here')
