@@ -375,6 +375,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.recipes.Recipes.get': ('recipes.html#recipes.get', 'simpleattn/recipes.py'),
                                     'simpleattn.recipes._check': ('recipes.html#_check', 'simpleattn/recipes.py'),
                                     'simpleattn.recipes._rederive': ('recipes.html#_rederive', 'simpleattn/recipes.py'),
+                                    'simpleattn.recipes._repr_html': ('recipes.html#_repr_html', 'simpleattn/recipes.py'),
                                     'simpleattn.recipes._slug': ('recipes.html#_slug', 'simpleattn/recipes.py'),
                                     'simpleattn.recipes._typed': ('recipes.html#_typed', 'simpleattn/recipes.py'),
                                     'simpleattn.recipes._types': ('recipes.html#_types', 'simpleattn/recipes.py'),

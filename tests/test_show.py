@@ -1,11 +1,13 @@
 """What a pixel attends to is what the layer did; what is shown of a result is short"""
 import re
+from html import unescape
 import matplotlib.pyplot as plt,numpy as np,pytest,torch
 from PIL import Image
 from fastcore.script import CliError
 from conftest import ROOT
 from simpleattn.models import attention_at,attention_layers,create_model
 from simpleattn.plots import show_attention
+from simpleattn.recipes import Recipe,load_recipes
 from simpleattn.runs import find_runs
 from simpleattn.study import load_study
 from simpleattn.train import get_learner
@@ -145,3 +147,14 @@ def test_a_study_its_comparisons_and_its_runs_are_shown_in_ten_lines(name):
     run = find_runs(ROOT/'runs', 'woof-cpu')[0][0]
     for o in (study, cs, *cs, run): assert all(0<n<=10 for n in shows(o)) and max(map(len, repr(o).split('\n')))<300, repr(o)
     assert hasattr(cs, '_repr_html_') and all(f'{100*c.diff:+.2f}' in cs._repr_html_() for c in cs)
+
+@pytest.mark.parametrize('name', ['demo','woof-128-5','cifar10-100'])
+def test_a_recipe_is_shown_in_ten_lines_with_all_that_it_says(name):
+    recipes = load_recipes(ROOT/'settings.ini')
+    r,html = recipes[name], recipes[name]._repr_html_()
+    assert all(0<n<=10 for n in shows(r)+shows(recipes)) and len(repr(recipes))<300
+    said = unescape(re.sub('<.*?>', ' ', html))
+    assert all(f'{k} {v}' in said for k,v in ((k,getattr(r,k)) for k in r.to_dict() if k!='name')) and r.name in said and r.hash in said
+    assert {re.match(r'\w+', o)[0] for o in re.findall('<b>(.*?)</b>', html)[1:]}==r.changed().keys()
+
+def test_a_recipes_values_are_escaped(): assert '<i>' not in Recipe('a', dataset='<i>x')._repr_html_()
