@@ -43,8 +43,9 @@ def row(what, against, bound, forms, memory_bound=None, rounds=9, **facts):
     r = dict(what=what, against=against, **facts, ms=ms, peak_mib={k:round(v,1) for k,v in mem.items()},
         times_faster=round(ms[theirs]['ms']/ms[ours]['ms'], 2), memory_ratio=round(mem[ours]/mem[theirs], 3), at_least=bound, memory_at_most=memory_bound)
     r['ok'] = (bound is None or r['times_faster']>=bound) and (memory_bound is None or r['memory_ratio']<=memory_bound)
-    print(f"{what:22} {str(facts):58} {r['times_faster']:6.2f}x faster, {r['memory_ratio']:.3f} of the memory of {against} (to reach: {bound}x, "
-        f"{memory_bound})", flush=True)
+    def said(k): return f"{ms[k]['ms']:.2f} ms, {mem[k]:.1f} MiB"
+    print(f"{what:22} {str(facts):58} {said(ours)}; {against}: {said(theirs)}; {r['times_faster']:.2f}x faster, {r['memory_ratio']:.3f} of the memory "
+        f"(to reach: {bound}x, {memory_bound})", flush=True)
     return r
 
 def pair(ours, theirs, x):
