@@ -20,6 +20,10 @@ def _cuda():
 def sync():
     if _cuda(): sys.modules['torch'].cuda.synchronize()
 
+def clock():
+    "Processor time of this process where there is no GPU, so that what others do on the machine does not count; else the time by the clock, all kernels done"
+    return time.perf_counter() if _cuda() else time.process_time()
+
 def side_by_side(
     forms,        # Name -> function without arguments
     rounds=9,     # Rounds; in each, every form runs once, in turn
@@ -28,10 +32,10 @@ def side_by_side(
 ):
     "Milliseconds by form, of processor time on a CPU: median and the quartiles over the rounds"
     def once(f, n):
-        sync(); t = clock()
+        now = time.perf_counter if wall else clock
+        sync(); t = now()
         for _ in range(n): f()
-        sync(); return (clock()-t)/n*1e3
-    clock = time.perf_counter if wall or _cuda() else time.process_time # what others do on the machine costs no processor time of ours
+        sync(); return (now()-t)/n*1e3
     reps = {k:max(1, int(seconds*1e3/once(f, 1))) for k,f in forms.items()} # which also warms up
     ts = {k:[] for k in forms}
     for _ in range(rounds):

@@ -8,10 +8,10 @@ __all__ = ['Changes', 'Words', 'What', 'verbs', 'recipes', 'list_variants', 'dat
            'main']
 
 # %% ../nbs/13_cli.ipynb #205b5e17
-import json,sys,warnings
+import errno,json,sys,warnings
 from typing import Annotated
 from fastcore.script import CliError,anno_parser
-from .recipes import check_seed,derive,load_recipes,near
+from .recipes import check_data,check_seed,derive,load_recipes,near
 from .variants import get_variant,import_file,variants
 
 # %% ../nbs/13_cli.ipynb #45db2c06
@@ -70,8 +70,9 @@ def data(
     fmt:str='table'      # table, json, csv, md
 ):
     "Check a data set: counts by class, unreadable images by name, what is missing"
-    from simpleattn.data import check_data,get_path
-    d = check_data(get_path(dataset, source, data))
+    check_data(dataset, data)
+    from simpleattn import data as images
+    d = images.check_data(images.get_path(dataset, source, data))
     bad = [f"unreadable: {k} ({v})" for k,v in d['unreadable'].items()]
     rows = [dict(class_=k, train=v.get('train',0), val=v.get('val',0)) for k,v in d['classes'].items()]
     said = [f"{d['images']} images, source {d['source']}, fingerprint {d['fingerprint']}, {d['v1_validation']} validation images of split v1"]
@@ -93,10 +94,11 @@ def cost(
     "Parameters and FLOPs (2 x multiply-adds of one image); time and memory of a step on request"
     _import(import_file)
     if threads<1: raise CliError(f"--threads {threads}: give at least 1.")
+    vs = [*map(get_variant, variants.split(','))]
     import torch
     from simpleattn.models import cost,create_model
     torch.set_num_threads(threads)
-    return [dict(variant=v, **cost(create_model(backbone, v, n_out, size), size, bs)) for v in variants.split(',')]
+    return [dict(variant=v.name, **cost(create_model(backbone, v, n_out, size), size, bs)) for v in vs]
 
 # %% ../nbs/13_cli.ipynb #cad7b4ef
 def train(
@@ -117,6 +119,7 @@ def train(
     r,v = _settings(recipe, settings, set), get_variant(variant)
     from simpleattn.runs import as_root,claim,probe,run_path,this_env
     at = run_path(r.name, v.name, this_env(device), check_seed(seed))
+    check_data(r.dataset, data)
     p = as_root(root)/at
     if p.exists(): raise CliError(f"{p} is there already. Choose another --seed or --root; records are never overwritten.")
     probe(root)
@@ -455,4 +458,7 @@ def main(
         print(f'simpleattn: {e}', file=sys.stderr); return getattr(e, 'code', 2)
     except KeyboardInterrupt: return 130
     except BrokenPipeError: return 0
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC,errno.EDQUOT,errno.EROFS,errno.EACCES,errno.EPERM): raise
+        print(f"simpleattn: {e.filename or 'A file'} cannot be written or read ({e.strerror}). What is finished is kept.", file=sys.stderr); return 2
     return 0

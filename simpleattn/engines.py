@@ -77,9 +77,9 @@ class SerialEngine:
     def close(self): self.tasks.clear()
 
 @contextmanager
-def _unstopped():
-    "Ctrl-C and SIGTERM wait until a process that was started is also known"
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT,signal.SIGTERM})
+def _unheard():
+    "A process that is started here inherits that it does not hear Ctrl-C; this one hears it a moment later"
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
@@ -99,7 +99,7 @@ def _worker(conn, log, gpus):
 class LocalEngine:
     """Worker processes forked from a server that has imported fastai once; a process that dies costs its own run only. On a CPU a process makes one run.
     On GPUs it stays for the seeds of its arm, and workers take the devices in turn."""
-    preload = ['simpleattn.preload','simpleattn.train','simpleattn.attention']
+    preload = ['simpleattn.preload']
     def __init__(self,
         workers:int=None, # Processes; None: one a core, or as many as the GPUs hold
         gpus:list=None,   # Devices, as CUDA_VISIBLE_DEVICES takes them; None: a CPU
@@ -121,17 +121,26 @@ class LocalEngine:
     def submit(self, task): self.tasks.append(task)
 
     def _start(self):
-        "A new worker"
-        from multiprocessing import forkserver
-        with no_main(): forkserver.ensure_running() # before the mask, which the server would inherit
+        "A new worker, known before it starts: whatever interrupts this, it ends with its pipe"
         conn,theirs = self.ctx.Pipe()
-        w = types.SimpleNamespace(conn=conn, log=Path(self.logs.name)/f'{time.monotonic_ns()}.log', slot=self.slots.popleft(), task=None)
-        w.process = self.ctx.Process(target=_worker, args=(theirs, str(w.log), w.slot))
-        with _unstopped(), no_main():
-            w.process.start()
-            self.running.append(w)
+        w = types.SimpleNamespace(conn=conn, log=Path(self.logs.name)/f'{time.monotonic_ns()}.log', slot=self.slots.popleft(), task=None, process=None)
+        self.running.append(w)
+        for k in range(3):
+            try: w.process = self._forked(theirs, str(w.log), w.slot); break
+            except (EOFError, OSError):
+                if k==2: raise
+                time.sleep(.2) # the server was killed at this moment; the next try starts another
         theirs.close()
         return w
+
+    def _forked(self, *args):
+        from multiprocessing import forkserver,resource_tracker
+        p = self.ctx.Process(target=_worker, args=args)
+        resource_tracker.ensure_running() # would end the mask
+        with no_main():
+            with _unheard(): forkserver.ensure_running()
+            p.start()
+        return p
 
     def _give(self, w, task):
         self.tasks.remove(task)
@@ -170,7 +179,8 @@ class LocalEngine:
         return Outcome(w.task, status, acc, seconds, error, env)
 
     def close(self):
-        procs = [w.process for w in self.running+self.idle]
+        procs = [w.process for w in self.running+self.idle if w.process]
+        for w in self.running+self.idle: w.conn.close()
         for p in procs: p.terminate()
         for p in procs: p.join(2)
         for p in procs:
@@ -192,7 +202,12 @@ class RayEngine:
         except ImportError: from simpleattn.recipes import CliError; raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
         env = {k:os.environ[k] for k in ('SIMPLEATTN_DATA',) if k in os.environ} | dict(OMP_NUM_THREADS=str(threads))
         self.ray,self.mine,self.tasks,self.running = ray,not ray.is_initialized(),deque(),{}
-        if self.mine: ray.init(**ours if address is None else dict(address=address), log_to_driver=False, runtime_env=dict(env_vars=env))
+        try:
+            if self.mine: ray.init(**ours if address is None else dict(address=address), log_to_driver=False, runtime_env=dict(env_vars=env))
+        except Exception as e:
+            ray.shutdown()
+            from simpleattn.recipes import CliError
+            raise CliError(f"Ray {f'at {address}' if address else 'here'} did not answer: {(str(e).strip() or repr(e)).splitlines()[0]}") from e
         self.need = dict(num_cpus=threads, **(dict(num_gpus=per_run) if gpus is not None else {}))
         self.remote = ray.remote(**self.need, max_retries=0, max_calls=0, scheduling_strategy='SPREAD')(run_packed)
         self.limit = workers
@@ -225,7 +240,7 @@ class RayEngine:
 
 def _alone():
     "A Ray of our own: on loopback only, without dashboard and usage statistics"
-    os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_USAGE_STATS_ENABLED='0', RAY_DISABLE_IMPORT_WARNING='1')
+    os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_USAGE_STATS_ENABLED='0', RAY_DISABLE_IMPORT_WARNING='1', RAY_worker_niceness='0')
     os.environ.setdefault('RAY_raylet_start_wait_time_s', '180')
     # a node gives its agent 15 s to come up, which the first import after an installation exceeds
     subprocess.run([sys.executable, '-c', 'from ray.dashboard.utils import *; get_all_modules(DashboardAgentModule)'], capture_output=True)

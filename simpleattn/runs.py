@@ -105,11 +105,15 @@ def as_root(
 ): # `Path`, or a `UPath` with the same methods
     "The folder of all runs"
     if not isinstance(root, str) or '://' not in root: return root if hasattr(root,'fs') else Path(root)
+    if root.startswith('file://'): return Path(root[7:])
     try:
         from upath import UPath
         p = UPath(root, use_listings_cache=False)
-        return p if p.fs else None
-    except (ImportError, ValueError) as e: raise CliError(f"{root} cannot be opened: {e}. `pip install 'simpleattn[s3]'` brings what S3 needs.") from None
+        if root not in _reached: p.exists(); _reached.add(root)
+        return p
+    except Exception as e: raise CliError(f"{root} cannot be opened: {e}. Look at its address and credentials; `pip install 'simpleattn[s3]'` brings what S3 needs.") from None
+
+_reached = set()
 
 def _fsync(folder):
     fd = os.open(folder, os.O_RDONLY)
@@ -125,20 +129,25 @@ def _mkdir(p):
         if not p.is_dir(): raise NotADirectoryError(errno.ENOTDIR, f'{p} is a file') from None
     _fsync(p.parent)
 
-def _link(path, text):
+def _put(path, b, over):
     _mkdir(path.parent)
     fd,tmp = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.tmp')
     try:
-        with os.fdopen(fd, 'w') as f: f.write(text); f.flush(); os.fsync(f.fileno())
+        with os.fdopen(fd, 'wb') as f: f.write(b); f.flush(); os.fsync(f.fileno())
         os.chmod(tmp, 0o644)
-        os.link(tmp, path)
-    finally: os.unlink(tmp)
+        (os.replace if over else os.link)(tmp, path)
+    finally: Path(tmp).unlink(missing_ok=True)
     _fsync(path.parent)
 
 # %% ../nbs/07_runs.ipynb #c1c66db4
-def publish(path, text):
-    "Write a file under a name that must not exist; raises `FileExistsError` if it does, and `CliError` where nothing can be written"
-    try: path.fs.pipe_file(path.path, text.encode(), mode='create') if hasattr(path,'fs') else _link(path, text)
+def publish(
+    path,      # Of a store
+    text,      # Or bytes
+    over=False # A file that is there is replaced
+):
+    "Write a file, whole or not at all; raises `FileExistsError` where one is there, and `CliError` where nothing can be written"
+    b = text if isinstance(text, bytes) else text.encode()
+    try: path.fs.pipe_file(path.path, b, mode='overwrite' if over else 'create') if hasattr(path,'fs') else _put(path, b, over)
     except FileExistsError: raise
     except Exception as e:
         raise CliError(f"{path} cannot be written ({getattr(e,'strerror',None) or e}). What is finished is kept; the same command goes on once there is room.") from None
@@ -337,7 +346,7 @@ def merge_runs(
     names = [o for o in list_files(src) if o not in bad and '.corrupt-' not in o] + [f'_studies/{o.name}' for o in (src/'_studies').glob('*.json')]
     res = dict(copied=0, there=0, differ=[], corrupt=bad)
     for o,b in _contents(src, names):
-        try: publish(dst/o, b.decode()); res['copied'] += 1
+        try: publish(dst/o, b); res['copied'] += 1
         except FileExistsError:
             if (dst/o).read_bytes()==b: res['there'] += 1
             else: res['differ'].append(o)
@@ -364,7 +373,9 @@ def this_env(
     gpus:int=1       # Processes that train a run together
 )->str:
     "The env that a run on this machine would have"
-    name = 'cpu' if device and device.startswith('cpu') else next(iter(_nvidia('name')), '') or 'cpu'
+    if device and not re.fullmatch(r'cpu|cuda(:\d+)?', device): raise CliError(f"Device {device!r}: there are cpu and cuda.")
+    name = 'cpu' if device=='cpu' else next(iter(_nvidia('name')), '') or 'cpu'
+    if device and name=='cpu'!=device: raise CliError(f"Device {device!r}: no GPU is seen here. Give cpu, or look at nvidia-smi.")
     return env_name(name if gpus==1 else f'{name} x{gpus}')
 
 # %% ../nbs/07_runs.ipynb #e0ae1d99

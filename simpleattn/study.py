@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['Arm', 'make_arms', 'Study', 'load_study', 'Progress', 'plan_study', 'compare_gains']
 
-# %% ../nbs/10_study.ipynb #b86208ce
-import json,os,signal,sys,time
+# %% ../nbs/10_study.ipynb #8ee58998
+import json,signal,sys,time
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass,replace
 from itertools import combinations,takewhile
 from pathlib import Path
 from fastcore.basics import patch
-from .recipes import CliError,Recipe,check_seed,load_recipes,name_re,near
+from .recipes import CliError,Recipe,check_data,check_seed,load_recipes,name_re,near
 from .variants import get_variant
-from .runs import as_root,claim,code_commit,gpus_here,load_runs,probe,read_run,run_path,set_aside,this_env,write_failure
+from .runs import as_root,claim,code_commit,gpus_here,load_runs,probe,publish,read_run,run_path,set_aside,this_env,write_failure
 from .engines import Task,make_engine
 
 # %% ../nbs/10_study.ipynb #003387ea
@@ -54,7 +54,7 @@ def _seeds(seeds):
     if len(seeds)<2 or len(set(seeds))<len(seeds): raise CliError(f"A study needs at least two different seeds, not {seeds}.")
     return seeds
 
-# %% ../nbs/10_study.ipynb #f8c5a31b
+# %% ../nbs/10_study.ipynb #9df89f9a
 class Study:
     "Arms x seeds with one baseline, declared in a file before the first run"
     def __init__(self,
@@ -81,14 +81,14 @@ class Study:
         if self.baseline not in self.arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(self.arms)}.")
         self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced,self.protocol = name,as_root(root),delta,alpha,_seeds(seeds),env or this_env(),raced,protocol
         if self.file.exists(): # what was declared holds, also for those who do not repeat it
-            d = json.loads(self.file.read_text())
+            d = _declared(self.file)
             self.raced,self.protocol,contrasts = raced or d.get('raced'), protocol or d.get('protocol'), contrasts or d.get('contrasts', ())
         self.contrasts = [list(c) for c in contrasts]
         for a in {o for c in self.contrasts for o in c} - {*self.arms, 'noninferior'}: raise CliError(f"A contrast names {a!r}, which is not an arm. There are: {', '.join(self.arms)}.")
 
     def __repr__(self): return f"Study {self.name}: {', '.join(self.arms)} x {len(self.seeds)} seeds on {self.env}, baseline {self.baseline}"
 
-# %% ../nbs/10_study.ipynb #d6588c46
+# %% ../nbs/10_study.ipynb #734e9137
 @patch(as_prop=True)
 def file(self:Study)->Path: return self.root/'_studies'/f'{self.name}.json'
 
@@ -113,18 +113,18 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
         d['growth'].append(dict(date=now, runs_before=seen, **grown))
         d['arms'] += [a for a in new['arms'] if a not in d['arms']]
         d['seeds'] += grown['seeds']
-    self._write(json.dumps(d, indent=1)+'\n')
+    publish(self.file, json.dumps(d, indent=1)+'\n', over=True)
     return d
 
-@patch
-def _write(self:Study, text):
-    "The declaration, whole or not at all; an object store replaces at once"
-    if hasattr(self.root,'fs'): return self.file.write_text(text)
-    self.file.parent.mkdir(parents=True, exist_ok=True)
-    tmp = self.file.with_suffix('.tmp')
-    tmp.write_text(text); os.replace(tmp, self.file)
+def _declared(p)->dict:
+    "A declaration as it stands in its file"
+    try:
+        d = json.loads(p.read_bytes())
+        if [a['arm']+a['recipe']+a['recipe_hash']+a['variant']['name']+a['variant']['hash'] for a in d['arms']] and {'seeds','baseline','delta','alpha','env','growth'}<=d.keys(): return d
+    except (ValueError,TypeError,KeyError): pass
+    raise CliError(f"{p} is damaged, so the study is not known as it was declared. Bring the file back from git or a copy, or move it away and declare the study again: its runs stay.")
 
-# %% ../nbs/10_study.ipynb #86f7582f
+# %% ../nbs/10_study.ipynb #f8135934
 @patch
 def pairs(self:Study)->int:
     "Pairs of a finished run and its baseline's that can be seen"
@@ -136,7 +136,7 @@ def pairs(self:Study)->int:
 def _check(self:Study, env=True)->dict: # The declaration, None where there is none
     "Refuse what would change a declared study, or cut it anew when it is read"
     if not self.file.exists(): return
-    d = json.loads(self.file.read_text())
+    d = _declared(self.file)
     for k in ('baseline','delta','alpha','env','contrasts','raced','protocol'):
         if (d.get(k) or None)!=(getattr(self,k) or None) and (env or k!='env'):
             raise CliError(f"Study {self.name!r} was declared with {k} = {d.get(k)!r}, not {getattr(self,k)!r}. Keep that, or choose another name.")
@@ -150,7 +150,7 @@ def _check(self:Study, env=True)->dict: # The declaration, None where there is n
             "Give the first of them, all of them, or all and more after them; or choose another name.")
     return d
 
-# %% ../nbs/10_study.ipynb #4715184b
+# %% ../nbs/10_study.ipynb #5b2844e0
 def load_study(
     name:str,       # A declared study
     root='runs',    # Folder of all runs
@@ -161,7 +161,7 @@ def load_study(
     if not name_re.fullmatch(name) or not p.exists():
         there = sorted(o.stem for o in p.parent.glob('*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
-    d = json.loads(p.read_text())
+    d = _declared(p)
     return Study(name, _read_arms(d), d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'), protocol=d.get('protocol'),
         env='*' if env=='any' else env or d['env'])
 
@@ -198,18 +198,7 @@ def missing(self:Study, skip=(), df=None)->list: # (arm, seed), all arms of a se
         if arms=={self.baseline} or self.baseline not in arms: return []
     return [(k,s) for s in self.seeds for k in self.arms if k in arms and (k,s) not in there]
 
-# %% ../nbs/10_study.ipynb #b22ebb9a
-@contextmanager
-def _stoppable():
-    "Ctrl-C and SIGTERM stop, where this is the main thread; again a second later, should Python have dropped the exception in a finaliser"
-    def stop(*a): signal.alarm(1); raise KeyboardInterrupt
-    try: old = {o:signal.signal(o, stop) for o in (signal.SIGINT,signal.SIGTERM,signal.SIGALRM)}
-    except ValueError: old = {}
-    try: yield
-    finally:
-        if old: signal.alarm(0)
-        for o,h in old.items(): signal.signal(o, h)
-
+# %% ../nbs/10_study.ipynb #34fed9d7
 @contextmanager
 def _alone(study):
     "Declaring and tidying by one driver at a time; the others wait"
@@ -239,7 +228,7 @@ class Progress:
 
 def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else f'{s/3600:.1f} h'
 
-# %% ../nbs/10_study.ipynb #5a3fbd5a
+# %% ../nbs/10_study.ipynb #5b5c01bb
 @patch
 def run(self:Study,
     engine:str='local',    # local (worker processes), serial, ray
@@ -255,7 +244,9 @@ def run(self:Study,
     gpus_per_run=1         # 2: two GPUs train one run together; 0.25: four runs share one
 ): # The study; `gave_up` says which runs failed every time; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
-    if data and '://' not in str(data) and not Path(data).exists() and address is None: raise CliError(f"There is nothing at {data} (--data).")
+    if address and engine!='ray': raise CliError(f"address = {address}: that is of --engine ray.")
+    for a in self.arms.values():
+        if a.made_of and address is None: check_data(a.made_of[0].dataset, data)
     if threads<1 or loaders<0 or not (0<gpus_per_run<1 or gpus_per_run==int(gpus_per_run)>0):
         raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0 (no loaders is fine), or a fraction of a GPU.")
     self.gave_up = {}
@@ -274,15 +265,23 @@ def run(self:Study,
 
 @contextmanager
 def _stopping(study, eng):
-    "An engine that is closed in the end; Ctrl-C and SIGTERM end with a line that says what is finished"
-    try:
-        with _stoppable(): yield eng
+    "An engine that is closed in the end; Ctrl-C and SIGTERM, where this is the main thread, end with a line that says what is finished"
+    def stop(*a): # one is enough; again a second later, should Python have dropped the exception in a finaliser
+        for o in (signal.SIGINT,signal.SIGTERM): signal.signal(o, signal.SIG_IGN)
+        signal.alarm(1); raise KeyboardInterrupt
+    try: old = {o:signal.signal(o, stop) for o in (signal.SIGINT,signal.SIGTERM,signal.SIGALRM)}
+    except ValueError: old = {}
+    try: yield eng
     except KeyboardInterrupt:
+        if old: signal.alarm(0)
         eng.close()
         n,left = len(study.runs()),len(study.missing())
         print(f"\nStopped. {n} of {n+left} runs are finished and kept; the same command goes on.", file=sys.stderr)
         raise
-    finally: eng.close()
+    finally:
+        if old: signal.alarm(0)
+        eng.close()
+        for o,h in old.items(): signal.signal(o, h)
 
 @patch
 def _portions(self:Study, workers, progress):
@@ -345,7 +344,7 @@ def _task(self:Study, arm, seed, facts):
     if not self.arms[arm].made_of: raise CliError(f"Study {self.name!r} was read from its declaration. Make it from recipes and variants to train.")
     return Task(*self.arms[arm].made_of, seed, str(self.root if hasattr(self.root,'fs') else self.root.resolve()), **facts)
 
-# %% ../nbs/10_study.ipynb #f0db6270
+# %% ../nbs/10_study.ipynb #a1406141
 @patch
 def race(self:Study,
     looks:int=None, # None: judged after every seed; or so many equally spaced looks up to the cap, which is the number of seeds
@@ -354,7 +353,7 @@ def race(self:Study,
     "Train seeds in their order until every arm is decided or the seeds are used up; decided arms stop"
     from simpleattn.stats import race_looks
     if self.contrasts: raise CliError('A race compares arms with the baseline only. Leave the contrasts to a study of a declared number of seeds.')
-    if looks: race_looks(len(self.seeds), looks)
+    if looks is not None: race_looks(len(self.seeds), looks)
     self.raced = dict(arms=len(self.arms)-1, looks=looks, cap=len(self.seeds) if looks else None)
     return self.run(**kwargs)
 
@@ -376,7 +375,7 @@ def race_states(self:Study, df=None)->list: # Dicts: arm, seed and the fields of
 def keep_race(self:Study, say=True)->Path: # NAME.race.jsonl, a line for each arm and seed
     "Keep the states of the race beside its declaration, and say where each arm stands"
     rows,f = self.race_states(),self.file.with_suffix('.race.jsonl')
-    f.with_suffix('.tmp').write_text(''.join(json.dumps(o)+'\n' for o in rows)); os.replace(f.with_suffix('.tmp'), f)
+    publish(f, ''.join(json.dumps(o)+'\n' for o in rows), over=True)
     for o in {o['arm']:o for o in rows if say}.values():
         span = '' if o['low'] is None else f" ({100*o['low']:+.2f} to {100*o['high']:+.2f})"
         print(f"{o['arm']} after {o['n']} pairs: " + ('' if o['mean'] is None else f"{100*o['mean']:+.2f} pp{span}, ") + o['verdict'], file=sys.stderr)
@@ -409,12 +408,12 @@ def plan_study(
         sd,sd_runs = float(np.sqrt((arms.var()*free).sum()/free.sum())),int(free.sum())+1
     return plan(runs, sd, sd_runs, None if pairs else corr or 0., variants=variants, minutes=df.wall_seconds.median()/60 if len(df) else None, **kwargs)
 
-# %% ../nbs/10_study.ipynb #df0b6f6c
+# %% ../nbs/10_study.ipynb #5ca5b96f
 @patch
 def grown(self:Study)->bool:
     "Were pairs there to be seen before this study was declared, or seeds added after?"
     if not self.file.exists(): return False
-    d = json.loads(self.file.read_text())
+    d = _declared(self.file)
     return bool(d.get('pairs_before')) or any(g['seeds'] and g['runs_before'] for g in d['growth'])
 
 @patch

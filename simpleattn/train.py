@@ -6,7 +6,7 @@
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AnyMixedPrecision', 'RALamb', 'NovoGrad', 'opt_func',
            'get_learner', 'fit_recipe', 'Checkpoint', 'train_one', 'weights_hash', 'as_run']
 
-# %% ../nbs/08_train.ipynb #bd400add
+# %% ../nbs/08_train.ipynb #bf92a05b
 import hashlib,math,os,sys,time
 from contextlib import nullcontext as _nothing
 from functools import partial
@@ -30,7 +30,7 @@ from fastcore.foundation import L
 from .recipes import CliError,PIPELINE,Recipe,check_seed,load_recipes,stream
 from .variants import get_variant
 from .models import cost,create_model
-from .fast import AvgMetricOnDevice,KeepOnDevice,WholeBatches,compiled_once,foreach,forget_compiled
+from .fast import AvgMetricOnDevice,KeepOnDevice,WholeBatches,compiled_once,foreach,forget_compiled,keep_freed_memory
 from .data import fingerprint,get_dls,get_path,source_facts
 from .processes import share,together
 from .runs import Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,this_env,write_run
@@ -122,7 +122,7 @@ def NovoGrad(params, lr, mom=0.95, sqr_mom=0.98, eps=1e-8, wd=0., decouple_wd=Tr
     "NovoGrad (Ginsburg et al. 2019): gradients over their layer's norm, then momentum"
     return Optimizer(params, [weight_decay if decouple_wd else l2_reg, _novograd_stats, _novograd_step], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-# %% ../nbs/08_train.ipynb #b58ceb75
+# %% ../nbs/08_train.ipynb #cc876822
 def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not pass it on
     opt = RMSProp(params, lr, mom=0., **kwargs)
     opt.set_hyper('eps', eps)
@@ -131,12 +131,15 @@ def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not p
 def opt_func(
     r:Recipe # The recipe
 ): # What `Learner` takes as `opt_func`
-    "The recipe's optimiser, over many tensors at once where it can be"
+    "The recipe's optimiser, over many tensors at once on a GPU"
     adam = dict(mom=r.mom, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd)
     opt = dict(adam=partial(Adam, **adam), radam=partial(RAdam, **adam), ranger=partial(ranger, **adam), ralamb=partial(RALamb, **adam),
         over9000=lambda *a,**k: Lookahead(RALamb(*a, **adam, **k)), novograd=partial(NovoGrad, **adam),
         rms=partial(_rms, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd), sgd=partial(SGD, mom=r.mom, decouple_wd=r.decouple_wd))[r.opt]
-    return lambda *args,**kwargs: foreach(opt(*args, **kwargs))
+    def made(*args, **kwargs):
+        o = opt(*args, **kwargs)
+        return foreach(o) if o.param_lists[0][0].is_cuda else o
+    return made
 
 # %% ../nbs/08_train.ipynb #b777cbb0
 def _recipe(r): return r if isinstance(r, Recipe) else load_recipes()[r]
@@ -254,7 +257,7 @@ def _outcome(learn, epochs): # status, reason, last-epoch accuracy
     if acc<=chance_limit(learn.dls.c, len(rec.epochs[-1])): return 'diverged', 'final accuracy not above chance', acc
     return 'ok', '', acc
 
-# %% ../nbs/08_train.ipynb #cf272f58
+# %% ../nbs/08_train.ipynb #bb918487
 def train_one(
     recipe,             # Name or `Recipe`
     variant='baseline', # Name or `Variant`
@@ -288,6 +291,7 @@ def _trained(r, v, seed, data, workers, device, threads, progress, cbs, shared, 
     "A fitted learner"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    if not cuda: keep_freed_memory()
     try:
         learn = get_learner(r, v, seed, data, workers, device, cbs, reuse=not shared)
         if shared: share(learn, cuda)

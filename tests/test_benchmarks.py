@@ -30,6 +30,38 @@ def test_calibration_in_short(section, calibration):
         bound = float(r['bound'][2:]); slack = 3*(bound*(1-bound)/r['studies'])**.5 if bound<1 else .5
         assert r['value']>=bound-slack if r['bound'][0]=='>' else r['value']<=bound+slack, r
 
+NAMES = [o.stem for o in BENCH.glob('*.py') if o.stem not in ('common','plain_fastai')]
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_benchmark_has_a_record_that_says_where_it_was_made_and_holds_its_rows(name):
+    text = (BENCH/'records'/f'{name}.json').read_text(); d = json.loads(text)
+    m,rows = d.get('machine', d), d.get('rows') or d['results']
+    assert rows and m.get('cpu', m.get('processor')) and m['cores'] and not re.search(r'/(home|root|work|tmp)/', text)
+    assert 'ok' not in d or d['ok']==all(r.get('ok', True) for r in rows) or name=='fast_vs_plain'
+
+def test_a_layer_that_is_not_faster_fails_its_row(monkeypatch):
+    sys.path.insert(0, str(BENCH))
+    import layers,torch
+    x = torch.randn(2,8,6,6, requires_grad=True)
+    a,b = (torch.nn.Conv2d(8,8,k) for k in (1,5))
+    forms = dict(ours=lambda: layers.step(a, a, x), theirs=lambda: layers.step(b, b, x))
+    assert not layers.row('a', 'b', 1000., forms, rounds=3)['ok'] and layers.row('a', 'b', .001, forms, 100., rounds=3)['ok']
+    assert not layers.row('a', 'b', .001, forms, .0001, rounds=3)['ok']
+
+def test_plain_fastai_trains_the_same_network(tiny, recipe):
+    "What the study's benchmark compares with: fastai's loaders and layer, this library's initial weights"
+    sys.path.insert(0, str(BENCH))
+    import plain_fastai,torch
+    from simpleattn.models import create_model
+    from simpleattn.train import get_learner
+    assert 0<=plain_fastai.plain_run(tiny, recipe, 'simple', device='cpu')<=1
+    dls = plain_fastai.plain_dls(tiny, recipe, device='cpu')
+    assert len(dls.train)*recipe.bs==48 and len(dls.valid_ds)==24 and dls.one_batch()[0].shape==(8,3,32,32)
+    a = create_model(recipe.backbone, plain_fastai.plain_variant('simple'), 6, 32, 0, recipe.stem, recipe.widen)
+    b = create_model(recipe.backbone, 'simple', 6, 32, 0, recipe.stem, recipe.widen)
+    x = torch.randn(2,3,32,32)
+    assert torch.allclose(a.eval()(x), b.eval()(x), atol=1e-5) # gamma is 0
+
 def test_calibration_would_see_a_wrong_test(calibration, monkeypatch):
     "With the intervals of the normal distribution in place of Student's, three seeds err far too often"
     from scipy import special

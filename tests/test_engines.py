@@ -206,17 +206,15 @@ def test_a_script_without_a_guard_trains_its_own_class_and_runs_once(tmp_path, t
 # ---- the driver goes
 
 @pytest.mark.slow
-@pytest.mark.parametrize('sig', [signal.SIGKILL,signal.SIGTERM], ids=lambda s:s.name)
-def test_a_driver_that_is_killed_leaves_no_process_and_no_half_record(tmp_path, tiny, settings, layers, sig):
+def test_a_driver_that_is_killed_leaves_no_process_and_no_half_record(tmp_path, tiny, settings, layers):
+    "With real trainings; SIGTERM and SIGINT end as one, and are met in tests/test_survive.py and above"
     p = start(study_command(tmp_path/'runs', tiny, settings, layers), tmp_path/'out')
     try:
         assert wait_for(lambda: list((tmp_path/'runs').glob('tiny-10/*/*/[0-9].json')) or p.poll() is not None)
         assert len(session(p.pid))>=3
-        t0 = time.time()
-        os.kill(p.pid, sig)
+        p.kill()
         p.wait(timeout=60)
-        assert wait_for(lambda: session(p.pid)==[], 15), session(p.pid)
-        if sig==signal.SIGTERM: assert time.time()-t0<5 and p.returncode==130 and 'finished and kept' in (tmp_path/'out').read_text()
+        assert wait_for(lambda: session(p.pid)==[], 5), session(p.pid)
     finally:
         for o in session(p.pid): o.kill()
     assert bits(tmp_path/'runs') and not failures(tmp_path/'runs')

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck,given,settings as hyp,strategies as st
 from fastcore.script import CliError
 from conftest import python
 from simpleattn.recipes import Recipe,derive,load_recipes
-from simpleattn.runs import find_runs,write_run
+from simpleattn.runs import find_runs,gpus_here,write_run
 from simpleattn.study import Study
 from simpleattn.variants import Variant,get_variant
 from test_store import a_run,cli_main
@@ -30,7 +30,11 @@ LIGHT = {
         ('lr','-1','above 0'), ('lr','nan','finite'), ('lr','inf','finite'), ('lr','fast','float'), ('wd','-1','below 0'), ('mixup','nan','finite'), ('backbone','','')][:-1]},
     'delta':(['study','demo','--delta','nan'], 'delta'), 'threads':(['study','demo','--threads','0'], 'threads'), 'workers':(['study','demo','--workers','0'], 'workers'), 'gpus':(['study','demo','--gpus-per-run','1.5'], 'gpus_per_run'),
     'name with a separator':(['study','demo','--name','a/b'], "'a/b'.*may hold only"), 'name with markup':(['study','demo','--name','<b>x</b>'], 'may hold only'), 'name upwards':(['study','demo','--name','..'], 'may hold only'),
-    'data':(['study','demo','--data','nowhere'], 'nowhere'), 'import':(['study','demo','--import','nowhere.py'], 'nowhere.py'), 'store':(['study','demo','--root','nothing://x'], 'nothing://x'), 'merge':(['runs','--merge','nowhere'], 'nowhere')}
+    'data':(['study','demo','--data','nowhere'], 'nowhere'), 'import':(['study','demo','--import','nowhere.py'], 'nowhere.py'), 'store':(['study','demo','--root','nothing://x'], 'nothing://x'), 'merge':(['runs','--merge','nowhere'], 'nowhere'),
+    'data of train':(['train','demo','--data','nowhere'], 'nothing at nowhere'), 'data set':(['data','imagewoff'], "'imagewoff'.*Near it: imagewoof"), 'data set of a recipe':(sets('dataset','shaeps'), "'shaeps'.*Near it: shapes"),
+    'data set of a study':(['study','demo','--set','dataset=shaeps'], "'shaeps'.*Near it: shapes"), 'device':(['train','demo','--device','tpu'], "'tpu'.*cpu and cuda"), 'device of a study':(['study','demo','--device','gpu'], "'gpu'.*cpu and cuda"),
+    'address':(['study','demo','--address','auto'], 'of --engine ray'), 'variant of cost':(['cost','--variants','simpel'], 'simpel.*Near it: simple'),
+    **({} if gpus_here() else {'no GPU':(['train','demo','--device','cuda'], "'cuda'.*no GPU"), 'no GPU for a study':(['study','demo','--device','cuda'], "'cuda'.*no GPU")})}
 
 def test_each_is_one_line_with_its_mend_within_5_s_and_without_fastai():
     "All in one process, which would remember an import"
@@ -119,6 +123,25 @@ def test_a_size_that_a_variant_cannot_take(tmp_path, tiny, settings):
 def test_names_with_separators_or_markup_are_refused_everywhere(tmp_path, name):
     for f in (lambda: Recipe(name), lambda: Variant(name), lambda: Study(name, ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path, env='cpu')):
         with pytest.raises(CliError): f()
+
+DECLARED = {'cut':lambda t: t[:200], 'empty':lambda t: '', 'a list':lambda t: '[]', 'no arms':lambda t: json.dumps({**json.loads(t), 'arms':None}), 'no seeds':lambda t: t.replace('"seeds"', '"sedes"'), 'binary':lambda t: '\0\x80'}
+
+@pytest.mark.parametrize('how', DECLARED)
+def test_a_damaged_declaration_is_named_and_costs_no_run(tmp_path, how):
+    s = Study('s', ['baseline','simple'], 2, recipe=load_recipes()['demo'], root='runs', env='cpu')
+    s.declare()
+    s.file.write_text(DECLARED[how](s.file.read_text()))
+    for args in (['compare','s'], ['report','s'], ['study','demo','--name','s','--device','cpu']):
+        code,out,err = cli_main(args)
+        assert code==2 and 's.json is damaged' in err and err.count('\n')==1, err
+
+def test_a_disk_that_is_full_is_one_sentence_wherever_it_is_met(monkeypatch):
+    import errno
+    from simpleattn import cli
+    def full(recipe): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'report.md')
+    monkeypatch.setitem(cli.verbs, 'report', full)
+    code,out,err = cli_main(['report','demo'])
+    assert code==2 and err=='simpleattn: report.md cannot be written or read (No space left on device). What is finished is kept.\n'
 
 # ---- fuzz: no input ends in a traceback
 

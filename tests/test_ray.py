@@ -59,7 +59,7 @@ def test_three_nodes_one_removed_and_one_worker_killed_make_all_twelve_runs(clus
     def disturb():
         wait_for(lambda: over.is_set() or len(find_runs(tmp_path/'runs')[0])>=2)
         seen.update(listening(of_ray()))
-        if ps := busy(): ps[0].kill(); did.append('worker')
+        if ps := wait_for(lambda: [] if over.is_set() else busy(), 60): ps[0].kill(); did.append('worker')
         wait_for(lambda: over.is_set() or len(find_runs(tmp_path/'runs')[0])>=5)
         cluster.remove_node(cluster.nodes_added[0], allow_graceful=False); did.append('node')
         seen.update(listening(of_ray()))
@@ -139,6 +139,18 @@ def test_ray_is_asked_for_whole_and_fractional_gpus():
             eng = make_engine('ray', gpus=[], per_run=n)
             assert fake.asked['num_gpus']==n and fake.asked['num_cpus']==1 and fake.asked['max_retries']==0 and eng.workers==want
         assert 'num_gpus' not in (make_engine('ray', gpus=None), fake.asked)[1]
+    finally: mp.undo()
+
+def test_a_cluster_that_does_not_answer_is_one_sentence():
+    class Fake:
+        def is_initialized(self): return False
+        def init(self, **kw): raise ConnectionError('Could not find any running Ray instance.\nMore.')
+        def shutdown(self): self.gone = True
+    mp,fake = pytest.MonkeyPatch(),Fake()
+    mp.setitem(sys.modules, 'ray', fake)
+    try:
+        with pytest.raises(CliError, match='Ray at auto did not answer: Could not find any running Ray instance.$'): make_engine('ray', address='auto')
+        assert fake.gone
     finally: mp.undo()
 
 def test_without_ray_the_message_says_what_to_install():

@@ -85,6 +85,24 @@ def test_a_store_that_cannot_be_opened_is_one_sentence(s3, url):
     with pytest.raises(CliError, match=url.split('/')[2]) as e: probe(url)
     assert '\n' not in str(e.value)
 
+def test_a_store_without_credentials_is_one_sentence_at_the_command_line(tmp_path):
+    env = {**dict(AWS_EC2_METADATA_DISABLED='true', HOME=str(tmp_path)), **{k:'' for k in ('AWS_ACCESS_KEY_ID','AWS_SECRET_ACCESS_KEY','AWS_PROFILE')}}
+    for args in (['runs'], ['study','demo','--device','cpu']):
+        res = cli(*args, '--root', 's3://somebodys/runs', env={**env, 'AWS_ENDPOINT_URL':'http://127.0.0.1:9'})
+        assert res.returncode==2 and res.stderr.count('\n')==1 and 's3://somebodys/runs cannot be opened' in res.stderr, res.stderr
+
+def test_a_folder_may_be_named_by_a_url(tmp_path):
+    write_run(a_run(), f'file://{tmp_path}/runs')
+    assert len(find_runs(tmp_path/'runs')[0])==len(load_runs(f'file://{tmp_path}/runs'))==1
+
+def test_the_states_of_a_race_are_kept_in_any_store(root):
+    s = Study('s', ['baseline','simple'], 3, recipe=Recipe('tiny'), root=root, env=ENV, raced=dict(arms=1, looks=None, cap=None))
+    for v in ('baseline','simple'):
+        for k in range(2): write_run(a_run(k, v), root)
+    s.declare()
+    s.keep_race()
+    assert [json.loads(l)['seed'] for l in s.file.with_suffix('.race.jsonl').read_text().splitlines()]==[0,1]
+
 # ---- racing writers (9)
 
 RACE = '''
@@ -280,17 +298,18 @@ print(len(find_runs(sys.argv[1])[0]), find_runs(sys.argv[1])[1])'''
 
 def test_merging_copies_what_is_missing_and_names_what_differs(root, tmp_path):
     other = tmp_path/'other'
+    write_failure('tiny', 'baseline', ENV, 6, 'error', other).write_bytes(b'\xff\xfe')
     for s in (0,1): write_run(a_run(s), root)
     for s in (1,2): write_run(a_run(s), other)
     write_run(a_run(0, acc=.1), other); write_failure('tiny', 'baseline', ENV, 5, 'error', other); CORRUPT['cut'](write_run(a_run(8), other))
     Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=other, env=ENV).declare()
     got = merge_runs(other, root)
-    assert (got['copied'],got['there'],got['differ'],list(got['corrupt']))==(3,1,[a_run(0).path],[a_run(8).path])
+    assert (got['copied'],got['there'],got['differ'],list(got['corrupt']))==(4,1,[a_run(0).path],[a_run(8).path])
     df = load_runs(root)
     assert df.seed.tolist()==[0,1,2] and df.acc[0]==a_run(0).acc and (as_root(root)/a_run(2).path).read_bytes()==(other/a_run(2).path).read_bytes()
     assert (as_root(root)/'tiny'/'baseline'/ENV/'5.failed-1.json').exists() and load_study('s', root).seeds==[0,1]
     code,out,err = cli_main(['runs','--root',root,'--merge',other])
-    assert code==1 and '0 files copied, 4 were there, 1 differ, 1 not believed' in out and a_run(0).path in err and a_run(8).path in err
+    assert code==1 and '0 files copied, 5 were there, 1 differ, 1 not believed' in out and a_run(0).path in err and a_run(8).path in err
 
 def test_the_list_goes_to_csv(tmp_path):
     import csv,io

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 import psutil,pytest
 from multiprocessing import forkserver
-from conftest import ROOT
+from conftest import ROOT,SIMPLEATTN
 from simpleattn.engines import LocalEngine,Task
 from simpleattn.recipes import Recipe
 from simpleattn.runs import find_runs,this_env
@@ -177,6 +177,39 @@ def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_train
     n,before = len(finished(tmp_path)), Counter(stub())
     assert driver(2, 6, seconds=.05).wait(120)==0
     assert len(find_runs(tmp_path/'runs')[0])==12 and sum((stub()-before).values())==12-n
+
+@pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGKILL], ids=lambda s:s.name)
+def test_a_stop_while_the_first_worker_is_still_being_prepared(tmp_path, sig):
+    "A first import of torch and fastai may take a minute; here it takes for ever"
+    (tmp_path/'torch.py').write_text(f"open({str(tmp_path/'importing')!r}, 'w')\nimport time\ntime.sleep(600)")
+    cmd = [SIMPLEATTN, 'study', 'demo', '--runs', '2', '--root', tmp_path/'runs', '--device', 'cpu', '--workers', '2']
+    with open(tmp_path/'out', 'w') as out:
+        p = subprocess.Popen([str(o) for o in cmd], stdout=out, stderr=out, start_new_session=True, env={**os.environ, 'PYTHONPATH':f'{tmp_path}:{ROOT}'})
+    try:
+        assert wait_for((tmp_path/'importing').exists, 60)
+        t0 = time.time()
+        os.killpg(p.pid, sig) if sig==signal.SIGINT else os.kill(p.pid, sig)
+        assert wait_for(lambda: session(p.pid)==[] and p.poll() is not None, 5-(time.time()-t0)), session(p.pid)
+    finally:
+        for o in session(p.pid): o.kill()
+    said = (tmp_path/'out').read_text()
+    assert sig==signal.SIGKILL or p.returncode==130 and 'Stopped. 0 of 4 runs' in said and 'Traceback' not in said, said
+
+def test_further_stops_change_nothing(tmp_path, driver):
+    p = driver(2, 20, seconds=.3)
+    assert wait_for(lambda: len(finished(tmp_path))>=2, 120)
+    while 'Stopped.' not in p.said() and p.poll() is None: os.killpg(p.pid, signal.SIGINT); time.sleep(.01)
+    assert p.wait(10)==130 and wait_for(lambda: session(p.pid)==[], 5) and p.said().count('Stopped.')==1 and 'Traceback' not in p.said()
+
+def test_a_fork_server_that_is_killed_is_replaced(tmp_path, driver):
+    p,killed = driver(2, 30, seconds=.05), set()
+    while p.poll() is None and len(killed)<5:
+        for o in psutil.Process(p.pid).children():
+            try:
+                if o.pid not in killed and 'forkserver' in ' '.join(o.cmdline()) and o.children(): o.kill(); killed.add(o.pid)
+            except psutil.Error: pass
+        time.sleep(.05)
+    assert p.wait(120)==0 and len(killed)==5 and len(find_runs(tmp_path/'runs')[0])==60 and 'Traceback' not in p.said(), p.said()
 
 # ---- real trainings
 
