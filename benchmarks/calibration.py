@@ -20,7 +20,9 @@ def share(f, n):
     "Mean of `f()` over n studies, each output apart"
     return np.mean([np.atleast_1d(f()) for _ in range(n)], axis=0, dtype=float).tolist()
 
-def row(what, value, bound, studies, **cell): return dict(what=what, **cell, value=round(value, 4), bound=bound, ok=bool(value>=float(bound[2:]) if bound[0]=='>' else value<=float(bound[2:])), studies=studies)
+def row(what, value, bound, studies, **cell):
+    return dict(what=what, **cell, value=round(value, 4), bound=bound, ok=bool(value>=float(bound[2:]) if bound[0]=='>' else value<=float(bound[2:])),
+        studies=studies)
 
 def two_arms(k):
     "No difference; by the paired t of shared seeds, and beside it unpaired"
@@ -55,10 +57,12 @@ def races(k):
     for noise in ('normal','skewed','t4'):
         for arms in (1,3):
             rng = np.random.default_rng([4, arms, len(noise)])
-            def f(): x = draw(rng, 30, arms+1, .5, noise); return any(race_seeds(x[:,0], x[:,j], 1e-5, k=arms)[-1].verdict in ('better','worse') for j in range(1,arms+1))
+            def f(): x = draw(rng, 30, arms+1, .5,
+                noise); return any(race_seeds(x[:,0], x[:,j], 1e-5, k=arms)[-1].verdict in ('better','worse') for j in range(1,arms+1))
             yield row('race of 30 seeds, error', share(f, int(4000*k))[0], '<=0.035', int(4000*k), arms=arms, noise=noise)
     rng = np.random.default_rng(5)
-    def f(): x = draw(rng, 30, 2, .5); st = race_seeds(x[:,0], x[:,1]+SD, 1e-5)[-1]; return st.verdict=='better', st.n # sd of the difference is SD at correlation 0.5
+    def f(): x = draw(rng, 30, 2, .5); st = race_seeds(x[:,0], x[:,1]+SD,
+        1e-5)[-1]; return st.verdict=='better', st.n # sd of the difference is SD at correlation 0.5
     power,pairs = share(f, int(4000*k))
     yield row('race at an effect of one sd, power within 30 seeds', power, '>=0.95', int(4000*k))
     yield row('race at an effect of one sd, pairs on average', pairs, '<=15', int(4000*k))
@@ -89,7 +93,8 @@ def diverging(k):
     rng = np.random.default_rng(9)
     def f():
         x = draw(rng, 20, 2, .5); bad = x[:,1] < .85+SD*-.8416
-        df = pd.DataFrame([dict(arm=a, seed=i, acc=x[i,j], status='diverged' if j and bad[i] else 'ok') for j,a in enumerate(('baseline','v')) for i in range(20)])
+        df = pd.DataFrame([dict(arm=a, seed=i, acc=x[i,j], status='diverged' if j and bad[i] else 'ok') for j,a in enumerate(('baseline','v'))
+            for i in range(20)])
         c = compare_many(df)['v']; return c.verdict=='better', c.p is not None and c.p<.05 and c.diff>0
     verdict,completers = share(f, int(1000*k))
     yield row('variant that loses its worst fifth, named better', verdict, '<=0.025', int(1000*k), by_completers_alone=completers)
@@ -110,7 +115,8 @@ def real(k):
     arms,rng = [np.array(a) for a in arms.values() if len(a)==20],np.random.default_rng(10)
     def f(a): h = rng.permutation(a); return [compare(h[:10], h[10:], n_images=500, paired=q).p<.05 for q in (True,False)]
     paired,welch = np.mean([f(a) for a in arms for _ in range(max(2, int(100*k)))], axis=0)
-    for what,e in (('paired t',paired),('Welch t',welch)): yield row('halves of 20 real runs, error', float(e), '<=0.065', len(arms)*max(2, int(100*k)), test=what, arms=len(arms))
+    for what,e in (('paired t',paired),('Welch t',welch)):
+        yield row('halves of 20 real runs, error', float(e), '<=0.065', len(arms)*max(2, int(100*k)), test=what, arms=len(arms))
 
 SECTIONS = dict(two_arms=two_arms, families=families, equivalence=equivalence, races=races, new_images=new_images, diverging=diverging, real=real)
 
@@ -119,7 +125,8 @@ def main(k=1., sections=SECTIONS):
     for name,f in sections.items():
         for r in f(k):
             rows.append(r)
-            print(f"{'ok  ' if r['ok'] else 'FAIL'} {r['value']:8.4f} {r['bound']:>8}  {r['what']}  {', '.join(f'{k} {v}' for k,v in r.items() if k not in ('what','value','bound','ok'))}", flush=True)
+            print(f"{'ok  ' if r['ok'] else 'FAIL'} {r['value']:8.4f} {r['bound']:>8}  {r['what']}  "
+                f"{', '.join(f'{k} {v}' for k,v in r.items() if k not in ('what','value','bound','ok'))}", flush=True)
     return dict(seconds=round(time.time()-t0), ok=all(r['ok'] for r in rows), rows=rows)
 
 if __name__=='__main__':

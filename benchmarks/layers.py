@@ -43,7 +43,9 @@ def row(what, against, bound, forms, memory_bound=None, rounds=9, **facts):
     r = dict(what=what, against=against, **facts, ms=ms, peak_mib={k:round(v,1) for k,v in mem.items()},
         times_faster=round(ms[theirs]['ms']/ms[ours]['ms'], 2), memory_ratio=round(mem[ours]/mem[theirs], 3), at_least=bound, memory_at_most=memory_bound)
     r['ok'] = (bound is None or r['times_faster']>=bound) and (memory_bound is None or r['memory_ratio']<=memory_bound)
-    print(f"{what:22} {str(facts):58} {r['times_faster']:6.2f}x faster, {r['memory_ratio']:.3f} of the memory of {against} (to reach: {bound}x, {memory_bound})", flush=True)
+    def said(k): return f"{ms[k]['ms']:.2f} ms, {mem[k]:.1f} MiB"
+    print(f"{what:22} {str(facts):58} {said(ours)}; {against}: {said(theirs)}; {r['times_faster']:.2f}x faster, {r['memory_ratio']:.3f} of the memory "
+        f"(to reach: {bound}x, {memory_bound})", flush=True)
     return r
 
 def pair(ours, theirs, x):
@@ -64,14 +66,17 @@ def simple():
     for C in (64,256,512):
         for N in (16,64,256,1024,4096):
             x = image(batch(C,N), C, int(N**.5))
-            yield row('SimpleSelfAttention', "fastai's layer", want.get((C,N), .95), pair(SimpleSelfAttention(C), FastaiSimple(C, ks=1), x), .5 if C==64 and (C,N) in want else None, channels=C, positions=N, batch=len(x))
+            yield row('SimpleSelfAttention', "fastai's layer", want.get((C,N), .95), pair(SimpleSelfAttention(C), FastaiSimple(C, ks=1), x),
+                .5 if C==64 and (C,N) in want else None, channels=C, positions=N, batch=len(x))
     x = image(2, 64, 64)
-    yield row('SimpleSelfAttention', 'the published order', 40., pair(SimpleSelfAttention(64), PublishedOrder(64, ks=1), x), .05, channels=64, positions=4096, batch=2, rounds=5)
+    yield row('SimpleSelfAttention', 'the published order', 40., pair(SimpleSelfAttention(64), PublishedOrder(64, ks=1), x), .05, channels=64, positions=4096,
+        batch=2, rounds=5)
 
 def self_():
     for C,N in ((64,64),(64,256),(64,1024),(256,64),(256,256),(256,1024),(512,16),(512,64),(64,4096)):
         x = image(max(1, batch(C,N)//2), C, int(N**.5))
-        yield row('SelfAttention', "fastai's layer", 1.7 if N==4096 else .95, pair(SelfAttention(C), FastaiSelf(C), x), .1 if N==4096 else None, channels=C, positions=N, batch=len(x))
+        yield row('SelfAttention', "fastai's layer", 1.7 if N==4096 else .95, pair(SelfAttention(C), FastaiSelf(C), x), .1 if N==4096 else None, channels=C,
+            positions=N, batch=len(x))
 
 def local():
     for (C,side),bound in {(64,32):4.5, (128,16):6., (256,8):3.3}.items():
@@ -86,7 +91,8 @@ def mhsa():
     for side,bound in ((8,.95),(16,.95),(32,1.1)):
         x = torch.randn(4, 256, side, side, device=DEV, requires_grad=True)
         ours,theirs = MHSA2d(256, side).to(DEV), BottleneckAttn(256, feat_size=(side,side)).to(DEV)
-        yield row('MHSA2d', "timm's BottleneckAttn", bound, dict(ours=lambda: step(ours, ours, x), theirs=lambda: step(theirs, theirs, x)), channels=256, side=side, heads=4, batch=4)
+        yield row('MHSA2d', "timm's BottleneckAttn", bound, dict(ours=lambda: step(ours, ours, x), theirs=lambda: step(theirs, theirs, x)), channels=256,
+            side=side, heads=4, batch=4)
 
 def share():
     "What the layer adds to a whole training step of its network, ours and fastai's"
@@ -101,7 +107,8 @@ def share():
         forms["fastai's self"] = made(Variant('self-plain', 'fastai.layers:SelfAttention', '1.-1'))
         ms = side_by_side(forms, 7)
         base = ms['baseline']['ms']
-        r = dict(what='share of a training step', backbone=backbone, size=size, batch=B, ms=ms, adds={k:round(v['ms']/base-1, 3) for k,v in ms.items() if k!='baseline'}, ok=True)
+        r = dict(what='share of a training step', backbone=backbone, size=size, batch=B, ms=ms,
+            adds={k:round(v['ms']/base-1, 3) for k,v in ms.items() if k!='baseline'}, ok=True)
         print(r['what'], backbone, size, {k:f'{v:+.1%}' for k,v in r['adds'].items()}, flush=True)
         yield r
 

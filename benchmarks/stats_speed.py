@@ -27,7 +27,8 @@ def a_study(root, seeds=250, variants=('baseline','self','simple','symmetric')):
         luck = rng.normal()*.01
         for v in map(get_variant, variants):
             right = rng.random(M) < .85+luck+.005*rng.normal(); acc = float(right.mean())
-            write_run(Run(r.to_dict(), r.hash, v.to_dict(), s.env, seed, 'ok', acc, acc, 5, M, pack_bits(right), [dict(train_loss=1., valid_loss=1., acc=acc)]*5, 10**6, 60., 70.,
+            write_run(Run(r.to_dict(), r.hash, v.to_dict(), s.env, seed, 'ok', acc, acc, 5, M, pack_bits(right),
+                [dict(train_loss=1., valid_loss=1., acc=acc)]*5, 10**6, 60., 70.,
                 dict(dataset='drawn', source='full', fingerprint='0'*12, n_train=9025, n_val=M), dict(device='cpu', finished='2026-01-01T00:00:00Z')), root)
     return len(variants)*seeds
 
@@ -46,8 +47,10 @@ if __name__=='__main__':
     with tempfile.TemporaryDirectory() as root:
         n = a_study(root)
         (cli,cpu),(as_json,json_cpu) = (min(cold('compare', 'drawn', '--root', root, *fmt) for _ in range(5)) for fmt in ((), ('--fmt','json')))
-    rows = [dict(what='10,000 default comparisons of 30 seeds, fractions', seconds=round(fractions, 1), bound=60), dict(what='the same, counts of correct', seconds=round(counts, 1), bound=60),
-        dict(what=f'simpleattn compare on {n} records, cold, with its report', seconds=round(cli, 2), cpu_seconds=round(cpu, 2), bound=5), dict(what=f'simpleattn compare --fmt json on {n} records, cold', seconds=round(as_json, 2), cpu_seconds=round(json_cpu, 2), bound=5)]
+    rows = [dict(what='10,000 default comparisons of 30 seeds, fractions', seconds=round(fractions, 1), bound=60),
+        dict(what='the same, counts of correct', seconds=round(counts, 1), bound=60),
+        dict(what=f'simpleattn compare on {n} records, cold, with its report', seconds=round(cli, 2), cpu_seconds=round(cpu, 2), bound=5),
+        dict(what=f'simpleattn compare --fmt json on {n} records, cold', seconds=round(as_json, 2), cpu_seconds=round(json_cpu, 2), bound=5)]
     for r in rows: print(f"{'ok  ' if r['seconds']<r['bound'] else 'FAIL'} {r['seconds']:7.2f} s < {r['bound']:2} s  {r['what']}")
     ok = all(r['seconds']<r['bound'] for r in rows)
     save('stats_speed', rows, 'numpy', 'scipy', ok=ok)

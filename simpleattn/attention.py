@@ -46,7 +46,7 @@ def spectral_norm(
     steps:int=0     # Power iterations to make first
 )->torch.Tensor:    # `w` over its largest singular value, as estimated by `u` and `v`
     "Divide `w` by its largest singular value"
-    with torch.autocast(w.device.type, enabled=False):
+    with torch.autocast('cpu' if w.is_meta else w.device.type, enabled=False):
         m = w.flatten(1)
         power_iterations(m, u, v, steps)
         return w / torch.dot(u.clone(), m @ v.clone())
@@ -175,7 +175,7 @@ class FoldedAttention(torch.autograd.Function):
     "x + gamma * (x x^T w) x for x (B, C, N), w (C, C), gamma (1,); under autocast the products run in its dtype and the sum in the input's or gamma's"
     @staticmethod
     def forward(ctx, x, w, gamma):
-        dev = x.device.type
+        dev = 'cpu' if x.is_meta else x.device.type
         low = torch.get_autocast_dtype(dev) if torch.is_autocast_enabled(dev) else x.dtype
         with torch.autocast(dev, enabled=False):
             xl,wl = x.to(low),w.to(low)

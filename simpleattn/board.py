@@ -22,7 +22,8 @@ _same = 'dataset split noise size epochs source fingerprint n_images env pipelin
 def _cell(r):
     "What the entries of one ranking share"
     c = {k:r.recipe[k] for k in _same[:5]}
-    return c | dict(source=r.data['source'], fingerprint=r.data['fingerprint'], n_images=r.n_images, env=r.env, pipeline=r.pipeline, versions=r.machine.get('versions', {}))
+    return c | dict(source=r.data['source'], fingerprint=r.data['fingerprint'], n_images=r.n_images, env=r.env, pipeline=r.pipeline,
+        versions=r.machine.get('versions', {}))
 
 def _by_cell(entries):
     by = {}
@@ -48,7 +49,8 @@ def board_entries(
 def _entry(rs, root):
     r = rs[0]
     runs = [dict(seed=o.seed, status=o.status, acc=o.acc, best_acc=o.best_acc, path=o.path) for o in rs]
-    return _cell(r) | dict(root=str(root), arm=r.arm, **_summary(runs), failed=len(list_files(root, *r.path.split('/')[:3], '*.failed-*.json')), recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant,
+    return _cell(r) | dict(root=str(root), arm=r.arm, **_summary(runs), failed=len(list_files(root, *r.path.split('/')[:3], '*.failed-*.json')),
+        recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant,
         commits=sorted({o.machine.get('commit', '') for o in rs}), runs=runs)
 
 # %% ../nbs/12a_board.ipynb #2cc45b19
@@ -60,7 +62,8 @@ def leaderboard(
     min_runs:int=5  # Arms with fewer finished runs stand behind those that have as many
 )->list: # The best entry of each cell, with best_of, runner_up, fresh, confirm, published
     "Best mean per data set x size x epochs, beside the published entry"
-    return sorted((_best(es, min_runs) for es in _by_cell(e for e in entries if not e['split'].startswith('tune'))), key=lambda e: (e['dataset'], e['split'], e['size'], e['epochs'], -(e['mean'] or 0)))
+    return sorted((_best(es, min_runs) for es in _by_cell(e for e in entries if not e['split'].startswith('tune'))),
+        key=lambda e: (e['dataset'], e['split'], e['size'], e['epochs'], -(e['mean'] or 0)))
 
 def _best(es, min_runs):
     "The pick of one cell; an arm without rivals was not picked, and keeps all its runs"
@@ -100,8 +103,10 @@ def board_rows(
         others = [_facts(o) for o in rows if all(o[k]==e[k] for k in ('dataset','split','size','epochs'))]
         return ', '.join(f'{k} {v}' for k,v in _facts(e).items() if any(o.get(k)!=v for o in others))
     def mean(s): return s and f"{_pc(s['mean'] if 'mean' in s else s['acc'])}{s.get('half_width') and ' ± '+_pc(s['half_width']) or ''} (n {s['n']})"
-    return [dict(dataset=e['dataset'], split=e['split'], source=e['source'], px=e['size'], epochs=e['epochs'], best=e['arm'], accuracy=mean(e), diverged=e['diverged'], failed=e['failed'],
-        picked=f"best of {e['best_of']}" if e['best_of']>1 else '', fresh_seeds=mean(e['fresh']) or '', published=mean(e['published']) or '', env=e['env'], apart_by=apart(e)) for e in rows]
+    return [dict(dataset=e['dataset'], split=e['split'], source=e['source'], px=e['size'], epochs=e['epochs'], best=e['arm'], accuracy=mean(e),
+        diverged=e['diverged'], failed=e['failed'],
+        picked=f"best of {e['best_of']}" if e['best_of']>1 else '', fresh_seeds=mean(e['fresh']) or '', published=mean(e['published']) or '', env=e['env'],
+        apart_by=apart(e)) for e in rows]
 
 # %% ../nbs/12a_board.ipynb #a813a124
 def broken_rules(
@@ -111,7 +116,8 @@ def broken_rules(
     rules = {f"{e['dataset']} is neither imagenette nor imagewoof": e['dataset'] in ('imagenette','imagewoof'),
         f"split {e['split']} is not today's data set": e['split']=='v2',
         f"{e['noise']} % of its train labels are wrong": not e['noise'],
-        f"{e['size']} px with {e['epochs']} epochs is no table: 128, 192 or 256 px, and 5, 20, 80 or 200 epochs": e['size'] in (128,192,256) and e['epochs'] in (5,20,80,200),
+        f"{e['size']} px with {e['epochs']} epochs is no table: 128, 192 or 256 px, and 5, 20, 80 or 200 epochs": e['size'] in (128,192,256)
+        and e['epochs'] in (5,20,80,200),
         f"its files ({e['source']}) are not the official archive": e['source'] in ('160','320','full'),
         f"{e['n']} finished runs, and a mean of 5 is asked for": e['n']>=5,
         f"{e['diverged']} of its runs diverged, and a mean of the others is none of its runs": not e['diverged'],
@@ -144,19 +150,27 @@ def _pr(e, url):
     fresh = bool(e['fresh'] and e['fresh']['n']>=5)
     s,now = e | (e['fresh'] if fresh else {}), published_entry(e)
     name = f"simpleattn {e['arm']}, commit {', '.join(e['commits'])}"
-    return dict(arm=e['arm'], source=e['source'], env=e['env'], row={'Size (px)':e['size'], 'Epochs':e['epochs'], 'URL':f"[{name}]({url})", 'Accuracy':f"{_pc(s['mean'])}%", '# Runs':f"{s['n']}, mean"},
-        n=s['n'], half_width=s['half_width'], current=now, beats=now and chance_to_beat(s, now['acc']), broken=broken_rules(s), best_of=e['best_of'], fresh=fresh, confirm=e['confirm'], own_layer=_own(e))
+    return dict(arm=e['arm'], source=e['source'], env=e['env'],
+        row={'Size (px)':e['size'], 'Epochs':e['epochs'], 'URL':f"[{name}]({url})", 'Accuracy':f"{_pc(s['mean'])}%", '# Runs':f"{s['n']}, mean"},
+        n=s['n'], half_width=s['half_width'], current=now, beats=now and chance_to_beat(s, now['acc']), broken=broken_rules(s), best_of=e['best_of'],
+        fresh=fresh, confirm=e['confirm'], own_layer=_own(e))
 
+# %% ../nbs/12a_board.ipynb #4620927d
 def pr_text(
     p:dict # From `pr_entries`
 )->str: # The row, and below it what must be known
     "A row to paste"
     now,line = p['current'], lambda cells: f"|{'|'.join(map(str, cells))}|"
-    said = [f"Current entry {_pc(now['acc'])} % ({now['n']} run{'s'*(now['n']>1)}). A new run is above it with probability {100*p['beats']:.0f} % (predictive t, n = {p['n']}); the leaderboard asks for more than 80 %"
+    said = [f"Current entry {_pc(now['acc'])} % ({now['n']} run{'s'*(now['n']>1)}). A new run is above it with probability {100*p['beats']:.0f} % (predictive "
+        f"t, n = {p['n']}); the leaderboard asks for more than 80 %"
         + (': it may be sent.' if p['beats']>.8 else ': do not send it.')] if now and p['beats'] is not None else []
-    if p['best_of']>1: said.append(f"Picked as the best of {p['best_of']} arms" + (', and judged by its reserved seeds alone.' if p['fresh'] else f": too high until its reserved seeds say otherwise. {p['confirm']}"))
-    said.append(f"Not to be sent: {'; '.join(p['broken'])}." if p['broken'] else f"Checked: {p['row']['Size (px)']} px in training and validation, files {p['source']}, {p['n']} runs of as many seeds, none diverged, at a commit; random weights and no test-time augmentation, as every recipe here."
-        + ' Its layer is not of this library: see that it loads no weights.'*p['own_layer'] + ' Put the address of the code in the place of URL (--url).'*('(URL)' in p['row']['URL']))
+    if p['best_of']>1:
+        said.append(f"Picked as the best of {p['best_of']} arms"
+            + (', and judged by its reserved seeds alone.' if p['fresh'] else f": too high until its reserved seeds say otherwise. {p['confirm']}"))
+    said.append(f"Not to be sent: {'; '.join(p['broken'])}." if p['broken'] else f"Checked: {p['row']['Size (px)']} px in training and validation, files "
+        f"{p['source']}, {p['n']} runs of as many seeds, none diverged, at a commit; random weights and no test-time augmentation, as every recipe here."
+        + ' Its layer is not of this library: see that it loads no weights.'*p['own_layer']
+        + ' Put the address of the code in the place of URL (--url).'*('(URL)' in p['row']['URL']))
     return '\n'.join([*map(line, [p['row'], ['--']*5, p['row'].values()]), '', *said])
 
 # %% ../nbs/12a_board.ipynb #d6073dca
@@ -200,17 +214,20 @@ def published_beside(
     for row in published():
         base = _recipe_of(row, recipes)
         key = [row[k] for k in ('dataset','split','size_px','epochs')]
-        ours = [e for e in entries if _repeats(e, row, base)] if row['model'] else [e for e in best if e['published'] and [e['dataset'], e['split'], str(e['size']), str(e['epochs'])]==key]
+        ours = [e for e in entries if _repeats(e, row, base)] if row['model'] else [e for e in best if e['published']
+            and [e['dataset'], e['split'], str(e['size']), str(e['epochs'])]==key]
         tables.setdefault(f"{row['source']}: {row['table']}", []).extend(_beside(row, e, base) for e in ours or [None])
     return {k:pd.DataFrame(v) for k,v in tables.items()}
 
 def _beside(row, e, base):
     d = {k:row[k] for k in ('dataset','split','size_px','epochs','model','variant')}
     if m := re.search(r'lr ([\d.e-]+)', row['recipe']): d['lr'] = m[1]
-    d |= dict(recipe=base and base.name, published=float(row['accuracy'])/100, n_published=int(row['n_runs']) if row['n_runs'] else None, statistic=row['statistic'])
+    d |= dict(recipe=base and base.name, published=float(row['accuracy'])/100, n_published=int(row['n_runs']) if row['n_runs'] else None,
+        statistic=row['statistic'])
     if e is None: return d | dict.fromkeys('our_best_epochs our_last_epoch half_width n arm env replication differs'.split())
     same,differs = differences(e, row, base)
-    return d | dict(our_best_epochs=e['best_epochs'], our_last_epoch=e['mean'], half_width=e['half_width'], n=e['n'], arm=e['arm'], env=e['env'], replication=same, differs=differs)
+    return d | dict(our_best_epochs=e['best_epochs'], our_last_epoch=e['mean'], half_width=e['half_width'], n=e['n'], arm=e['arm'], env=e['env'],
+        replication=same, differs=differs)
 
 # %% ../nbs/12a_board.ipynb #dd90b5e9
 _run_keys = 'source dataset split size_px epochs batch model optimiser lr schedule variant'.split()
@@ -230,7 +247,8 @@ def single_runs_beside(
             i,d = len(rows), row | dict(n_published=s.n, published=s.mean, sd_published=s.sd)
             if e: arms |= {f'theirs {i}':theirs, f'ours {i}':[o['acc'] for o in e['runs'] if o['status']=='ok']}
             same,differs = differences(e, row, base) if e else (None, None)
-            rows.append(d | dict(arm=e and e['arm'], env=e and e['env'], n=e and e['n'], ours=e and e['mean'], replication=same, differs=differs, compared=bool(e)))
+            rows.append(d | dict(arm=e and e['arm'], env=e and e['env'], n=e and e['n'], ours=e and e['mean'], replication=same, differs=differs,
+                compared=bool(e)))
     pairs = [[f'theirs {i}', f'ours {i}'] for i,o in enumerate(rows) if o['compared']]
     cs = iter(compare_many(arms, None, alpha, delta, paired=False, contrasts=pairs) if pairs else ())
     for o in rows:
@@ -256,11 +274,15 @@ def make_sweep(
     "A sweep on the tune split, with the rule that picks declared before its first run"
     if rule not in ('baseline','each'): raise CliError(f"Rule {rule!r}: choose baseline (its best value for all arms) or each (every arm its own).")
     vs = [get_variant(v) for v in variants][:1 if rule=='baseline' else None]
-    if recipe.split.startswith('tune'): raise CliError(f"Recipe {recipe.name!r} is itself on split {recipe.split}. Name the one that is to be reported: the sweep goes to the tune split of its own.")
+    if recipe.split.startswith('tune'):
+        raise CliError(f"Recipe {recipe.name!r} is itself on split {recipe.split}. Name the one that is to be reported: the sweep goes to the tune split of "
+            "its own.")
     split = 'tune-v1' if recipe.split.endswith('v1') else 'tune'
     values = [dict(zip(grid, o)) for o in itertools.product(*grid.values())]
     named = {derive(recipe, split=split, **o):o for o in values}
-    protocol = dict(grid={k:[*v] for k,v in grid.items()}, rule=rule, picks='highest mean last-epoch accuracy, a diverged run counted as 0, the first of equals', values={r.name:o for r,o in named.items()})
+    if len(named)<len(values): raise CliError(f"A sweep tries each value once: {', '.join(k + '=' + ','.join(map(str, v)) for k,v in grid.items())} has one twice.")
+    protocol = dict(grid={k:[*v] for k,v in grid.items()}, rule=rule,
+        picks='highest mean last-epoch accuracy, a diverged run counted as 0, the first of equals', values={r.name:o for r,o in named.items()})
     return Study(f'{name or recipe.name}-sweep', [(r,v) for v in vs for r in named], range(SWEEP, SWEEP+runs), protocol=protocol, **kwargs)
 
 # %% ../nbs/12a_board.ipynb #8c3ff3de
@@ -272,18 +294,21 @@ def sweep_rows(
     df,rows = sweep.runs(), []
     for k,a in sweep.arms.items():
         s = _summary(df[df.arm==k].to_dict('records'))
-        rows.append(dict(variant=a.variant['name'], values=sweep.protocol['values'][a.recipe], **s, score=(s['mean'] or 0)*s['n']/(s['n']+s['diverged']), picked=False, edge=False))
+        rows.append(dict(variant=a.variant['name'], values=sweep.protocol['values'][a.recipe], **s, score=(s['mean'] or 0)*s['n']/(s['n']+s['diverged']),
+            picked=False, edge=False))
     for v in dict.fromkeys(o['variant'] for o in rows):
         top = max((o for o in rows if o['variant']==v), key=lambda o: o['score'])
         if not top['score']: raise CliError(f"No run of {v} trained in sweep {sweep.name!r}. Sweep other values under another --name.")
-        top |= dict(picked=True, edge=any(top['values'][k] in (min(vs, key=float), max(vs, key=float)) for k,vs in sweep.protocol['grid'].items() if _numbers(vs)))
+        top |= dict(picked=True, edge=any(top['values'][k] in (min(vs, key=float), max(vs, key=float)) for k,vs in sweep.protocol['grid'].items()
+            if _numbers(vs)))
     return rows
 
 def sweep_table(
     sweep:Study # From `make_sweep`, and run
 )->list: # Dicts, one for each value of each arm
     "A sweep to read"
-    return [dict(variant=o['variant'], **o['values'], **{k:o[k] for k in ('n','diverged','mean','half_width')}, picked='picked'*o['picked']+', at the edge: widen the sweep'*o['edge']) for o in sweep_rows(sweep)]
+    return [dict(variant=o['variant'], **o['values'], **{k:o[k] for k in ('n','diverged','mean','half_width')},
+        picked='picked'*o['picked']+', at the edge: widen the sweep'*o['edge']) for o in sweep_rows(sweep)]
 
 def _numbers(vs):
     try: return len({float(o) for o in vs})>2
@@ -335,7 +360,8 @@ def match_epochs(
     if by=='time': epochs = [min(e, arms[0][0].epochs) for e in epochs]
     dear = [v.name for (_,v),c in zip(arms, costs) if c>whole*(1+1e-9)]
     if dear: raise CliError(f"One epoch of {', '.join(dear)} costs more than all {arms[0][0].epochs} of the baseline. Give the recipe more epochs.")
-    return dict(by=by, unit='ms an image' if by=='time' else 'FLOPs an image', **{k:dict(zip((v.name for _,v in arms), o)) for k,o in dict(costs=costs, epochs=epochs, share=[e*c/whole for e,c in zip(epochs, costs)]).items()})
+    return dict(by=by, unit='ms an image' if by=='time' else 'FLOPs an image',
+        **{k:dict(zip((v.name for _,v in arms), o)) for k,o in dict(costs=costs, epochs=epochs, share=[e*c/whole for e,c in zip(epochs, costs)]).items()})
 
 # %% ../nbs/12a_board.ipynb #f606c7a6
 def reported_study(
@@ -360,10 +386,12 @@ def reported_study(
     if match:
         f = as_root(root)/'_studies'/f'{name}.json'
         m = json.loads(f.read_text()).get('protocol', {}).get('match') if f.exists() else None
-        if m is None or m['by']!=match or m['epochs'].keys()!={v.name for _,v in arms} or m['epochs'][arms[0][1].name]!=arms[0][0].epochs: m = match_epochs(arms, match, **measure)
+        if m is None or m['by']!=match or m['epochs'].keys()!={v.name for _,v in arms} or m['epochs'][arms[0][1].name]!=arms[0][0].epochs:
+            m = match_epochs(arms, match, **measure)
         arms,protocol = [(_changed(r, epochs=m['epochs'][v.name]), v) for r,v in arms], protocol | dict(match=m)
     return Study(name, arms, seeds, root=root, protocol=protocol or None, **kwargs)
 
+# %% ../nbs/12a_board.ipynb #f0150fc7
 def match_rows(
     study:Study # From `reported_study`, with `match`
 )->list: # Dicts, one an arm

@@ -81,7 +81,8 @@ class MHSA2d(nn.Module):
     def project(self, x):
         "Queries, keys and values, each (B, heads, N, d), and what positions add to the logits (B, heads, N, N) or None"
         if self.traits['fixed_size'] and tuple(x.shape[2:])!=self.size:
-            raise ValueError(f"This MHSA2d was made for maps of {self.size[0]} x {self.size[1]} and got {x.shape[2]} x {x.shape[3]}: make the network for the size that it sees (create_model's size)")
+            raise ValueError(f"This MHSA2d was made for maps of {self.size[0]} x {self.size[1]} and got {x.shape[2]} x {x.shape[3]}: make the network for the "
+                "size that it sees (create_model's size)")
         q,k,v = (t.unflatten(1, (self.heads,-1)).flatten(3).mT for t in self.qkv(x).chunk(3, 1))
         if self.position=='none': return q, k, v, None
         grid = q.unflatten(2, self.size)

@@ -87,6 +87,7 @@ def window_weights(
     else: s = torch.baddbmm(bias.reshape(-1,Q,K), qb, kb).view(*lead[:4],Q,K)
     return s.softmax(-1)
 
+# %% ../nbs/01_local.ipynb #8d8dae6a
 def weigh_values(
     p:torch.Tensor, # `window_weights`
     v:torch.Tensor, # Values (B, heads, d, H, W)
@@ -114,6 +115,7 @@ def neighbour_places(
 
 def _cross(y, z): return y[:,None,:,None],z[None,:,None,:]
 
+# %% ../nbs/01_local.ipynb #efa24e2e
 def gather_neighbours(
     x:torch.Tensor, # (B, C, H, W)
     places:list     # `neighbour_places` of rows and columns
@@ -189,7 +191,8 @@ def check_local(n_out, window, heads, position, content, score):
     if window<1: raise ValueError(f"window is {window}: give the side of the window in positions, such as 7")
     if position not in ('relative','absolute','none'): raise ValueError(f"position is {position!r}: choose relative, absolute or none")
     if score not in ('dot','channelwise'): raise ValueError(f"score is {score!r}: choose dot or channelwise")
-    if not content and (position!='relative' or score!='dot'): raise ValueError("content=False leaves only query times offset: it needs position='relative' and score='dot'")
+    if not content and (position!='relative' or score!='dot'):
+        raise ValueError("content=False leaves only query times offset: it needs position='relative' and score='dot'")
     if heads<1 or n_out%heads: raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
     n = n_out//heads if score=='dot' else n_out
     if position=='relative' and n%2:

@@ -40,13 +40,15 @@ def create_backbone(
     _only_defaults(name, stem=tuple(stem), pool=pool)
     return resnet(_depths[name.removesuffix('-cifar')], n_out, widen, _acts[act], name.endswith('-cifar'))
 
+# %% ../nbs/05_models.ipynb #926455a4
 def _nearest(name, there): return ''.join(f" Did you mean {o}?" for o in difflib.get_close_matches(name, there, 1))
 
 def _said(v): return ','.join(map(str, v)) if isinstance(v, tuple) else v
 
 def _only_defaults(name, **given):
     for k,v in given.items():
-        if v!=(d := dict(stem=(32,64,64), widen=1., act='relu', pool='avg')[k]): raise CliError(f"Backbone {name!r} takes no {k} = {_said(v)}: leave it at {_said(d)}.")
+        if v!=(d := dict(stem=(32,64,64), widen=1., act='relu', pool='avg')[k]):
+            raise CliError(f"Backbone {name!r} takes no {k} = {_said(v)}: leave it at {_said(d)}.")
 
 # %% ../nbs/05_models.ipynb #9c223ff9
 def resnet(
@@ -64,10 +66,13 @@ def resnet(
         nn.init.kaiming_normal_(m.conv1.weight, mode='fan_out', nonlinearity='relu')
     return m
 
+# %% ../nbs/05_models.ipynb #6ef78f60
 def _timm(name, n_out, size, stem, widen, act, pool):
     "A network of timm with random weights, made for `size` where it is made for one"
     import timm
-    if not timm.is_model(name): raise CliError(f"timm has no network {name!r}.{_nearest(name, timm.list_models())} It has {len(timm.list_models())}, such as resnet50d; timm.list_models() names them.")
+    if not timm.is_model(name):
+        raise CliError(f"timm has no network {name!r}.{_nearest(name, timm.list_models())} It has {len(timm.list_models())}, such as resnet50d; "
+            "timm.list_models() names them.")
     _only_defaults(f'timm/{name}', stem=tuple(stem), widen=widen, act=act, pool=pool)
     cfg = timm.get_pretrained_cfg(name)
     try: m = timm.create_model(name, num_classes=n_out, **(dict(img_size=size) if cfg and cfg.fixed_input_size else {}))
@@ -90,7 +95,8 @@ def blocks(
     if hasattr(model, 'layer1'): return [list(getattr(model, f'layer{i}')) for i in range(1,5) if hasattr(model, f'layer{i}')]
     if type(model).__name__=='ByobNet': return [list(o) for o in model.stages]
     res = [list(m) for m in model.children() if isinstance(m, nn.Sequential) and len(m) and all(isinstance(b, ResBlock) for b in m)]
-    if not res: raise CliError(f"{type(model).__name__} has no stages of residual blocks to insert into. xresnets, ResNets and ByobNets have; others train as baseline only.")
+    if not res: raise CliError(f"{type(model).__name__} has no stages of residual blocks to insert into. xresnets, ResNets and ByobNets have; others train as "
+        "baseline only.")
     return res
 
 def _path(block):
@@ -101,6 +107,7 @@ def _path(block):
     names = [(n.rpartition('.'),m) for n,m in top.named_modules() if n and id(m) not in gone]
     return [(top.get_submodule(p),k,m) for (p,_,k),m in names]
 
+# %% ../nbs/05_models.ipynb #ca2a6f53
 def _last_norm(block):
     found = [o for o in _path(block) if isinstance(o[2], nn.BatchNorm2d) and (o[0] is block or not hasattr(block, 'se'))]
     if not found: raise CliError(f"{type(block).__name__} has no batch norm to insert after.")
@@ -116,7 +123,7 @@ def _append(block, layer):
 
 # %% ../nbs/05_models.ipynb #3b877754
 def _at(items, i, what):
-    if not -len(items)<=i<len(items): raise CliError(f"There is no {what}: the backbone has {len(items)} there.")
+    if not -len(items)<=i<len(items): raise CliError(f"There is no {what}: there are {len(items)}.")
     return items[i]
 
 def _convs(block): return [(p,k,c) for p,k,c in _path(block) if isinstance(c, nn.Conv2d) and c.kernel_size==(3,3)]
@@ -207,7 +214,8 @@ def insert_attention(
     return model
 
 # %% ../nbs/05_models.ipynb #79acdb6c
-_timm_layers = dict(bottleneck='BottleneckAttn', halo='HaloAttn', nl='NonLocalAttn', bat='BatNonLocalAttn', gc='GlobalContext', se='SEModule', eca='EcaModule', cbam='CbamModule', **{'lambda':'LambdaLayer'})
+_timm_layers = dict(bottleneck='BottleneckAttn', halo='HaloAttn', nl='NonLocalAttn', bat='BatNonLocalAttn', gc='GlobalContext', se='SEModule', eca='EcaModule',
+    cbam='CbamModule', **{'lambda':'LambdaLayer'})
 
 def timm_attention(
     ni:int,                   # Input channels
@@ -231,9 +239,11 @@ def timm_attention(
     if kind in ('bottleneck','halo','lambda','bat'): layer.register_forward_pre_hook(partial(_of_size, kind, size))
     return layer
 
+# %% ../nbs/05_models.ipynb #8fe32f48
 def _of_size(kind, size, layer, x):
     if tuple(x[0].shape[2:])!=tuple(size):
-        raise ValueError(f"timm's {kind} was made for maps of {size[0]} x {size[1]} and got {x[0].shape[2]} x {x[0].shape[3]}: make the network for the size that it sees (create_model's size)")
+        raise ValueError(f"timm's {kind} was made for maps of {size[0]} x {size[1]} and got {x[0].shape[2]} x {x[0].shape[3]}: make the network for the size "
+            "that it sees (create_model's size)")
 timm_attention.traits = dict(fixed_size=True)
 
 # %% ../nbs/05_models.ipynb #1bbaab47
@@ -257,6 +267,7 @@ def create_model(
         if o.changes: _insert(m, o, size, seed)
     return m
 
+# %% ../nbs/05_models.ipynb #a26ee23d
 def _insert(m, v, size, seed):
     "One variant into a backbone; a layer that is not ours is tried, and what it raises of itself passes: a study counts that as a failed try"
     cls = v.build() if v.layer is not None else None
@@ -282,7 +293,8 @@ def _try(m, v, size):
     mode = m.training
     try:
         with torch.no_grad(): m.eval()(torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0)))
-    except Exception as e: raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer'] or 'the backbone'} fails at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
+    except Exception as e:
+        raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer'] or 'the backbone'} fails at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
     finally: m.train(mode)
 
 # %% ../nbs/05_models.ipynb #31750a28
@@ -333,6 +345,7 @@ def measure_step(
     model.zero_grad(set_to_none=True)
     return dict(ms=1e3*sorted(times)[repeats//2], peak_mib=peak/2**20)
 
+# %% ../nbs/05_models.ipynb #4a74ff2c
 def peak_memory(
     f,                           # Called once
     device=torch.device('cpu')   # Whose memory
@@ -362,8 +375,10 @@ def _spread(layer, x, row):
     at = getattr(layer, 'attend', layer)
     (y,oky),(z,okz) = at.places(x)
     i,j = divmod(row, x.shape[3])
-    return lambda w: x.new_zeros(x.shape[2:]).index_put((y[i][:,None].expand(-1,len(z[j])), z[j].expand(len(y[i]),-1)), (w.view(len(y[i]),-1)*(oky[i][:,None]&okz[j])), accumulate=True)
+    return lambda w: x.new_zeros(x.shape[2:]).index_put((y[i][:,None].expand(-1,len(z[j])), z[j].expand(len(y[i]),-1)),
+        (w.view(len(y[i]),-1)*(oky[i][:,None]&okz[j])), accumulate=True)
 
+# %% ../nbs/05_models.ipynb #b4a1c368
 @torch.no_grad()
 def attention_at(
     model:nn.Module,   # A network with attention
@@ -388,8 +403,10 @@ def attention_at(
     return w.view(f.shape[2:]) if w.numel()==f.shape[2:].numel() and not l.traits['local'] else _spread(l, f, i*f.shape[3]+j)(w)
 
 # %% ../nbs/05_models.ipynb #39396f31
-_rows = {'conv-stem + attention':'sasa', 'full attention':'sasa-stem', 'attention':'sasa', 'attention, 3x3 conv stem':'sasa', 'relative':'sasa', 'none':'sasa-none', 'absolute':'sasa-absolute',
-    'q.r only':'sasa-qr', 'q.k + q.r':'sasa', 'stand-alone':'sasa-stem-standalone', 'spatial convolution for values':'sasa-stem-conv', 'spatially-aware values':'sasa-stem'}
+_rows = {'conv-stem + attention':'sasa', 'full attention':'sasa-stem', 'attention':'sasa', 'attention, 3x3 conv stem':'sasa', 'relative':'sasa',
+    'none':'sasa-none', 'absolute':'sasa-absolute',
+    'q.r only':'sasa-qr', 'q.k + q.r':'sasa', 'stand-alone':'sasa-stem-standalone', 'spatial convolution for values':'sasa-stem-conv',
+    'spatially-aware values':'sasa-stem'}
 _groups = {'1,2,3,4':'sasa', '2,3,4':'sasa-24', '3,4':'sasa-34', '4':'sasa-4', '-':'baseline', '1':'sasa-1', '1,2':'sasa-12', '1,2,3':'sasa-13'}
 
 def published_arm(

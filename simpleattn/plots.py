@@ -203,6 +203,7 @@ def _seen(learn, image):
     im = image if isinstance(image, Image.Image) else Image.open(image)
     return center_crop(np.asarray(im.convert('RGB')), ds.recipe.size, ds.recipe.val_extra)
 
+# %% ../nbs/11_plots.ipynb #7bca588f
 def show_attention(
     learn,              # A learner from `get_learner`
     image,              # Number of a validation image, a path, a PIL image, or (3, S, S) bytes as a tensor

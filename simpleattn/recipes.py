@@ -9,6 +9,7 @@ __all__ = ['PIPELINE', 'name_re', 'choices', 'datasets', 'Recipe', 'settings_pat
 # %% ../nbs/03_recipes.ipynb #bc0b3fdf
 import configparser,dataclasses,hashlib,json,math,os,re
 from dataclasses import dataclass
+from html import escape
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -108,6 +109,19 @@ def _check(r):
     if not all(isinstance(o, int) for o in r.stem): err('stem', 'must be whole numbers of channels')
     if r.presize and r.crop=='pad': err('presize', 'does not go with crop = pad')
 
+# %% ../nbs/03_recipes.ipynb #e709df4a
+_parts = dict(data='dataset split source noise presize', images='size crop crop_min val_extra flip', network='backbone stem widen act pool',
+    optimiser='opt lr mom sqr_mom eps wd decouple_wd', schedule='epochs bs sched div pct_start moms step_epochs step_gamma', loss='smooth mixup precision compile')
+
+def _repr_html(self:Recipe):
+    "A row for each part of the recipe"
+    own = self.changed()
+    def said(k): return escape(f'{k} {getattr(self,k)}')
+    def row(fields): return ', '.join(f'<b>{said(k)}</b>' if k in own else said(k) for k in fields.split())
+    rows = dict(recipe=f'<b>{escape(self.name)}</b>, hash {self.hash}') | {k:row(v) for k,v in _parts.items()}
+    return '<table>\n' + '\n'.join(f'<tr><td>{k}</td><td style="text-align:left">{v}</td></tr>' for k,v in rows.items()) + '</table>'
+Recipe._repr_html_ = _repr_html
+
 # %% ../nbs/03_recipes.ipynb #3d2e98fc
 def _typed(name, key, text, types):
     "`text` of `key` in recipe `name` as its field's type"
@@ -160,7 +174,7 @@ class Recipes(Mapping):
     def __init__(self, d, path): self.d,self.path = d,path
     def __iter__(self): return iter(self.d)
     def __len__(self): return len(self.d)
-    def __repr__(self): return f"{len(self)} recipes: {', '.join(self)}"
+    def __repr__(self): return f"{len(self)} recipes: {', '.join([*self][:8])}{', ...'*(len(self)>8)}"
     def __getitem__(self, name):
         if name in self.d: return self.d[name]
         if r := _rederive(self.d, str(name)): return r

@@ -32,7 +32,8 @@ def _latex(s): # What a font of T1 lacks becomes a question mark
 
 def _tabular(head, rows):
     def wide(c): return max(len(str(o)) for o in c)
-    cols = [rf'>{{\raggedright\arraybackslash}}p{{{7 if wide(c)>22 else 4.5}em}}' if wide(c)>12 else 'r' if all(re.fullmatch(r'[<+-]?[\d .,]*', str(o)) for o in c[1:]) else 'l' for c in zip(head, *rows)]
+    cols = [rf'>{{\raggedright\arraybackslash}}p{{{7 if wide(c)>22 else 4.5}em}}' if wide(c)>12 else 'r'
+        if all(re.fullmatch(r'[<+-]?[\d .,]*', str(o)) for o in c[1:]) else 'l' for c in zip(head, *rows)]
     lines = [' & '.join(map(_latex, r))+r' \\' for r in [head, *rows]]
     return '\n'.join([rf'\begin{{tabular}}{{{"".join(cols)}}}', r'\toprule', lines[0], r'\midrule', *lines[1:], r'\bottomrule', r'\end{tabular}'])
 
@@ -74,10 +75,12 @@ def comparison_table(
     more = [dict(arm=k, **c.sensitivity) for k,c in cs.labelled() if c.sensitivity]
     return '\n\n'.join([table, 'Sensitivity, never to choose from:', text_table([*more[0]], [[*map(_cell, o.values())] for o in more], fmt)]) if more else table
 
+# %% ../nbs/12_report.ipynb #c709d3be
 def _six(cs, summaries):
     "Head and rows of the default display"
     head = ['arm','n',f'difference ({_span(cs)})','adjusted p','verdict',f'seeds to see {100*cs.delta:g} pp','on new images']
-    return head, [[o['arm'], _cell(o['n']), _cell(o['difference']), _pval(o['p_adj']), o['verdict'], *map(_cell, (o['runs_needed'], o['new_images']))] for o in summaries]
+    return head, [[o['arm'], _cell(o['n']), _cell(o['difference']), _pval(o['p_adj']), o['verdict'], *map(_cell, (o['runs_needed'], o['new_images']))]
+        for o in summaries]
 
 def _cell(v):
     if isinstance(v, (list,tuple)): return ', '.join(map(_cell, v))
@@ -107,7 +110,8 @@ def _arm(label, arm, runs, n_failed, flops):
     "A row of the arms table"
     ok,bits = [r for r in runs if r.status=='ok'],[r.bits() for r in runs if r.status=='ok']
     s = summarise([r.acc for r in ok], bits if len(bits)>1 and all(b is not None for b in bits) else None, len(runs)-len(ok), n_failed)
-    return dict(arm=label, recipe=arm.recipe, variant=arm.variant['name'], **s.to_dict(), params=max((r.params for r in runs), default=None), flops=flops or None,
+    return dict(arm=label, recipe=arm.recipe, variant=arm.variant['name'], **s.to_dict(), params=max((r.params for r in runs), default=None),
+        flops=flops or None,
         noise=decompose(bits).to_dict() if s.sd_churn is not None else None, seconds=median(r.wall_seconds for r in runs) if runs else None)
 
 def _facts(runs):
@@ -157,7 +161,8 @@ def _name(differ, run, data, show):
     "Name the images, and put them into the result where they are to be shown; this needs torch"
     from simpleattn.data import fingerprint,get_path,split_files
     path = get_path(run.recipe['dataset'], run.recipe['source'], data)
-    if fingerprint(path)!=run.data['fingerprint']: raise CliError(f"The images at {path} have fingerprint {fingerprint(path)}, those of the runs {run.data['fingerprint']}.")
+    if fingerprint(path)!=run.data['fingerprint']:
+        raise CliError(f"The images at {path} have fingerprint {fingerprint(path)}, those of the runs {run.data['fingerprint']}.")
     val = split_files(path, run.recipe['split'])[1]
     for o in (o for d in differ for o in d['images']): o.update(name=val[o['index']], **({'jpeg':_thumbnail(path/val[o['index']])} if show else {}))
 
@@ -182,7 +187,8 @@ def _warnings(study, d, n, N, facts, bad):
     if study.env!=d['env']: yield f"Runs of {study.env}; the study was declared for {d['env']}."
     if 'declared' not in d: yield 'The study has no declaration on file: nothing shows that it was fixed before its first run.'
     for g in d.get('growth', []):
-        if g['runs_before'] and not study.raced: yield f"The study grew on {g['date'][:10]}, when {g['runs_before']} runs were there: p-values for a fixed n do not hold."
+        if g['runs_before'] and not study.raced:
+            yield f"The study grew on {g['date'][:10]}, when {g['runs_before']} runs were there: p-values for a fixed n do not hold."
     if any(o.endswith('+') for o in facts['commits']): yield 'Some runs were made by code that differed from its commit (marked +).'
     if bad: yield f"Records set aside because they cannot be believed: {len(bad)}. They are named below."
 
@@ -204,14 +210,18 @@ def report_data(
     differ = [o for k in study.arms if k!=study.baseline and (o := _differ(k, by[study.baseline], by[k]))]
     if differ and (data or images): _name(differ, by[study.baseline][0], data, images)
     recipe = study.arms[study.baseline].recipe if len({a.recipe for a in study.arms.values()})==1 else None
-    return dict(schema=1, study=d, env=study.env, n_runs=len(runs), n_declared=N, missing=[[k,s] for k,s in missing], race=study.race_states(df) if study.raced else [],
+    return dict(schema=1, study=d, env=study.env, n_runs=len(runs), n_declared=N, missing=[[k,s] for k,s in missing],
+        race=study.race_states(df) if study.raced else [],
         headline=_headline(cs, recipe, len(runs), N) if cs else f'No comparison yet: {why}', warnings=[*_warnings(study, d, len(runs), N, facts, bad)],
         sentences=[c.sentence(recipe) for c in cs or ()], comparisons=cs and cs.to_dict(), summaries=[dict(arm=cs.label(c), **c.summary()) for c in cs or ()],
-        arms=[_arm(k, a, by[k], failed[k], fl[k]) for k,a in study.arms.items()], differ=differ, recipes={r.recipe['name']:r.recipe for _,r in runs}, facts=facts, set_aside=bad,
+        arms=[_arm(k, a, by[k], failed[k], fl[k]) for k,a in study.arms.items()], differ=differ, recipes={r.recipe['name']:r.recipe for _,r in runs},
+        facts=facts, set_aside=bad,
         runs=[dict(arm=k, seed=r.seed, status=r.status, acc=r.acc, best_acc=r.best_acc, path=r.path, reason=r.reason, epochs=len(r.history),
-            train_seconds=r.train_seconds, wall_seconds=r.wall_seconds, train_flops=_cost(r, fl[k]), finished=r.machine.get('finished'), commit=r.machine.get('commit'),
+            train_seconds=r.train_seconds, wall_seconds=r.wall_seconds, train_flops=_cost(r, fl[k]), finished=r.machine.get('finished'),
+            commit=r.machine.get('commit'),
             history=[dict(acc=h['acc']) for h in r.history]) for k,r in runs])
 
+# %% ../nbs/12_report.ipynb #c77a187f
 def _headline(cs, recipe, n, N):
     part = f'So far, from {n} of {N} runs, against' if n<N else 'Against'
     said = '; '.join(f"{cs.label(c)} {'' if c.diff is None else _pct(c.diff,'+')+' pp, '}{c.verdict_words}" for c in cs)
@@ -228,7 +238,8 @@ def _tables(data):
     if cs := _again(data): yield 'Comparison', *_six(cs, data['summaries']), []
     head = ['arm','n ok','diverged','failed tries','mean, %','± 95 %','sd, pp','min, %','max, %','parameters','MFLOPs an image','seconds a run']
     def cells(n, n_diverged, n_failed, mean, half_width, sd, low, high, params, flops, seconds, **_):
-        return [n, n_diverged, n_failed, *map(_pct, (mean, half_width, sd, low, high)), _cell(params), f'{flops/1e6:,.1f}' if flops else '', '' if seconds is None else f'{seconds:.0f}']
+        return [n, n_diverged, n_failed, *map(_pct, (mean, half_width, sd, low, high)), _cell(params), f'{flops/1e6:,.1f}' if flops else '',
+            '' if seconds is None else f'{seconds:.0f}']
     yield 'Arms', head, [[o['arm'], *cells(**o)] for o in data['arms']], [*_no_flops(data)]
     yield from (o for o in (_noise(data), _images(data), _diverged(data)) if o)
 
@@ -241,17 +252,23 @@ def _noise(data):
     "Where the spread of an arm's runs comes from"
     if not (arms := [(o['arm'],o['noise']) for o in data['arms'] if o['noise']]): return
     head = ['arm','runs','sd of runs, pp','seed sd, pp','validation-set sd, pp','p (no seed noise)','standard error of the mean, pp','the same on new images, pp']
-    rows = [[k, n['n_runs'], _pct(n['var_runs']**0.5), 'not detectable' if n['sd_seed'] is None else _pct(n['sd_seed']), _pct(n['sd_churn']), _pval(n['p_seed']),
+    rows = [[k, n['n_runs'], _pct(n['var_runs']**0.5), 'not detectable' if n['sd_seed'] is None else _pct(n['sd_seed']), _pct(n['sd_churn']),
+        _pval(n['p_seed']),
         _pct(n['se_this_set']), _pct(n['se_new_images'])] for k,n in arms]
-    return 'Seed noise and validation-set noise', head, rows, [f"The squares of seed sd and validation-set sd add up to that of the runs. Seed sd is how much trainings differ; "
-        f"validation-set sd is what scoring a run on only {arms[0][1]['n_images']:,} images adds. More seeds average out both; that these images are a sample stays, and is in the last column."]
+    return 'Seed noise and validation-set noise', head, rows, [f"The squares of seed sd and validation-set sd add up to that of the runs. Seed sd is how much "
+        "trainings differ; "
+        f"validation-set sd is what scoring a run on only {arms[0][1]['n_images']:,} images adds. More seeds average out both; that these images are a sample "
+        "stays, and is in the last column."]
 
+# %% ../nbs/12_report.ipynb #132427a8
 def _images(data):
     "Images on which arms differ most"
     if not data['differ']: return
     head = ['image','arm',f"right, {data['study']['baseline']}",'right, arm','difference, runs']
-    rows = [[_named(o), d['arm'], f"{o['baseline']} of {d['n']}", f"{o['variant']} of {d['n']}", f"{o['variant']-o['baseline']:+d}"] for d in data['differ'] for o in d['images']]
-    said = [f"{d['arm']}: {d['count']} of {d['n_images']:,} images differ by {d['least']} or more of {d['n']} runs; exchanging the arms of each seed at random gives {d['chance']:.1f} on average."
+    rows = [[_named(o), d['arm'], f"{o['baseline']} of {d['n']}", f"{o['variant']} of {d['n']}", f"{o['variant']-o['baseline']:+d}"] for d in data['differ']
+        for o in d['images']]
+    said = [f"{d['arm']}: {d['count']} of {d['n_images']:,} images differ by {d['least']} or more of {d['n']} runs; exchanging the arms of each seed at random "
+        f"gives {d['chance']:.1f} on average."
         for d in data['differ']]
     return 'Images on which arms differ most', head, rows, said
 
@@ -261,14 +278,16 @@ def _diverged(data):
     "Runs that diverged, and tries that failed"
     if not any(o['n_diverged'] or o['n_failed'] for o in data['arms']): return
     rows = [[r['path'], r['arm'], r['seed'], r['reason'], r['epochs']] for r in data['runs'] if r['status']=='diverged']
-    said = [f"{o['arm']}: {o['n_diverged']} of {o['n']+o['n_diverged']} runs diverged (95 % upper bound {100*divergence_upper(o['n_diverged'], o['n']+o['n_diverged']):.1f} %), {o['n_failed']} tries failed."
+    said = [f"{o['arm']}: {o['n_diverged']} of {o['n']+o['n_diverged']} runs diverged (95 % upper bound "
+        f"{100*divergence_upper(o['n_diverged'], o['n']+o['n_diverged']):.1f} %), {o['n_failed']} tries failed."
         for o in data['arms'] if o['n_diverged'] or o['n_failed']]
     return 'Diverged runs and failed tries', ['record','arm','seed','reason','epochs finished'], rows, said
 
 # %% ../nbs/12_report.ipynb #6147272c
 def _foot(data):
     "Where the numbers come from: (title, head, rows of text), folded away on the page"
-    yield 'Runs', ['record','arm','seed','status','last epoch, %','best epoch, %','seconds','finished','commit'], [[o['path'], o['arm'], o['seed'], f"{o['status']} {o['reason']}".strip(),
+    yield 'Runs', ['record','arm','seed','status','last epoch, %','best epoch, %','seconds','finished','commit'], [[o['path'], o['arm'], o['seed'],
+        f"{o['status']} {o['reason']}".strip(),
         _pct(o['acc']), _pct(o['best_acc']), f"{o['wall_seconds']:.0f}", o['finished'], o['commit']] for o in data['runs']]
     if data['set_aside']: yield 'Records set aside', ['record','reason'], [[*o] for o in data['set_aside'].items()]
     made = {k:v for k,v in (data['facts'] | data['facts']['versions']).items() if k!='versions'}
@@ -295,7 +314,8 @@ def to_latex(
 )->str: # LaTeX; the preamble needs booktabs and array
     "The tables of a report for a paper"
     said = dict(Comparison=data['headline'], Arms=f"Arms of {data['study']['name']}: last-epoch accuracy on the whole validation set.")
-    return '\n\n'.join(['% \\usepackage{booktabs,array}', *('\n'.join([r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{4pt}', rf'\caption{{{_latex(said[t])}}}',
+    return '\n\n'.join(['% \\usepackage{booktabs,array}',
+        *('\n'.join([r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{4pt}', rf'\caption{{{_latex(said[t])}}}',
         _tabular(head[:7], [r[:7] for r in rows]), r'\end{table}']) for t,head,rows,_ in _tables(data) if t in said)])+'\n'
 
 # %% ../nbs/12_report.ipynb #60258515
@@ -313,7 +333,8 @@ def report_figures(
     axes['Learning curves'] = plot_curves({o['arm']:[r['history'] for r in data['runs'] if r['arm']==o['arm']] for o in data['arms']})
     if len(ok): axes['Accuracy against time'] = plot_cost(ok, base)
     if len(ok) and ok.train_flops.notna().all():
-        axes['Accuracy against FLOPs'] = plot_cost(ok.assign(tera=ok.train_flops/1e12), base, 'tera', 'FLOPs', 'training, TFLOPs (3 x forward x images x epochs)')
+        axes['Accuracy against FLOPs'] = plot_cost(ok.assign(tera=ok.train_flops/1e12), base, 'tera', 'FLOPs',
+            'training, TFLOPs (3 x forward x images x epochs)')
     res = {k:svg(ax, k) for k,ax in axes.items()}
     for ax in axes.values(): plt.close(ax.figure)
     return res
@@ -331,7 +352,11 @@ def to_html(
     return page.render(data=data, figures=pics, tables=[*_tables(data)], foot=[*_foot(data)], named=_named)
 
 # %% ../nbs/12_report.ipynb #10f8d044
-def _home(study): return Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name
+def _home(study):
+    "The folder of a study's report; runs of another env than the declared one have a folder within, so that they replace nothing"
+    home = Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name
+    declared = json.loads(study.file.read_text())['env'] if study.file.exists() else study.env
+    return home if study.env==declared else home/study.env.replace('*', 'any')
 
 def write_report(
     study,     # A `Study`
@@ -340,16 +365,22 @@ def write_report(
     **kwargs
 )->Path: # index.html; report.md, report.tex, report.csv, report.json, runs.csv and study.svg lie beside it
     "Write a study's report in all its forms"
-    import matplotlib.pyplot as plt
-    import pandas as pd
     out = Path(out or _home(study))
     if kwargs.get('images') and any((o/'.git').exists() for o in (out.resolve(), *out.resolve().parents)):
         raise CliError('--images puts pictures of the data set into the report, and a repository must not hold them: give --out a folder outside of it.')
     data = report_data(study, *args, **kwargs)
-    out.mkdir(parents=True, exist_ok=True)
-    cs = _again(data)
-    if cs:
-        axes = plot_study(pd.DataFrame(data['runs']), cs, study.name)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_forms(out, data)
+    except OSError as e: raise CliError(f"The report cannot be written to {out} ({e.strerror}). Give another folder with --out.") from e
+    return out/'index.html'
+
+def _write_forms(out, data):
+    import matplotlib.pyplot as plt
+    import pandas as pd
+    for o in ('study.svg','report.csv','runs.csv'): (out/o).unlink(missing_ok=True) # of an earlier report that had them
+    if cs := _again(data):
+        axes = plot_study(pd.DataFrame(data['runs']), cs, data['study']['name'])
         (out/'study.svg').write_text(svg(axes[0], data['headline'], alone=True))
         plt.close(axes[0].figure)
         (out/'report.csv').write_text(comparison_table(cs, 'csv')+'\n')
@@ -358,7 +389,6 @@ def write_report(
     (out/'report.md').write_text(to_markdown(data, 'study.svg' if cs else None))
     (out/'report.json').write_text(json.dumps(data, indent=1, allow_nan=False)+'\n')
     (out/'index.html').write_text(to_html(data))
-    return out/'index.html'
 
 # %% ../nbs/12_report.ipynb #a41e77d2
 def keep_report(
@@ -373,7 +403,8 @@ def keep_report(
 
 def _made_of(page, study, df):
     "Was the page made of this declaration and these runs, by no older code?"
-    try: old,code = json.loads(page.with_name('report.json').read_text()),max(o.stat().st_mtime for o in files('simpleattn').iterdir() if o.suffix in ('.py','.j2'))
+    try: old,code = json.loads(page.with_name('report.json').read_text()),max(o.stat().st_mtime for o in files('simpleattn').iterdir()
+        if o.suffix in ('.py','.j2'))
     except (OSError, ValueError): return False
     cols = 'arm seed status acc finished'.split()
     def rows(rs): return sorted([r[k] if r[k]==r[k] else None for k in cols] for r in rs)

@@ -23,7 +23,8 @@ def parse_site(
     res = []
     for o in str(site).replace('+', ',').split(','):
         m = _site_re.fullmatch(o.strip())
-        if not m: raise CliError(f"{o.strip()!r} is not a site. A site is STAGE.BLOCK such as 1.-1 (several: 1.-1,2.-1), replace:STAGE such as replace:4 or replace:1-4, or stem.")
+        if not m: raise CliError(f"{o.strip()!r} is not a site. A site is STAGE.BLOCK such as 1.-1 (several: 1.-1,2.-1), replace:STAGE such as replace:4 or "
+            "replace:1-4, or stem.")
         if m[1]: res.append((int(m[1]), int(m[2])))
         elif m[6]: res.append((0, 'stem'))
         elif int(m[5] or m[4])<int(m[4]): raise CliError(f"{o.strip()!r} goes backwards: write {m[3]}:{m[5]}-{m[4]}.")
@@ -106,7 +107,8 @@ class Variant:
     hash:str=field(init=False, repr=False)        # 12 hex digits over layer, arguments and site, taken where the source is at hand
 
     def __post_init__(self):
-        if not isinstance(self.name, str) or not name_re.fullmatch(self.name): raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        if not isinstance(self.name, str) or not name_re.fullmatch(self.name):
+            raise CliError(f"Variant {self.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         parse_site(self.site)
         if isinstance(self.layer, str) and '.py:' in self.layer: object.__setattr__(self, 'layer', load_layer(self.layer))
         if self.layer is not None and not isinstance(self.layer, str) and not inspect.isclass(self.layer) and not inspect.isfunction(self.layer):
@@ -200,7 +202,7 @@ def get_variant(
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
     base,_,site = str(name).partition('@')
-    if base not in _registry: raise CliError(f"No variant {base!r}. {near(base, _registry)} Your own come with --import FILE.")
+    if base not in _registry: raise CliError(f"No variant {base!r}. {near(base, _registry)} `simpleattn variants` lists them; your own come with --import FILE.".replace('.  ', '. '))
     v = _registry[base]
     if not site: return v
     if not v.changes: raise CliError("The baseline has no site.")
@@ -224,7 +226,8 @@ _ours('self-no-conv', _ladder, 'self without the final convolution', final_conv=
 
 # %% ../nbs/04_variants.ipynb #9c421fe3
 _sasa,_stem,_all = 'local:LocalSelfAttention','local:AttentionStem','replace:1-4'
-for k,doc in dict(spatially_aware='values mixed by their place in the window', standalone='plain attention over pixels', conv_values='values by a convolution').items():
+for k,doc in dict(spatially_aware='values mixed by their place in the window', standalone='plain attention over pixels',
+    conv_values='values by a convolution').items():
     _ours('attention-stem' + {'spatially_aware':''}.get(k, f'-{k.split("_")[0]}'), _stem, f'an attention stem: {doc}', 'stem', kind=k)
 _ours('sasa', _sasa, 'stand-alone self-attention for every 3x3 convolution (Ramachandran et al. 2019)', _all)
 _ours('sasa-stem', _sasa, 'sasa with the attention stem: full attention', _all, also='attention-stem')
@@ -244,9 +247,12 @@ _ours('botnet', _bot, 'multi-head self-attention in the last stage (Srinivas et 
 _ours('botnet-s1', _bot, 'botnet whose last stage keeps its resolution', 'stride1:4,replace:4')
 for k in ('absolute','none'): _ours(f'botnet-{k}', _bot, f'botnet with position {k}', 'replace:4', position=k)
 for n in (1,2,8): _ours(f'botnet-heads{n}', _bot, f'botnet with {n} head{"s"*(n>1)}', 'replace:4', heads=n)
-_ours('botnet-source', _bot, 'the form of a public implementation: absolute, one head, unscaled', 'replace:4', heads=1, position='absolute', scale='none', bias=True)
-_ours('botnet-s1-source', _bot, 'the same in a last stage that keeps its resolution', 'stride1:4,replace:4', heads=1, position='absolute', scale='none', bias=True)
-for k,doc in dict(bottleneck='BottleneckAttn', halo='HaloAttn', **{'lambda':'LambdaLayer'}).items(): _ours(f'timm-{k}', 'models:timm_attention', f'{doc} of timm', 'replace:4', kind=k)
+_ours('botnet-source', _bot, 'the form of a public implementation: absolute, one head, unscaled', 'replace:4', heads=1, position='absolute', scale='none',
+    bias=True)
+_ours('botnet-s1-source', _bot, 'the same in a last stage that keeps its resolution', 'stride1:4,replace:4', heads=1, position='absolute', scale='none',
+    bias=True)
+for k,doc in dict(bottleneck='BottleneckAttn', halo='HaloAttn', **{'lambda':'LambdaLayer'}).items():
+    _ours(f'timm-{k}', 'models:timm_attention', f'{doc} of timm', 'replace:4', kind=k)
 for k,doc in dict(nl='NonLocalAttn', bat='BatNonLocalAttn', gc='GlobalContext', se='SEModule', eca='EcaModule', cbam='CbamModule').items():
     _ours(f'timm-{k}', 'models:timm_attention', f'{doc} of timm', kind=k)
 del k,n,o,doc

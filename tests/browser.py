@@ -11,7 +11,8 @@ class Page:
         websocket = pytest.importorskip('websocket', reason='websocket-client, which JupyterLab brings, is not here')
         browser = shutil.which('chromium') or shutil.which('google-chrome') or shutil.which('chromium-browser')
         if not browser: pytest.skip('no chromium here')
-        self.proc = subprocess.Popen([browser, *(f'--{o}' for o in FLAGS.split()), f'--user-data-dir={profile}', 'about:blank'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.proc = subprocess.Popen([browser, *(f'--{o}' for o in FLAGS.split()), f'--user-data-dir={profile}', 'about:blank'], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
         at,until = Path(profile)/'DevToolsActivePort',time.time()+60
         while not (at.is_file() and len(at.read_text().split('\n'))==2):
             if time.time()>until or self.proc.poll() is not None: self.close(); pytest.skip('chromium does not start here')

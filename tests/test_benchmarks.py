@@ -19,7 +19,8 @@ def test_the_record_is_of_a_full_run_that_kept_every_bound(name, calibration):
     for r in d['rows']: assert r.get('ok', True) and ('studies' not in r or r['studies']>=300)
     if name=='calibration':
         said = {r['what'] for r in d['rows']}
-        assert {(r['n'],r['correlation']) for r in d['rows'] if r['what']=='two arms, error'} >= {(n,c) for n in (3,5,10,20) for c in (0,.3,.6,.9)} and len(said)==15
+        assert {(r['n'],r['correlation']) for r in d['rows'] if r['what']=='two arms, error'} >= {(n,c) for n in (3,5,10,20)
+            for c in (0,.3,.6,.9)} and len(said)==15
 
 @pytest.mark.parametrize('section', ['two_arms','families','equivalence','races','new_images','diverging','real'])
 def test_calibration_in_short(section, calibration):

@@ -359,3 +359,7 @@ def test_the_published_protocol_on_the_demo_recipe(tmp_path):
     before = bits(tmp_path/'runs')
     again = cli(*args, timeout=300)
     assert again.returncode==0 and again.stdout==res.stdout and bits(tmp_path/'runs')==before
+
+def test_a_value_that_is_given_twice_is_not_swept_twice(tmp_path):
+    with pytest.raises(CliError, match='lr=1e-3,0.001 has one twice'):
+        make_sweep(WOOF, ['baseline'], dict(lr=['1e-3','0.001']), root=tmp_path, env=ENV)

@@ -35,7 +35,8 @@ def by_position(l, x):
     return torch.stack(rows, -1).unflatten(-1, (l.heads,H,W)).permute(0,2,1,3,4).reshape(B, l.n_out, H, W)
 
 FORMS = [dict(position=p, scale=s) for p in ('relative','absolute','none') for s in ('content','both','none')] + [
-    dict(position='absolute', position_of='query'), dict(position='absolute', scale='none', position_of='key'), dict(heads=1, bias=True), dict(heads=8, n_out=16)]
+    dict(position='absolute', position_of='query'), dict(position='absolute', scale='none', position_of='key'), dict(heads=1, bias=True),
+    dict(heads=8, n_out=16)]
 
 @pytest.mark.parametrize('kw', FORMS, ids=ids)
 @pytest.mark.parametrize('size', [(1,1),(3,4),(5,2)], ids=ids)
@@ -150,13 +151,15 @@ def test_rows_sum_to_1_and_map_and_values_give_the_output(kw):
 
 # ---- every kind of use
 
-@pytest.mark.parametrize('kw', [dict(), dict(position='absolute'), dict(position='none'), dict(scale='both'), dict(scale='none', position='absolute', bias=True, heads=1)], ids=ids)
+@pytest.mark.parametrize('kw',
+    [dict(), dict(position='absolute'), dict(position='none'), dict(scale='both'), dict(scale='none', position='absolute', bias=True, heads=1)], ids=ids)
 def test_bfloat16(kw):
     l,x = MHSA2d(32, (5,6), **kw), torch.randn(2, 32, 5, 6).requires_grad_()
     ref,want = l(x),grads(l(x), l, x)
     with torch.autocast('cpu', torch.bfloat16): out = l(x)
     assert out.dtype==torch.bfloat16 and rel(out.float(), ref)<5e-2
-    for (k,_),a,b in zip([('x',0),*l.named_parameters()], grads(out.float(), l, x), want): assert a.dtype==torch.float32 and (k=='qkv.bias' or (a-b).norm()<8e-2*b.norm()), k
+    for (k,_),a,b in zip([('x',0),*l.named_parameters()], grads(out.float(), l, x), want):
+        assert a.dtype==torch.float32 and (k=='qkv.bias' or (a-b).norm()<8e-2*b.norm()), k
     whole = copy.deepcopy(l).bfloat16()(x.bfloat16())
     assert whole.dtype==torch.bfloat16 and rel(whole.float(), ref)<8e-2
 
@@ -199,7 +202,9 @@ def test_compiles_in_one_graph():
     l,x = MHSA2d(16, (3,4)),torch.randn(2, 16, 3, 4)
     assert rel(torch.compile(copy.deepcopy(l), backend='aot_eager', fullgraph=True)(x), l(x))<1e-5
 
-@pytest.mark.parametrize('kw,says', [(dict(heads=3), '16 channels cannot be shared out to 3 heads: choose a divisor of 16'), (dict(heads=0), 'divisor'), (dict(position='rel'), "'rel': choose relative, absolute or none"),
-    (dict(scale='all'), "'all': choose content, both or none"), (dict(position_of='value'), "'value': choose key or query"), (dict(size=0), 'at least 1'), (dict(size=(4,0)), 'at least 1')], ids=ids)
+@pytest.mark.parametrize('kw,says', [(dict(heads=3), '16 channels cannot be shared out to 3 heads: choose a divisor of 16'), (dict(heads=0), 'divisor'),
+    (dict(position='rel'), "'rel': choose relative, absolute or none"),
+    (dict(scale='all'), "'all': choose content, both or none"), (dict(position_of='value'), "'value': choose key or query"), (dict(size=0), 'at least 1'),
+    (dict(size=(4,0)), 'at least 1')], ids=ids)
 def test_a_wrong_option_is_explained(kw, says):
     with pytest.raises(ValueError, match=says): MHSA2d(16, **{'size':4,**kw})

@@ -2,6 +2,7 @@
 import functools
 import pytest,torch
 from torch import nn
+from fastcore.script import CliError
 from simpleattn.models import cost,create_model,measure_step,peak_memory,published_arm
 from simpleattn.recipes import published
 from simpleattn.variants import get_variant,parse_site
@@ -38,7 +39,8 @@ def test_the_table_is_whole_and_its_rows_are_different_networks():
     for (_,s),(_,v,*_) in arms.items():
         if s.startswith('window'): assert get_variant(v).kwargs.get('window', 7)==int(s.rpartition('x')[2])
 
-@pytest.mark.parametrize('backbone,variant,size,millions,digits', [('resnet50','baseline',224,23.5,1), ('resnet50','botnet-source',224,18.8,1), ('resnet50','botnet',224,18.8,1), ('resnet50','botnet-s1-source',224,18.8,1),
+@pytest.mark.parametrize('backbone,variant,size,millions,digits',
+    [('resnet50','baseline',224,23.5,1), ('resnet50','botnet-source',224,18.8,1), ('resnet50','botnet',224,18.8,1), ('resnet50','botnet-s1-source',224,18.8,1),
     ('resnet59','botnet-s1-source',224,27.5,1), ('resnet26-cifar','sasa',32,8.30,2), ('resnet38-cifar','sasa',32,12.1,1)])
 def test_the_published_parameters_on_cifar10(backbone, variant, size, millions, digits):
     "As published, to the last digit or half of one more (the sources round up as well as down)"
@@ -115,6 +117,13 @@ def test_cost_with_a_batch_gives_the_time_and_memory_of_a_step():
     assert set(a)=={'params','flops'} and set(b)=={'params','flops','ms','peak_mib'} and {k:b[k] for k in a}==a
     assert 20<=b['ms']<2000 and 4<=b['peak_mib']<=20 and cost(m, 8, 8)['peak_mib']==pytest.approx(2*b['peak_mib'], rel=.15)
     assert m.w.grad is None
+
+def test_a_step_of_one_image_is_refused_with_a_sentence():
+    "Batch norm over one position of one image has no variance; torch would say so from deep within"
+    m = create_model('xresnet18', 'baseline', seed=0, widen=.125, stem=(8,8,64))
+    for bs in (1,0,-3):
+        with pytest.raises(CliError, match=f'bs = {bs}: batch norm needs at least 2 images'): measure_step(m, 32, bs)
+        with pytest.raises(CliError, match='batch norm needs'): cost(m, 32, bs)
 
 def test_a_measured_network():
     m = create_model('xresnet18', 'simple', seed=0, widen=.125, stem=(8,8,64))

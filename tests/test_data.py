@@ -236,9 +236,11 @@ def link(name, to, kind=tarfile.SYMTYPE):
     o = tarfile.TarInfo(name); o.type,o.linkname = kind,str(to)
     return o
 
-ATTACKS = {'parent':lambda out:[('../evil.txt', b'x')], 'parent within':lambda out:[('d/train/../../../evil.txt', b'x')], 'absolute':lambda out:[(str(out/'evil.txt'), b'x')],
+ATTACKS = {'parent':lambda out:[('../evil.txt', b'x')], 'parent within':lambda out:[('d/train/../../../evil.txt', b'x')],
+    'absolute':lambda out:[(str(out/'evil.txt'), b'x')],
     'link to a file':lambda out:[link('d/l', out/'there.txt')], 'link to a folder':lambda out:[link('d/l', out), ('d/l/evil.txt', b'x')],
-    'relative link':lambda out:[link('d/l', '../../out'), ('d/l/evil.txt', b'x')], 'hard link':lambda out:[link('d/l', '../out/there.txt', tarfile.LNKTYPE), ('d/l', b'evil')],
+    'relative link':lambda out:[link('d/l', '../../out'), ('d/l/evil.txt', b'x')],
+    'hard link':lambda out:[link('d/l', '../out/there.txt', tarfile.LNKTYPE), ('d/l', b'evil')],
     'device':lambda out:[link('d/null', '', tarfile.CHRTYPE)]}
 
 @pytest.mark.parametrize('attack', ATTACKS)
@@ -322,7 +324,8 @@ def emptied_val_class(p): shutil.rmtree(p/'val'/'a'); (p/'val'/'a').mkdir()
 def class_only_in_train(p): shutil.rmtree(p/'val'/'b')
 def class_only_in_val(p): shutil.copytree(p/'val'/'b', p/'val'/'z')
 
-@pytest.mark.parametrize('damage,says', [(no_train,"No data set 'pics'.*--data"), (no_val,'no val folder'), (empty_class,'train/d'), (emptied_val_class,'val/a'),
+@pytest.mark.parametrize('damage,says',
+    [(no_train,"No data set 'pics'.*--data"), (no_val,'no val folder'), (empty_class,'train/d'), (emptied_val_class,'val/a'),
     (class_only_in_train,'class b is only in train'), (class_only_in_val,'class z is only in val')])
 def test_a_layout_that_cannot_be_meant_is_an_error(tmp_path, pics, damage, says):
     p = Path(shutil.copytree(pics, tmp_path/'d'))
@@ -450,7 +453,8 @@ def test_the_embedded_set_is_real_jpegs_in_the_official_layout(embedded):
     tr,va = split_files(embedded)
     assert (len(tr),len(va))==(1200,400) and set(classes(tr))==set(classes(va))==set(shape_classes) and max(classes(tr).values())-min(classes(tr).values())<=1
     with Image.open(embedded/tr[0]) as im: assert (im.format,im.size)==('JPEG',(40,40))
-    assert not set(map(hash, (o for f,o in content(embedded).items() if f.startswith('train/')))) & set(map(hash, (o for f,o in content(embedded).items() if f.startswith('val/'))))
+    assert not set(map(hash, (o for f,o in content(embedded).items() if f.startswith('train/')))) & set(map(hash,
+        (o for f,o in content(embedded).items() if f.startswith('val/'))))
 
 def test_an_embedded_set_that_is_there_is_left_alone(tmp_path):
     p = make_shapes(tmp_path/'a', 6, 6)

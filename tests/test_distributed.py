@@ -21,7 +21,8 @@ print(json.dumps([dict(r.to_dict()) for r in runs]))
 def test_two_processes_train_one_run_with_twice_the_batch(recipe, tiny, settings, tmp_path, monkeypatch):
     "In the worker of a study, at the command line"
     monkeypatch.chdir(tmp_path)
-    res = cli('study', 'tiny-10', '--variants', 'baseline,simple', '--runs', '2', '--settings', settings, '--data', tiny, '--root', 'runs', '--device', 'cpu', '--workers', '1', '--name', 's',
+    res = cli('study', 'tiny-10', '--variants', 'baseline,simple', '--runs', '2', '--settings', settings, '--data', tiny, '--root', 'runs', '--device', 'cpu',
+        '--workers', '1', '--name', 's',
         '--gpus-per-run', '2', '--set', 'epochs=2', '--fmt', 'json')
     assert res.returncode==0 and 'Traceback' not in res.stderr, res.stderr
     got,bad = find_runs('runs')

@@ -71,11 +71,13 @@ def same_as(reference, l, x, *args):
     for a,b in zip(grads(out, l, x), grads(want, l, x), strict=True):
         assert (a-b).abs().max()<=1e-6*b.abs().max()+1e-9
 
-@pytest.mark.parametrize('window,size', [pytest.param(w, s, marks=[pytest.mark.slow]*(s==(12,13) and w in (1,3,5,11))) for w in (1,3,4,5,7,11) for s in SIZES], ids=ids)
+@pytest.mark.parametrize('window,size',
+    [pytest.param(w, s, marks=[pytest.mark.slow]*(s==(12,13) and w in (1,3,5,11))) for w in (1,3,4,5,7,11) for s in SIZES], ids=ids)
 def test_it_is_a_loop_over_pixels(window, size):
     same_as(by_pixel, LocalSelfAttention(6, 8, window, heads=2), torch.randn(2, 6, *size))
 
-@pytest.mark.parametrize('kw', [dict(position='absolute'), dict(position='none'), dict(content=False), dict(heads=1), dict(heads=4), dict(position='none', heads=8)], ids=ids)
+@pytest.mark.parametrize('kw',
+    [dict(position='absolute'), dict(position='none'), dict(content=False), dict(heads=1), dict(heads=4), dict(position='none', heads=8)], ids=ids)
 @pytest.mark.parametrize('window,size', [(3,(9,10)),(4,(5,11)),(7,(6,6))])
 def test_every_option_is_a_loop_over_pixels(kw, window, size):
     same_as(by_pixel, LocalSelfAttention(8, None, window, **{'heads':2,**kw}), torch.randn(2, 8, *size))
@@ -91,7 +93,8 @@ def test_sinusoids_of_rows_then_columns(n): assert torch.allclose(sinusoids(n, 7
 def test_what_goes_in_and_out():
     l = LocalSelfAttention(6, 8, heads=4)
     assert l(torch.randn(2, 6, 9, 5)).shape==(2,8,9,5) and (l.n_in,l.n_out)==(6,8)
-    assert {k:tuple(v.shape) for k,v in l.state_dict().items()}=={'query.weight':(8,6,1,1), 'key.weight':(8,6,1,1), 'value.weight':(8,6,1,1), 'row':(4,7,1), 'col':(4,7,1)}
+    assert {k:tuple(v.shape) for k,v in l.state_dict().items()}=={'query.weight':(8,6,1,1), 'key.weight':(8,6,1,1), 'value.weight':(8,6,1,1), 'row':(4,7,1),
+        'col':(4,7,1)}
     assert {k for k in LocalSelfAttention(16, content=False).state_dict()}=={'query.weight','value.weight','row','col'}
     assert {k for k in LocalSelfAttention(16, position='none').state_dict()}=={'query.weight','key.weight','value.weight'}
     assert (LocalSelfAttention(16).window,LocalSelfAttention(16).heads,LocalSelfAttention(16).position)==(7,8,'relative')
@@ -195,7 +198,8 @@ def each_channel(l, x):
                 out.append((torch.stack(logits).softmax(0)*torch.stack(vals)).sum(0))
     return torch.stack(out, 1).reshape(B, l.n_out, H, W)
 
-@pytest.mark.parametrize('kw,size', [(dict(window=3), (4,3)), (dict(window=4), (2,5)), (dict(window=3, position='none'), (3,3)), (dict(window=5, heads=1), (3,2))])
+@pytest.mark.parametrize('kw,size',
+    [(dict(window=3), (4,3)), (dict(window=4), (2,5)), (dict(window=3, position='none'), (3,3)), (dict(window=5, heads=1), (3,2))])
 def test_channelwise_is_the_public_form(kw, size):
     same_as(each_channel, LocalSelfAttention(3, 4, **{'heads':2,**kw}, score='channelwise'), torch.randn(2, 3, *size))
 
@@ -271,7 +275,8 @@ def test_bfloat16(kw):
     whole = copy.deepcopy(l).bfloat16()(x.bfloat16())
     assert whole.dtype==torch.bfloat16 and rel(whole.float(), ref)<8e-2
 
-@pytest.mark.parametrize('make', [*(lambda k=k: LocalSelfAttention(16, **{'window':5,'heads':2,**k}) for k in FORMS), *(lambda k=k: AttentionStem(16, 16, k) for k in KINDS)])
+@pytest.mark.parametrize('make',
+    [*(lambda k=k: LocalSelfAttention(16, **{'window':5,'heads':2,**k}) for k in FORMS), *(lambda k=k: AttentionStem(16, 16, k) for k in KINDS)])
 def test_channels_last_train_and_eval(make):
     l,x = make(),torch.randn(2, 16, 9, 10)
     ref = l(x)
@@ -293,7 +298,8 @@ def test_save_load_copy_pickle(make, tmp_path):
     again.load_state_dict(torch.load(tmp_path/'w.pt', weights_only=True), strict=True)
     for o in (again, copy.deepcopy(l), pickle.loads(pickle.dumps(l))): assert torch.equal(o(x), l(x))
 
-@pytest.mark.parametrize('make', [lambda: LocalSelfAttention(8, window=5, heads=2), lambda: LocalSelfAttention(16, content=False), *(lambda k=k: AttentionStem(3, 16, k) for k in KINDS)])
+@pytest.mark.parametrize('make',
+    [lambda: LocalSelfAttention(8, window=5, heads=2), lambda: LocalSelfAttention(16, content=False), *(lambda k=k: AttentionStem(3, 16, k) for k in KINDS)])
 def test_drawing_again_forgets_every_weight(make):
     "The generator's state decides, not what the weights were; nothing is left undrawn"
     a,b = make(),make()
@@ -329,7 +335,8 @@ def test_a_meta_or_fake_pass_leaves_nothing_behind():
     with FakeTensorMode(allow_non_fake_inputs=True) as mode: assert l(mode.from_tensor(x)).shape==x.shape
     assert type(l(x)) is torch.Tensor and l(x).isfinite().all()
 
-@pytest.mark.parametrize('make', [lambda: LocalSelfAttention(8, window=3, heads=2), pytest.param(lambda: LocalSelfAttention(8, window=3, heads=2, score='channelwise'), marks=pytest.mark.slow),
+@pytest.mark.parametrize('make', [lambda: LocalSelfAttention(8, window=3, heads=2),
+    pytest.param(lambda: LocalSelfAttention(8, window=3, heads=2, score='channelwise'), marks=pytest.mark.slow),
     *(pytest.param(lambda k=k,s=s: AttentionStem(8, 16, k, s), marks=pytest.mark.slow) for k in KINDS for s in (1,4))])
 def test_compiles_in_one_graph(make):
     net,x = make(),torch.randn(2, 8, 10, 9)
@@ -339,9 +346,11 @@ def test_compiles_in_one_graph(make):
     assert rel(a, b)<1e-5
     for (k,p),q in zip(net.named_parameters(), twin.parameters()): assert (p.grad-q.grad).abs().max()<1e-4*q.grad.abs().max()+1e-6, k
 
-@pytest.mark.parametrize('kw,says', [(dict(window=0), 'window is 0: give'), (dict(window=-3), 'window'), (dict(position='realtive'), "'realtive': choose relative, absolute or none"),
+@pytest.mark.parametrize('kw,says',
+    [(dict(window=0), 'window is 0: give'), (dict(window=-3), 'window'), (dict(position='realtive'), "'realtive': choose relative, absolute or none"),
     (dict(score='cosine'), "'cosine': choose dot or channelwise"), (dict(content=False, position='none'), "needs position='relative' and score='dot'"),
-    (dict(content=False, score='channelwise'), "needs position='relative'"), (dict(heads=3), '16 channels cannot be shared out to 3 heads: choose a divisor of 16'), (dict(heads=0), 'divisor'),
+    (dict(content=False, score='channelwise'), "needs position='relative'"),
+    (dict(heads=3), '16 channels cannot be shared out to 3 heads: choose a divisor of 16'), (dict(heads=0), 'divisor'),
     (dict(heads=16), 'choose fewer heads')], ids=ids)
 def test_a_wrong_option_is_explained(kw, says):
     with pytest.raises(ValueError, match=says): LocalSelfAttention(16, **kw)
@@ -352,7 +361,8 @@ def test_an_odd_number_of_channels_is_explained_with_a_way_out(score):
     with pytest.raises(ValueError, match='(?i)7 channels.*(position|even)'): LocalSelfAttention(7, heads=1, score=score)
     assert LocalSelfAttention(7, heads=7, position='none', score=score)(torch.randn(1, 7, 3, 3)).shape==(1,7,3,3)
 
-@pytest.mark.parametrize('kw,says', [(dict(kind='conv'), "'conv': choose spatially_aware, standalone or conv_values"), (dict(stride=2), 'stride is 2.* 1, or that of its window, 4'), (dict(heads=3), 'divisor of 16')], ids=ids)
+@pytest.mark.parametrize('kw,says', [(dict(kind='conv'), "'conv': choose spatially_aware, standalone or conv_values"),
+    (dict(stride=2), 'stride is 2.* 1, or that of its window, 4'), (dict(heads=3), 'divisor of 16')], ids=ids)
 def test_a_wrong_option_of_a_stem_is_explained(kw, says):
     with pytest.raises(ValueError, match=says): AttentionStem(3, 16, **kw)
 
@@ -397,7 +407,8 @@ def stem_by_pixel(l, x):
         def value(i, j, ys, xs):
             "The place (a, b) is that in the block, or in the window around (i, j)"
             def place(o, c): return o%l.window if l.block else o-c+before
-            return torch.stack([torch.stack([sum(p[m,place(a, i),place(b, j)]*(x[:,:,a,b]@mats[m].T) for m in range(l.mixtures)) for b in xs], -1) for a in ys], -2)
+            return torch.stack([torch.stack([sum(p[m,place(a, i),place(b, j)]*(x[:,:,a,b]@mats[m].T) for m in range(l.mixtures)) for b in xs], -1)
+                for a in ys], -2)
     return by_pixel(l, x, value, at)
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -142,7 +142,8 @@ def test_the_layer_stands_after_the_zero_batch_norm_and_before_the_addition(name
     bn = [o for o in block.convpath[:-1].modules() if isinstance(o, nn.BatchNorm2d)][-1]
     assert (bn.weight==0).all() and bn.num_features==block.convpath[-1].n_channels
 
-@pytest.mark.parametrize('site,where', {'1.-1':['4.1'], '1.0':['4.0'], '4.-1':['7.1'], '2.-2':['5.0'], '1.-1,2.-1':['4.1','5.1'], '4.0,4.1':['7.0','7.1']}.items())
+@pytest.mark.parametrize('site,where',
+    {'1.-1':['4.1'], '1.0':['4.0'], '4.-1':['7.1'], '2.-2':['5.0'], '1.-1,2.-1':['4.1','5.1'], '4.0,4.1':['7.0','7.1']}.items())
 def test_a_site_is_a_place_of_the_network(site, where):
     m = create_model('xresnet18', Variant('v', SelfAttention, site), **SMALL)
     assert [k.partition('.convpath.')[0] for k,o in m.named_modules() if isinstance(o, SelfAttention)]==where
@@ -212,19 +213,28 @@ def test_a_layer_that_does_not_take_its_arguments_names_variant_and_site():
 def test_an_option_that_a_library_layer_does_not_have_names_the_variant():
     with pytest.raises(CliError, match="'mine'.*symmetric needs ks=1"):
         create_model('xresnet18', Variant('mine', 'simpleattn.attention:SimpleSelfAttention', '1.-1', dict(ks=3, symmetric=True)), **SMALL)
-    with pytest.raises(CliError, match="'mine'"): create_model('xresnet18', Variant('mine', 'simpleattn.attention:SimpleSelfAttention', '1.-1', dict(window=7)), **SMALL)
+    with pytest.raises(CliError, match="'mine'"):
+        create_model('xresnet18', Variant('mine', 'simpleattn.attention:SimpleSelfAttention', '1.-1', dict(window=7)), **SMALL)
 
 @pytest.mark.parametrize('fn,says', [
-    (lambda: create_model('xresnet19'), "'xresnet19'. Did you mean xresnet18.*There are: .*resnet26-cifar.*timm/NAME"), (lambda: create_model('resnet62'), 'Did you mean resnet26'),
-    (lambda: create_model('timm/resnet50dd'), "timm has no network 'resnet50dd'. Did you mean resnet50d"), (lambda: create_model('timm/'), 'timm has no network'),
+    (lambda: create_model('xresnet19'), "'xresnet19'. Did you mean xresnet18.*There are: .*resnet26-cifar.*timm/NAME"),
+    (lambda: create_model('resnet62'), 'Did you mean resnet26'),
+    (lambda: create_model('timm/resnet50dd'), "timm has no network 'resnet50dd'. Did you mean resnet50d"),
+    (lambda: create_model('timm/'), 'timm has no network'),
     (lambda: create_model('timm/botnet26t_256', size=100), 'fails on 100 px.*weights are for 256 px.*Multiples of 32'),
-    (lambda: create_model('resnet26', stem=(8,8,64)), "'resnet26' takes no stem = 8,8,64: leave it at 32,64,64"), (lambda: create_model('resnet26', pool='max'), 'takes no pool = max: leave it at avg'),
-    (lambda: create_model('timm/resnet26d', widen=.5), 'takes no widen = 0.5: leave it at 1'), (lambda: create_model('timm/resnet26d', act='mish'), 'takes no act = mish: leave it at relu'),
+    (lambda: create_model('resnet26', stem=(8,8,64)), "'resnet26' takes no stem = 8,8,64: leave it at 32,64,64"),
+    (lambda: create_model('resnet26', pool='max'), 'takes no pool = max: leave it at avg'),
+    (lambda: create_model('timm/resnet26d', widen=.5), 'takes no widen = 0.5: leave it at 1'),
+    (lambda: create_model('timm/resnet26d', act='mish'), 'takes no act = mish: leave it at relu'),
     (lambda: create_model('timm/resnet26d', stem=(8,8,64)), 'takes no stem'),
-    (lambda: create_model('timm/convnext_atto', 'simple', size=64), 'ConvNeXt has no stages of residual blocks.*xresnets, ResNets and ByobNets have; others train as baseline only'),
-    (lambda: create_model('xresnet18', Variant('mine', timm_attention, '1.-1', dict(kind='nope')), size=64), "'mine'.*'nope': choose one of bottleneck, halo, nl, bat, gc, se, eca, cbam, lambda"),
-    (lambda: create_model('xresnet18', Variant('mine', timm_attention, 'replace:4', dict(kind='se')), size=64), 'se keeps the channels.*256 go in and 512 come out: put it at STAGE.BLOCK'),
-    (lambda: create_model('xresnet18', 'sasa', **SMALL), "'sasa'.*replace:1-4.*choose fewer heads"), (lambda: create_model('xresnet18', 'botnet-heads8', **{**SMALL,'widen':.13}), 'choose a divisor')], ids=range(15))
+    (lambda: create_model('timm/convnext_atto', 'simple', size=64),
+    'ConvNeXt has no stages of residual blocks.*xresnets, ResNets and ByobNets have; others train as baseline only'),
+    (lambda: create_model('xresnet18', Variant('mine', timm_attention, '1.-1', dict(kind='nope')), size=64),
+    "'mine'.*'nope': choose one of bottleneck, halo, nl, bat, gc, se, eca, cbam, lambda"),
+    (lambda: create_model('xresnet18', Variant('mine', timm_attention, 'replace:4', dict(kind='se')), size=64),
+    'se keeps the channels.*256 go in and 512 come out: put it at STAGE.BLOCK'),
+    (lambda: create_model('xresnet18', 'sasa', **SMALL), "'sasa'.*replace:1-4.*choose fewer heads"),
+    (lambda: create_model('xresnet18', 'botnet-heads8', **{**SMALL,'widen':.13}), 'choose a divisor')], ids=range(15))
 def test_a_mistake_is_named_with_its_fix(fn, says):
     with pytest.raises(CliError, match=says): fn()
 
@@ -282,7 +292,8 @@ def test_cost_of_a_users_layer_is_torchs_count():
 BIG = dict(widen=.5, stem=(16,32,64))
 
 @functools.lru_cache(maxsize=None)
-def plain(seed, backbone='xresnet18', size=64): return create_model(backbone, n_out=7, size=size, seed=seed, **(BIG if backbone=='xresnet18' else dict(widen=.25) if not '/' in backbone else {}))
+def plain(seed, backbone='xresnet18', size=64):
+    return create_model(backbone, n_out=7, size=size, seed=seed, **(BIG if backbone=='xresnet18' else dict(widen=.25) if not '/' in backbone else {}))
 
 def gone(v, m):
     "Tensors of a backbone that a variant takes out: 3x3 convolutions of the stages that it replaces, and the stem"
@@ -322,7 +333,8 @@ def test_every_variant_keeps_the_backbones_weights_and_trains_a_step(name):
     new = is_paired(m, v)
     assert bool(new)==any(o.layer is not None for o in (v,*v.also))
     cls,found = v.build() if v.layer else None, list(m.modules())
-    if isinstance(cls, type): assert sum(type(o) is cls for o in found)==(1 if v.site in ('1.-1','stem') else len([k for k in gone(v, plain(3)) if k[0] in '4567']))
+    if isinstance(cls, type):
+        assert sum(type(o) is cls for o in found)==(1 if v.site in ('1.-1','stem') else len([k for k in gone(v, plain(3)) if k[0] in '4567']))
     assert sum(isinstance(o, AttentionStem) for o in found)==('stem' in v.site or bool(v.also))
     one_step(m)
 
@@ -360,7 +372,8 @@ def test_odd_maps(backbone, kw, name):
 
 # ---- stride and stem
 
-@pytest.mark.parametrize('backbone,kw', [('xresnet18',BIG), ('xresnet50',SMALL), ('resnet26',dict(widen=.25)), ('resnet26-cifar',dict(widen=.25)), ('timm/resnet26d',{}), pytest.param('timm/resnet50d', {}, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('backbone,kw', [('xresnet18',BIG), ('xresnet50',SMALL), ('resnet26',dict(widen=.25)), ('resnet26-cifar',dict(widen=.25)),
+    ('timm/resnet26d',{}), pytest.param('timm/resnet50d', {}, marks=pytest.mark.slow)])
 def test_stride1_keeps_the_weights_and_doubles_the_last_map(backbone, kw):
     a,b = (create_model(backbone, o, 7, 64, 0, **kw) for o in ('baseline','stride1'))
     assert equal(a.state_dict(), b.state_dict())
@@ -368,7 +381,8 @@ def test_stride1_keeps_the_weights_and_doubles_the_last_map(backbone, kw):
     assert q==p[:3]+[2*p[3]] and p[2]==2*p[3]
     with torch.no_grad(): assert not torch.allclose(a(image()), b(image()))
 
-@pytest.mark.parametrize('backbone,kw,side', [('xresnet18',BIG,16), ('resnet26',dict(widen=.25),16), ('resnet26-cifar',dict(widen=.25),64), ('timm/resnet26d',{},16)])
+@pytest.mark.parametrize('backbone,kw,side',
+    [('xresnet18',BIG,16), ('resnet26',dict(widen=.25),16), ('resnet26-cifar',dict(widen=.25),64), ('timm/resnet26d',{},16)])
 def test_the_stem_that_comes_has_the_stride_of_the_one_that_goes(backbone, kw, side):
     m = create_model(backbone, 'attention-stem', 7, 64, 0, **kw)
     stem, = (o for o in m.modules() if isinstance(o, AttentionStem))
@@ -385,7 +399,8 @@ def test_attention_stands_where_each_convolution_stood_and_pools_after():
         for i,(p,q) in enumerate(zip(a, b)):
             l = q.conv2 if s==0 or i else q.conv2[0]
             assert isinstance(l, LocalSelfAttention) and (l.n_in,l.n_out,l.window,l.heads)==(p.conv2.in_channels,p.conv2.out_channels,7,8)
-            if s and not i: assert isinstance(q.conv2[1], nn.AvgPool2d) and q.conv2[1].kernel_size in (2,(2,2)) and q.conv2[1].stride in (2,(2,2)) and len(q.conv2)==2
+            if s and not i:
+                assert isinstance(q.conv2[1], nn.AvgPool2d) and q.conv2[1].kernel_size in (2,(2,2)) and q.conv2[1].stride in (2,(2,2)) and len(q.conv2)==2
     assert sides(plain, 64)==sides(m, 64)
 
 def test_botnet_stands_in_the_last_stage_only_and_for_the_map_that_it_sees():
@@ -416,7 +431,8 @@ class Nothing(nn.Module):
     def __init__(self, ni): super().__init__(); self.ni = ni
     def forward(self, x): return x*0
 
-@pytest.mark.parametrize('backbone,kw,at', [('xresnet18',SMALL,'2.1'), ('xse_resnet18',BIG,'2.1'), ('resnet26',dict(widen=.25),'2.1'), ('timm/resnet26d',{},'3.1'), ('timm/botnet26t_256',{},'2.1'), ('timm/seresnet50',{},'1.1'),
+@pytest.mark.parametrize('backbone,kw,at', [('xresnet18',SMALL,'2.1'), ('xse_resnet18',BIG,'2.1'), ('resnet26',dict(widen=.25),'2.1'),
+    ('timm/resnet26d',{},'3.1'), ('timm/botnet26t_256',{},'2.1'), ('timm/seresnet50',{},'1.1'),
     ('timm/resnext26ts',{},'2.1'), ('timm/resnet18',{},'1.1')])
 def test_a_layer_stands_before_the_addition(backbone, kw, at):
     "With a layer that gives zeros the block is its activation of what came in"

@@ -49,27 +49,31 @@ def test_a_row_that_no_recipe_repeats_is_an_error():
 PUBLISHED = dict(split='v1', bs=64, lr=3e-3, sched='one-cycle', div=10., pct_start=.3, opt='adam', mom=.9, sqr_mom=.99, eps=1e-6, wd=1e-2, smooth=.1,
     crop='resized', crop_min=.35, flip=True, mixup=0., backbone='xresnet50', stem=(32,64,64), widen=1., act='relu', noise=0, presize=0)
 
-@pytest.mark.parametrize('name,size,source,epochs', [(f'{d}-{s}-{e}', s, {128:'160',256:'full'}[s], e) for d in ('woof','nette') for s in (128,256) for e in (5,20,80,400)])
+@pytest.mark.parametrize('name,size,source,epochs',
+    [(f'{d}-{s}-{e}', s, {128:'160',256:'full'}[s], e) for d in ('woof','nette') for s in (128,256) for e in (5,20,80,400)])
 def test_the_published_recipe_has_the_published_numbers(name, size, source, epochs):
     for r,split in ((ALL[o],split) for o,split in ((name,'v2'), (f'{name}-v1','v1')) if o in ALL):
         want = dict(PUBLISHED, dataset={'w':'imagewoof','n':'imagenette'}[name[0]], split=split, size=size, source=source, epochs=epochs)
         assert {k:getattr(r,k) for k in want}==want
 
 @pytest.mark.parametrize('name', ['woof-128-5','woof-256-5','woof-256-20','woof-256-80','woof-256-400','nette-128-5','nette-256-5','nette-256-20'])
-def test_v1_names_the_published_split(name): assert {f.name for f in dataclasses.fields(Recipe) if getattr(ALL[name],f.name)!=getattr(ALL[f'{name}-v1'],f.name)}<={'name','split','precision'}
+def test_v1_names_the_published_split(name):
+    assert {f.name for f in dataclasses.fields(Recipe) if getattr(ALL[name],f.name)!=getattr(ALL[f'{name}-v1'],f.name)}<={'name','split','precision'}
 
 def test_equal_run_time_and_learning_rate_rows():
     v03 = [match_recipe(r, ALL) for r in published('accuracy') if 'v0.3' in r['source']]
     assert {r.backbone for r in v03}=={'xresnet18'}
     assert {r.lr for r in v03}=={1e-3,3e-3,5e-3,8e-3,1e-2,12e-3,14e-3}
-    assert {(r.size,r.epochs,r.mixup) for r in v03 if r.lr==8e-3}=={(128,50,0.),(128,47,0.),(128,100,0.),(128,94,0.),(128,100,.2),(128,94,.2),(256,50,.2),(256,47,.2)}
+    assert {(r.size,r.epochs,r.mixup) for r in v03
+        if r.lr==8e-3}=={(128,50,0.),(128,47,0.),(128,100,0.),(128,94,0.),(128,100,.2),(128,94,.2),(256,50,.2),(256,47,.2)}
 
 def test_fastais_present_recipe():
     for name in ('woof-128-5-ranger','nette-256-20-ranger'):
         r = ALL[name]
         assert (r.split,r.opt,r.act,r.sched,r.stem)==('v2','ranger','mish','flat-cos',(32,32,64))
 
-@pytest.mark.parametrize('field,values', dict(size=[128,256], source=['160','320','full'], bs=[32,64], lr=[1e-3], mixup=[0.,.2], opt=['adam','rms','sgd','ranger'],
+@pytest.mark.parametrize('field,values',
+    dict(size=[128,256], source=['160','320','full'], bs=[32,64], lr=[1e-3], mixup=[0.,.2], opt=['adam','rms','sgd','ranger'],
     sched=['one-cycle','flat-cos'], backbone=['xresnet18','xresnet50'], stem=[(32,64,64),(32,32,64)], act=['relu','mish'], epochs=[5], noise=[0,1,5,25,50],
     precision=['float32','bfloat16','float16'], split=['v1','v2','tune']).items())
 def test_every_option_of_the_original_scripts_is_a_field(field, values):
@@ -82,7 +86,8 @@ def write(tmp_path, *lines):
     p.write_text('[mine]\n'+'\n'.join(lines)+'\n')
     return p
 
-BAD = [('learning_rate','1'), ('name','other'), ('lr','fast'), ('lr','nan'), ('lr','inf'), ('lr','0'), ('lr','-1'), ('epochs','0'), ('epochs','2.5'), ('bs','0'), ('bs','many'),
+BAD = [('learning_rate','1'), ('name','other'), ('lr','fast'), ('lr','nan'), ('lr','inf'), ('lr','0'), ('lr','-1'), ('epochs','0'), ('epochs','2.5'),
+    ('bs','0'), ('bs','many'),
     ('size','-32'), ('wd','-1'), ('opt','adamw'), ('split','v3'), ('noise','7'), ('precision','float64'), ('act','gelu'), ('sched','cosine'), ('crop','none'),
     ('pool','sum'), ('stem','32,64'), ('stem','a,b,c'), ('stem','32.5,64,64'), ('moms','0.9'), ('flip','perhaps'), ('crop_min','1.5'), ('crop_min','0'),
     ('pct_start','2'), ('smooth','1.5'), ('mixup','-0.2'), ('div','0'), ('widen','0'), ('epochs','')]
@@ -140,7 +145,8 @@ def test_defaults_stay_what_they_were():
     "A hash leaves defaults out, so a default that changes would give old hashes a new meaning"
     d = {k:v for k,v in Recipe('r').to_dict().items() if k in FIELDS}
     assert hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()[:12]=='5ef9dc5c856c', d
-FIELDS = ('dataset split source noise presize size crop crop_min val_extra flip bs epochs backbone stem widen act pool lr opt mom sqr_mom eps wd decouple_wd sched div '
+FIELDS = ('dataset split source noise presize size crop crop_min val_extra flip bs epochs backbone stem widen act pool lr opt mom sqr_mom eps wd decouple_wd '
+    'sched div '
           'pct_start moms step_epochs step_gamma smooth mixup precision').split()
 
 def other(f):
@@ -180,7 +186,8 @@ def test_to_dict_makes_the_recipe_again():
 def test_recipes_and_variants_with_committed_runs_were_not_edited(file):
     for a in json.loads(file.read_text())['arms']:
         assert ALL[a['recipe']].hash==a['recipe_hash']
-        if a['variant']['name'].partition('-at-')[0] in variants(): assert get_variant(a['variant']['name'].replace('-at-','@').replace('_',',')).hash==a['variant']['hash']
+        if a['variant']['name'].partition('-at-')[0] in variants():
+            assert get_variant(a['variant']['name'].replace('-at-','@').replace('_',',')).hash==a['variant']['hash']
 
 def test_streams_are_the_same_everywhere_and_apart():
     assert stream(0,'order',1)==7021862330116196507

@@ -15,7 +15,8 @@ from simpleattn.variants import get_variant
 EVIL = '<script>alert(1)</script>|"\'&'
 ENV = 'cpu-torch2.15'
 
-def make(root, seeds=8, arms=('baseline','self','simple'), name='little', skip=(), diverged=(), source='full', recipe=Recipe('little', dataset='shapes'), device='cpu', data={}, flops=0):
+def make(root, seeds=8, arms=('baseline','self','simple'), name='little', skip=(), diverged=(), source='full', recipe=Recipe('little', dataset='shapes'),
+    device='cpu', data={}, flops=0):
     "A study whose runs are drawn: a seed's luck is shared by its arms"
     luck = np.random.default_rng(0).normal(size=seeds)*.01
     for j,a in enumerate(arms):
@@ -24,9 +25,12 @@ def make(root, seeds=8, arms=('baseline','self','simple'), name='little', skip=(
             if (a,s) in skip: continue
             bits,bad = np.random.default_rng((j,s)).random(500) < .7+.02*j+luck[s],(a,s) in diverged
             acc = None if bad else float(bits.mean())
-            write_run(Run(recipe.to_dict(), recipe.hash, v.to_dict(), ENV, s, 'diverged' if bad else 'ok', acc, acc, None if bad else 2, 500, '' if bad else pack_bits(bits),
-                [dict(train_loss=1., valid_loss=1., acc=None if bad else acc*k) for k in (.8,1)], 1_234_567+j, 1., 2.+s, dict(dict(dataset='shapes', source=source, fingerprint='0'), **data),
-                dict(device=device, versions=dict(torch='2.15.0'), commit='0123456789ab', finished=f'2026-11-21T0{s}:00:00Z'), 'loss not finite'*bad, flops=flops and flops+10**6*j), root)
+            write_run(Run(recipe.to_dict(), recipe.hash, v.to_dict(), ENV, s, 'diverged' if bad else 'ok', acc, acc, None if bad else 2, 500,
+                '' if bad else pack_bits(bits),
+                [dict(train_loss=1., valid_loss=1., acc=None if bad else acc*k) for k in (.8,1)], 1_234_567+j, 1., 2.+s,
+                dict(dict(dataset='shapes', source=source, fingerprint='0'), **data),
+                dict(device=device, versions=dict(torch='2.15.0'), commit='0123456789ab', finished=f'2026-11-21T0{s}:00:00Z'), 'loss not finite'*bad,
+                flops=flops and flops+10**6*j), root)
     return Study(name, list(arms), seeds, recipe=recipe, root=root, env=ENV)
 
 @pytest.fixture(scope='module')
@@ -82,10 +86,13 @@ def test_a_report_is_written_again_only_where_something_is_new(tmp_path):
     s = make(tmp_path, skip=[('simple',7)]); s.declare(); page = keep_report(s)
     def kept(): before = page.stat().st_mtime_ns; keep_report(load_study('little', tmp_path)); return page.stat().st_mtime_ns==before
     assert page==tmp_path/'_reports'/'little'/'index.html' and kept()
-    make(tmp_path/'more'); shutil.copy(tmp_path/'more'/'little'/'simple'/ENV/'7.json', tmp_path/'little'/'simple'/ENV); assert not kept() and kept() and 'Incomplete' not in page.read_text()
+    make(tmp_path/'more'); shutil.copy(tmp_path/'more'/'little'/'simple'/ENV/'7.json', tmp_path/'little'/'simple'/ENV)
+    assert not kept() and kept() and 'Incomplete' not in page.read_text()
     write_failure('little', 'self', ENV, 3, 'RuntimeError: no', tmp_path); assert not kept() and kept()
-    (p := s.file).write_text(p.read_text().replace('"growth": []', '"growth": [{"date": "2026-11-22", "arms": [], "seeds": [], "runs_before": 0}]')); assert not kept() and kept()
-    write_run(Run(**{**next(o for o in find_runs(tmp_path)[0] if o.seed==2 and o.variant['name']=='self').to_dict(), 'seed':8, 'status':'diverged', 'acc':None, 'correct':''}), tmp_path)
+    (p := s.file).write_text(p.read_text().replace('"growth": []', '"growth": [{"date": "2026-11-22", "arms": [], "seeds": [], "runs_before": 0}]'))
+    assert not kept() and kept()
+    write_run(Run(**{**next(o for o in find_runs(tmp_path)[0] if o.seed==2 and o.variant['name']=='self').to_dict(), 'seed':8, 'status':'diverged', 'acc':None,
+        'correct':''}), tmp_path)
     Study('little', ['baseline','self','simple'], 9, recipe=Recipe('little', dataset='shapes'), root=tmp_path, env=ENV).declare(); assert not kept() and kept()
     os.utime(page, (0,0)); assert not kept() and kept(), 'a page from before the code was changed'
     page.with_name('report.json').write_text('{'); assert not kept() and kept()
@@ -167,7 +174,8 @@ def test_diverged_failed_and_corrupt_are_counted(tmp_path):
     html = to_html(d)
     assert 'checksum' in html and 'diverged loss not finite' in html and '1 diverged' in html
 
-def test_derived_images_are_no_replication(tmp_path): assert 'not the official archive: not a replication' in to_html(report_data(make(tmp_path, source='160-derived')))
+def test_derived_images_are_no_replication(tmp_path):
+    assert 'not the official archive: not a replication' in to_html(report_data(make(tmp_path, source='160-derived')))
 
 def test_growth_and_other_envs_are_said(tmp_path):
     s = make(tmp_path)
@@ -237,7 +245,8 @@ def test_flops_of_old_records_are_counted_on_the_network_that_they_describe():
     r = Recipe('r', size=32, backbone='xresnet18', widen=.125, stem=(8,8,64))
     def run(v, n_out=7, **kw):
         want = cost(create_model('xresnet18', v, n_out, 32, 0, r.stem, r.widen), 32)
-        return want,Run(r.to_dict(), r.hash, get_variant(v).to_dict() | kw, ENV, 0, 'ok', .5, .5, 1, 8, '', [], want['params'], 1., 1., dict(source='full', fingerprint='0'), dict(finished=''))
+        return want,Run(r.to_dict(), r.hash, get_variant(v).to_dict() | kw, ENV, 0, 'ok', .5, .5, 1, 8, '', [], want['params'], 1., 1.,
+            dict(source='full', fingerprint='0'), dict(finished=''))
     for v in ('baseline','simple','simple@2.-1'): want,got = run(v); assert count_flops(got)==want['flops']>0
     assert run('simple')[0]['flops']>run('baseline')[0]['flops']
     assert count_flops(run('simple', hash='0')[1])==0 and count_flops(run('simple', name='mine')[1])==0
@@ -283,7 +292,8 @@ def test_chance_finds_as_many_where_there_is_nothing(tmp_path):
 
 def test_images_are_named_and_shown_on_request_only(tmp_path, tiny, monkeypatch):
     from simpleattn.data import fingerprint,split_files
-    s = make(tmp_path/'runs', arms=('baseline','self'), seeds=4, recipe=Recipe('little', dataset='tiny', source='full'), data=dict(fingerprint=fingerprint(tiny)))
+    s = make(tmp_path/'runs', arms=('baseline','self'), seeds=4, recipe=Recipe('little', dataset='tiny', source='full'),
+        data=dict(fingerprint=fingerprint(tiny)))
     for p in (tmp_path/'runs'/'little').rglob('*.json'): # 24 validation images
         d = json.loads(p.read_text()); b = unpack_bits(d['correct'], 500)[:24]
         d = {k:v for k,v in d.items() if k!='sha256'} | dict(n_images=24, correct=pack_bits(b), acc=float(b.mean()))
@@ -298,7 +308,8 @@ def test_images_are_named_and_shown_on_request_only(tmp_path, tiny, monkeypatch)
     (tmp_path/'repo'/'.git').mkdir(parents=True)
     with pytest.raises(CliError, match='outside'): write_report(s, tmp_path/'repo'/'deep'/'er', data=tiny, images=True)
     assert not (tmp_path/'repo'/'deep').exists()
-    with pytest.raises(CliError, match='fingerprint'): report_data(make(tmp_path/'b', arms=('baseline','self'), recipe=Recipe('little', dataset='tiny', source='full')), data=tiny)
+    with pytest.raises(CliError, match='fingerprint'):
+        report_data(make(tmp_path/'b', arms=('baseline','self'), recipe=Recipe('little', dataset='tiny', source='full')), data=tiny)
 
 def test_diverged_runs_have_a_section(tmp_path, study):
     s = make(tmp_path, diverged={('simple',2)})
@@ -309,7 +320,8 @@ def test_diverged_runs_have_a_section(tmp_path, study):
 
 def test_the_race_is_drawn(tmp_path):
     env = make(tmp_path).env
-    s = Study('raced', ['baseline','self','simple'], 8, recipe=Recipe('little', dataset='shapes'), root=tmp_path, env=env, raced=dict(arms=2, looks=None, cap=None))
+    s = Study('raced', ['baseline','self','simple'], 8, recipe=Recipe('little', dataset='shapes'), root=tmp_path, env=env,
+        raced=dict(arms=2, looks=None, cap=None))
     html = write_report(s).read_text()
     assert '<figure aria-label="Race">' in html and 'Difference after each seed' in html and 'confidence sequence' in html
 
@@ -417,3 +429,26 @@ def test_paper_shows_what_is_folded_away(browser, page):
     assert not browser.js("[...document.querySelectorAll('details')].some(d => d.open)")
     assert len(browser('Page.printToPDF')['data'])>20_000
     assert browser.js("[...document.querySelectorAll('details')].every(d => d.open)")
+
+# ---- where it is written
+
+def test_a_report_of_another_env_replaces_nothing(tmp_path):
+    st = make(tmp_path); st.declare()
+    page = write_report(st)
+    before = page.read_bytes()
+    other = write_report(load_study('little', tmp_path, 'cpu-torch9.9'))
+    assert other==page.parent/'cpu-torch9.9'/'index.html' and page.read_bytes()==before and 'No comparison yet' in other.read_text()
+    assert write_report(load_study('little', tmp_path, 'any')).parent==page.parent/'any' and page.read_bytes()==before
+
+def test_a_report_leaves_no_file_of_an_earlier_one(tmp_path):
+    st = make(tmp_path); st.declare()
+    out = write_report(st).parent
+    assert {'study.svg','report.csv','runs.csv'}<={o.name for o in out.iterdir()}
+    for f in tmp_path.glob(f'*/*/{ENV}/*.json'): f.unlink()
+    write_report(load_study('little', tmp_path))
+    assert {o.name for o in out.iterdir()}=={'index.html','report.json','report.md','report.tex'}
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
+    st = make(tmp_path)
+    (tmp_path/'file').write_text('')
+    with pytest.raises(CliError, match='cannot be written to .*file/here.*--out'): write_report(st, tmp_path/'file'/'here')

@@ -68,13 +68,15 @@ def test_a_checkpoint_of_another_run_is_not_used(recipe, tiny):
     r = derive(recipe, 'one', epochs=2)
     with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
     other,cb = derive(recipe, 'one', epochs=2, lr=1e-4),Stop(99)
-    assert facts(train_one(other, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck'))==facts(train_one(other, 'baseline', 0, tiny, device='cpu')) and cb.trained[0]==0
+    assert facts(train_one(other, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck'))==facts(train_one(other, 'baseline', 0, tiny,
+        device='cpu')) and cb.trained[0]==0
 
 class Evil:
     "Makes a file when it is unpickled"
     def __reduce__(self): return Path.touch, (Path('it-ran'),)
 
-BAD = {'a crafted pickle':lambda p: p.write_bytes(pickle.dumps(Evil())), 'a crafted checkpoint':lambda p: torch.save(dict(key=Evil()), p), 'a cut file':lambda p: os.truncate(p, p.stat().st_size//2),
+BAD = {'a crafted pickle':lambda p: p.write_bytes(pickle.dumps(Evil())), 'a crafted checkpoint':lambda p: torch.save(dict(key=Evil()), p),
+    'a cut file':lambda p: os.truncate(p, p.stat().st_size//2),
     'an empty file':lambda p: p.write_bytes(b''), 'another thing':lambda p: torch.save([1,2], p)}
 
 @pytest.mark.parametrize('how', BAD)

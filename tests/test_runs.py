@@ -11,8 +11,10 @@ ENV = 'cpu-torch2.15'
 
 def a_run(seed=0, variant='baseline', recipe='tiny', env=ENV, acc=.5, status='ok', **kw):
     r,bits = Recipe(recipe),np.arange(10)<round((acc or 0)*10)
-    d = dict(recipe=r.to_dict(), recipe_hash=r.hash, variant=get_variant(variant).to_dict(), env=env, seed=seed, status=status, acc=acc, best_acc=acc, best_epoch=1,
-        n_images=10, correct=pack_bits(bits) if acc is not None else '', history=[dict(train_loss=1., valid_loss=1., acc=acc)], params=7, train_seconds=1., wall_seconds=2.,
+    d = dict(recipe=r.to_dict(), recipe_hash=r.hash, variant=get_variant(variant).to_dict(), env=env, seed=seed, status=status, acc=acc, best_acc=acc,
+        best_epoch=1,
+        n_images=10, correct=pack_bits(bits) if acc is not None else '', history=[dict(train_loss=1., valid_loss=1., acc=acc)], params=7, train_seconds=1.,
+        wall_seconds=2.,
         data=dict(dataset='tiny', source='160-derived', fingerprint='0'*12, n_train=20, n_val=10), machine=dict(finished='2026-01-01T00:00:00Z'))
     return Run(**{**d, **kw})
 
@@ -100,10 +102,13 @@ def field_less(d): del d['params']; seal(d)
 def move(p): (p.parent/'9.json').write_bytes(p.read_bytes()); p.unlink(); return p.parent/'9.json'
 def move_arm(p): q = p.parents[2]/'simple'/ENV; q.mkdir(parents=True); shutil.move(p, q/p.name); return q/p.name
 
-DAMAGE = {'accuracy':(edit(lambda d: d.update(acc=.9)),'checksum'), 'seed':(edit(lambda d: d.update(seed=5)),'checksum'), 'recipe':(edit(lambda d: d['recipe'].update(lr=1)),'checksum'),
+DAMAGE = {'accuracy':(edit(lambda d: d.update(acc=.9)),'checksum'), 'seed':(edit(lambda d: d.update(seed=5)),'checksum'),
+    'recipe':(edit(lambda d: d['recipe'].update(lr=1)),'checksum'),
     'no seal':(edit(lambda d: d.pop('sha256')),'checksum'), 'truncated':(lambda p: os.truncate(p, 500),'JSON'), 'empty':(lambda p: p.write_text(''),'JSON'),
-    'binary':(lambda p: p.write_bytes(b'\xff\xfe\x00'),'JSON'), 'a list':(lambda p: p.write_text('[]'),'not a record'), 'newer schema':(edit(newer),'newer schema'),
-    'unknown field':(edit(field_more),'fields'), 'missing field':(edit(field_less),'fields'), 'another seed':(move,'0.json'), 'another arm':(move_arm,'baseline')}
+    'binary':(lambda p: p.write_bytes(b'\xff\xfe\x00'),'JSON'), 'a list':(lambda p: p.write_text('[]'),'not a record'),
+    'newer schema':(edit(newer),'newer schema'),
+    'unknown field':(edit(field_more),'fields'), 'missing field':(edit(field_less),'fields'), 'another seed':(move,'0.json'),
+    'another arm':(move_arm,'baseline')}
 
 @pytest.mark.parametrize('how', DAMAGE)
 def test_a_record_that_cannot_be_believed_is_named_left_in_place_and_not_counted(tmp_path, how):
@@ -148,7 +153,8 @@ def test_every_run_is_one_row_in_order(root):
         (('baseline',ENV,(0,9,10)), ('baseline','nvidia-h100-torch2.15',(0,)), ('simple',ENV,(0,9,10))) for s in ss]
     assert set(df.source)=={'160-derived'} and df.attrs['corrupt']=={} and df.params.tolist()==[7]*8
 
-@pytest.mark.parametrize('filters,n', [({},8), (dict(variant='simple'),3), (dict(variant=['simple','baseline'], recipe='tiny'),7), (dict(seed=0),3), (dict(seed=range(10), env=ENV, recipe='tiny'),4),
+@pytest.mark.parametrize('filters,n', [({},8), (dict(variant='simple'),3), (dict(variant=['simple','baseline'], recipe='tiny'),7), (dict(seed=0),3),
+    (dict(seed=range(10), env=ENV, recipe='tiny'),4),
     (dict(status='diverged'),1), (dict(env='nvidia-h100-torch2.15'),1), (dict(variant='none'),0), (dict(recipe_hash=Recipe('other').hash),8)])
 def test_filters_choose_rows(root, filters, n): assert len(load_runs(root, **filters))==n
 

@@ -51,11 +51,13 @@ def test_a_report_is_made_anew_from_the_records(report):
     assert same(old, new)==[]
     assert to_markdown(new, 'study.svg')==(folder/'report.md').read_text() and to_latex(new)==(folder/'report.tex').read_text()
     def text(html): return re.sub(r'<svg.*?</svg>\s*', '', html, flags=re.S)
-    assert text(to_html(new, dict.fromkeys(re.findall(r'<figure aria-label="(.*?)">', (folder/'index.html').read_text()), '<svg></svg>')))==text((folder/'index.html').read_text())
+    assert text(to_html(new, dict.fromkeys(re.findall(r'<figure aria-label="(.*?)">', (folder/'index.html').read_text()),
+        '<svg></svg>')))==text((folder/'index.html').read_text())
 
 def test_no_report_holds_an_image(report):
     name,folder,data = report
-    assert all('data:image' not in o.read_text() and '<img' not in o.read_text() and 'jpeg' not in [k for d in data['differ'] for i in d['images'] for k in i] for o in folder.iterdir())
+    assert all('data:image' not in o.read_text() and '<img' not in o.read_text() and 'jpeg' not in [k for d in data['differ'] for i in d['images'] for k in i]
+        for o in folder.iterdir())
 
 # ---- its tables, by plain arithmetic
 
@@ -68,7 +70,8 @@ def test_arms(report):
         acc = [r['acc'] for r in rs if r['status']=='ok']
         from scipy.stats import t
         sd = statistics.stdev(acc)
-        want = [k, len(acc), len(rs)-len(acc), 0, *(f'{100*o:.2f}' for o in (statistics.mean(acc), t.ppf(.975, len(acc)-1)*sd/len(acc)**.5, sd, min(acc), max(acc))), f"{rs[0]['params']:,}"]
+        want = [k, len(acc), len(rs)-len(acc), 0,
+            *(f'{100*o:.2f}' for o in (statistics.mean(acc), t.ppf(.975, len(acc)-1)*sd/len(acc)**.5, sd, min(acc), max(acc))), f"{rs[0]['params']:,}"]
         assert rows[k][:10]==[*map(str, want)] and rows[k][11]==f"{statistics.median(r['wall_seconds'] for r in rs):.0f}"
         assert all(r['acc']==pytest.approx(bits(r).mean(), abs=1e-7) for r in rs if r['status']=='ok'), 'an accuracy is not that of its bits'
         n = count_flops(read_run(RUNS/rs[0]['recipe']['name']/rs[0]['variant']['name']/rs[0]['env']/f"{rs[0]['seed']}.json"))
@@ -80,7 +83,8 @@ def test_comparison(report):
     base = [r['acc'] for r in arms[d['baseline']]]
     rows = {r[0]:r for r in tables((folder/'report.md').read_text())['Comparison'][2:]}
     assert rows.keys()==arms.keys()-{d['baseline']}
-    cs = compare_many({k:[dict(seed=r['seed'], acc=r['acc'], status=r['status'], correct=bits(r), recipe=r['recipe']['name'], env=r['env']) for r in rs] for k,rs in arms.items()},
+    cs = compare_many({k:[dict(seed=r['seed'], acc=r['acc'], status=r['status'], correct=bits(r), recipe=r['recipe']['name'], env=r['env']) for r in rs]
+        for k,rs in arms.items()},
         d['baseline'], alpha=d['alpha'], delta=d['delta'], n_images=arms[d['baseline']][0]['n_images'])
     for k,row in rows.items():
         diff = 100*statistics.mean(r['acc']-b for r,b in zip(arms[k], base))
@@ -113,8 +117,10 @@ def test_runs(report):
     assert {r[0] for r in rows}==want.keys() and len(rows)==len(want)
     for r in rows:
         k,o = want[r[0]]
-        assert r[1:]==[k, str(o['seed']), o['status'], f"{100*o['acc']:.2f}", f"{100*o['best_acc']:.2f}", f"{o['wall_seconds']:.0f}", o['machine']['finished'], o['machine']['commit']]
-    for r in csv.DictReader((folder/'runs.csv').open()): assert (float(r['acc']),float(r['train_seconds']))==(want[r['path']][1]['acc'],want[r['path']][1]['train_seconds'])
+        assert r[1:]==[k, str(o['seed']), o['status'], f"{100*o['acc']:.2f}", f"{100*o['best_acc']:.2f}", f"{o['wall_seconds']:.0f}", o['machine']['finished'],
+            o['machine']['commit']]
+    for r in csv.DictReader((folder/'runs.csv').open()):
+        assert (float(r['acc']),float(r['train_seconds']))==(want[r['path']][1]['acc'],want[r['path']][1]['train_seconds'])
 
 def test_names_are_those_of_the_validation_images(report, tmp_path):
     from simpleattn.data import fingerprint,get_path,split_files

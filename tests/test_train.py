@@ -251,14 +251,16 @@ def test_weight_decay_leaves_norms_and_biases_alone(recipe, tiny):
 def test_half_precision_is_autocast_and_the_weights_stay_float32(recipe, tiny, precision):
     seen = []
     class Types(Callback):
-        def before_fit(self): self.h = [m.register_forward_hook(lambda m,i,o: seen.append(o.dtype)) for m in self.model.modules() if isinstance(m, (nn.Conv2d,nn.Linear))]
+        def before_fit(self):
+            self.h = [m.register_forward_hook(lambda m,i,o: seen.append(o.dtype)) for m in self.model.modules() if isinstance(m, (nn.Conv2d,nn.Linear))]
         def after_fit(self): [h.remove() for h in self.h]
     run = train_one(derive(recipe, precision=precision), 'simple', 0, tiny, cbs=[Types()])
     assert set(seen)=={getattr(torch, precision)} and len(run.history)==1 and math.isfinite(run.history[0]['train_loss'])
     assert run.history!=train_one(recipe, 'simple', 0, tiny).history
 
 def test_label_smoothing_and_mixup_are_as_the_recipe_says(recipe, tiny):
-    assert [type(get_learner(derive(recipe, smooth=s), 'baseline', 0, tiny).loss_func).__name__ for s in (.1,0.)]==['LabelSmoothingCrossEntropy','CrossEntropyLossFlat']
+    assert [type(get_learner(derive(recipe, smooth=s), 'baseline', 0, tiny).loss_func).__name__
+        for s in (.1,0.)]==['LabelSmoothingCrossEntropy','CrossEntropyLossFlat']
     assert get_learner(derive(recipe, smooth=.2), 'baseline', 0, tiny).loss_func.eps==.2
     assert get_learner(derive(recipe, mixup=.3), 'baseline', 0, tiny).mix_up.distrib.concentration1.item()==pytest.approx(.3)
 
@@ -281,6 +283,26 @@ def test_get_learner_gives_a_learner_on_which_fastai_works(recipe, tiny):
         assert learn.get_preds()[0].shape==(24,6)
     learn.show_results(max_n=4)
     learn.dls.show_batch(max_n=4)
+
+def test_fastais_csv_logger_passes_through_and_leaves_the_run_as_it_is(recipe, tiny, tmp_path):
+    "A tracker given by `cbs=` gets every epoch; the run has the numbers that it has without one"
+    from fastai.callback.progress import CSVLogger
+    import csv
+    r,logger = derive(recipe, epochs=2), CSVLogger(tmp_path/'log.csv')
+    run = train_one(r, 'simple', 0, tiny, cbs=logger)
+    rows = [*csv.DictReader((tmp_path/'log.csv').open())]
+    assert [int(o['epoch']) for o in rows]==[0,1] and {'train_loss','valid_loss','accuracy'}<=rows[0].keys()
+    assert [float(o['accuracy']) for o in rows]==pytest.approx([h['acc'] for h in run.history], abs=1e-6)
+    plain = train_one(r, 'simple', 0, tiny)
+    assert (run.history,run.correct,run.acc)==(plain.history,plain.correct,plain.acc)
+    learn = get_learner(r, 'simple', 0, tiny, cbs=[CSVLogger(tmp_path/'other.csv')])
+    assert any(type(o) is CSVLogger for o in learn.cbs)
+    with learn.no_bar(): learn.fit(1, 1e-3)
+    assert len((tmp_path/'other.csv').read_text().split())==2
+
+def test_no_tracker_is_a_dependency():
+    said = (ROOT/'pyproject.toml').read_text() + (ROOT/'constraints.txt').read_text()
+    assert 'fastai' in said and not any(o in said for o in ('wandb','tensorboard','mlflow','comet'))
 
 def test_a_users_class_trains_by_its_name_or_as_it_is(recipe, tiny):
     run = train_one(recipe, Variant('mine', Noisy), 0, tiny)
@@ -311,7 +333,8 @@ def test_the_demo_is_neither_at_chance_nor_saturated():
     accs = [train_one(load_recipes(ROOT/'settings.ini')['demo'], 'baseline', s).acc for s in (0,1)]
     assert all(chance_limit(6, 400)+.05 < a < .9 for a in accs), accs
 
-@pytest.mark.parametrize('variant', ['baseline','simple',Variant('local', 'simpleattn.local:LocalSelfAttention', 'replace:4', dict(window=3, heads=2)),'timm-halo'], ids=str)
+@pytest.mark.parametrize('variant',
+    ['baseline','simple',Variant('local', 'simpleattn.local:LocalSelfAttention', 'replace:4', dict(window=3, heads=2)),'timm-halo'], ids=str)
 def test_an_exported_learner_loads_and_gives_the_same(tmp_path, recipe, tiny, variant):
     from fastai.learner import load_learner
     import pickle

@@ -21,16 +21,20 @@ def light(tmp_path, text, name='mine.py'):
 
 # ---- sites
 
-@pytest.mark.parametrize('text,want', [('1.-1',[(1,-1)]), ('2.0',[(2,0)]), ('1.-1,2.-1',[(1,-1),(2,-1)]), ('1.-1+2.-1',[(1,-1),(2,-1)]), ('replace:4',[(4,None)]),
+@pytest.mark.parametrize('text,want',
+    [('1.-1',[(1,-1)]), ('2.0',[(2,0)]), ('1.-1,2.-1',[(1,-1),(2,-1)]), ('1.-1+2.-1',[(1,-1),(2,-1)]), ('replace:4',[(4,None)]),
     ('replace:3, replace:4',[(3,None),(4,None)]), ('1.-1,replace:4',[(1,-1),(4,None)]),
-    ('stem',[(0,'stem')]), ('replace:1-4',[(1,None),(2,None),(3,None),(4,None)]), ('replace:2-2',[(2,None)]), ('stride1:4,replace:4',[(4,'stride1'),(4,None)]), ('stem, replace:3-4+1.0',[(0,'stem'),(3,None),(4,None),(1,0)])])
+    ('stem',[(0,'stem')]), ('replace:1-4',[(1,None),(2,None),(3,None),(4,None)]), ('replace:2-2',[(2,None)]), ('stride1:4,replace:4',[(4,'stride1'),(4,None)]),
+    ('stem, replace:3-4+1.0',[(0,'stem'),(3,None),(4,None),(1,0)])])
 def test_a_site_is_read(text, want): assert parse_site(text)==want
 
-@pytest.mark.parametrize('text', ['','1','1.','.1','a.b','1.-1,','replace','replace:','replace:4.1','-1.1','1.-1;2.-1','1.-1,1.-1','stem,stem','stem:1','stride1','stride1:4,stride1:4','replace:1-4,replace:2','replace:1-','replace:4-1','replace:-1','1.-1,replace:4-2','Stem'])
+@pytest.mark.parametrize('text',
+    ['','1','1.','.1','a.b','1.-1,','replace','replace:','replace:4.1','-1.1','1.-1;2.-1','1.-1,1.-1','stem,stem','stem:1','stride1','stride1:4,stride1:4','replace:1-4,replace:2','replace:1-','replace:4-1','replace:-1','1.-1,replace:4-2','Stem'])
 def test_a_text_that_is_no_site_is_an_error(text):
     with pytest.raises(CliError): parse_site(text)
 
-OURS = dict(self='1.-1', symmetric='1.-1', **{'ladder-full-rank':'1.-1', 'self-no-conv':'1.-1', 'attention-stem':'stem', 'sasa':'replace:1-4', 'sasa-24':'replace:2-4', 'sasa-4':'replace:4', 'sasa-12':'replace:1-2',
+OURS = dict(self='1.-1', symmetric='1.-1', **{'ladder-full-rank':'1.-1', 'self-no-conv':'1.-1', 'attention-stem':'stem', 'sasa':'replace:1-4',
+    'sasa-24':'replace:2-4', 'sasa-4':'replace:4', 'sasa-12':'replace:1-2',
     'sasa-window11':'replace:1-4', 'stride1':'stride1:4', 'botnet':'replace:4', 'botnet-s1':'stride1:4,replace:4', 'timm-halo':'replace:4', 'timm-nl':'1.-1'})
 
 @pytest.mark.parametrize('name,site', OURS.items())
@@ -47,7 +51,8 @@ def test_the_library_has_the_baseline_the_layers_and_the_steps_between_them():
     assert len(variants())==len(set(variants()))>=53
     assert {'sasa','sasa-stem','sasa-stem-standalone','sasa-stem-conv','sasa-absolute','sasa-none','sasa-qr','sasa-channelwise','sasa-channelwise-stem','attention-stem','attention-stem-standalone','attention-stem-conv',
         'stride1','botnet','botnet-s1','botnet-absolute','botnet-none','botnet-source','botnet-s1-source'} <= set(variants())
-    assert {f'sasa-{o}' for o in ('1','12','13','24','34','4','window3','window5','window9','window11','heads1','heads2','heads4')} | {f'botnet-heads{n}' for n in (1,2,8)} <= set(variants())
+    assert {f'sasa-{o}' for o in ('1','12','13','24','34','4','window3','window5','window9','window11','heads1','heads2','heads4')} | {f'botnet-heads{n}'
+        for n in (1,2,8)} <= set(variants())
     assert {f'timm-{o}' for o in ('bottleneck','halo','lambda','nl','bat','gc','se','eca','cbam')} <= set(variants())
     assert all(get_variant(o).doc for o in variants() if get_variant(o).layer is None or get_variant(o).build().__module__.startswith('simpleattn.'))
     assert {'ladder-full-rank','ladder-one-matrix','ladder-no-softmax','self-no-softmax','self-no-conv'} <= set(variants())
@@ -59,7 +64,8 @@ def test_a_name_with_a_site_is_the_variant_at_that_site():
     several = get_variant('simple@1.-1+2.-1')
     assert (several.name,parse_site(several.site))==('simple-at-1.-1_2.-1',[(1,-1),(2,-1)])
 
-@pytest.mark.parametrize('name,want', [('sasa@replace:3-4','sasa-at-replace3_replace4'), ('sasa@replace:3+replace:4','sasa-at-replace3_replace4'), ('botnet@stride1:4+replace:4','botnet-at-stride14_replace4'), ('attention-stem@stem','attention-stem-at-stem')])
+@pytest.mark.parametrize('name,want', [('sasa@replace:3-4','sasa-at-replace3_replace4'), ('sasa@replace:3+replace:4','sasa-at-replace3_replace4'),
+    ('botnet@stride1:4+replace:4','botnet-at-stride14_replace4'), ('attention-stem@stem','attention-stem-at-stem')])
 def test_names_of_sites_are_names(name, want): assert get_variant(name).name==want
 
 def test_what_goes_in_with_a_variant_is_part_of_it():

@@ -12,7 +12,8 @@ def shown(cell):
     src = ''.join(cell['source'])
     if re.match(r'#\|\s*(hide|default_exp)', src): return None
     if cell['cell_type']=='code': return dict(cell, source=re.sub(r'^#\|.*\n?', '', src, flags=re.M))
-    src = re.sub(r'\]\(((?:\.\./)*)\.\./(?:nbs/)?(?=runs/|[A-Z]+\.(?:md|cff)|\d\d_)', r'](\1', src)
+    src = re.sub(r'\]\(((?:\.\./)*)\.\./(?:nbs/)?(?=runs/|tutorials/|[A-Z]+\.(?:md|cff)|\d\d_)', r'](\1', src)
+    src = re.sub(r'(\]\(\S*runs/_reports/\S+/)report\.md\)', r'\1index.html)', src)
     return dict(cell, source=re.sub(r'(\]\((?!\w+:)[^)#]+)\.(?:ipynb|md)(?=[)#])', r'\1.html', src))
 
 def pages():

@@ -1,0 +1,33 @@
+"""The README and the site lead somewhere, and what is built is not committed"""
+import re,shutil,sys
+import pytest
+from conftest import ROOT,SIMPLEATTN,run_process
+
+def test_every_link_of_the_readme_leads_to_a_file():
+    links = re.findall(r'\]\((?!\w+:|#)([^)#]+)', (ROOT/'README.md').read_text())
+    assert len(links)>=8 and [o for o in links if not (ROOT/o).exists()]==[]
+
+def test_every_verb_and_option_that_the_readme_names_is_there():
+    said = re.findall(r'^simpleattn (\w+)(.*?)(?: #.*)?$', (ROOT/'README.md').read_text(), re.M)
+    assert len(said)>=7
+    for verb,rest in said:
+        res = run_process(SIMPLEATTN, verb, '--help')
+        assert res.returncode==0 and [o for o in re.findall(r'--[a-z-]+', rest) if o not in res.stdout]==[], (verb,rest)
+
+def test_nothing_that_is_built_is_committed():
+    res = run_process('git', 'ls-files', cwd=ROOT)
+    if res.returncode: pytest.skip('no repository here')
+    assert [o for o in res.stdout.split('\n') if re.match(r'\.cache/|_site/|_docs/|dist/|runs-', o) or o.endswith(('.pyc','.pt'))]==[]
+
+@pytest.mark.slow
+def test_the_site_is_built_and_a_broken_link_is_found(tmp_path):
+    p = tmp_path/'copy'
+    for o in ('nbs','runs/_reports'): shutil.copytree(ROOT/o, p/o, ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    for o in ('CHANGELOG.md','CONTRIBUTING.md','CITATION.cff'): shutil.copy(ROOT/o, p)
+    def build(): return run_process(sys.executable, p/'nbs'/'site'/'build.py', cwd=p)
+    res = build()
+    assert res.returncode==0 and (p/'_site'/'html'/'tutorials'/'explore.html').is_file(), res.stdout+res.stderr
+    f = p/'nbs'/'tutorials'/'explore.ipynb'
+    f.write_text(f.read_text().replace('A layer is a class', 'A [layer](../nowhere.ipynb) is a class'))
+    res = build()
+    assert res.returncode!=0 and 'nowhere' in res.stdout
