@@ -51,12 +51,12 @@ def main(blocks=3):
     path,seeds = get_path(f32.dataset, f32.source),dict(ours=4, theirs=1)
     rates = {k:[] for k in ['plain fastai',*forms]}
     with tempfile.TemporaryDirectory() as root:
-        plain_run(path, dataclasses.replace(f32, epochs=1), 'baseline', 0, 0, DEV); ours(dataclasses.replace(f32, name='first', epochs=1), 1, root, 99)
+        plain_run(path, dataclasses.replace(f32, epochs=1), 'baseline', 0, 0, DEV); ours(dataclasses.replace(f32, name='first', epochs=1), 2, root, 99)
         for k in range(blocks):
             rates['plain fastai'].append(3600*3*seeds['theirs']/theirs(path, f32, seeds['theirs'], k))
             for n,r in forms.items(): rates[n].append(3600*3*seeds['ours']/ours(r, seeds['ours'], root, k))
             print({n:round(v[-1]) for n,v in rates.items()}, flush=True)
-        grows = {n:round(ours(f32, n, root, 500+n), 1) for n in (1,2,4,8)}
+        grows = {n:round(ours(f32, n, root, 500+n), 1) for n in (2,4,8)}
         later = sorted(load_runs(f"{root}/{blocks-1}", recipe=[*forms.values()][-1].name).wall_seconds) # the first seeds of each arm compile
     med = {k:sorted(v)[len(v)//2] for k,v in rates.items()}
     rate = bfloat16_rate()

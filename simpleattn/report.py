@@ -18,7 +18,7 @@ from .runs import find_runs
 from .stats import Comparison,Comparisons,decompose,divergence_upper,summarise
 from .plots import plot_cost,plot_curves,plot_differences,plot_race,plot_runs,plot_study,svg
 
-# %% ../nbs/12_report.ipynb #f7280c93
+# %% ../nbs/12_report.ipynb #c3c2053f
 def _pct(x, sign=''): return '' if x is None else f'{100*x:{sign}.2f}'
 def _pval(p): return '' if p is None else '< 0.0001' if p<1e-4 else f'{p:.4f}'
 def _md(s): return escape(' '.join(str(s).split()), quote=False).replace('|', '\\|')
@@ -59,7 +59,7 @@ def _records(cs):
 
 def _span(cs): return f"{100*(1-cs.alpha):g} % {'simultaneous '*(cs.family>1)}{'confidence sequence' if cs.comparisons[0].sequential else 'interval'}"
 
-# %% ../nbs/12_report.ipynb #64c1959b
+# %% ../nbs/12_report.ipynb #28c72152
 def comparison_table(
     comparisons,        # `Comparisons`
     fmt:str='table',    # table, md, latex, json (the whole result), csv (fractions)
@@ -75,7 +75,7 @@ def comparison_table(
     more = [dict(arm=k, **c.sensitivity) for k,c in cs.labelled() if c.sensitivity]
     return '\n\n'.join([table, 'Sensitivity, never to choose from:', text_table([*more[0]], [[*map(_cell, o.values())] for o in more], fmt)]) if more else table
 
-# %% ../nbs/12_report.ipynb #c709d3be
+# %% ../nbs/12_report.ipynb #81cd9312
 def _six(cs, summaries):
     "Head and rows of the default display"
     head = ['arm','n',f'difference ({_span(cs)})','adjusted p','verdict',f'seeds to see {100*cs.delta:g} pp','on new images']
@@ -105,7 +105,7 @@ def _find(study):
         bad |= {p.removeprefix(f'{study.root}/'):why for p,why in b.items()}
     return runs,study.failed(),bad
 
-# %% ../nbs/12_report.ipynb #37f88e9d
+# %% ../nbs/12_report.ipynb #8ca4fdf9
 def _arm(label, arm, runs, n_failed, flops):
     "A row of the arms table"
     ok,bits = [r for r in runs if r.status=='ok'],[r.bits() for r in runs if r.status=='ok']
@@ -141,7 +141,7 @@ def count_flops(
 def _cost(r, flops): # FLOPs of a training: forward and backward are three times a forward pass
     return 3*flops*r.recipe['epochs']*(r.data['n_train']//r.recipe['bs']*r.recipe['bs']) if flops and 'n_train' in r.data else None
 
-# %% ../nbs/12_report.ipynb #4f27d22f
+# %% ../nbs/12_report.ipynb #390356c8
 def _differ(label, base, runs, k=4):
     "The `k` images that `runs` get right most often, and least often, beside `base` with the same seeds; None where they do not share seeds and images"
     import numpy as np
@@ -171,7 +171,7 @@ def _thumbnail(path, px=112): # base64
     with Image.open(path) as im: im = im.convert('RGB'); im.thumbnail((px,px)); im.save(f := io.BytesIO(), 'JPEG', quality=80)
     return base64.b64encode(f.getvalue()).decode()
 
-# %% ../nbs/12_report.ipynb #2c16bb8a
+# %% ../nbs/12_report.ipynb #40521cf7
 def _compare(study, df):
     "The study's comparisons, or the reason why there are none"
     try: return study.compare(df=df),None
@@ -192,7 +192,7 @@ def _warnings(study, d, n, N, facts, bad):
     if any(o.endswith('+') for o in facts['commits']): yield 'Some runs were made by code that differed from its commit (marked +).'
     if bad: yield f"Records set aside because they cannot be believed: {len(bad)}. They are named below."
 
-# %% ../nbs/12_report.ipynb #215bdbbd
+# %% ../nbs/12_report.ipynb #94356d7d
 def report_data(
     study,            # A `Study`
     comparisons=None, # Its `compare()`, where that is at hand
@@ -221,13 +221,13 @@ def report_data(
             commit=r.machine.get('commit'),
             history=[dict(acc=h['acc']) for h in r.history]) for k,r in runs])
 
-# %% ../nbs/12_report.ipynb #c77a187f
+# %% ../nbs/12_report.ipynb #eb483da9
 def _headline(cs, recipe, n, N):
     part = f'So far, from {n} of {N} runs, against' if n<N else 'Against'
     said = '; '.join(f"{cs.label(c)} {'' if c.diff is None else _pct(c.diff,'+')+' pp, '}{c.verdict_words}" for c in cs)
     return f"{part} {cs.baseline}{f' on {recipe}' if recipe else ''}: {said}."
 
-# %% ../nbs/12_report.ipynb #997911aa
+# %% ../nbs/12_report.ipynb #134a6659
 def _again(data):
     "The `Comparisons` that `to_dict` was called on"
     d = data['comparisons']
@@ -247,7 +247,7 @@ def _no_flops(data):
     if lack := [o['arm'] for o in data['arms'] if o['n'] and not o['flops']]:
         yield f"No FLOPs are known of {', '.join(lack)}: the records hold none. The command simpleattn report {data['study']['name']} --flops counts them for the library's own variants."
 
-# %% ../nbs/12_report.ipynb #25821f7a
+# %% ../nbs/12_report.ipynb #8f5a0f70
 def _noise(data):
     "Where the spread of an arm's runs comes from"
     if not (arms := [(o['arm'],o['noise']) for o in data['arms'] if o['noise']]): return
@@ -260,7 +260,7 @@ def _noise(data):
         f"validation-set sd is what scoring a run on only {arms[0][1]['n_images']:,} images adds. More seeds average out both; that these images are a sample "
         "stays, and is in the last column."]
 
-# %% ../nbs/12_report.ipynb #132427a8
+# %% ../nbs/12_report.ipynb #08f3ed95
 def _images(data):
     "Images on which arms differ most"
     if not data['differ']: return
@@ -283,7 +283,7 @@ def _diverged(data):
         for o in data['arms'] if o['n_diverged'] or o['n_failed']]
     return 'Diverged runs and failed tries', ['record','arm','seed','reason','epochs finished'], rows, said
 
-# %% ../nbs/12_report.ipynb #6147272c
+# %% ../nbs/12_report.ipynb #66c4d595
 def _foot(data):
     "Where the numbers come from: (title, head, rows of text), folded away on the page"
     yield 'Runs', ['record','arm','seed','status','last epoch, %','best epoch, %','seconds','finished','commit'], [[o['path'], o['arm'], o['seed'],
@@ -308,7 +308,7 @@ def to_markdown(
     for t,head,rows in _foot(data): parts += [f'<details><summary>{_md(t)}</summary>', text_table(head, rows, 'md'), '</details>']
     return '\n\n'.join(parts)+'\n'
 
-# %% ../nbs/12_report.ipynb #48b63cb3
+# %% ../nbs/12_report.ipynb #66523b4a
 def to_latex(
     data:dict # From `report_data`
 )->str: # LaTeX; the preamble needs booktabs and array
@@ -318,7 +318,7 @@ def to_latex(
         *('\n'.join([r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{4pt}', rf'\caption{{{_latex(said[t])}}}',
         _tabular(head[:7], [r[:7] for r in rows]), r'\end{table}']) for t,head,rows,_ in _tables(data) if t in said)])+'\n'
 
-# %% ../nbs/12_report.ipynb #60258515
+# %% ../nbs/12_report.ipynb #7d73c60a
 def report_figures(
     data:dict # From `report_data`
 )->dict: # Caption -> <svg>
@@ -351,7 +351,7 @@ def to_html(
     pics = {k:jinja2.utils.markupsafe.Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', '', s)) for k,s in figures.items()}
     return page.render(data=data, figures=pics, tables=[*_tables(data)], foot=[*_foot(data)], named=_named)
 
-# %% ../nbs/12_report.ipynb #10f8d044
+# %% ../nbs/12_report.ipynb #76c7a6d1
 def _home(study):
     "The folder of a study's report; runs of another env than the declared one have a folder within, so that they replace nothing"
     home = Path('runs' if hasattr(study.root,'fs') else study.root)/'_reports'/study.name
@@ -390,7 +390,7 @@ def _write_forms(out, data):
     (out/'report.json').write_text(json.dumps(data, indent=1, allow_nan=False)+'\n')
     (out/'index.html').write_text(to_html(data))
 
-# %% ../nbs/12_report.ipynb #a41e77d2
+# %% ../nbs/12_report.ipynb #7f9218b0
 def keep_report(
     study,            # A `Study`
     comparisons=None, # Its `compare()`, where that is at hand
@@ -402,11 +402,10 @@ def keep_report(
     return page if _made_of(page, study, df) else write_report(study, None, comparisons, df)
 
 def _made_of(page, study, df):
-    "Was the page made of this declaration and these runs, by no older code?"
-    try: old,code = json.loads(page.with_name('report.json').read_text()),max(o.stat().st_mtime for o in files('simpleattn').iterdir()
-        if o.suffix in ('.py','.j2'))
+    "Was the page made of this declaration and these runs?"
+    try: old = json.loads(page.with_name('report.json').read_text())
     except (OSError, ValueError): return False
     cols = 'arm seed status acc finished'.split()
     def rows(rs): return sorted([r[k] if r[k]==r[k] else None for k in cols] for r in rs)
-    return page.stat().st_mtime>code and study.file.exists() and old['study']==json.loads(study.file.read_text()) and old['env']==study.env and \
+    return page.is_file() and study.file.exists() and old['study']==json.loads(study.file.read_text()) and old['env']==study.env and \
         {o['arm']:o['n_failed'] for o in old['arms']}==study.failed() and rows(old['runs'])==rows(df[cols].to_dict('records'))

@@ -207,13 +207,14 @@ def _alone(study):
             if ours: yield; return
         time.sleep(.2)
 
-# %% ../nbs/10_study.ipynb #346b021c
+# %% ../nbs/10_study.ipynb #3fc35469
 class Progress:
     "A line for the study: runs done, failed and left, time gone and time left"
     def __init__(self, total, file=None):
         self.total,self.done,self.failed,self.t0,self.file,self.cell = total,0,0,time.time(),file or sys.stderr,None
         self.tty = self.file.isatty()
-        if file is None and 'ipykernel' in sys.modules:
+        shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
+        if file is None and hasattr(shell, 'kernel'): # a notebook
             from IPython.display import display
             self.cell = display({'text/plain':self.line()}, raw=True, display_id=True)
     def line(self):
