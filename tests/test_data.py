@@ -485,3 +485,14 @@ def test_colours_alone_do_not_tell_the_classes(embedded):
     acc = accuracy_of_colours(embedded, lambda a: a)
     assert acc <= 1/6 + 4*np.sqrt(5/36/400), acc
     assert accuracy_of_colours(embedded, lambda a: a[:20]) > 1/6 + 4*np.sqrt(5/36/400), 'the same classifier sees that there is something to see'
+
+def test_bytes_are_normalised_as_fastai_does_it():
+    from fastai.data.transforms import IntToFloatTensor,Normalize
+    from fastai.vision.core import TensorImage,imagenet_stats
+    from simpleattn.data import NormaliseBytes
+    x = TensorImage(torch.randint(0, 256, (9,5,7,3), dtype=torch.uint8).permute(0,3,1,2))
+    want = Normalize.from_stats(*imagenet_stats, cuda=False)(IntToFloatTensor()(x))
+    ours = NormaliseBytes.from_stats(*imagenet_stats, cuda=False)
+    got = ours(x)
+    assert type(got) is TensorImage and got.is_contiguous(memory_format=torch.channels_last) and (got-want).abs().max()<1e-6
+    assert torch.allclose(ours.decode(got), x.float()/255, atol=1e-6) and torch.equal(ours(x.float()), Normalize.from_stats(*imagenet_stats, cuda=False)(x.float()))
