@@ -27,7 +27,8 @@ def main(cap=60, root=None, by=4):
             plain,quick = accuracies([(r, plain_variant('simple')), (fast, 'simple')], n, root or tmp)
             states = [s.to_dict() for s in race_seeds(plain, quick, delta, .05)]
             s = states[-1]
-            print(f"{n} pairs: {100*s['mean']:+.2f} points ({100*s['low']:+.2f} to {100*s['high']:+.2f}), {s['verdict']}", flush=True)
+            span = '' if s['low'] is None else f" ({100*s['low']:+.2f} to {100*s['high']:+.2f})"
+            print(f"{s['n']} pairs: {100*s['mean']:+.2f} points{span}, {s['verdict']}", flush=True)
             if s['verdict']!='undecided': break
     mean = lambda x: sum(x)/len(x)
     row = dict(recipe='woof-128-5' if GPU else 'demo', delta=delta, pairs=s['n'], plain=[round(o,6) for o in plain], fast=[round(o,6) for o in quick], mean_plain=round(mean(plain),5), mean_fast=round(mean(quick),5), state=s)

@@ -48,7 +48,7 @@ def main(blocks=3):
     f32 = dataclasses.replace(f32, precision='float32')
     forms = {'float32':f32, 'bfloat16':dataclasses.replace(f32, name=f'{f32.name}-bfloat16', precision='bfloat16')}
     if GPU: forms['bfloat16, compiled'] = dataclasses.replace(forms['bfloat16'], name=f'{f32.name}-compiled', compile=True)
-    path,seeds = get_path(f32.dataset, f32.source),dict(ours=4, theirs=1)
+    path,seeds = get_path(f32.dataset, f32.source),dict(ours=3, theirs=1)
     rates = {k:[] for k in ['plain fastai',*forms]}
     with tempfile.TemporaryDirectory() as root:
         plain_run(path, dataclasses.replace(f32, epochs=1), 'baseline', 0, 0, DEV); ours(dataclasses.replace(f32, name='first', epochs=1), 2, root, 99)
@@ -56,7 +56,7 @@ def main(blocks=3):
             rates['plain fastai'].append(3600*3*seeds['theirs']/theirs(path, f32, seeds['theirs'], k))
             for n,r in forms.items(): rates[n].append(3600*3*seeds['ours']/ours(r, seeds['ours'], root, k))
             print({n:round(v[-1]) for n,v in rates.items()}, flush=True)
-        grows = {n:round(ours(f32, n, root, 500+n), 1) for n in (2,4,8)}
+        grows = {n:round(ours(f32, n, root, 500+n), 1) for n in (2,4)}
         later = sorted(load_runs(f"{root}/{blocks-1}", recipe=[*forms.values()][-1].name).wall_seconds) # the first seeds of each arm compile
     med = {k:sorted(v)[len(v)//2] for k,v in rates.items()}
     rate = bfloat16_rate()
