@@ -236,6 +236,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.fast._base': ('fast.html#_base', 'simpleattn/fast.py'),
                                  'simpleattn.fast._debiased': ('fast.html#_debiased', 'simpleattn/fast.py'),
                                  'simpleattn.fast._decayed': ('fast.html#_decayed', 'simpleattn/fast.py'),
+                                 'simpleattn.fast._fused_adam': ('fast.html#_fused_adam', 'simpleattn/fast.py'),
+                                 'simpleattn.fast._is_adamw': ('fast.html#_is_adamw', 'simpleattn/fast.py'),
                                  'simpleattn.fast._kept': ('fast.html#_kept', 'simpleattn/fast.py'),
                                  'simpleattn.fast._l2_reg': ('fast.html#_l2_reg', 'simpleattn/fast.py'),
                                  'simpleattn.fast._momentum_step': ('fast.html#_momentum_step', 'simpleattn/fast.py'),

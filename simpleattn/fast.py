@@ -66,10 +66,22 @@ def _radam_step(ps, gs, st, h):
 def _momentum_step(ps, gs, st, h): torch._foreach_add_(ps, [s['grad_avg'] for s in st], alpha=-h['lr'])
 def _rms_prop_step(ps, gs, st, h): torch._foreach_addcdiv_(ps, [s.get('grad_avg', g) for s,g in zip(st, gs)], _roots(st, 1., h['eps']), value=-h['lr'])
 
-# %% ../nbs/07a_fast.ipynb #b0cc88da
+# %% ../nbs/07a_fast.ipynb #ee2f4dad
+def _fused_adam(ps, gs, st, h):
+    avg,sqr = _kept('grad_avg', gs, st),_kept('sqr_avg', gs, st)
+    _step_stat(ps, gs, st, h)
+    step = torch.full((), float(st[0]['step']), device=ps[0].device)
+    for decays in (True, False):
+        at = [i for i,s in enumerate(st) if s.get('do_wd', True)==decays]
+        lists = [[o[i] for i in at] for o in (ps, gs, avg, sqr)]
+        if at: torch._fused_adamw_(*lists, [], [step]*len(at), lr=h['lr'], beta1=h['mom'], beta2=h['sqr_mom'], weight_decay=h['wd']*decays, eps=h['eps'],
+            amsgrad=False, maximize=False)
+
+# %% ../nbs/07a_fast.ipynb #622f6cb7
 _many = {weight_decay:_weight_decay, l2_reg:_l2_reg, average_grad:_average_grad, average_sqr_grad:_average_sqr_grad, step_stat:_step_stat,
     adam_step:_adam_step, radam_step:_radam_step, momentum_step:_momentum_step, rms_prop_step:_rms_prop_step}
 def _base(cb): return cb.func if isinstance(cb, partial) else cb
+def _is_adamw(cbs): return [*map(_base, cbs)]==[weight_decay,average_grad,average_sqr_grad,step_stat,adam_step] and getattr(cbs[1], 'keywords', {})==dict(dampening=True)
 
 class ForeachOptimizer(Optimizer):
     "fastai's `Optimizer` with each callback run over all parameters of a group at once; state, hyper-parameters and state dict are the same"
@@ -82,17 +94,22 @@ class ForeachOptimizer(Optimizer):
                 if p.grad is not None: by_step.setdefault(self.state[p].get('step', 0), []).append(p)
             for ps in by_step.values():
                 st = [self.state[p] for p in ps]
-                for cb in self.cbs: _many[_base(cb)](ps, [p.grad for p in ps], st, h, **getattr(cb, 'keywords', {}))
+                gs = [p.grad for p in ps]
+                if _is_adamw(self.cbs) and all(p.dtype==torch.float32 for p in ps): _fused_adam(ps, gs, st, h)
+                else:
+                    for cb in self.cbs: _many[_base(cb)](ps, gs, st, h, **getattr(cb, 'keywords', {}))
     def zero_grad(self):
         for pg in self.param_lists:
             for p in pg: p.grad = None
 
 def foreach(
-    opt:Optimizer # fastai's, or `Lookahead` around one
-)->Optimizer:     # The same one, faster; as it was, if it has callbacks without a form for many tensors
+    opt:Optimizer, # fastai's, or `Lookahead` around one
+    anywhere=False # Also where it is not the faster one?
+)->Optimizer:      # The same one, faster; as it was, if it has callbacks without a form for many tensors
     "Let an optimiser step over all its tensors at once"
     inner = opt.opt if isinstance(opt, Lookahead) else opt
-    if type(inner) is Optimizer and all(_base(cb) in _many for cb in inner.cbs): inner.__class__ = ForeachOptimizer
+    known = all(_base(cb) in _many for cb in inner.cbs)
+    if type(inner) is Optimizer and known and (inner.param_lists[0][0].is_cuda or _is_adamw(inner.cbs) or anywhere): inner.__class__ = ForeachOptimizer
     return opt
 
 # %% ../nbs/07a_fast.ipynb #f9a3ecfc

@@ -122,7 +122,7 @@ def NovoGrad(params, lr, mom=0.95, sqr_mom=0.98, eps=1e-8, wd=0., decouple_wd=Tr
     "NovoGrad (Ginsburg et al. 2019): gradients over their layer's norm, then momentum"
     return Optimizer(params, [weight_decay if decouple_wd else l2_reg, _novograd_stats, _novograd_step], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-# %% ../nbs/08_train.ipynb #cc876822
+# %% ../nbs/08_train.ipynb #b89daca8
 def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not pass it on
     opt = RMSProp(params, lr, mom=0., **kwargs)
     opt.set_hyper('eps', eps)
@@ -131,15 +131,12 @@ def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not p
 def opt_func(
     r:Recipe # The recipe
 ): # What `Learner` takes as `opt_func`
-    "The recipe's optimiser, over many tensors at once on a GPU"
+    "The recipe's optimiser, over many tensors at once where that is faster"
     adam = dict(mom=r.mom, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd)
     opt = dict(adam=partial(Adam, **adam), radam=partial(RAdam, **adam), ranger=partial(ranger, **adam), ralamb=partial(RALamb, **adam),
         over9000=lambda *a,**k: Lookahead(RALamb(*a, **adam, **k)), novograd=partial(NovoGrad, **adam),
         rms=partial(_rms, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd), sgd=partial(SGD, mom=r.mom, decouple_wd=r.decouple_wd))[r.opt]
-    def made(*args, **kwargs):
-        o = opt(*args, **kwargs)
-        return foreach(o) if o.param_lists[0][0].is_cuda else o
-    return made
+    return lambda *args,**kwargs: foreach(opt(*args, **kwargs))
 
 # %% ../nbs/08_train.ipynb #b777cbb0
 def _recipe(r): return r if isinstance(r, Recipe) else load_recipes()[r]

@@ -4,7 +4,7 @@ import numpy as np, pytest, torch
 from PIL import Image
 from torch import nn
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
-from fastai.optimizer import Optimizer,Adam,RAdam,RMSProp,SGD,ranger
+from fastai.optimizer import Adam,RAdam,RMSProp,SGD,ranger
 from simpleattn import fast
 from simpleattn.data import CroppedImages,DecodedImages
 from simpleattn.fast import ForeachOptimizer,KeepOnDevice,foreach
@@ -13,10 +13,10 @@ from simpleattn.train import fit_recipe,get_learner,opt_func,train_one,weights_h
 
 def trained(make, many, steps=12, groups=False):
     torch.manual_seed(0)
-    m = nn.Sequential(nn.Linear(9,8), nn.BatchNorm1d(8), nn.Linear(8,8), nn.Linear(8,3))
+    m = nn.Sequential(nn.Linear(9,8,bias=False), nn.BatchNorm1d(8), nn.Linear(8,8), nn.Linear(8,3)) # a bias before the norm would have no gradient but rounding
     ps = list(m.parameters())
     opt = make([ps[:2],ps[2:]] if groups else ps)
-    opt = foreach(opt) if many else opt
+    opt = foreach(opt, True) if many else opt
     for p in m[1].parameters(): opt.state[p]['do_wd'] = False
     for i in range(steps):
         opt.set_hyper('lr', .1/(i+1))
@@ -33,14 +33,17 @@ OPTS = dict(adam=lambda p: Adam(p, lr=.1, wd=.1), l2=lambda p: Adam(p, lr=.1, wd
 def test_many_tensors_at_once_are_stepped_as_one_by_one(name, groups):
     (a,oa),(b,ob) = (trained(OPTS[name], o, groups=groups) for o in (False,True))
     assert type(getattr(ob, 'opt', ob)) is ForeachOptimizer
-    for p,q in zip(a.parameters(), b.parameters()): assert torch.equal(p, q)
-    for s,t in zip(oa.state_dict()['state'], ob.state_dict()['state']): assert s.keys()==t.keys() and all(torch.equal(s[k], t[k]) if isinstance(s[k], torch.Tensor) else s[k]==t[k] for k in s)
+    def same(x, y): return torch.allclose(x, y, rtol=1e-5, atol=1e-6) if name=='adam' else torch.equal(x, y) # AdamW's one kernel rounds in another order
+    for p,q in zip(a.parameters(), b.parameters()): assert same(p, q)
+    for s,t in zip(oa.state_dict()['state'], ob.state_dict()['state']):
+        assert s.keys()==t.keys() and all(same(s[k], t[k]) if isinstance(s[k], torch.Tensor) else s[k]==t[k] for k in s)
 
 def test_an_optimiser_without_such_a_form_stays_as_it_is(recipe):
     for name in choices['opt']:
         opt = opt_func(dataclasses.replace(recipe, opt=name))([nn.Parameter(torch.ones(2))], lr=.1)
-        assert type(getattr(opt, 'opt', opt)) is Optimizer # on a CPU none is changed
-        assert (type(getattr(foreach(opt), 'opt', opt)) is ForeachOptimizer)==(name in ('adam','radam','ranger','rms','sgd')), name
+        inner = lambda o: type(getattr(o, 'opt', o))
+        assert (inner(opt) is ForeachOptimizer)==(name=='adam') # on a CPU the others are faster one by one
+        assert (inner(foreach(opt, True)) is ForeachOptimizer)==(name in ('adam','radam','ranger','rms','sgd')), name
 
 def test_a_checkpoint_of_one_form_goes_on_in_the_other():
     (a,oa),(b,ob) = (trained(OPTS['adam'], o) for o in (False,True))
