@@ -41,7 +41,7 @@ def test_two_processes_repeat_to_the_bit_and_learn_as_one_with_twice_the_batch(r
     one = train_one(derive(r, bs=16), 'simple', 0, tiny, device='cpu')
     assert abs(a['history'][-1]['train_loss']-one.history[-1]['train_loss'])<.35 and a['params']==one.params, 'batch norm sees half a batch at a time, so not equal'
 
-def test_fractions_and_whole_numbers_of_gpus_are_asked_for(tmp_path, recipe):
+def test_fractions_and_whole_numbers_of_gpus_are_asked_for(tmp_path, recipe, tiny):
     s = Study('s', ['baseline','simple'], 2, recipe=recipe, root=tmp_path, env=this_env('cpu'))
     for n in (0, -1, 1.5):
-        with pytest.raises(CliError, match='gpus_per_run'): s.run('serial', gpus_per_run=n)
+        with pytest.raises(CliError, match='gpus_per_run'): s.run('serial', data=tiny, gpus_per_run=n)
