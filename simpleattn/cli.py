@@ -168,6 +168,7 @@ def study(
         s = _protocol(_settings(recipe, settings, set), variants.split(','), baseline, name, _seeds(runs, seeds), grid, pick, sweep_runs, match, how, dict(root=root, delta=delta, alpha=alpha))
     return _finished(s.run(**how), fmt)
 
+# %% ../nbs/13_cli.ipynb #54b7d487
 class Told(CliError):
     "Something to print, and then a reason for an exit status that is not 0"
     def __init__(self, out, why, code=1): super().__init__(why); self.out,self.code = out,code
@@ -192,6 +193,7 @@ def _protocol(recipe, variants, baseline, name, seeds, grid, pick, sweep_runs, m
     print(s, file=sys.stderr)
     return s
 
+# %% ../nbs/13_cli.ipynb #4ff62736
 def _study(recipe, variants, seeds, name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings, gpus=1):
     "The study of a command, said on standard error"
     _import(import_file)
@@ -228,6 +230,7 @@ def race(
     s = _study(recipe, variants, _seeds(cap, seeds), name or f'{recipe}-race', baseline, delta, alpha, (), root, device, set, import_file, settings)
     return _finished(s.race(looks, engine=engine, workers=workers, data=data, device=device, threads=threads), fmt)
 
+# %% ../nbs/13_cli.ipynb #3ba31183
 def plan(
     recipe:str,            # A recipe's name
     runs:int=5,            # Seeds of each arm
@@ -314,6 +317,7 @@ def compare(
     ss = [load_study(o, root, env) for o in what]
     return said(compare_gains(*ss), fmt, full) if len(ss)>1 else comparison(ss[0], fmt, full, not env, **how)
 
+# %% ../nbs/13_cli.ipynb #0ca4f3da
 def _summary(words, rates):
     "Two published summaries as `Comparisons`"
     from simpleattn.stats import Comparisons,compare_summary
@@ -337,6 +341,7 @@ def compare_csv(
     arms = [*dict.fromkeys(df.get('arm', df.get('variant', [])))]
     return compare_many(df, baseline or ('baseline' if 'baseline' in arms else arms[0] if arms else None), **kwargs)
 
+# %% ../nbs/13_cli.ipynb #56045e5e
 def report(
     study:str,          # A declared study
     root:str='runs',    # Folder of all runs
@@ -351,6 +356,7 @@ def report(
     from simpleattn.report import write_report
     return str(write_report(load_study(study, root, env), out, flops=flops, data=data, images=images))
 
+# %% ../nbs/13_cli.ipynb #4ec0338e
 def leaderboard(
     pr:str=None,        # RECIPE/VARIANT: its row for the leaderboard of fastai/imagenette, after a check of its rules
     url:str='URL',      # Of the code, for that row
@@ -373,6 +379,7 @@ def leaderboard(
     if not good: raise CliError(f"{pr} is no row of the leaderboard: {'; '.join(dict.fromkeys(o for p in ps for o in p['broken']))}.")
     return json.dumps(good, indent=1) if fmt=='json' else table([p['row'] for p in good], fmt) if fmt=='csv' else '\n\n'.join(map(board.pr_text, good))
 
+# %% ../nbs/13_cli.ipynb #683ba943
 def runs(
     recipe:str=None,    # Only this recipe
     variant:str=None,   # Only this variant

@@ -172,6 +172,7 @@ def _verify(archive):
     with open(archive, 'rb') as f: ours = hashlib.file_digest(f, 'sha256').hexdigest()
     if (said.read_text().split() or [''])[0].lower()!=ours: raise CliError(f"{archive} does not match the checksum in {said.name}. Fetch the archive again.")
 
+# %% ../nbs/06_data.ipynb #7eb02191
 def unpack(
     archive, # A tar file, compressed or not
     dest     # Folder to make; left alone if it is there

@@ -129,6 +129,7 @@ def _mkdir(p):
         if not p.is_dir(): raise NotADirectoryError(errno.ENOTDIR, f'{p} is a file') from None
     _fsync(p.parent)
 
+# %% ../nbs/07_runs.ipynb #7181b7dc
 def _put(path, b, over):
     _mkdir(path.parent)
     fd,tmp = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.tmp')

@@ -203,6 +203,7 @@ def words(self:Plan)->str:
     return s + (f" At the 80 % upper bound of that sd, {_pp(self.sd_diff_upper, '')}, {self.n} seeds find {_pp(self.detectable_upper, '')},"
         f" and it takes {seeds('runs_needed_upper')} and {seeds('runs_equivalence_upper')}.")
 
+# %% ../nbs/09_stats.ipynb #c7d778ca
 def plan(
     n:int,               # Seeds of each arm
     sd:float,            # sd of a run (fraction)
@@ -254,6 +255,7 @@ def _parts(c, var_cols=None):
     (R,M), (_,V,churn,cols) = c.shape, _two_way(c)
     return (V/R, R-1), (cols/M if var_cols is None else var_cols/M, M-1), (-churn/R, (R-1)*(M-1))
 
+# %% ../nbs/09_stats.ipynb #557752f3
 def _matrix(correct):
     "Runs x images as floats, checked"
     c = np.asarray(correct, float)
@@ -386,6 +388,7 @@ def race_looks(cap:int, looks:int=5)->list: # Numbers of pairs at which a capped
     if looks < 1 or cap < 2*looks: raise ValueError(f"a cap of {cap} pairs is too small for {looks} looks: at least two pairs between looks")
     return [math.ceil(cap*(i+1)/looks - 1e-9) for i in range(looks)]
 
+# %% ../nbs/09_stats.ipynb #71db9374
 def capped_state(
     d:np.ndarray,      # (n,) variant - baseline (fractions) in the order of seeds set beforehand
     cap:int,           # Most pairs, declared before the first run
@@ -481,6 +484,7 @@ class Comparison(_Record):
     def _repr_markdown_(self): return _short([(f'{self.arm} - {self.baseline}', self)], '|{}|', '|', '|---'*7+'|\n')
     def _repr_html_(self): return _short([(f'{self.arm} - {self.baseline}', self)])
 
+# %% ../nbs/09_stats.ipynb #57e2cf9e
 def _short(rows, row='<tr><td>{}</td></tr>', cell='</td><td>', rule='', ends=('<table>\n','</table>')):
     "The six fields of labelled comparisons as a table: HTML, or with '|' for `cell` markdown"
     def text(v): s = '' if v is None else f'{v:.4g}' if isinstance(v, float) else str(v); return s.replace('|', '\\|') if rule else escape(s)
@@ -531,6 +535,7 @@ def _unpaired(m1, s1, n1, m2, s2, n2, delta, alpha, need=True):
 def _improve(k, n, bound, name): return dict(zip((name, f'{name}_low', f'{name}_high'), (k/n, *wilson(k/n*bound, bound))))
 def _wins(d): return (d > 1e-9).sum() + 0.5*(np.abs(d) <= 1e-9).sum()
 
+# %% ../nbs/09_stats.ipynb #9d07783e
 def _numbers(x, y, paired, delta, alpha, n_images):
     "Every fixed-n field of variant `y` against baseline `x`"
     r = _unpaired(x.mean(), x.std(ddof=1), len(x), y.mean(), y.std(ddof=1), len(y), delta, alpha, not paired)
@@ -597,6 +602,7 @@ def _divergence(b, v, paired, sequential):
 
 def _recipe(b, v): return ' and '.join(dict.fromkeys(str(r['recipe']) for r in (*b, *v) if r.get('recipe'))) or None
 
+# %% ../nbs/09_stats.ipynb #652d19b6
 def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goal='difference', extra=False):
     "`Comparison` of two lists of run records, and the paired differences by seed"
     if goal not in ('difference', 'noninferior'): raise ValueError(f"goal must be 'difference' or 'noninferior', got {goal!r}")
@@ -629,6 +635,7 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
     elif extra: f['sensitivity'] = sensitivity(x, y, alpha, paired=paired)
     return Comparison(**f), {r['seed']: d for r,d in zip(v, y-x)} if paired else {}
 
+# %% ../nbs/09_stats.ipynb #ffc50cb9
 def _sequential(pairs, f, k, mode):
     "Fields that a raced or grown comparison prints instead of the fixed-n ones; `mode` is True, or (cap, looks)"
     d = np.array([np.nan if _diverged(x) or _diverged(y) else y['acc']-x['acc'] for x,y in pairs]); delta, alpha = f['delta'], f['alpha']
@@ -758,6 +765,7 @@ class Comparisons(_Record):
     def _repr_markdown_(self): return _short(self.labelled(), '|{}|', '|', '|---'*7+'|\n')
     def _repr_html_(self): return _short(self.labelled())
 
+# %% ../nbs/09_stats.ipynb #d88bf2b0
 def _by_arm(runs, n_images):
     "Run records by arm, from a mapping of arrays or a DataFrame"
     if hasattr(runs, 'to_dict') and hasattr(runs, 'columns'):
@@ -785,6 +793,7 @@ def _check_arm(arm, rs, n_images):
     if len(done) > 1:
         for r,a in zip(done, _check([r['acc'] for r in done], arm, n_images)): r['acc'] = a
 
+# %% ../nbs/09_stats.ipynb #bbdb0a93
 def compare_many(
     runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts
     baseline:str='baseline',  # Arm that the others are compared with; None: only `contrasts`
@@ -823,6 +832,7 @@ def compare_many(
     if len(wrong) == len(todo): raise wrong[0]
     return Comparisons(tuple(_family(cs, ds)), baseline, delta, alpha, len(cs), 'Bonferroni' if sequential else 'Holm')
 
+# %% ../nbs/09_stats.ipynb #6524252a
 def _not_comparable(arms, c, why, delta, alpha, sequential):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"
     b, v = (f'({c[i+1]} - {c[i]})' for i in (0, 2)) if len(c) == 4 else c[:2]
@@ -844,6 +854,7 @@ def _gains(arms, names, delta, alpha, sequential):
     b, v = (f'({c.arm} - {c.baseline})' for c in cs)
     return Comparison(arm=v, baseline=b, recipe=' and '.join(c.recipe for c in cs if c.recipe) or None, **f), {}
 
+# %% ../nbs/09_stats.ipynb #00814b8e
 def _family(cs, ds):
     "Comparisons with p-values adjusted, simultaneous intervals and verdicts"
     k, raced = len(cs), cs[0].sequential
@@ -888,6 +899,7 @@ def detectable(self:Comparison): # Difference (fraction), None where n was not f
     if self.se is None or self.sequential: return None
     return detectable(self.n, self.sd_diff/(1 if self.paired else math.sqrt(2)), alpha=self.alpha/self.family, paired=self.paired)
 
+# %% ../nbs/09_stats.ipynb #e72889b8
 @patch
 def sentence(self:Comparison,
     recipe:str=None,                     # Recipe that the runs were made with

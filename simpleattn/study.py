@@ -264,6 +264,7 @@ def run(self:Study,
                 if bar: bar.close()
     return self
 
+# %% ../nbs/10_study.ipynb #f62687c7
 @contextmanager
 def _stopping(study, eng):
     "An engine that is closed in the end; Ctrl-C and SIGTERM, where this is the main thread, end with a line that says what is finished"
@@ -284,6 +285,7 @@ def _stopping(study, eng):
         eng.close()
         for o,h in old.items(): signal.signal(o, h)
 
+# %% ../nbs/10_study.ipynb #5c006524
 @patch
 def _portions(self:Study, workers, progress):
     "What to train: all of it, or of a race a few seeds at a time, decided in the order of seeds"
@@ -312,6 +314,7 @@ def _there(self:Study, key):
     try: return bool(read_run(self.root/run_path(*key[:2], self.env, key[2]), self.root))
     except ValueError: return False
 
+# %% ../nbs/10_study.ipynb #c4bb83e1
 @patch
 def _drive(self:Study, eng, todo, tries, bar, facts):
     "Keep the engine busy until every run is finished or has failed `tries` times"
@@ -340,6 +343,7 @@ def _drive(self:Study, eng, todo, tries, bar, facts):
         else: done += 1
         if bar: bar.done,bar.failed = done,len(failed); bar.update(f"{key[1]} seed {key[2]}: {o.status}" + (f" {o.acc:.1%}" if o.acc is not None else ''))
 
+# %% ../nbs/10_study.ipynb #a19f2cb8
 @patch
 def _task(self:Study, arm, seed, facts):
     if not self.arms[arm].made_of: raise CliError(f"Study {self.name!r} was read from its declaration. Make it from recipes and variants to train.")
@@ -417,6 +421,7 @@ def grown(self:Study)->bool:
     d = _declared(self.file)
     return bool(d.get('pairs_before')) or any(g['seeds'] and g['runs_before'] for g in d['growth']) or len(self.seeds)>len(d['seeds'])
 
+# %% ../nbs/10_study.ipynb #078ca0f1
 @patch
 def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywords go to `stats.compare_many`
     "Every arm against the baseline, the declared contrasts, and `contrasts` asked for now; an arm that cannot be compared is there with its reason"
@@ -446,6 +451,7 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
         return replace(cs, comparisons=tuple(replace(c, notes=(*c.notes, said)) for c in cs))
     return cs if self.raced or self.grown() else _partial(cs, {k:(int((df.arm==k).sum()),len(d['seeds']),'') for k in self.arms})
 
+# %% ../nbs/10_study.ipynb #80b34c2d
 def _partial(cs, done):
     "`cs` with a note where not all declared seeds are there; `done` has seeds, declared seeds and words of each arm"
     def noted(c):

@@ -284,6 +284,7 @@ def train_one(
     if ck and root is not None: ck.path.unlink(missing_ok=True)
     return run
 
+# %% ../nbs/08_train.ipynb #07601551
 def _trained(r, v, seed, data, workers, device, threads, progress, cbs, shared, cuda):
     "A fitted learner"
     before = torch.get_num_threads()
