@@ -5,12 +5,12 @@ import sys,warnings
 import torch,torch.nn.functional as F
 from torch import nn
 from common import save,side_by_side
+from plain_fastai import plain_variant
 from fastai.layers import SelfAttention as FastaiSelf, SimpleSelfAttention as FastaiSimple
 from simpleattn.attention import SelfAttention,SimpleSelfAttention
 from simpleattn.bottleneck import MHSA2d
 from simpleattn.local import LocalSelfAttention
 from simpleattn.models import create_model,peak_memory
-from simpleattn.variants import Variant
 
 DEV = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 class PublishedOrder(FastaiSimple):
@@ -102,8 +102,7 @@ def share():
             def f(): m.zero_grad(); F.cross_entropy(m(x), y).backward()
             return f
         forms = {o:made(o) for o in ('baseline','simple','self')}
-        forms["fastai's simple"] = made(Variant('simple-plain', 'fastai.layers:SimpleSelfAttention', '1.-1', dict(ks=1)))
-        forms["fastai's self"] = made(Variant('self-plain', 'fastai.layers:SelfAttention', '1.-1'))
+        for o in ('simple','self'): forms[f"fastai's {o}"] = made(plain_variant(o))
         ms = side_by_side(forms, 7)
         base = ms['baseline']['ms']
         r = dict(what='share of a training step', backbone=backbone, size=size, batch=B, ms=ms,

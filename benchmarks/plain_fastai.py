@@ -8,11 +8,11 @@ def plain_dls(path, r, workers=0, device=None):
         item_tfms=[RandomResizedCrop(r.size, min_scale=r.crop_min), FlipItem()], batch_tfms=Normalize.from_stats(*imagenet_stats, cuda=device is not None and 'cuda' in str(device)))
     return block.dataloaders(path, bs=r.bs, val_bs=max(r.bs,128), num_workers=workers, device=device)
 
-PLAIN = dict(baseline='baseline', self=('self-plain','fastai.layers:SelfAttention','1.-1',{}), simple=('simple-plain','fastai.layers:SimpleSelfAttention','1.-1',dict(ks=1)))
+PLAIN = dict(self=('self-plain','fastai.layers:SelfAttention','1.-1',{}), simple=('simple-plain','fastai.layers:SimpleSelfAttention','1.-1',dict(ks=1)))
 
 def plain_variant(name):
     from simpleattn.variants import Variant
-    return 'baseline' if name=='baseline' else Variant(*PLAIN[name])
+    return Variant(*PLAIN[name]) if name in PLAIN else name
 
 def plain_run(path, r, variant='baseline', seed=0, workers=0, device=None):
     "One training; its validation accuracy"

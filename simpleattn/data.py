@@ -20,7 +20,7 @@ from PIL import Image
 from fastcore.basics import patch
 from fastcore.xdg import xdg_cache_home
 from fastai.data.core import TfmdDL,DataLoaders
-from fastai.data.transforms import Category,CategoryMap,IntToFloatTensor,Normalize
+from fastai.data.transforms import Category,CategoryMap,Normalize
 from fastai.torch_core import TensorCategory,default_device
 from fastai.vision.core import TensorImage,imagenet_stats
 import fastai.vision.data # registers `show_batch` for images
@@ -436,7 +436,7 @@ def crop_boxes(
 # %% ../nbs/06_data.ipynb #b28dbb1f
 def _resize(a, h, w):
     "(H, W, 3) bytes to a (3, h, w) uint8 tensor, antialiased"
-    t = torch.from_numpy(np.array(a))[None].permute(0,3,1,2) # channels last, which torch resizes twice as fast
+    t = torch.from_numpy(np.array(a))[None].permute(0,3,1,2) # channels last, for which torch has its fast form
     return (t if t.shape[2:]==(h,w) else F.interpolate(t, (h,w), mode='bilinear', antialias=True))[0]
 
 def center_crop(
@@ -574,7 +574,7 @@ def _on_device(self:CroppedImages, idxs, epoch, p=4):
     hw = self.imgs.hw[rows]
     whole,none = np.concatenate([np.zeros_like(hw), hw], 1), np.zeros(n, bool)
     if not self.train:
-        if self._val=={}: self._val = self._all_centers()
+        if isinstance(self._val, dict): self._val = self._all_centers()
         return self._val[torch.as_tensor(idxs).to(self.device)]
     u = self.uniform(epoch)[idxs]
     flip = (u[:,22]<.5) if r.flip else none

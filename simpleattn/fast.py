@@ -155,14 +155,13 @@ _last = {} # the compiled network of the arm that this process trained last
 
 def compiled_once(
     model, # A fresh network, on its device
-    key    # Of the arm and the device
+    key=None # Of the arm and the device; None: not kept for another seed
 ): # The network to train: `model`, or the one compiled before under this key, now with the weights of `model`
     "A compiled network for each seed of an arm, compiled for the first only"
-    if key not in _last:
-        forget_compiled()
+    old = _last.get(key, model)
+    if old is model:
+        if key: forget_compiled(); _last[key] = model
         model.compile(dynamic=False, mode='reduce-overhead' if next(model.parameters()).is_cuda else None)
-        _last[key] = model
-    old = _last[key]
     if old is not model: old.load_state_dict(model.state_dict())
     for p in old.parameters(): p.grad = None
     return old

@@ -2,7 +2,7 @@
 import math,os,sys,tempfile,threading,types
 from contextlib import contextmanager
 
-__all__ = ['die_with', 'no_main', 'share', 'together']
+__all__ = ['die_with', 'ends_silently', 'no_main', 'share', 'together']
 
 @contextmanager
 def no_main():
@@ -16,6 +16,11 @@ def die_with(sentinel):
     from multiprocessing.connection import wait
     def f(): wait([sentinel]); os._exit(1)
     threading.Thread(target=f, daemon=True).start()
+
+def ends_silently():
+    "For a fork server: a driver that is stopped while it asks for a worker ends it with an EOFError, which is no news for the terminal"
+    hook = sys.excepthook
+    sys.excepthook = lambda kind,*args: None if kind is EOFError else hook(kind, *args)
 
 def share(
     learn,    # A `Learner` over `CroppedDL`s, in each of the processes

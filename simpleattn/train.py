@@ -160,7 +160,7 @@ def get_learner(
     own = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect(), KeepOnDevice()]
     if r.compile:
         own.append(WholeBatches(dls.valid.bs))
-        model = compiled_once(model, (r.hash, v.hash, str(dls.device)) if reuse else object())
+        model = compiled_once(model, (r.hash, v.hash, str(dls.device)) if reuse else None)
     if all(p.dim()<5 for p in model.parameters()): own.append(ChannelsLast()) # a layer with 3-D convolutions, such as timm's lambda, has no such format
     if r.precision!='float32': own.append(AnyMixedPrecision(getattr(torch, r.precision)))
     if r.mixup: own.append(MixUp(r.mixup))

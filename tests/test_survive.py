@@ -195,6 +195,18 @@ def test_a_stop_while_the_first_worker_is_still_being_prepared(tmp_path, sig):
     said = (tmp_path/'out').read_text()
     assert sig==signal.SIGKILL or p.returncode==130 and 'Stopped. 0 of 4 runs' in said and 'Traceback' not in said, said
 
+@pytest.mark.parametrize('preload', ['stub_train','simpleattn.preload'])
+def test_a_stop_between_asking_for_a_worker_and_saying_what_it_needs(tmp_path, stub, preload):
+    "The fork server has accepted, and hears nothing more"
+    cut = """
+from multiprocessing import forkserver,reduction
+def stopped(*args): raise KeyboardInterrupt
+reduction.sendfds = stopped
+"""
+    (tmp_path/'driver.py').write_text(cut + DRIVER.replace('stub_train', preload).replace('sys.exit(130)', "forkserver.os.waitpid(forkserver._forkserver._forkserver_pid, 0); sys.exit(130)"))
+    p = subprocess.run([sys.executable, tmp_path/'driver.py', tmp_path/'runs', '1', '2', 'trains'], capture_output=True, text=True, timeout=120)
+    assert p.returncode==130 and 'Stopped. 0 of 4 runs' in p.stdout+p.stderr and 'Traceback' not in p.stdout+p.stderr, p.stdout+p.stderr
+
 def test_further_stops_change_nothing(tmp_path, driver):
     p = driver(2, 20, seconds=.3)
     assert wait_for(lambda: len(finished(tmp_path))>=2, 120)
