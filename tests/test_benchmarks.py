@@ -1,5 +1,6 @@
 """The benchmarks of the statistics in short, and their committed records"""
 import importlib.util,json,re,sys
+from importlib.util import find_spec
 import pytest
 from conftest import ROOT,python
 
@@ -89,3 +90,24 @@ assert n==200 and time.process_time()-t < 10
 sys.exit(str([m for m in ('torch','fastai') if m in sys.modules] or ''))'''
     res = python(code)
     assert res.stderr.strip()=='' and 'simple against baseline' in res.stdout, res.stderr
+
+def test_candidates_for_local_attention_on_a_gpu_agree_with_the_layer_and_so_do_their_gradients():
+    "Triton interprets its kernel here; maps that fill no block, windows of both parities, and a window wider than the map"
+    code = f'''
+import os,sys
+os.environ['TRITON_INTERPRET'] = '1'
+sys.path.insert(0, {str(BENCH)!r})
+import torch,local_forms
+from simpleattn.local import LocalSelfAttention
+torch.manual_seed(0)
+for C,H,W,window,heads in ((16,5,7,3,2), (24,4,4,4,4), (8,3,2,7,1)):
+    for dtype,tol in ((torch.float32,2e-6), (torch.bfloat16,.04)):
+        layer,x = LocalSelfAttention(C, window=window, heads=heads).to(dtype), torch.randn(2, C, H, W, dtype=dtype, requires_grad=True)
+        for n in local_forms.FORMS:
+            if n!='flex': off,_ = local_forms.check(n, layer, x); print(n, off); assert off<tol, (n, dtype, off)
+torch.compile = lambda f,**kwargs: f
+layer,x = LocalSelfAttention(32, window=5, heads=4), torch.randn(2, 32, 6, 7)
+with torch.no_grad(): assert torch.allclose(local_forms.flex(layer, x), layer(x), atol=1e-5), 'its forward alone'
+'''
+    res = python(code)
+    assert res.returncode==0 and {l.split()[0] for l in res.stdout.splitlines()}=={'blocks','separable',*(['triton'] if find_spec('triton') else [])}, res.stderr
