@@ -410,6 +410,7 @@ def _build(self:DecodedImages, presize, progress):
         if self.dir.is_dir(): os.rename(self.dir, tmp.with_name(tmp.name+'-old'))
         try: os.rename(tmp, self.dir)
         except OSError: pass
+    except OSError as e: raise OSError(e.errno, e.strerror, str(self.dir)) from None
     finally:
         for o in (tmp, tmp.with_name(tmp.name+'-old')): shutil.rmtree(o, ignore_errors=True)
     if not self._load(): raise OSError(f'The cache {self.dir} could not be written')

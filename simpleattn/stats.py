@@ -633,6 +633,7 @@ def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goa
     f |= dict(n_images=M) | _new_images(b, v, paired, delta, alpha)
     if sequential: f |= _sequential(pairs, f, k, sequential)
     elif extra: f['sensitivity'] = sensitivity(x, y, alpha, paired=paired)
+    if sequential and extra: f['notes'] += ('no other tests: theirs hold for a number of seeds that was fixed before',)
     return Comparison(**f), {r['seed']: d for r,d in zip(v, y-x)} if paired else {}
 
 # %% ../nbs/09_stats.ipynb #ffc50cb9

@@ -496,3 +496,12 @@ def test_bytes_are_normalised_as_fastai_does_it():
     got = ours(x)
     assert type(got) is TensorImage and got.is_contiguous(memory_format=torch.channels_last) and (got-want).abs().max()<1e-6
     assert torch.allclose(ours.decode(got), x.float()/255, atol=1e-6) and torch.equal(ours(x.float()), Normalize.from_stats(*imagenet_stats, cuda=False)(x.float()))
+
+def test_a_full_cache_is_named_and_leaves_nothing_behind(tiny, monkeypatch, tmp_path):
+    import errno
+    from simpleattn import data
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    def full(*args): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(data, '_decode', full)
+    with pytest.raises(OSError, match='No space left.*decoded-') as e: DecodedImages(tiny, 33)
+    assert str(data.cache_dir()) in e.value.filename and not [*data.cache_dir().glob('building-*')]

@@ -228,6 +228,7 @@ def test_sensitivity():
     assert r['bca_low'] < (y-x).mean() < r['bca_high'] and r == sensitivity(x, y)
     r = compare_many(frame(np.c_[x,y]), paired=False, extra=True)['v1'].sensitivity
     assert r['mannwhitney_p'] and r['bca_low'] is r['bca_high'] is r['wilcoxon_p'] is None and 'unpaired: ' in r['note'] and compare_many(frame(np.c_[x,y]), extra=True)['v1'].sensitivity['bca_low']
+    raced = compare_many(frame(np.c_[x,y]), sequential=True, extra=True)['v1']; assert raced.sensitivity is None and 'No other tests: ' in raced.sentence()
     small = sensitivity(x[:19], y[:19]); assert small['bca_low'] is None and '20 seeds' in small['note']
 
 # ---- planning
