@@ -44,6 +44,12 @@ def test_every_benchmark_has_a_record_that_says_where_it_was_made_and_holds_its_
     assert rows and m.get('cpu', m.get('processor')) and m['cores'] and not re.search(r'/(home|root|work|tmp)/', text)
     assert 'ok' not in d or d['ok']==all(r.get('ok', True) for r in rows) or name=='fast_vs_plain'
 
+def test_the_readme_says_what_the_records_say():
+    said = next(l for l in (ROOT/'README.md').read_text().splitlines() if l.startswith('| Speed'))
+    def faster(name, **which): return [r['times_faster'] for r in json.loads((BENCH/'records'/f'{name}.json').read_text())['rows'] if which.items()<=r.items()]
+    runs,images,simple = faster('study', form='float32'), faster('input', what='images a second'), faster('layers', what='SimpleSelfAttention', against="fastai's layer")
+    for text in (f'{runs[0]} times the runs', f'{min(images)} to {max(images)} times its images', f'{min(simple)} to {max(simple)} times as fast'): assert text in said
+
 def test_a_layer_that_is_not_faster_fails_its_row(monkeypatch):
     sys.path.insert(0, str(BENCH))
     import layers,torch
