@@ -19,11 +19,11 @@ ARMS = ['baseline','self','simple']
 GPU = torch.cuda.is_available()
 DEV = 'cuda' if GPU else 'cpu'
 
-def ours(r, seeds, root, k):
+def ours(r, seeds, root, k, workers=None):
     "Seconds for the study's runs of some seeds"
     t = time.perf_counter()
     s = Study(f'{r.name}-{k}', ARMS, [1000*k+i for i in range(seeds)], recipe=r, root=f'{root}/{k}')
-    s.run('local', None, None, DEV, progress=False)
+    s.run('local', workers, None, DEV, progress=False)
     assert not s.missing()
     return time.perf_counter()-t
 
