@@ -17,7 +17,7 @@ demo: .venv/.installed
 	$(BIN)/simpleattn demo
 
 test: .venv/.installed
-	$(BIN)/nbdev-test --n-workers 2 --do-print
+	CUDA_VISIBLE_DEVICES= $(BIN)/nbdev-test --n-workers 2 --do-print
 	$(BIN)/python -m pytest -m 'not slow' -rs
 
 test-slow: .venv/.installed

@@ -36,7 +36,7 @@ def side_by_side(
         sync(); t = now()
         for _ in range(n): f()
         sync(); return (now()-t)/n*1e3
-    reps = {k:max(1, int(seconds*1e3/once(f, 1))) for k,f in forms.items()} # which also warms up
+    reps = {k:max(1, int(seconds*1e3/min(once(f, 1) for _ in range(4 if _cuda() else 1)))) for k,f in forms.items()} # which also warms up; on a GPU the first calls compile and load
     ts = {k:[] for k in forms}
     for _ in range(rounds):
         for k,f in forms.items(): ts[k].append(once(f, reps[k]))

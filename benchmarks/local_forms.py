@@ -161,6 +161,7 @@ def check(name, layer, x):
     return [max(((a.double()-b).abs().max()/b.abs().max()).item() for a,b in zip(gradients(f, layer, x), exact)) for f in (FORMS[name],blocks)]
 
 def main():
+    torch._dynamo.config.recompile_limit = 64 # a shape and dtype each; beyond the limit FlexAttention would be timed unfused, without a word
     if not torch.cuda.is_available(): print('local_forms: needs a GPU; skipped'); return True
     rows = []
     for dtype in (torch.float32, torch.bfloat16):

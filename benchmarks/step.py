@@ -7,7 +7,7 @@ warnings.simplefilter('ignore')
 import torch,torch.nn.functional as F
 from common import save,side_by_side
 from fastai.optimizer import Adam
-from simpleattn.fast import foreach,keep_freed_memory
+from simpleattn.fast import compiled_once,foreach,keep_freed_memory
 from simpleattn.models import create_model
 
 DEV = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -25,7 +25,7 @@ def steps(backbone, size, B, variant='simple'):
         m = create_model(backbone, variant, 10, size, 0).to(DEV)
         x = torch.randn(B,3,size,size, device=DEV)
         if last: m,x = m.to(memory_format=torch.channels_last),x.to(memory_format=torch.channels_last)
-        if compiled: m.compile(mode='reduce-overhead', dynamic=False)
+        if compiled: m = compiled_once(m)
         def f():
             m.zero_grad()
             with torch.autocast(DEV.type, dtype, enabled=dtype!=torch.float32): loss = F.cross_entropy(m(x), y)

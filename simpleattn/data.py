@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from fastcore.xdg import xdg_cache_home
 from fastai.data.core import TfmdDL,DataLoaders
 from fastai.data.transforms import Category,CategoryMap,Normalize
-from fastai.torch_core import TensorCategory,default_device
+from fastai.torch_core import TensorCategory,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 import fastai.vision.data # registers `show_batch` for images
 from .recipes import CliError,Recipe,datasets,near,stream
@@ -482,7 +482,7 @@ class CroppedImages:
     def batch(self, idxs, epoch:int): # (TensorImage (n, 3, size, size) uint8, TensorCategory (n,))
         "Images and labels of some indices in an epoch"
         idxs = np.asarray(idxs)
-        if self.device is not None: return TensorImage(self._on_device(idxs, epoch)), TensorCategory(self._labels()[idxs])
+        if self.device is not None: return TensorImage(self._on_device(idxs, epoch)), TensorCategory(self._labels()[self._at(idxs)])
         f = self._centers if not self.train else dict(resized=self._resized, pad=self._padded)[self.recipe.crop]
         x = torch.stack([o.permute(1,2,0) for o in f(idxs, epoch)]).permute(0,3,1,2)
         return TensorImage(x), TensorCategory(self.labels[idxs])
@@ -564,7 +564,12 @@ def _labels(self:CroppedImages):
     return self.labels
 
 @patch
-def _cropped(self:CroppedImages, rows, box, full, first, flip):
+def _at(self:CroppedImages, idxs): return torch.as_tensor(idxs).to(self.device, non_blocking=True) # without waiting for the kernels before
+
+@patch
+def _cropped(self:CroppedImages, rows, box, full, first, flip, room=2**26):
+    if (n := len(rows)//2) and len(rows)*box[:,2:].max(0).prod()>room: # a few large images would fill the device
+        return torch.cat([self._cropped(*(o[s] for o in (rows,box,full,first,flip)), room) for s in (slice(n),slice(n,None))])
     def t(a): return torch.as_tensor(np.ascontiguousarray(a)).to(self.device, non_blocking=True)
     most = tuple(int(o) for o in box[:,2:].max(0))
     return crop_on_device(self.imgs.on(self.device), t(self.imgs.off[rows]), t(self.imgs.hw[rows,1]), t(box), t(full), t(first), self.recipe.size, most, t(flip))
@@ -576,7 +581,7 @@ def _on_device(self:CroppedImages, idxs, epoch, p=4):
     whole,none = np.concatenate([np.zeros_like(hw), hw], 1), np.zeros(n, bool)
     if not self.train:
         if isinstance(self._val, dict): self._val = self._all_centers()
-        return self._val[torch.as_tensor(idxs).to(self.device)]
+        return self._val[self._at(idxs)]
     u = self.uniform(epoch)[idxs]
     flip = (u[:,22]<.5) if r.flip else none
     if r.crop=='resized': return self._cropped(rows, crop_boxes(u, hw, r.crop_min), np.full((n,2), s), np.zeros((n,2), int), flip)
@@ -622,7 +627,7 @@ class CroppedDL(TfmdDL):
     def shuffle_fn(self, idxs): return np.random.default_rng(stream(self.dataset.seed,'order',self.epoch)).permutation(len(idxs)).tolist()
     def after_iter(self): self.epoch += self.shuffle
     def _one_pass(self):
-        its = self.after_batch(self.dataset.batch([0], 0))
+        its = self.after_batch(to_device(self.dataset.batch([0], 0), self.device or 'cpu'))
         self._n_inp,self._types = 1,{tuple:[type(o) for o in its]}
 
 # %% ../nbs/06_data.ipynb #5f0de501

@@ -172,7 +172,7 @@ class LocalEngine:
         try: out = w.conn.recv()
         except (EOFError, ConnectionResetError): out = None
         self.running.remove(w)
-        if self.keep and out: self.idle.append(w)
+        if self.keep and out and out[0]!='failed': self.idle.append(w) # an error of CUDA stays with its process
         else: self._end(w)
         status,acc,seconds,error,env = out or ('lost', None, 0., f'the process ended with code {w.process.exitcode}', None)
         if status in ('failed','lost') and w.log.is_file(): error += '\n' + w.log.read_text(errors='replace')[-4000:]

@@ -17,9 +17,8 @@ from fastai.optimizer import (Lookahead,Optimizer,adam_step,average_grad,average
 from fastai.torch_core import find_bs,num_distrib
 
 # %% ../nbs/07a_fast.ipynb #481ba221
-def _decayed(ps, st): return [p for p,s in zip(ps, st) if s.get('do_wd', True)]
 def _weight_decay(ps, gs, st, h):
-    if h['wd']!=0 and (ps := _decayed(ps, st)): torch._foreach_mul_(ps, 1-h['lr']*h['wd'])
+    if h['wd']!=0 and (ps := [p for p,s in zip(ps, st) if s.get('do_wd', True)]): torch._foreach_mul_(ps, 1-h['lr']*h['wd'])
 def _l2_reg(ps, gs, st, h):
     if h['wd']==0: return
     pairs = [(g,p) for g,p,s in zip(gs, ps, st) if s.get('do_wd', True)]
@@ -161,7 +160,8 @@ def compiled_once(
     old = _last.get(key, model)
     if old is model:
         if key: forget_compiled(); _last[key] = model
-        model.compile(dynamic=False, mode='reduce-overhead' if next(model.parameters()).is_cuda else None)
+        call = model._call_impl # `model.compile` of torch 2.11 does not enter torch's own containers, and an xresnet is one
+        model._compiled_call_impl = torch.compile(lambda *args: call(*args), dynamic=False, mode='reduce-overhead' if next(model.parameters()).is_cuda else None)
     if old is not model: old.load_state_dict(model.state_dict())
     for p in old.parameters(): p.grad = None
     return old
@@ -177,6 +177,6 @@ class WholeBatches(Callback):
     def before_batch(self):
         torch.compiler.cudagraph_mark_step_begin()
         x,self.n = self.xb[0],len(self.xb[0])
-        if not self.training and self.n<self.bs: self.learn.xb = (x.repeat(-(-self.bs//self.n),1,1,1)[:self.bs],)
+        if not self.training and self.n<self.bs: self.learn.xb = (x.repeat(-(-self.bs//self.n),1,1,1)[:self.bs].contiguous(memory_format=torch.channels_last),)
     def after_pred(self):
         if not self.training: self.learn.pred,self.learn.xb = self.pred[:self.n].clone(),(self.xb[0][:self.n],)

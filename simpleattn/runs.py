@@ -365,9 +365,13 @@ def gpus_here()->list: # As CUDA_VISIBLE_DEVICES takes them
     if (v := os.environ.get('CUDA_VISIBLE_DEVICES')) is not None: return [o for o in v.split(',') if o not in ('','-1')]
     return _nvidia('index')
 
-def _nvidia(what):
-    try: return subprocess.run(['nvidia-smi',f'--query-gpu={what}','--format=csv,noheader'], capture_output=True, text=True).stdout.strip().split('\n')
+@lru_cache
+def _lines(*cmd, cwd=None): # of a command's output as it was when this process first asked; none where it fails or is not there
+    try: p = subprocess.run(cmd, cwd=cwd, capture_output=True, text=True)
     except OSError: return []
+    return [] if p.returncode else p.stdout.splitlines()
+
+def _nvidia(what): return _lines('nvidia-smi', f'--query-gpu={what}', '--format=csv,noheader')
 
 def this_env(
     device:str=None, # cpu, cuda; None: the GPU if there is one
@@ -375,15 +379,14 @@ def this_env(
 )->str:
     "The env that a run on this machine would have"
     if device and not re.fullmatch(r'cpu|cuda(:\d+)?', device): raise CliError(f"Device {device!r}: there are cpu and cuda.")
-    name = 'cpu' if device=='cpu' else next(iter(_nvidia('name')), '') or 'cpu'
+    name = 'cpu' if device=='cpu' or not gpus_here() else next(iter(_nvidia('name')), 'cpu')
     if device and name=='cpu'!=device: raise CliError(f"Device {device!r}: no GPU is seen here. Give cpu, or look at nvidia-smi.")
     return env_name(name if gpus==1 else f'{name} x{gpus}')
 
 # %% ../nbs/07_runs.ipynb #e0ae1d99
-@lru_cache
 def code_commit()->str: # 12 hex digits, + where files differ from it; empty outside a git checkout
     "Commit of this library's source, as it was when this process first asked"
-    def git(*a): return subprocess.run(['git', *a], cwd=str(files('simpleattn')), capture_output=True, text=True).stdout.strip()
+    def git(*a): return ''.join(_lines('git', *a, cwd=str(files('simpleattn'))))
     return git('rev-parse','--short=12','HEAD') + ('+' if git('status','--porcelain','--untracked-files=no','.') else '')
 
 # %% ../nbs/07_runs.ipynb #32528cfe
@@ -392,6 +395,7 @@ def machine_facts(
     threads:int=1  # CPU threads of the run
 )->dict: # device, threads, versions, commit, finished (UTC)
     "Facts of the machine for a record"
-    versions = {o:metadata.version(o) for o in ('torch','torchvision','fastai','timm','numpy','pillow','simpleattn')}
-    return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}', versions=dict(python=platform.python_version(), **versions),
-        commit=code_commit(), finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
+    from simpleattn import __version__
+    versions = {o:metadata.version(o) for o in ('torch','torchvision','fastai','timm','numpy','pillow')}
+    return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}',
+        versions=dict(python=platform.python_version(), **versions, simpleattn=__version__), commit=code_commit(), finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))

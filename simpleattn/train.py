@@ -7,7 +7,7 @@ __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AnyMixedPrecis
            'get_learner', 'fit_recipe', 'Checkpoint', 'train_one', 'weights_hash', 'as_run']
 
 # %% ../nbs/08_train.ipynb #bf92a05b
-import hashlib,math,os,sys,time
+import gc,hashlib,math,os,sys,time
 from contextlib import nullcontext as _nothing
 from functools import partial
 from pathlib import Path
@@ -289,7 +289,7 @@ def _trained(r, v, seed, data, workers, device, threads, progress, cbs, shared, 
     "A fitted learner"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    if not cuda: keep_freed_memory()
+    gc.collect() if cuda else keep_freed_memory() # a learner is a cycle, and its tensors are the device's memory
     try:
         learn = get_learner(r, v, seed, data, workers, device, cbs, reuse=not shared)
         if shared: share(learn, cuda)

@@ -2,6 +2,7 @@
 import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
+os.environ.setdefault('CUDA_VISIBLE_DEVICES', '') # what is promised to the bit is promised on a CPU; tests/test_gpu.py says how to run on a GPU
 import subprocess,sys,tarfile
 from collections import Counter
 from pathlib import Path

@@ -98,6 +98,27 @@ def test_validation_crops_are_made_once_for_all_seeds(pictures):
     a.batch([0], 0); b.batch([0], 0)
     assert a._val is b._val and a._val.shape==(8,3,64,64)
 
+@pytest.mark.parametrize('crop', ['resized','pad'])
+def test_large_images_are_cut_a_few_at_a_time(pictures, crop):
+    r = Recipe('r', dataset='set', source='full', bs=8, size=64, crop=crop)
+    ds = CroppedImages(pictures, pictures.files, list(range(24)), ['a'], r, 3, True)
+    ds.device = torch.device('cpu')
+    whole,cut = ds.batch(range(9), 1)[0],type(ds)._cropped
+    seen = []
+    def small(self, rows, *args): seen.append(len(rows)); return cut(self, rows, *args[:4], 2**15)
+    with pytest.MonkeyPatch.context() as mp:
+        mp.setattr(type(ds), '_cropped', small)
+        assert torch.equal(ds.batch(range(9), 1)[0], whole) and seen[0]==9 and 1 in seen
+
+def test_a_short_batch_is_filled_up_in_the_format_of_the_others():
+    import types
+    cb = fast.WholeBatches(8)
+    x = torch.randn(3,3,8,8).to(memory_format=torch.channels_last)
+    cb.learn = types.SimpleNamespace(xb=(x,), training=False)
+    cb.before_batch()
+    y = cb.learn.xb[0]
+    assert y.shape==(8,3,8,8) and y.is_contiguous(memory_format=torch.channels_last) and torch.equal(y[:3], x) and torch.equal(y[6:], x[:2])
+
 def test_a_run_with_images_on_the_device_is_of_another_pipeline(recipe, tiny, monkeypatch):
     "Its pixels may differ by one level, so it is never paired with a run of the CPU's crops"
     from simpleattn import train
@@ -115,7 +136,7 @@ def test_a_run_with_images_on_the_device_is_of_another_pipeline(recipe, tiny, mo
 def test_a_compiled_network_is_reused_with_fresh_weights_and_let_go_after_an_error(recipe, tiny, monkeypatch):
     "With a backend that traces and does not compile"
     calls = []
-    monkeypatch.setattr(nn.Module, 'compile', lambda self, **kw: calls.append(kw) or setattr(self, '_compiled_call_impl', torch._dynamo.optimize('eager')(self._call_impl)))
+    monkeypatch.setattr(torch, 'compile', lambda f, **kw: calls.append(kw) or torch._dynamo.optimize('eager')(f))
     r = dataclasses.replace(recipe, compile=True)
     fast.forget_compiled()
     plain = [train_one(recipe, 'baseline', s, tiny, device='cpu') for s in (0,1)]

@@ -1,7 +1,8 @@
 """Records: sealed, written once, and never believed blindly"""
-import dataclasses,json,multiprocessing as mp,os,shutil
+import dataclasses,json,multiprocessing as mp,os,shutil,subprocess,sys
 from pathlib import Path
 import numpy as np, pytest
+from conftest import ROOT
 from fastcore.script import CliError
 from simpleattn.recipes import Recipe
 from simpleattn.runs import Run,env_name,find_runs,load_runs,pack_bits,read_run,run_path,set_aside,this_env,unpack_bits,write_failure,write_run
@@ -182,3 +183,11 @@ def test_committed_records_are_believed():
     good,bad = find_runs(ROOT/'runs')
     assert bad=={}
     for r in good: assert r.acc is None or r.acc==r.bits().mean()
+
+def test_a_gpu_that_is_hidden_or_does_not_answer_is_none(tmp_path):
+    "And a machine without git has no commit"
+    (tmp_path/'nvidia-smi').write_text('#!/bin/sh\n[ "$BROKEN" ] && echo No devices were found && exit 6\necho NVIDIA H100\n'); (tmp_path/'nvidia-smi').chmod(0o755)
+    code = "from simpleattn.runs import code_commit,gpus_here,this_env; print(this_env(), len(gpus_here()), repr(code_commit()))"
+    env = {k:v for k,v in os.environ.items() if k!='CUDA_VISIBLE_DEVICES'} | dict(PATH=str(tmp_path), PYTHONPATH=str(ROOT))
+    said = [subprocess.run([sys.executable, '-c', code], env=env|o, capture_output=True, text=True).stdout.split() for o in ({}, dict(CUDA_VISIBLE_DEVICES=''), dict(BROKEN='1'))]
+    assert [o[1:] for o in said]==[['1',"''"],['0',"''"],['0',"''"]] and said[0][0].startswith('nvidia-h100-torch') and {o[0].split('-')[0] for o in said[1:]}=={'cpu'}

@@ -146,6 +146,15 @@ def test_a_worker_that_stays_is_replaced_after_a_crash_and_its_device_with_it(tm
     pids = [pid for _,_,pid,_ in stub.lines()]
     assert len(pids)==5 and len(set(pids))==2 and pids[0]!=pids[1] and len(set(pids[1:]))==1 and {d for *_,d in stub.lines()}=={'3'}
 
+def test_a_worker_that_stays_is_replaced_after_a_run_that_failed(tmp_path, stub, monkeypatch):
+    "An error of CUDA stays with its process"
+    monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
+    eng = LocalEngine(1, gpus=['3'])
+    for t in tasks_of(tmp_path, [Variant('bad', LAYER, kwargs=dict(does='raises'))], 3): eng.submit(t)
+    try: assert [eng.next().status for _ in range(3)]==['failed']*3
+    finally: eng.close()
+    assert len({pid for _,_,pid,_ in stub.lines()})==3
+
 @pytest.mark.parametrize('gpus,per_run,workers,slots', [(['0','1','2'],1,None,['0','1','2']), (['0','1'],.5,None,['0','1','0','1']), (['0','1','2','3','4'],2,None,['0,1','2,3']),
     (['0','1'],1,3,['0','1','0']), (None,1,2,[None,None])])
 def test_devices_are_dealt_out(gpus, per_run, workers, slots):
