@@ -18,7 +18,7 @@ def stub_run(recipe, variant, seed, env=None, **kw):
 def train_one(recipe, variant, seed, data, workers, device, threads, root=None, checkpoints=None, gpus=1):
     at = as_root(root)/run_path(recipe.name, variant.name, env_name('cpu'), seed)
     if at.exists(): raise FileExistsError(at)
-    with open(os.environ['STUB_LOG'], 'a') as f: f.write(f"{variant.name} {seed} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES','-')}\n")
+    with open(os.environ['STUB_LOG'], 'a') as f: f.write(f"{variant.name} {seed} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES') or '-'}\n")
     does = variant.kwargs.get('does')
     if does=='dies': print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)
     if does=='raises': raise RuntimeError('this one always raises')
