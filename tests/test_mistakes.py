@@ -39,24 +39,24 @@ LIGHT = {
 def test_each_is_one_line_with_its_mend_within_5_s_and_without_fastai():
     "All in one process, which would remember an import"
     code = '''
-import contextlib,io,json,sys
+import contextlib,io,json,sys,time
 from simpleattn.cli import main
 res = {}
 for k,args in json.load(sys.stdin).items():
-    out,err = io.StringIO(),io.StringIO()
+    out,err,t = io.StringIO(),io.StringIO(),time.time()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try: c = main(args)
         except SystemExit as e: c = e.code
         except BaseException as e: c = repr(e)
-    res[k] = c, out.getvalue(), err.getvalue(), [m for m in ('torch','fastai') if m in sys.modules]
+    res[k] = c, out.getvalue(), err.getvalue(), time.time()-t, [m for m in ('torch','fastai') if m in sys.modules]
 print(json.dumps(res))'''
     res = python(code, input=json.dumps({k:a for k,(a,_) in LIGHT.items()}))
     assert res.returncode==0, res.stderr
     import re
-    for k,(c,out,err,heavy) in json.loads(res.stdout).items():
+    for k,(c,out,err,seconds,heavy) in json.loads(res.stdout).items():
         said = [l for l in err.strip().split('\n') if not l.startswith(('Study ','usage:','  '))]
         assert c==2 and out=='' and len(said)==1 and said[0].startswith('simpleattn') and re.search(LIGHT[k][1], said[0]), (k, c, err)
-        assert heavy==[] and 'Traceback' not in err, (k, heavy)
+        assert seconds<5 and heavy==[] and 'Traceback' not in err, (k, seconds, heavy)
     assert not list(Path().rglob('*.json')), 'and nothing was written'
 
 # ---- data
