@@ -1,4 +1,5 @@
-# Each target does its own set-up: a virtual environment in .venv with the exact versions of constraints.txt
+# Each target does its own set-up: a virtual environment in .venv with the exact versions of constraints.txt,
+# compiled to bytecode once: where PYTHONDONTWRITEBYTECODE is set, every start would compile pandas and scipy again
 PY ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
@@ -7,10 +8,10 @@ export OMP_NUM_THREADS ?= 1
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PY) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info[:2] <= (3,13) else "simpleattn needs Python 3.11 to 3.13; name one with make PY=python3.12")'
-	@echo "Setting up .venv: about 6 GB, most of it torch with its GPU libraries; a minute or two on a fast line"
+	@echo "Setting up .venv: about 7 GB, most of it torch with its GPU libraries; two or three minutes on a fast line"
 	$(PY) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: .venv/.installed
