@@ -93,7 +93,8 @@ def cost(
 ):
     "Parameters and FLOPs (2 x multiply-adds of one image); time and memory of a step on request"
     _import(import_file)
-    if threads<1: raise CliError(f"--threads {threads}: give at least 1.")
+    for k,n in dict(threads=threads, size=size, n_out=n_out).items():
+        if n<1: raise CliError(f"--{k.replace('_','-')} {n}: give at least 1.")
     vs = [*map(get_variant, variants.split(','))]
     import torch
     from simpleattn.models import cost,create_model
@@ -142,7 +143,7 @@ def study(
     contrasts:Words=(),                # More comparisons to declare: ARM:ARM, ARM:ARM:noninferior, ARM:ARM:ARM:ARM
     root:str='runs',                   # Folder of all runs
     engine:str='local',                # local (worker processes), serial, ray (a cluster)
-    workers:int=None,                  # Runs at a time; one for each core, or one on each GPU, if not given
+    workers:int=None,                  # Runs at a time; if not given one for each core, or on GPUs as many as give the most runs an hour
     data:str=None,                     # Folder or archive of the data set
     device:str=None,                   # cpu, cuda; the GPU if there is one
     threads:int=1,                     # CPU threads of a run

@@ -1,12 +1,13 @@
 """How runs are executed: one after another here, in worker processes, or on a Ray cluster. Plain Python, tested by tests/test_engines.py and tests/test_ray.py.
 
-An engine has three methods: `submit(task)`, `next()` -> a finished `Outcome`, and `close()`. The study decides what to run and what to try again;
-an engine only runs. Torch and fastai are imported in workers, never here."""
-import os,signal,subprocess,sys,tempfile,time,traceback,types
+An engine has three methods: `submit(task)`, `next()` -> a finished `Outcome`, and `close()`; `workers`, the runs that it makes at a time; and maybe something
+to say in the end, `said`. The study decides what to run and what to try again; an engine only runs. Torch and fastai are imported in workers, never here."""
+import math,os,re,signal,subprocess,sys,tempfile,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from .processes import die_with,no_main
 
 __all__ = ['Task', 'Outcome', 'SerialEngine', 'LocalEngine', 'RayEngine', 'make_engine']
@@ -90,18 +91,53 @@ def _worker(conn, log, gpus):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with(parent_process().sentinel)
     if gpus: os.environ['CUDA_VISIBLE_DEVICES'] = gpus
-    with open(log, 'ab', 0) as f: os.dup2(f.fileno(), 1); os.dup2(f.fileno(), 2)
+    try:
+        with open(log, 'ab', 0) as f: os.dup2(f.fileno(), 1); os.dup2(f.fileno(), 2)
+    except FileNotFoundError: return # the driver was stopped meanwhile, and its folder is gone
     while True:
         try: payload = conn.recv_bytes()
         except EOFError: return
         conn.send(run_packed(payload))
 
+class AtOnce:
+    """How many runs at once a GPU should make: as many as its memory holds, at most four, then one less for as long as that costs no more than 5 % of the runs
+    an hour. What decides are the seconds of runs that began and ended while just so many were at work, none a worker's first, compared within their arms."""
+    def __init__(self, gpus): self.gpus,self.n,self.settled,self.said,self.seconds = gpus,1,None,'',{}
+
+    def settle(self, n, why=''): self.n,self.settled,self.said = n,True,why and f'Runs at once on a GPU: {n}; {why}.'
+
+    def saw(self, arm, seconds):
+        "A run among others that say something"
+        here,more = self.seconds.setdefault(self.n, {}),self.seconds.get(self.n+1)
+        here.setdefault(arm, []).append(seconds)
+        if sum(map(len, here.values()))<2*self.n*self.gpus: return
+        both = [median(here[a])/median(more[a]) for a in here if a in more] if more else []
+        gain = (self.n+1)/self.n*median(both) if both else math.inf
+        if more and gain>1.05: self.settle(self.n+1, f'{gain:.2f} times the runs an hour of {self.n}' if both else '')
+        elif self.n==1: self.settle(1, f'two make {gain:.2f} times the runs an hour')
+        else: self.n -= 1
+
+    def ended(self, w, status, seconds, error):
+        "A worker's run has ended"
+        if self.settled is None and status in ('ok','diverged'): self.n = _held(w.slot); self.settled = self.n==1
+        elif 'OutOfMemoryError' in error and self.n>1: self.settle(self.n-1, 'more did not fit into its memory')
+        elif self.settled is False and w.calm and status in ('ok','diverged'): self.saw(w.task.arm, seconds)
+
+def _held(gpu, most=4):
+    "Runs such as the one that has just been made which a GPU's memory holds with a tenth left free; 1 where nothing tells"
+    from simpleattn.runs import _lines,_nvidia
+    for o in _nvidia('index,uuid,memory.used,memory.total', _lines.__wrapped__): # as it is now
+        mib = [int(m) for m in re.findall(r'(\d+) MiB', o)]
+        if gpu in o.split(', ')[:2] and len(mib)==2: return max(1, min(most, int(.9*mib[1]/max(mib[0], 1))))
+    return 1
+
 class LocalEngine:
     """Worker processes forked from a server that has imported fastai once; a process that dies costs its own run only. On a CPU a process makes one run.
-    On GPUs it stays for the seeds of its arm, and workers take the devices in turn."""
+    On GPUs it stays for the seeds of its arm, workers take the devices in turn, and `AtOnce` says how many there are."""
     preload = ['simpleattn.preload']
+    said = property(lambda self: self.choice.said if self.choice else '') # what was found out on the way, for the user
     def __init__(self,
-        workers:int=None, # Processes; None: one a core, or as many as the GPUs hold
+        workers:int=None, # Processes; None: one a core, or on GPUs as many as give the most runs an hour
         gpus:list=None,   # Devices, as CUDA_VISIBLE_DEVICES takes them; None: a CPU
         per_run=1,        # GPUs of a run, whole or a fraction
         keep:bool=None,   # Workers stay for their arm; None: on GPUs
@@ -112,8 +148,9 @@ class LocalEngine:
         k = max(1, int(per_run))
         groups = [','.join(gpus[i:i+k]) for i in range(0, len(gpus)-k+1, k)] if gpus else [None]
         self.workers = workers or max(1, (int(len(groups)/min(per_run,1)) if gpus else cores))
-        self.slots = deque(groups[i%len(groups)] for i in range(self.workers))
+        self.groups,self.slots = groups,deque(groups[i%len(groups)] for i in range(self.workers))
         self.keep = bool(gpus) and per_run<=1 if keep is None else keep
+        self.choice = AtOnce(len(groups)) if gpus and not workers and per_run==1 and self.keep else None
         self.ctx,self.tasks,self.running,self.idle = mp.get_context('forkserver'),deque(),[],[]
         self.logs = tempfile.TemporaryDirectory(prefix='simpleattn-')
         self.ctx.set_forkserver_preload(self.preload)
@@ -123,7 +160,9 @@ class LocalEngine:
     def _start(self):
         "A new worker, known before it starts: whatever interrupts this, it ends with its pipe"
         conn,theirs = self.ctx.Pipe()
-        w = types.SimpleNamespace(conn=conn, log=Path(self.logs.name)/f'{time.monotonic_ns()}.log', slot=self.slots.popleft(), task=None, process=None)
+        slot = min(self.slots, key=lambda s: sum(w.slot==s for w in self.running))
+        self.slots.remove(slot)
+        w = types.SimpleNamespace(conn=conn, log=Path(self.logs.name)/f'{time.monotonic_ns()}.log', slot=slot, task=None, process=None, done=0)
         self.running.append(w)
         for k in range(3):
             try: w.process = self._forked(theirs, str(w.log), w.slot); break
@@ -144,7 +183,7 @@ class LocalEngine:
 
     def _give(self, w, task):
         self.tasks.remove(task)
-        w.task = task
+        w.task,w.calm = task,len(self.running)==self.workers and all(o.done for o in self.running)
         if w.log.is_file(): os.truncate(w.log, 0)
         try: w.conn.send_bytes(packed(task))
         except (BrokenPipeError, ConnectionResetError): pass # it died: `next` sees that
@@ -158,11 +197,23 @@ class LocalEngine:
     def _fill(self):
         "Workers that stay go on with their arm; free places get a new worker, with an arm that no other has if there is one"
         for w in [*self.idle]:
-            if task := next((t for t in self.tasks if t.arm==w.task.arm), None): self.idle.remove(w); self.running.append(w); self._give(w, task)
+            if len(self.running)<self.workers and (task := next((t for t in self.tasks if t.arm==w.task.arm), None)):
+                self.idle.remove(w); self.running.append(w); self._give(w, task)
         while self.tasks and len(self.running)<self.workers:
             if not self.slots: self._end(self.idle.pop(0))
             taken = {w.task.arm for w in self.running} if self.keep else ()
             self._give(self._start(), next((t for t in self.tasks if t.arm not in taken), self.tasks[0]))
+        if len(self.running)!=self.workers or not all(w.done for w in self.running): self._stir()
+
+    def _stir(self):
+        "What is under way says nothing about the number at once: others begin or end beside it"
+        for w in self.running: w.calm = False
+
+    def _choose(self, *ended):
+        "Have the number of workers follow from a run that has ended"
+        self.choice.ended(*ended)
+        n = self.choice.n*len(self.groups)
+        if n!=self.workers: self.slots.extend(self.groups*((n-self.workers)//len(self.groups))*(not self.choice.seconds)); self.workers = n; self._stir()
 
     def next(self):
         from multiprocessing.connection import wait
@@ -175,6 +226,8 @@ class LocalEngine:
         if self.keep and out and out[0]!='failed': self.idle.append(w) # an error of CUDA stays with its process
         else: self._end(w)
         status,acc,seconds,error,env = out or ('lost', None, 0., f'the process ended with code {w.process.exitcode}', None)
+        w.done += 1
+        if self.choice: self._choose(w, status, seconds, error)
         if status in ('failed','lost') and w.log.is_file(): error += '\n' + w.log.read_text(errors='replace')[-4000:]
         return Outcome(w.task, status, acc, seconds, error, env)
 

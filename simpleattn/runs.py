@@ -371,7 +371,7 @@ def _lines(*cmd, cwd=None): # of a command's output as it was when this process 
     except OSError: return []
     return [] if p.returncode else p.stdout.splitlines()
 
-def _nvidia(what): return _lines('nvidia-smi', f'--query-gpu={what}', '--format=csv,noheader')
+def _nvidia(what, ask=_lines): return ask('nvidia-smi', f'--query-gpu={what}', '--format=csv,noheader')
 
 def this_env(
     device:str=None, # cpu, cuda; None: the GPU if there is one

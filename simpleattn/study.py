@@ -233,7 +233,7 @@ def _span(s): return f'{s:.0f} s' if s<120 else f'{s/60:.0f} min' if s<7200 else
 @patch
 def run(self:Study,
     engine:str='local',    # local (worker processes), serial, ray
-    workers:int=None,      # Runs at a time; None: one for each CPU core, one on each GPU, or what the cluster holds
+    workers:int=None,      # Runs at a time; None: one for each CPU core, on GPUs as many as give the most runs an hour, or what the cluster holds
     data=None,             # Folder or archive of the data set
     device:str=None,       # cpu, cuda; None: the GPU if there is one
     threads:int=1,         # CPU threads of a run
@@ -253,15 +253,19 @@ def run(self:Study,
     self.gave_up = {}
     probe(self.root)
     gpus = None if self.env.startswith('cpu') else gpus_here()
+    if gpus and engine=='local' and ':' in (device or ''): # a worker sees only its own
+        if (i := int(device[5:]))>=len(gpus): raise CliError(f"Device {device!r}: there are GPUs 0 to {len(gpus)-1} here.")
+        gpus,device = [gpus[i]],'cuda'
     facts = dict(data=data and str(Path(data).resolve()), device=device, threads=threads, workers=loaders, gpus=max(1, int(gpus_per_run)),
         checkpoints=checkpoints and str(Path(checkpoints).resolve()))
     with _stopping(self, make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address)) as eng:
         with _alone(self): self.declare(); self._set_aside()
-        for todo in self._portions(eng.workers, progress):
+        for todo in self._portions(eng, progress):
             bar = Progress(len(todo)) if progress else None
             try: self._drive(eng, todo, tries, bar, facts)
             finally:
                 if bar: bar.close()
+        if progress and (said := getattr(eng, 'said', '')): print(said, file=sys.stderr)
     return self
 
 # %% ../nbs/10_study.ipynb #f62687c7
@@ -287,13 +291,13 @@ def _stopping(study, eng):
 
 # %% ../nbs/10_study.ipynb #5c006524
 @patch
-def _portions(self:Study, workers, progress):
+def _portions(self:Study, eng, progress):
     "What to train: all of it, or of a race a few seeds at a time, decided in the order of seeds"
     if not self.raced: yield self.missing(); return
     stuck = set(); self.keep_race(progress)
     while left := self.missing(stuck):
         arms,seeds = {k for k,_ in left},list(dict.fromkeys(s for _,s in left))
-        todo = [(k,s) for k,s in left if s in seeds[:max(1, workers//len(arms))]]
+        todo = [(k,s) for k,s in left if s in seeds[:max(1, eng.workers//len(arms))]]
         yield todo
         stuck |= {k for k,_ in {*todo} & {*self.missing(stuck)}}
         self.keep_race(progress)

@@ -23,8 +23,18 @@ def train_one(recipe, variant, seed, data, workers, device, threads, root=None, 
     if does=='dies': print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)
     if does=='raises': raise RuntimeError('this one always raises')
     if does=='dies-once' and not Path(variant.kwargs['mark']).exists(): Path(variant.kwargs['mark']).touch(); os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(float(os.environ.get('STUB_SECONDS', .05)))
+    _takes(float(os.environ.get('STUB_SECONDS', .05)), **variant.kwargs)
     run = stub_run(recipe, variant, seed)
     write_run(run, root)
     if does=='dies-late': os.kill(os.getpid(), signal.SIGKILL) # the record is out, the answer is not
     return run
+
+def _takes(seconds, does=None, power=0, folder=None, **_):
+    "Time passes; with `does='shares'` the more of it, the more others are at it: their number goes to a file"
+    if does!='shares': return time.sleep(seconds)
+    here = Path(folder)/f'at-it-{os.getpid()}'
+    here.touch()
+    n = len([*Path(folder).glob('at-it-*')])
+    with open(Path(folder)/'beside', 'a') as f: f.write(f'{n}\n')
+    time.sleep(seconds*n**power)
+    here.unlink()

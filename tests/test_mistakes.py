@@ -34,6 +34,7 @@ LIGHT = {
     'data of train':(['train','demo','--data','nowhere'], 'nothing at nowhere'), 'data set':(['data','imagewoff'], "'imagewoff'.*Near it: imagewoof"), 'data set of a recipe':(sets('dataset','shaeps'), "'shaeps'.*Near it: shapes"),
     'data set of a study':(['study','demo','--set','dataset=shaeps'], "'shaeps'.*Near it: shapes"), 'device':(['train','demo','--device','tpu'], "'tpu'.*cpu and cuda"), 'device of a study':(['study','demo','--device','gpu'], "'gpu'.*cpu and cuda"),
     'address':(['study','demo','--address','auto'], 'of --engine ray'), 'variant of cost':(['cost','--variants','simpel'], 'simpel.*Near it: simple'),
+    **{f'{o} of cost':(['cost',o,'0'], f'{o} 0: give at least 1') for o in ('--size','--n-out','--threads')},
     **({} if gpus_here() else {'no GPU':(['train','demo','--device','cuda'], "'cuda'.*no GPU"), 'no GPU for a study':(['study','demo','--device','cuda'], "'cuda'.*no GPU")})}
 
 def test_each_is_one_line_with_its_mend_within_5_s_and_without_fastai():

@@ -44,6 +44,11 @@ def race(root, *variants, cap=20, looks=None, workers=1, name='r', **kw):
 def ends(s): return {o['arm']:(o['verdict'], o['n']) for o in s.race_states()}
 def paired(root, name): return sorted(int(p.stem) for p in (root/'tiny'/name/ENV).glob('[0-9]*.json') if 'failed' not in p.name)
 
+def test_what_an_engine_has_to_say_is_said_last(planned, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Planned, 'said', 'Runs at once on a GPU: 2.', raising=False)
+    Study('s', ['baseline','simple'], 2, recipe=TINY, root=tmp_path, env=ENV).run('planned')
+    assert capsys.readouterr().err.splitlines()[-1]=='Runs at once on a GPU: 2.'
+
 # ---- decided in the order of seeds
 
 def test_a_race_stops_an_arm_at_its_decision_and_goes_on_with_the_others(planned, tmp_path):

@@ -1,12 +1,13 @@
 """A study outlives its workers and its driver, counts nothing twice, and shares its work with other drivers"""
-import json,os,signal,subprocess,sys,time
+import json,os,random,signal,subprocess,sys,time,types
 from collections import Counter
 from pathlib import Path
 import psutil,pytest
 from multiprocessing import forkserver
 from conftest import ROOT,SIMPLEATTN
+from simpleattn import engines
 from simpleattn.engines import LocalEngine,Task
-from simpleattn.recipes import Recipe
+from simpleattn.recipes import CliError,Recipe
 from simpleattn.runs import find_runs,this_env
 from simpleattn.study import Study
 from simpleattn.variants import Variant
@@ -161,6 +162,98 @@ def test_devices_are_dealt_out(gpus, per_run, workers, slots):
     eng = LocalEngine(workers, gpus=gpus, per_run=per_run)
     assert [*eng.slots]==slots and eng.workers==len(slots) and eng.keep==(bool(gpus) and per_run<=1)
     eng.close()
+
+# ---- how many runs at once on a GPU
+
+class Card:
+    "A GPU that does `holds` runs in its memory, and up to `shares` at once at full speed; of an arm that takes longer by as much as its name"
+    def __init__(self, monkeypatch, holds, shares, gpus=1):
+        monkeypatch.setattr(engines, '_held', lambda gpu: holds)
+        self.choice,self.shares,self.rng,self.levels = engines.AtOnce(gpus),shares,random.Random(0),[1]
+    def run(self, arms=('baseline','simple','sasa'), most=300):
+        for i in range(most):
+            if self.choice.settled: break
+            arm = arms[i%len(arms)]
+            seconds = len(arm)*max(1, self.choice.n/self.shares)*self.rng.uniform(.99, 1.01)
+            self.choice.ended(types.SimpleNamespace(slot='0', calm=i>0, task=types.SimpleNamespace(arm=arm)), 'ok', seconds, '')
+            if self.choice.n!=self.levels[-1]: self.levels.append(self.choice.n)
+        return self.choice
+
+@pytest.mark.parametrize('holds,shares,want,levels', [(4,1,1,[1,4,3,2,1]), (4,2,2,[1,4,3,2,1,2]), (4,3,3,[1,4,3,2,3]), (4,9,4,[1,4,3,4]), (2,9,2,[1,2,1,2]), (3,1.02,1,[1,3,2,1]), (1,9,1,[1])])
+@pytest.mark.parametrize('gpus', [1,2])
+def test_as_many_runs_at_once_as_pay(monkeypatch, holds, shares, want, levels, gpus):
+    card = Card(monkeypatch, holds, shares, gpus)
+    assert card.run().settled and card.choice.n==want and card.levels==levels
+    assert ('runs an hour' in card.choice.said)==(holds>1) and (holds==1 or f'GPU: {want};' in card.choice.said)
+
+def test_arms_of_different_lengths_are_never_compared_with_each_other(monkeypatch):
+    "Four at once see a long arm, three at once a short one: that says nothing, and the number stays"
+    card = Card(monkeypatch, 4, 1)
+    card.choice.ended(types.SimpleNamespace(slot='0'), 'ok', 1., '')
+    for arm,n in (('long',8),('s',6)):
+        for _ in range(n): card.choice.ended(types.SimpleNamespace(calm=True, task=types.SimpleNamespace(arm=arm)), 'ok', float(len(arm)), '')
+    assert card.choice.settled and card.choice.n==4 and card.choice.said==''
+
+def test_runs_beside_which_others_began_or_ended_or_failed_say_nothing(monkeypatch):
+    card = Card(monkeypatch, 4, 1)
+    for calm,status in ((True,'failed'),(True,'exists'),(True,'ok'),(False,'ok'),(True,'failed'),(True,'claimed')):
+        card.choice.ended(types.SimpleNamespace(slot='0', calm=calm, task=types.SimpleNamespace(arm='a')), status, 1., 'RuntimeError')
+    assert card.choice.n==4 and card.choice.seconds=={} and card.choice.settled is False
+
+def test_a_card_that_is_full_gets_one_run_less(monkeypatch):
+    card = Card(monkeypatch, 4, 9)
+    for status,error in (('ok',''),('failed','torch.OutOfMemoryError: CUDA out of memory.')):
+        card.choice.ended(types.SimpleNamespace(slot='0', calm=False, task=types.SimpleNamespace(arm='a')), status, 1., error)
+    assert card.choice.n==3 and card.choice.settled and 'memory' in card.choice.said
+
+@pytest.mark.parametrize('gpu,lines,holds', [('0',['0, GPU-a, 5000 MiB, 81559 MiB'],4), ('GPU-a',['0, GPU-b, 9 MiB, 99 MiB','3, GPU-a, 4000 MiB, 10240 MiB'],2),
+    ('3',['3, GPU-a, 9000 MiB, 10240 MiB'],1), ('3',['3, GPU-a, [N/A], [N/A]'],1), ('0',['1, GPU-c, 1 MiB, 99 MiB'],1), ('0',[],1)])
+def test_memory_says_how_many_runs_a_card_holds(tmp_path, monkeypatch, gpu, lines, holds):
+    "As nvidia-smi says at this moment"
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    smi = tmp_path/'nvidia-smi'
+    for said,want in (([],1), (lines,holds), (['broken'],1), (lines,holds)):
+        smi.write_text('#!/bin/sh\n' + ''.join(f'echo "{o}"\n' for o in said)); smi.chmod(0o755)
+        assert engines._held(gpu)==want
+
+@pytest.mark.parametrize('power,want', [(0,3),(2,1)], ids=['runs that do not slow each other','runs that do'])
+def test_the_engine_finds_how_many_runs_at_once_pay_and_keeps_to_it(tmp_path, stub, monkeypatch, power, want):
+    monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
+    monkeypatch.setattr(engines, '_held', lambda gpu: 3)
+    monkeypatch.setenv('STUB_SECONDS', '.15')
+    arms = [Variant(f'a{i}', LAYER, kwargs=dict(does='shares', power=power, folder=str(tmp_path))) for i in range(3)]
+    eng = LocalEngine(gpus=['3'])
+    res = drain(eng, [Task(Recipe('tiny'), v, s, str(tmp_path/'runs'), device='cpu') for s in range(16) for v in arms])
+    assert len(res)==48 and {o.status for o in res}=={'ok'} and len(find_runs(tmp_path/'runs')[0])==48
+    assert eng.choice.settled and eng.choice.n==want==eng.workers and f'at once on a GPU: {want};' in eng.said
+    assert {d for *_,d in stub.lines()}=={'3'}
+    assert max(int(n) for n in (tmp_path/'beside').read_text().split())==3, 'three were tried'
+    if want==1: assert (tmp_path/'beside').read_text().split()[-6:]==['1']*6, 'and in the end there is one'
+
+def test_a_number_that_was_asked_for_is_not_changed(tmp_path, stub, monkeypatch):
+    monkeypatch.setattr(engines, '_held', lambda gpu: 1/0)
+    for kw in (dict(workers=2, gpus=['0']), dict(gpus=['0'], per_run=.5), dict(gpus=['0','1'], per_run=2), dict(gpus=None), dict(gpus=['0'], keep=False)):
+        eng = LocalEngine(**kw); eng.close()
+        assert eng.choice is None and eng.said==''
+
+class Asked:
+    "An engine that notes what it was asked for, and makes nothing"
+    def __init__(self, gpus=None, **kw): Asked.gpus,self.workers = gpus,1
+    def submit(self, task): Asked.device = task.device
+    def next(self): return engines.Outcome(types.SimpleNamespace(recipe=Recipe('tiny'), variant=Variant('baseline'), seed=0), 'refused', error='enough')
+    def close(self): pass
+
+@pytest.mark.parametrize('engine,device,gpus,seen', [('local',None,['4','7'],None), ('local','cuda',['4','7'],'cuda'), ('local','cuda:0',['4'],'cuda'), ('local','cuda:1',['7'],'cuda'), ('serial','cuda:1',['4','7'],'cuda:1')])
+def test_one_of_several_gpus_is_the_only_one_that_workers_see(tmp_path, monkeypatch, engine, device, gpus, seen):
+    monkeypatch.setitem(engines.engines, engine, Asked)
+    monkeypatch.setattr('simpleattn.study.gpus_here', lambda: ['4','7'])
+    s = Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path, env='some-gpu')
+    with pytest.raises(CliError, match='enough'): s.run(engine, device=device, progress=False)
+    assert (Asked.gpus,Asked.device)==(gpus,seen)
+
+def test_a_gpu_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr('simpleattn.study.gpus_here', lambda: ['4','7'])
+    with pytest.raises(CliError, match="'cuda:2'.*0 to 1"): Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path, env='some-gpu').run(device='cuda:2', progress=False)
 
 # ---- stopping
 
