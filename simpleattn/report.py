@@ -7,7 +7,7 @@ __all__ = ['text_table', 'comparison_table', 'count_flops', 'report_data', 'to_m
            'write_report', 'keep_report']
 
 # %% ../nbs/12_report.ipynb #13124983
-import base64,io,json,re
+import base64,csv,io,json,re
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -88,7 +88,6 @@ def _cell(v):
     return '' if v is None else f'{v:.6g}' if isinstance(v, float) else f'{v:,}' if isinstance(v, int) and v>99999 else str(v)
 
 def _csv(rows):
-    import csv,io
     w = csv.DictWriter(f := io.StringIO(), rows[0], lineterminator='\n')
     w.writeheader(); w.writerows(rows)
     return f.getvalue().rstrip()
@@ -240,12 +239,10 @@ def _tables(data):
     def cells(n, n_diverged, n_failed, mean, half_width, sd, low, high, params, flops, seconds, **_):
         return [n, n_diverged, n_failed, *map(_pct, (mean, half_width, sd, low, high)), _cell(params), f'{flops/1e6:,.1f}' if flops else '',
             '' if seconds is None else f'{seconds:.0f}']
-    yield 'Arms', head, [[o['arm'], *cells(**o)] for o in data['arms']], [*_no_flops(data)]
+    lack = ', '.join(o['arm'] for o in data['arms'] if o['n'] and not o['flops'])
+    said = f"No FLOPs are known of {lack}: the records hold none. The command simpleattn report {data['study']['name']} --flops counts them for the library's own variants."
+    yield 'Arms', head, [[o['arm'], *cells(**o)] for o in data['arms']], [said] if lack else []
     yield from (o for o in (_noise(data), _images(data), _diverged(data)) if o)
-
-def _no_flops(data):
-    if lack := [o['arm'] for o in data['arms'] if o['n'] and not o['flops']]:
-        yield f"No FLOPs are known of {', '.join(lack)}: the records hold none. The command simpleattn report {data['study']['name']} --flops counts them for the library's own variants."
 
 # %% ../nbs/12_report.ipynb #8f5a0f70
 def _noise(data):
