@@ -16,7 +16,7 @@ from fastai.callback.hook import Hook,Hooks
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
 from fastai.vision.models import xresnet as _xresnet
 from .recipes import CliError,stream
-from .variants import Variant,get_variant,parse_site
+from .variants import get_variant,parse_site
 
 # %% ../nbs/05_models.ipynb #d7cb844c
 _acts = dict(relu=defaults.activation, mish=Mish, swish=Swish)
