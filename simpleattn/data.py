@@ -331,11 +331,10 @@ def check_data(
     for f in files:
         try: Image.open(path/f).convert('RGB')
         except (OSError, SyntaxError, ValueError) as e: bad[f] = f'{type(e).__name__}: {e}'
-    classes = {}
-    for f in files: classes.setdefault(f.split('/')[1], Counter())['train' if f.startswith('train/') else 'val'] += 1
+    classes = groupby(files, lambda f: f.split('/')[1], lambda f: 'train' if f.startswith('train/') else 'val')
     stray = [str(p.relative_to(path)) for part in ('train',_val_folder(path)) for p in sorted((path/part).rglob('*')) if p.is_file() and p.suffix.lower() not in _exts]
     v1 = sum(f.rpartition('/')[2].startswith('ILSVRC2012_val_') for f in files)
-    return dict(images=len(files), classes={k:dict(v) for k,v in classes.items()}, missing=_missing(path, files), v1_validation=v1, unreadable=bad, stray=stray,
+    return dict(images=len(files), classes={k:dict(Counter(v)) for k,v in classes.items()}, missing=_missing(path, files), v1_validation=v1, unreadable=bad, stray=stray,
         fingerprint=fingerprint(path), source=derived.get(fingerprint(path), 'as given'))
 
 # %% ../nbs/06_data.ipynb #221293eb
@@ -363,7 +362,7 @@ class DecodedImages:
         self.path,self.files = Path(path),[f for f,_ in list_images(path)]
         self.dir = cache_dir()/f'decoded-{fingerprint(path)}-{_stamp(path, self.files)}-{presize}-p1'
         with one_at_a_time(self.dir.name):
-            if not self._load(): self._build(presize, progress)
+            if not self._load(): _build(self, presize, progress)
         self.idx = {f:i for i,f in enumerate(self.files)}
 
     def _load(self):
@@ -384,8 +383,8 @@ class DecodedImages:
     def __getitem__(self, i): return self.data[self.off[i]:self.off[i+1]].reshape(*self.hw[i],3)
 
 # %% ../nbs/06_data.ipynb #a4fce36c
-@patch
-def _build(self:DecodedImages, presize, progress):
+def _build(self, presize, progress):
+    "Decode every image of a `DecodedImages` into its cache"
     sha,hw = hashlib.sha256(),[]
     try:
         with tempfile.TemporaryDirectory(dir=cache_dir(), prefix='building-', ignore_cleanup_errors=True) as tmp:
@@ -470,33 +469,30 @@ class CroppedImages:
         idxs = np.asarray(idxs)
         if self.device is not None:
             self.labels = self.labels.to(self.device) # copied the first time only
-            return TensorImage(self._on_device(idxs, epoch)), TensorCategory(self.labels[_send(idxs, self.device)])
-        xs = self._random(idxs, epoch) if self.train else self._centers(idxs)
+            return TensorImage(_on_device(self, idxs, epoch)), TensorCategory(self.labels[_send(idxs, self.device)])
+        xs = _random(self, idxs, epoch) if self.train else _centers(self, idxs)
         x = torch.stack([o.permute(1,2,0) for o in xs]).permute(0,3,1,2)
         return TensorImage(x), TensorCategory(self.labels[idxs])
 
 # %% ../nbs/06_data.ipynb #bee1472a
-@patch
-def _centers(self:CroppedImages, idxs):
+def _centers(ds, idxs):
     for i in idxs:
-        if i not in self._val: self._val[i] = center_crop(self.imgs[self.rows[i]], self.recipe.size, self.recipe.val_extra)
-    res = [self._val[i] for i in idxs]
-    if len(self)*3*self.recipe.size**2 > 2**29: self._val.clear()
+        if i not in ds._val: ds._val[i] = center_crop(ds.imgs[ds.rows[i]], ds.recipe.size, ds.recipe.val_extra)
+    res = [ds._val[i] for i in idxs]
+    if len(ds)*3*ds.recipe.size**2 > 2**29: ds._val.clear()
     return res
 
-@patch
-def _places(self:CroppedImages, idxs, epoch, p=4):
+def _places(ds, idxs, epoch, p=4):
     "Of each image: the box that is resized, where the result begins in that, and whether it is mirrored"
-    u,r,hw = self.uniform(epoch)[idxs], self.recipe, self.imgs.hw[self.rows[idxs]]
+    u,r,hw = ds.uniform(epoch)[idxs], ds.recipe, ds.imgs.hw[ds.rows[idxs]]
     flip = (u[:,22]<.5) & r.flip
     if r.crop=='resized': return crop_boxes(u, hw, r.crop_min), np.zeros_like(hw), flip
     return np.concatenate([np.zeros_like(hw), hw], 1), np.floor(u[:,20:22]*(2*p+1)).astype(int)-p, flip
 
-@patch
-def _random(self:CroppedImages, idxs, epoch):
-    s = self.recipe.size
-    for i,(t,l,h,w),(y,x),flip in zip(self.rows[idxs], *self._places(idxs, epoch)):
-        a = F.pad(_resize(self.imgs[i][t:t+h, l:l+w], s, s), (-x,x,-y,y)) # a side is padded, and the other cut
+def _random(ds, idxs, epoch):
+    s = ds.recipe.size
+    for i,(t,l,h,w),(y,x),flip in zip(ds.rows[idxs], *_places(ds, idxs, epoch)):
+        a = F.pad(_resize(ds.imgs[i][t:t+h, l:l+w], s, s), (-x,x,-y,y)) # a side is padded, and the other cut
         yield a.flip(-1) if flip else a
 
 # %% ../nbs/06_data.ipynb #1ad5dd7d
@@ -554,28 +550,26 @@ def _cropped(self:CroppedImages, rows, box, full, first, flip, room=2**26):
     most,where = tuple(int(o) for o in box[:,2:].max(0)), (self.imgs.off[rows], self.imgs.hw[rows,1], box, full, first)
     return crop_on_device(self.imgs.on(self.device), *(_send(o, self.device) for o in where), self.recipe.size, most, _send(flip, self.device))
 
-@patch
-def _on_device(self:CroppedImages, idxs, epoch):
-    if self.train:
-        box,first,flip = self._places(idxs, epoch)
-        return self._cropped(self.rows[idxs], box, np.full_like(first, self.recipe.size), first, flip)
-    if isinstance(self._val, dict): self._val = self._all_centers()
-    return self._val[_send(idxs, self.device)]
+def _on_device(ds, idxs, epoch):
+    if ds.train:
+        box,first,flip = _places(ds, idxs, epoch)
+        return ds._cropped(ds.rows[idxs], box, np.full_like(first, ds.recipe.size), first, flip)
+    if isinstance(ds._val, dict): ds._val = _all_centers(ds)
+    return ds._val[_send(idxs, ds.device)]
 
 # %% ../nbs/06_data.ipynb #aa4a08a8
-@patch
-def _all_centers(self:CroppedImages, chunk=256):
+def _all_centers(ds, chunk=256):
     "Every validation crop, once for all seeds of a worker"
-    r,kept = self.recipe, self.imgs.__dict__.setdefault('_centers', {})
-    key = str(self.device), r.size, r.val_extra, hashlib.sha256(self.rows.tobytes()).hexdigest()
+    r,kept = ds.recipe, ds.imgs.__dict__.setdefault('_centers', {})
+    key = str(ds.device), r.size, r.val_extra, hashlib.sha256(ds.rows.tobytes()).hexdigest()
     if key in kept: return kept[key]
     parts = []
-    for rows in np.split(self.rows, range(chunk, len(self), chunk)):
-        hw = self.imgs.hw[rows]
+    for rows in np.split(ds.rows, range(chunk, len(ds), chunk)):
+        hw = ds.imgs.hw[rows]
         full = np.maximum((hw*((r.size+r.val_extra)/hw.min(1, keepdims=True))).astype(int), r.size+r.val_extra)
         full[np.arange(len(hw)), hw.argmin(1)] = r.size+r.val_extra
         first = np.round((full-r.size)/2).astype(int)
-        parts.append(self._cropped(rows, np.concatenate([np.zeros_like(hw), hw], 1), full, first, np.zeros(len(rows), bool)))
+        parts.append(ds._cropped(rows, np.concatenate([np.zeros_like(hw), hw], 1), full, first, np.zeros(len(rows), bool)))
     kept[key] = torch.cat(parts)
     return kept[key]
 

@@ -284,16 +284,12 @@ def _insert(m, v, size, seed):
     except (AssertionError, RuntimeError) as e:
         if e in own_errors: raise
         raise CliError(f"Variant {v.name!r} at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
-    if cls is None or cls is timm_attention or foreign: _try(m, v, size)
+    if cls is None or cls is timm_attention or foreign: # one image, so that a layer's mistake is named
+        try: _look(m, torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0)))
+        except Exception as e:
+            raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer'] or 'the backbone'} fails at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
 
-# %% ../nbs/05_models.ipynb #942d97d4
 def _why(e): return str(e).strip() or 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
-
-def _try(m, v, size):
-    "One image through the network, so that a layer's mistake is named"
-    try: _look(m, torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0)))
-    except Exception as e:
-        raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer'] or 'the backbone'} fails at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
 
 # %% ../nbs/05_models.ipynb #31750a28
 def _outermost(model, what):
