@@ -757,12 +757,11 @@ def _by_arm(runs, n_images):
     if hasattr(runs, 'to_dict') and hasattr(runs, 'columns'):
         cols = list(runs.columns); arm, acc = (next((o for o in os if o in cols), None) for os in (('arm','variant'), ('acc','accuracy')))
         if arm is None or acc is None: raise ValueError(f"runs need the columns arm (or variant), seed and acc (or accuracy), got {', '.join(map(str, cols))}")
-        out = {}
-        for r in runs.to_dict('records'):
+        def record(r):
             seed = r.get('seed')
             if r[arm] != r[arm] or r[arm] is None: raise ValueError(f"a run (seed {seed}, {acc} {r[acc]}) has no {arm}: name the arm of every run")
-            out.setdefault(r[arm], []).append({'n_images':n_images} | r | dict(acc=r[acc], seed=None if seed != seed else seed))
-        return out
+            return {'n_images':n_images} | r | dict(acc=r[acc], seed=None if seed != seed else seed)
+        return groupby(runs.to_dict('records'), lambda r: r[arm], record)
     return {a: [dict(r) for r in x] if _told(x) else _records(x, None, None, n_images, a) for a,x in runs.items()}
 
 def _told(x): return not len(x) or isinstance(x[0], dict)
