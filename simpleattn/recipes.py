@@ -80,9 +80,7 @@ class Recipe:
         return {k:list(v) if isinstance(v,tuple) else v for k,v in dataclasses.asdict(self).items()}
 
 # %% ../nbs/03_recipes.ipynb #4243459b
-_positive = 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split()
 _most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096, **dict.fromkeys('crop_min pct_start mom sqr_mom smooth'.split(), 1))
-_not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
 
 def _check(r):
     "Raise `CliError` with the key and the recipe for a value that cannot be meant"
@@ -95,11 +93,11 @@ def _check(r):
         if isinstance(v,float) and not math.isfinite(v): err(f.name, 'is not a finite number')
     for k,c in choices.items():
         if getattr(r,k) not in c: err(k, f"is not one of {', '.join(map(str,c))}")
-    for k in _positive:
+    for k in 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split():
         if getattr(r,k)<=0: err(k, 'must be above 0')
     for k,most in _most.items():
         if getattr(r,k)>most: err(k, f'must not be above {most}')
-    for k in _not_negative:
+    for k in 'presize val_extra wd smooth mixup pct_start'.split():
         if getattr(r,k)<0: err(k, 'must not be below 0')
     for k in ('stem','moms'):
         if len(getattr(r,k))!=3 or any(o<=0 for o in getattr(r,k)): err(k, 'must be three numbers above 0')
@@ -197,8 +195,7 @@ def derive(
     "`recipe` with some fields changed and a name of its own"
     types = _types()
     changes = {k:_typed(recipe.name, k, v, types) if isinstance(v,str) or k not in types else v for k,v in changes.items()}
-    auto = '_'.join([recipe.name] + [f"{k}-{_slug(v)}" for k,v in changes.items()])
-    return dataclasses.replace(recipe, name=name or auto, **changes)
+    return dataclasses.replace(recipe, name=name or '_'.join([recipe.name, *(f"{k}-{_slug(v)}" for k,v in changes.items())]), **changes)
 
 def _rederive(recipes, name):
     "The recipe that `derive` gave this name; None where it gave none"
