@@ -19,9 +19,7 @@ import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
 from fastcore.basics import groupby,patch
 from fastcore.xdg import xdg_cache_home
-from fastai.data.core import TfmdDL,DataLoaders
-from fastai.data.transforms import Category,CategoryMap,Normalize
-from fastai.torch_core import TensorCategory,default_device,to_device
+from fastai.data.all import Category,CategoryMap,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 import fastai.vision.data # registers `show_batch` for images
 from .recipes import CliError,Recipe,datasets,near,stream
@@ -231,10 +229,9 @@ def get_path(
 
 # %% ../nbs/06_data.ipynb #f2c2502e
 _exts = {'.jpeg','.jpg','.png'}
-_val_names = ('val','test','valid')
 
 def _val_folder(path):
-    for o in _val_names:
+    for o in ('val','test','valid'):
         if (Path(path)/o).is_dir(): return o
     there = ', '.join(sorted(o.name for o in Path(path).iterdir() if o.is_dir()))
     raise CliError(f"{path} has no val folder; it holds: {there}. Rename its validation folder to val. The layout is train/CLASS/images and val/CLASS/images.")
@@ -334,8 +331,8 @@ def check_data(
     classes = groupby(files, lambda f: f.split('/')[1], lambda f: 'train' if f.startswith('train/') else 'val')
     stray = [str(p.relative_to(path)) for part in ('train',_val_folder(path)) for p in sorted((path/part).rglob('*')) if p.is_file() and p.suffix.lower() not in _exts]
     v1 = sum(f.rpartition('/')[2].startswith('ILSVRC2012_val_') for f in files)
-    return dict(images=len(files), classes={k:dict(Counter(v)) for k,v in classes.items()}, missing=_missing(path, files), v1_validation=v1, unreadable=bad, stray=stray,
-        fingerprint=fingerprint(path), source=derived.get(fingerprint(path), 'as given'))
+    return dict(images=len(files), classes={k:dict(Counter(v)) for k,v in classes.items()}, missing=_missing(path, files), v1_validation=v1,
+        unreadable=bad, stray=stray, fingerprint=fingerprint(path), source=derived.get(fingerprint(path), 'as given'))
 
 # %% ../nbs/06_data.ipynb #221293eb
 def _decode(p, presize):

@@ -7,7 +7,7 @@ __all__ = ['backbones', 'create_backbone', 'resnet', 'blocks', 'insert_attention
            'measure_step', 'peak_memory', 'attention_layers', 'attention_at', 'published_arm']
 
 # %% ../nbs/05_models.ipynb #4f9d3f9a
-import difflib,math,os,time
+import difflib,math,os,timeit
 from contextlib import contextmanager
 from functools import partial
 import torch
@@ -22,8 +22,7 @@ from .variants import get_variant,parse_site
 _acts = dict(relu=defaults.activation, mish=Mish, swish=Swish)
 _pools = dict(avg=AvgPool, max=MaxPool)
 _depths = dict(resnet26=(1,2,4,1), resnet38=(2,3,5,2), resnet50=(3,4,6,3), resnet59=(3,4,6,6))
-_kinds = ('xresnet','xse_resnet','xresnext','xse_resnext')
-backbones = [o for kind in _kinds for depth in (18,34,50,101,152) if hasattr(_xresnet, o:=f'{kind}{depth}')]
+backbones = [o for kind in ('xresnet','xse_resnet','xresnext','xse_resnext') for depth in (18,34,50,101,152) if hasattr(_xresnet, o:=f'{kind}{depth}')]
 backbones += [o+stem for o in _depths for stem in ('','-cifar')]
 
 def create_backbone(
@@ -321,15 +320,14 @@ def measure_step(
 )->dict: # ms, peak_mib
     "Median time of forward and backward, and the most memory that was held at once beyond weights and batch, gradients included"
     if bs<2: raise CliError(f"bs = {bs}: batch norm needs at least 2 images in a training step.")
-    dev,times = next(model.parameters()).device, []
+    dev = next(model.parameters()).device
     x = torch.randn(bs,3,size,size, device=dev)
     def step():
         model.zero_grad(set_to_none=True)
         model.train()(x).square().mean().backward()
         if dev.type=='cuda': torch.cuda.synchronize(dev)
     step()
-    for _ in range(repeats):
-        t = time.perf_counter(); step(); times.append(time.perf_counter()-t)
+    times = timeit.repeat(step, number=1, repeat=repeats)
     model.zero_grad(set_to_none=True)
     peak = peak_memory(step, dev)
     model.zero_grad(set_to_none=True)
