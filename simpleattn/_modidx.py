@@ -62,7 +62,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'simpleattn.attention.spectral_norm': ('attention.html#spectral_norm', 'simpleattn/attention.py')},
             'simpleattn.board': { 'simpleattn.board._beside': ('board.html#_beside', 'simpleattn/board.py'),
                                   'simpleattn.board._best': ('board.html#_best', 'simpleattn/board.py'),
-                                  'simpleattn.board._by_cell': ('board.html#_by_cell', 'simpleattn/board.py'),
                                   'simpleattn.board._cell': ('board.html#_cell', 'simpleattn/board.py'),
                                   'simpleattn.board._changed': ('board.html#_changed', 'simpleattn/board.py'),
                                   'simpleattn.board._confirm': ('board.html#_confirm', 'simpleattn/board.py'),

@@ -25,9 +25,6 @@ def _cell(r):
     return {k:r.recipe[k] for k in _same[:5]} | dict(source=r.data['source'], fingerprint=r.data['fingerprint'], n_images=r.n_images, env=r.env,
         pipeline=r.pipeline, versions=r.machine.get('versions', {}))
 
-def _by_cell(entries):
-    return groupby(entries, lambda e: json.dumps([e[k] for k in _same], sort_keys=True)).values()
-
 def _summary(runs):
     "Last-epoch accuracy of the finished runs, the mean of their best epochs, and how many diverged"
     ok = [o for o in runs if o['status']=='ok']
@@ -59,8 +56,8 @@ def leaderboard(
     min_runs:int=5  # Arms with fewer finished runs stand behind those that have as many
 )->list: # The best entry of each cell, with best_of, runner_up, fresh, confirm, published
     "Best mean per data set x size x epochs, beside the published entry"
-    return sorted((_best(es, min_runs) for es in _by_cell(e for e in entries if not e['split'].startswith('tune'))),
-        key=lambda e: (e['dataset'], e['split'], e['size'], e['epochs'], -(e['mean'] or 0)))
+    cells = groupby((e for e in entries if not e['split'].startswith('tune')), lambda e: json.dumps([e[k] for k in _same], sort_keys=True)).values()
+    return sorted((_best(es, min_runs) for es in cells), key=lambda e: (e['dataset'], e['split'], e['size'], e['epochs'], -(e['mean'] or 0)))
 
 def _best(es, min_runs):
     "The pick of one cell; an arm without rivals was not picked, and keeps all its runs"

@@ -93,8 +93,6 @@ def _csv(rows):
     return f.getvalue().rstrip()
 
 # %% ../nbs/12_report.ipynb #c77b4b91
-_derived = 'Images derived from the 320 px files, not the official archive: not a replication.'
-
 def _find(study):
     "The study's runs as (arm, `Run`), failed tries by arm, and the records set aside"
     runs,bad = [],{}
@@ -180,7 +178,7 @@ def _warnings(study, d, n, N, facts, bad):
     "What a reader must know before the numbers"
     if n<N and study.raced: yield f"The race goes on: {n} of at most {N} runs are there. It may be looked at, and stopped, at any time."
     elif n<N: yield f"Incomplete: {n} of {N} runs are there. The numbers will change, and to stop because of them would void the p-values."
-    if '160-derived' in facts['sources']: yield _derived
+    if '160-derived' in facts['sources']: yield 'Images derived from the 320 px files, not the official archive: not a replication.'
     if any(o.endswith('-unverified') for o in facts['sources']): yield 'Images given by hand, not checked against the official archive: not a replication.'
     if len(facts['sources'])>1: yield f"The runs used images of more than one source: {', '.join(facts['sources'])}."
     if study.env!=d['env']: yield f"Runs of {study.env}; the study was declared for {d['env']}."
