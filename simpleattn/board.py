@@ -10,25 +10,20 @@ __all__ = ['RESERVED', 'SWEEP', 'board_entries', 'leaderboard', 'published_entry
 # %% ../nbs/12a_board.ipynb #6c062cb6
 import itertools,json,math,re,subprocess,sys
 from importlib.resources import files
+from fastcore.basics import groupby
 from scipy.special import stdtr
 from .recipes import CliError,derive,load_recipes,match_recipe,published,row_recipe,row_variant
 from .variants import get_variant,ship
 from .runs import as_root,find_runs,list_files
 from .stats import compare_many,summarise
-from .study import Study,make_arms
+from .study import Study
 
 # %% ../nbs/12a_board.ipynb #ce642fd2
 _same = 'dataset split noise size epochs source fingerprint n_images env pipeline versions'.split()
 def _cell(r):
     "What the entries of one ranking share"
-    c = {k:r.recipe[k] for k in _same[:5]}
-    return c | dict(source=r.data['source'], fingerprint=r.data['fingerprint'], n_images=r.n_images, env=r.env, pipeline=r.pipeline,
-        versions=r.machine.get('versions', {}))
-
-def _by_cell(entries):
-    by = {}
-    for e in entries: by.setdefault(json.dumps([e[k] for k in _same], sort_keys=True), []).append(e)
-    return by.values()
+    return {k:r.recipe[k] for k in _same[:5]} | dict(source=r.data['source'], fingerprint=r.data['fingerprint'], n_images=r.n_images, env=r.env,
+        pipeline=r.pipeline, versions=r.machine.get('versions', {}))
 
 def _summary(runs):
     "Last-epoch accuracy of the finished runs, the mean of their best epochs, and how many diverged"
@@ -42,8 +37,7 @@ def board_entries(
     env:str=None   # Only this class of machine
 )->list: # Dicts of JSON types; accuracies are fractions, `runs` names every record
     "Every arm in every cell"
-    by = {}
-    for r in find_runs(root, env=env or '*')[0]: by.setdefault((json.dumps(_cell(r), sort_keys=True), r.arm, r.recipe_hash, r.variant['hash']), []).append(r)
+    by = groupby(find_runs(root, env=env or '*')[0], lambda r: (json.dumps(_cell(r), sort_keys=True), r.arm, r.recipe_hash, r.variant['hash']))
     return [_entry(rs, root) for rs in by.values()]
 
 def _entry(rs, root):
@@ -62,8 +56,8 @@ def leaderboard(
     min_runs:int=5  # Arms with fewer finished runs stand behind those that have as many
 )->list: # The best entry of each cell, with best_of, runner_up, fresh, confirm, published
     "Best mean per data set x size x epochs, beside the published entry"
-    return sorted((_best(es, min_runs) for es in _by_cell(e for e in entries if not e['split'].startswith('tune'))),
-        key=lambda e: (e['dataset'], e['split'], e['size'], e['epochs'], -(e['mean'] or 0)))
+    cells = groupby((e for e in entries if not e['split'].startswith('tune')), lambda e: json.dumps([e[k] for k in _same], sort_keys=True)).values()
+    return sorted((_best(es, min_runs) for es in cells), key=lambda e: (e['dataset'], e['split'], e['size'], e['epochs'], -(e['mean'] or 0)))
 
 def _best(es, min_runs):
     "The pick of one cell; an arm without rivals was not picked, and keeps all its runs"
@@ -247,12 +241,11 @@ def single_runs_beside(
             i,d = len(rows), row | dict(n_published=s.n, published=s.mean, sd_published=s.sd)
             if e: arms |= {f'theirs {i}':theirs, f'ours {i}':[o['acc'] for o in e['runs'] if o['status']=='ok']}
             same,differs = differences(e, row, base) if e else (None, None)
-            rows.append(d | dict(arm=e and e['arm'], env=e and e['env'], n=e and e['n'], ours=e and e['mean'], replication=same, differs=differs,
-                compared=bool(e)))
-    pairs = [[f'theirs {i}', f'ours {i}'] for i,o in enumerate(rows) if o['compared']]
+            rows.append(d | dict(arm=e and e['arm'], env=e and e['env'], n=e and e['n'], ours=e and e['mean'], replication=same, differs=differs))
+    pairs = [[f'theirs {i}', f'ours {i}'] for i,o in enumerate(rows) if o['n']]
     cs = iter(compare_many(arms, None, alpha, delta, paired=False, contrasts=pairs) if pairs else ())
     for o in rows:
-        c = next(cs) if o.pop('compared') else None
+        c = next(cs) if o['n'] else None
         o |= dict(zip(('diff','low','high','p','p_adj','verdict'), (c.diff, *c.interval, c.p, c.p_adj, c.verdict_words) if c else [None]*6))
     return pd.DataFrame(rows)
 

@@ -10,18 +10,16 @@ __all__ = ['colours', 'shape_classes', 'noise_levels', 'known', 'official', 'der
            'NormaliseBytes', 'CroppedDL', 'get_dls']
 
 # %% ../nbs/06_data.ipynb #33391f52
-import csv,fcntl,hashlib,itertools,json,math,os,shutil,tarfile,tempfile
+import csv,fcntl,hashlib,itertools,json,math,os,tarfile,tempfile
 from collections import Counter
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
-from fastcore.basics import patch
+from fastcore.basics import groupby,patch
 from fastcore.xdg import xdg_cache_home
-from fastai.data.core import TfmdDL,DataLoaders
-from fastai.data.transforms import Category,CategoryMap,Normalize
-from fastai.torch_core import TensorCategory,default_device,to_device
+from fastai.data.all import Category,CategoryMap,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 import fastai.vision.data # registers `show_batch` for images
 from .recipes import CliError,Recipe,datasets,near,stream
@@ -119,15 +117,17 @@ def make_shapes(
     path = Path(path)
     if path.exists(): return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.name}-'))
-    try:
-        write_shapes(tmp, n_train, n_val, px, seed)
-        tmp.chmod(0o755)
-        os.replace(tmp, path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}-') as tmp:
+        write_shapes(Path(tmp), n_train, n_val, px, seed)
+        return _keep(tmp, path)
+
+def _keep(tmp, dest):
+    "A temporary folder that is whole becomes `dest`, unless another process made that"
+    os.chmod(tmp, 0o755)
+    try: os.rename(tmp, dest)
     except OSError:
-        if not path.exists(): raise
-    finally: shutil.rmtree(tmp, ignore_errors=True)
-    return path
+        if not dest.is_dir(): raise
+    return dest
 
 # %% ../nbs/06_data.ipynb #c0b9201a
 known = dict(imagenette=('IMAGENETTE','imagenette2'), imagewoof=('IMAGEWOOF','imagewoof2'), cifar10=('CIFAR','cifar10'))
@@ -152,13 +152,8 @@ def folder_name(dataset, source): # `imagewoof2-160` for ('imagewoof', '160')
 
 # %% ../nbs/06_data.ipynb #e0ed3199
 def _top(tmp):
-    "The data set's folder in an unpacked archive; where its parts lie at the top, they are put into one"
-    if (tmp/'train').is_dir():
-        src,parts = Path(tempfile.mkdtemp(dir=tmp)),list(tmp.iterdir())
-        for o in parts:
-            if o!=src: os.rename(o, src/o.name)
-        src.chmod(0o755)
-        return src
+    "The data set's folder in an unpacked archive: the whole of it where the parts lie at the top"
+    if (tmp/'train').is_dir(): return tmp
     tops = [o for o in tmp.iterdir() if o.is_dir()]
     tops = [o for o in tops if (o/'train').is_dir()] or tops
     if len(tops)!=1:
@@ -186,11 +181,7 @@ def unpack(
         try:
             with tarfile.open(archive) as t: t.extractall(tmp, filter='data')
         except (tarfile.TarError, EOFError, OSError) as e: raise CliError(f"{archive} cannot be unpacked: {e}") from None
-        src = _top(Path(tmp))
-        try: os.rename(src, dest)
-        except OSError:
-            if not dest.is_dir(): raise
-    return dest
+        return _keep(_top(Path(tmp)), dest)
 
 # %% ../nbs/06_data.ipynb #213208ba
 def _archive_id(p): return hashlib.sha256(f'{p.resolve()}{p.stat().st_size}{p.stat().st_mtime_ns}'.encode()).hexdigest()[:8]
@@ -228,23 +219,19 @@ def get_path(
     data=None           # Folder or archive of the data set, or a folder that holds it; None: SIMPLEATTN_DATA
 )->Path: # Folder with train/ and val/
     "Where a data set is, after fetching, unpacking or making it if need be"
-    with one_at_a_time(f'{dataset}-{source}'): return _get_path(dataset, source, data)
-
-def _get_path(dataset, source, data):
-    if dataset=='shapes': return make_shapes(cache_dir()/'shapes')
-    name = folder_name(dataset, source)
-    root = data or os.environ.get('SIMPLEATTN_DATA')
-    path = _find(root, name) if root else None
-    if path is None and dataset in known: path = _download(dataset, name)
+    name,root = folder_name(dataset, source), data or os.environ.get('SIMPLEATTN_DATA')
+    with one_at_a_time(f'{dataset}-{source}'):
+        if dataset=='shapes': return make_shapes(cache_dir()/'shapes')
+        path = _find(root, name) if root else None
+        if path is None and dataset in known: path = _download(dataset, name)
     if path is None: raise CliError(f"No data set {name!r} under {root or 'SIMPLEATTN_DATA (not set)'}. {near(dataset, datasets)} Give its folder or archive by --data.")
     return path
 
 # %% ../nbs/06_data.ipynb #f2c2502e
 _exts = {'.jpeg','.jpg','.png'}
-_val_names = ('val','test','valid')
 
 def _val_folder(path):
-    for o in _val_names:
+    for o in ('val','test','valid'):
         if (Path(path)/o).is_dir(): return o
     there = ', '.join(sorted(o.name for o in Path(path).iterdir() if o.is_dir()))
     raise CliError(f"{path} has no val folder; it holds: {there}. Rename its validation folder to val. The layout is train/CLASS/images and val/CLASS/images.")
@@ -293,10 +280,8 @@ def source_facts(
 # %% ../nbs/06_data.ipynb #5b8637bf
 def _held_out(files):
     "A fifth of each class, chosen by a hash of the file's name"
-    by = {}
-    for f in files: by.setdefault(f.split('/')[1], []).append(f)
     key = lambda f: hashlib.sha256(f.rpartition('/')[2].encode()).hexdigest()
-    return {f for fs in by.values() for f in sorted(fs, key=key)[:len(fs)//5]}
+    return {f for fs in groupby(files, lambda f: f.split('/')[1]).values() for f in sorted(fs, key=key)[:len(fs)//5]}
 
 def split_files(
     path,            # Folder of a data set
@@ -343,12 +328,11 @@ def check_data(
     for f in files:
         try: Image.open(path/f).convert('RGB')
         except (OSError, SyntaxError, ValueError) as e: bad[f] = f'{type(e).__name__}: {e}'
-    classes = {}
-    for f in files: classes.setdefault(f.split('/')[1], Counter())['train' if f.startswith('train/') else 'val'] += 1
+    classes = groupby(files, lambda f: f.split('/')[1], lambda f: 'train' if f.startswith('train/') else 'val')
     stray = [str(p.relative_to(path)) for part in ('train',_val_folder(path)) for p in sorted((path/part).rglob('*')) if p.is_file() and p.suffix.lower() not in _exts]
     v1 = sum(f.rpartition('/')[2].startswith('ILSVRC2012_val_') for f in files)
-    return dict(images=len(files), classes={k:dict(v) for k,v in classes.items()}, missing=_missing(path, files), v1_validation=v1, unreadable=bad, stray=stray,
-        fingerprint=fingerprint(path), source=derived.get(fingerprint(path), 'as given'))
+    return dict(images=len(files), classes={k:dict(Counter(v)) for k,v in classes.items()}, missing=_missing(path, files), v1_validation=v1,
+        unreadable=bad, stray=stray, fingerprint=fingerprint(path), source=derived.get(fingerprint(path), 'as given'))
 
 # %% ../nbs/06_data.ipynb #221293eb
 def _decode(p, presize):
@@ -375,7 +359,7 @@ class DecodedImages:
         self.path,self.files = Path(path),[f for f,_ in list_images(path)]
         self.dir = cache_dir()/f'decoded-{fingerprint(path)}-{_stamp(path, self.files)}-{presize}-p1'
         with one_at_a_time(self.dir.name):
-            if not self._load(): self._build(presize, progress)
+            if not self._load(): _build(self, presize, progress)
         self.idx = {f:i for i,f in enumerate(self.files)}
 
     def _load(self):
@@ -396,23 +380,21 @@ class DecodedImages:
     def __getitem__(self, i): return self.data[self.off[i]:self.off[i+1]].reshape(*self.hw[i],3)
 
 # %% ../nbs/06_data.ipynb #a4fce36c
-@patch
-def _build(self:DecodedImages, presize, progress):
-    tmp = Path(tempfile.mkdtemp(dir=cache_dir(), prefix='building-'))
+def _build(self, presize, progress):
+    "Decode every image of a `DecodedImages` into its cache"
     sha,hw = hashlib.sha256(),[]
     try:
-        with (tmp/'images.bin').open('wb') as f:
-            for p in (progress or iter)(self.files):
-                a = _decode(self.path/p, presize)
-                hw.append(a.shape[:2]); sha.update(a.tobytes()); f.write(a.tobytes())
-        index = dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest(), mtime_ns=(tmp/'images.bin').stat().st_mtime_ns)
-        (tmp/'index.json').write_text(json.dumps(index))
-        if self.dir.is_dir(): os.rename(self.dir, tmp.with_name(tmp.name+'-old'))
-        try: os.rename(tmp, self.dir)
-        except OSError: pass
+        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix='building-', ignore_cleanup_errors=True) as tmp:
+            (new := Path(tmp)/'new').mkdir(0o700)
+            with (new/'images.bin').open('wb') as f:
+                for p in (progress or iter)(self.files):
+                    a = _decode(self.path/p, presize)
+                    hw.append(a.shape[:2]); sha.update(a.tobytes()); f.write(a.tobytes())
+            index = dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest(), mtime_ns=(new/'images.bin').stat().st_mtime_ns)
+            (new/'index.json').write_text(json.dumps(index))
+            if self.dir.is_dir(): os.rename(self.dir, f'{tmp}/old')
+            os.rename(new, self.dir)
     except OSError as e: raise OSError(e.errno, e.strerror, str(self.dir)) from None
-    finally:
-        for o in (tmp, tmp.with_name(tmp.name+'-old')): shutil.rmtree(o, ignore_errors=True)
     if not self._load(): raise OSError(f'The cache {self.dir} could not be written')
 
 # %% ../nbs/06_data.ipynb #7600bcfc
@@ -482,35 +464,33 @@ class CroppedImages:
     def batch(self, idxs, epoch:int): # (TensorImage (n, 3, size, size) uint8, TensorCategory (n,))
         "Images and labels of some indices in an epoch"
         idxs = np.asarray(idxs)
-        if self.device is not None: return TensorImage(self._on_device(idxs, epoch)), TensorCategory(self._labels()[self._at(idxs)])
-        f = self._centers if not self.train else dict(resized=self._resized, pad=self._padded)[self.recipe.crop]
-        x = torch.stack([o.permute(1,2,0) for o in f(idxs, epoch)]).permute(0,3,1,2)
+        if self.device is not None:
+            self.labels = self.labels.to(self.device) # copied the first time only
+            return TensorImage(_on_device(self, idxs, epoch)), TensorCategory(self.labels[_send(idxs, self.device)])
+        xs = _random(self, idxs, epoch) if self.train else _centers(self, idxs)
+        x = torch.stack([o.permute(1,2,0) for o in xs]).permute(0,3,1,2)
         return TensorImage(x), TensorCategory(self.labels[idxs])
 
 # %% ../nbs/06_data.ipynb #bee1472a
-@patch
-def _centers(self:CroppedImages, idxs, epoch):
+def _centers(ds, idxs):
     for i in idxs:
-        if i not in self._val: self._val[i] = center_crop(self.imgs[self.rows[i]], self.recipe.size, self.recipe.val_extra)
-    res = [self._val[i] for i in idxs]
-    if len(self)*3*self.recipe.size**2 > 2**29: self._val.clear()
+        if i not in ds._val: ds._val[i] = center_crop(ds.imgs[ds.rows[i]], ds.recipe.size, ds.recipe.val_extra)
+    res = [ds._val[i] for i in idxs]
+    if len(ds)*3*ds.recipe.size**2 > 2**29: ds._val.clear()
     return res
 
-@patch
-def _resized(self:CroppedImages, idxs, epoch):
-    u,r,s = self.uniform(epoch)[idxs], self.rows[idxs], self.recipe.size
-    res = [_resize(self.imgs[i][t:t+h, l:l+w], s, s) for i,(t,l,h,w) in zip(r, crop_boxes(u, self.imgs.hw[r], self.recipe.crop_min))]
-    return self._flipped(res, u)
+def _places(ds, idxs, epoch, p=4):
+    "Of each image: the box that is resized, where the result begins in that, and whether it is mirrored"
+    u,r,hw = ds.uniform(epoch)[idxs], ds.recipe, ds.imgs.hw[ds.rows[idxs]]
+    flip = (u[:,22]<.5) & r.flip
+    if r.crop=='resized': return crop_boxes(u, hw, r.crop_min), np.zeros_like(hw), flip
+    return np.concatenate([np.zeros_like(hw), hw], 1), np.floor(u[:,20:22]*(2*p+1)).astype(int)-p, flip
 
-@patch
-def _padded(self:CroppedImages, idxs, epoch, p=4):
-    u,s = self.uniform(epoch)[idxs], self.recipe.size
-    tl = np.floor(u[:,20:22]*(2*p+1)).astype(int)
-    res = [F.pad(_resize(self.imgs[i], s, s), (p,)*4)[:, t:t+s, l:l+s] for i,(t,l) in zip(self.rows[idxs], tl)]
-    return self._flipped(res, u)
-
-@patch
-def _flipped(self:CroppedImages, xs, u): return [x.flip(-1) if self.recipe.flip and o<0.5 else x for x,o in zip(xs, u[:,22])]
+def _random(ds, idxs, epoch):
+    s = ds.recipe.size
+    for i,(t,l,h,w),(y,x),flip in zip(ds.rows[idxs], *_places(ds, idxs, epoch)):
+        a = F.pad(_resize(ds.imgs[i][t:t+h, l:l+w], s, s), (-x,x,-y,y)) # a side is padded, and the other cut
+        yield a.flip(-1) if flip else a
 
 # %% ../nbs/06_data.ipynb #1ad5dd7d
 def triangles(
@@ -558,49 +538,35 @@ def on(self:DecodedImages, device)->torch.Tensor: # All bytes
     if str(device) not in self._on: self._on[str(device)] = torch.from_numpy(np.array(self.data)).to(device)
     return self._on[str(device)]
 
-@patch
-def _labels(self:CroppedImages):
-    if self.labels.device!=self.device: self.labels = self.labels.to(self.device)
-    return self.labels
-
-@patch
-def _at(self:CroppedImages, idxs): return torch.as_tensor(idxs).to(self.device, non_blocking=True) # without waiting for the kernels before
+def _send(a, device): return torch.as_tensor(np.ascontiguousarray(a)).to(device, non_blocking=True) # without waiting for the kernels before
 
 @patch
 def _cropped(self:CroppedImages, rows, box, full, first, flip, room=2**26):
     if (n := len(rows)//2) and len(rows)*box[:,2:].max(0).prod()>room: # a few large images would fill the device
         return torch.cat([self._cropped(*(o[s] for o in (rows,box,full,first,flip)), room) for s in (slice(n),slice(n,None))])
-    def t(a): return torch.as_tensor(np.ascontiguousarray(a)).to(self.device, non_blocking=True)
-    most = tuple(int(o) for o in box[:,2:].max(0))
-    return crop_on_device(self.imgs.on(self.device), t(self.imgs.off[rows]), t(self.imgs.hw[rows,1]), t(box), t(full), t(first), self.recipe.size, most, t(flip))
+    most,where = tuple(int(o) for o in box[:,2:].max(0)), (self.imgs.off[rows], self.imgs.hw[rows,1], box, full, first)
+    return crop_on_device(self.imgs.on(self.device), *(_send(o, self.device) for o in where), self.recipe.size, most, _send(flip, self.device))
 
-@patch
-def _on_device(self:CroppedImages, idxs, epoch, p=4):
-    rows,r,s,n = self.rows[idxs], self.recipe, self.recipe.size, len(idxs)
-    hw = self.imgs.hw[rows]
-    whole,none = np.concatenate([np.zeros_like(hw), hw], 1), np.zeros(n, bool)
-    if not self.train:
-        if isinstance(self._val, dict): self._val = self._all_centers()
-        return self._val[self._at(idxs)]
-    u = self.uniform(epoch)[idxs]
-    flip = (u[:,22]<.5) if r.flip else none
-    if r.crop=='resized': return self._cropped(rows, crop_boxes(u, hw, r.crop_min), np.full((n,2), s), np.zeros((n,2), int), flip)
-    return self._cropped(rows, whole, np.full((n,2), s), np.floor(u[:,20:22]*(2*p+1)).astype(int)-p, flip)
+def _on_device(ds, idxs, epoch):
+    if ds.train:
+        box,first,flip = _places(ds, idxs, epoch)
+        return ds._cropped(ds.rows[idxs], box, np.full_like(first, ds.recipe.size), first, flip)
+    if isinstance(ds._val, dict): ds._val = _all_centers(ds)
+    return ds._val[_send(idxs, ds.device)]
 
 # %% ../nbs/06_data.ipynb #aa4a08a8
-@patch
-def _all_centers(self:CroppedImages, chunk=256):
+def _all_centers(ds, chunk=256):
     "Every validation crop, once for all seeds of a worker"
-    r,kept = self.recipe, self.imgs.__dict__.setdefault('_centers', {})
-    key = str(self.device), r.size, r.val_extra, hashlib.sha256(self.rows.tobytes()).hexdigest()
+    r,kept = ds.recipe, ds.imgs.__dict__.setdefault('_centers', {})
+    key = str(ds.device), r.size, r.val_extra, hashlib.sha256(ds.rows.tobytes()).hexdigest()
     if key in kept: return kept[key]
     parts = []
-    for rows in np.split(self.rows, range(chunk, len(self), chunk)):
-        hw = self.imgs.hw[rows]
+    for rows in np.split(ds.rows, range(chunk, len(ds), chunk)):
+        hw = ds.imgs.hw[rows]
         full = np.maximum((hw*((r.size+r.val_extra)/hw.min(1, keepdims=True))).astype(int), r.size+r.val_extra)
         full[np.arange(len(hw)), hw.argmin(1)] = r.size+r.val_extra
         first = np.round((full-r.size)/2).astype(int)
-        parts.append(self._cropped(rows, np.concatenate([np.zeros_like(hw), hw], 1), full, first, np.zeros(len(rows), bool)))
+        parts.append(ds._cropped(rows, np.concatenate([np.zeros_like(hw), hw], 1), full, first, np.zeros(len(rows), bool)))
     kept[key] = torch.cat(parts)
     return kept[key]
 
@@ -620,10 +586,8 @@ class NormaliseBytes(Normalize):
 class CroppedDL(TfmdDL):
     "A fastai loader over `CroppedImages`"
     epoch = 0
-    def create_batches(self, samps):
-        idxs = list(samps)
-        n = len(idxs)//self.bs*self.bs if self.drop_last else len(idxs)
-        for i in range(0, n, self.bs): yield self.dataset.batch(idxs[i:min(i+self.bs,n)], self.epoch)
+    def do_item(self, i): return i
+    def do_batch(self, idxs): return self.dataset.batch(idxs, self.epoch)
     def shuffle_fn(self, idxs): return np.random.default_rng(stream(self.dataset.seed,'order',self.epoch)).permutation(len(idxs)).tolist()
     def after_iter(self): self.epoch += self.shuffle
     def _one_pass(self):
@@ -631,8 +595,7 @@ class CroppedDL(TfmdDL):
         self._n_inp,self._types = 1,{tuple:[type(o) for o in its]}
 
 # %% ../nbs/06_data.ipynb #5f0de501
-@lru_cache(maxsize=4)
-def _decoded(path, presize, progress): return DecodedImages(path, presize, progress)
+_decoded = lru_cache(maxsize=4)(DecodedImages)
 
 def get_dls(
     recipe:Recipe,     # The recipe
@@ -650,12 +613,11 @@ def get_dls(
     if recipe.noise and recipe.split.endswith('v1'):
         raise CliError(f"noise = {recipe.noise} goes with split v2 or tune: the csv leaves the images of today's val folder clean, and v1 trains on most of them.")
     vocab = CategoryMap(sorted({f.split('/')[1] for f in parts[0]}), sort=False)
-    num = {o:i for i,o in enumerate(vocab)}
     if len(parts[0])<recipe.bs: raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(parts[0])} train images.")
     imgs,dls,dev = _decoded(path, recipe.presize, progress),[],torch.device(device) if device else default_device()
     resident = dev.type=='cuda' and not workers and len(imgs.data) < .4*torch.cuda.get_device_properties(dev).total_memory
     for files,train in zip(parts, (True,False)):
-        labels = [num[noise.get(f, f.split('/')[1]) if train else f.split('/')[1]] for f in files]
+        labels = [vocab.o2i[noise.get(f, f.split('/')[1]) if train else f.split('/')[1]] for f in files]
         ds = CroppedImages(imgs, files, labels, vocab, recipe, seed, train)
         if resident: ds.device = dev
         tfms = [NormaliseBytes.from_stats(*imagenet_stats, cuda=False)]

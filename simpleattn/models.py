@@ -7,21 +7,22 @@ __all__ = ['backbones', 'create_backbone', 'resnet', 'blocks', 'insert_attention
            'measure_step', 'peak_memory', 'attention_layers', 'attention_at', 'published_arm']
 
 # %% ../nbs/05_models.ipynb #4f9d3f9a
-import contextlib,difflib,math,os,time
+import difflib,math,os,timeit
+from contextlib import contextmanager
 from functools import partial
 import torch
 from torch import nn
+from fastai.callback.hook import Hook,Hooks
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
 from fastai.vision.models import xresnet as _xresnet
 from .recipes import CliError,stream
-from .variants import Variant,get_variant,parse_site
+from .variants import get_variant,parse_site
 
 # %% ../nbs/05_models.ipynb #d7cb844c
 _acts = dict(relu=defaults.activation, mish=Mish, swish=Swish)
 _pools = dict(avg=AvgPool, max=MaxPool)
 _depths = dict(resnet26=(1,2,4,1), resnet38=(2,3,5,2), resnet50=(3,4,6,3), resnet59=(3,4,6,6))
-_kinds = ('xresnet','xse_resnet','xresnext','xse_resnext')
-backbones = [o for kind in _kinds for depth in (18,34,50,101,152) if hasattr(_xresnet, o:=f'{kind}{depth}')]
+backbones = [o for kind in ('xresnet','xse_resnet','xresnext','xse_resnext') for depth in (18,34,50,101,152) if hasattr(_xresnet, o:=f'{kind}{depth}')]
 backbones += [o+stem for o in _depths for stem in ('','-cifar')]
 
 def create_backbone(
@@ -77,11 +78,9 @@ def _timm(name, n_out, size, stem, widen, act, pool):
     cfg = timm.get_pretrained_cfg(name)
     try: m = timm.create_model(name, num_classes=n_out, **(dict(img_size=size) if cfg and cfg.fixed_input_size else {}))
     except (AssertionError, RuntimeError, TypeError, ValueError) as e: raise CliError(_wrong_size(name, size, cfg, e)) from e
-    mode = m.training
-    try:
-        with torch.no_grad(): m.eval()(next(m.parameters()).new_zeros(1,3,size,size))
+    try: _look(m, _blank(m, size))
     except Exception as e: raise CliError(_wrong_size(name, size, cfg, e)) from e
-    return m.train(mode)
+    return m
 
 def _wrong_size(name, size, cfg, e):
     want = f" Its published weights are for {cfg.input_size[1]} px." if cfg else ''
@@ -145,24 +144,26 @@ def _stem(model):
     return [(model,k) for k in names[:stop]], [m for k in names[:stop] for m in model._modules[k].modules() if isinstance(m, nn.BatchNorm2d)][-1].num_features
 
 # %% ../nbs/05_models.ipynb #dc92d9ce
+def _blank(model, size): return next(model.parameters()).new_zeros(1,3,size,size)
+
+def _look(model, x):
+    "Images through a network in eval mode, which is left in the mode that it had"
+    mode = model.training
+    try:
+        with torch.no_grad(): model.eval()(x)
+    finally: model.train(mode)
+
 def _map_sizes(model, size, modules):
     "Height and width of what each module sees, and of what it gives"
-    seen,mode = {}, model.training
-    hooks = [m.register_forward_hook(lambda m,x,y: seen.__setitem__(id(m), (tuple(x[0].shape[2:]), tuple(y.shape[2:])))) for m in modules]
-    try:
-        with torch.no_grad(): model.eval()(next(model.parameters()).new_zeros(1,3,size,size))
-    finally:
-        for h in hooks: h.remove()
-        model.train(mode)
-    return seen
+    with Hooks(modules, lambda m,x,y: (tuple(x[0].shape[2:]), tuple(y.shape[2:]))) as hooks: _look(model, _blank(model, size))
+    return {id(m):h.stored for m,h in zip(modules, hooks)}
 
+@contextmanager
 def _seeded(seed, *keys):
     "A context in which torch's generator is at a stream's start, restored after; the present generator where seed is None"
-    if seed is None: return contextlib.nullcontext()
-    @contextlib.contextmanager
-    def f():
-        with torch.random.fork_rng(): torch.manual_seed(stream(seed,*keys)); yield
-    return f()
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None: torch.manual_seed(stream(seed,*keys))
+        yield
 
 # %% ../nbs/05_models.ipynb #3039ea3a
 def _place_stem(model, layer, size, seed):
@@ -214,8 +215,7 @@ def insert_attention(
     return model
 
 # %% ../nbs/05_models.ipynb #79acdb6c
-_timm_layers = dict(bottleneck='BottleneckAttn', halo='HaloAttn', nl='NonLocalAttn', bat='BatNonLocalAttn', gc='GlobalContext', se='SEModule', eca='EcaModule',
-    cbam='CbamModule', **{'lambda':'LambdaLayer'})
+_timm_layers = 'bottleneck halo nl bat gc se eca cbam lambda'.split()
 
 def timm_attention(
     ni:int,                   # Input channels
@@ -283,24 +283,17 @@ def _insert(m, v, size, seed):
     except (AssertionError, RuntimeError) as e:
         if e in own_errors: raise
         raise CliError(f"Variant {v.name!r} at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
-    if cls is None or cls is timm_attention or foreign: _try(m, v, size)
+    if cls is None or cls is timm_attention or foreign: # one image, so that a layer's mistake is named
+        try: _look(m, torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0)))
+        except Exception as e:
+            raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer'] or 'the backbone'} fails at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
 
-# %% ../nbs/05_models.ipynb #942d97d4
 def _why(e): return str(e).strip() or 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
 
-def _try(m, v, size):
-    "One image through the network, so that a layer's mistake is named"
-    mode = m.training
-    try:
-        with torch.no_grad(): m.eval()(torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0)))
-    except Exception as e:
-        raise CliError(f"Variant {v.name!r}: {v.to_dict()['layer'] or 'the backbone'} fails at {v.site} on {size} px: {type(e).__name__}: {_why(e)}") from e
-    finally: m.train(mode)
-
 # %% ../nbs/05_models.ipynb #31750a28
-def _named_attention(model):
-    "Modules that state their own FLOPs, outermost only"
-    found = {n:m for n,m in model.named_modules() if hasattr(m, 'flops')}
+def _outermost(model, what):
+    "Modules that have `what`, by name; those within another one of them are left out"
+    found = {n:m for n,m in model.named_modules() if hasattr(m, what)}
     return {n:m for n,m in found.items() if not any(n.startswith(f'{o}.') for o in found)}
 
 def cost(
@@ -310,16 +303,12 @@ def cost(
 )->dict: # params, flops (2 x multiply-adds of one image); with bs ms (median of a step, forward and backward) and peak_mib (memory that a step takes beyond the weights)
     "Parameters and FLOPs of one forward pass; milliseconds and memory of a training step on request"
     from torch.utils.flop_counter import FlopCounterMode
-    attn,seen,mode = _named_attention(model), {}, model.training
-    hooks = [m.register_forward_pre_hook(lambda m,x,n=n: seen.__setitem__(n, x[0].flatten(2).shape[2])) for n,m in attn.items()]
-    try:
-        with FlopCounterMode(display=False) as f, torch.no_grad(): model.eval()(next(model.parameters()).new_zeros(1,3,size,size))
-    finally:
-        for h in hooks: h.remove()
-        model.train(mode)
+    attn = _outermost(model, 'flops')
+    with Hooks(attn.values(), lambda m,x,y: x[0].flatten(2).shape[2]) as hooks, FlopCounterMode(display=False) as f: _look(model, _blank(model, size))
     by,top = f.get_flop_counts(), type(model).__name__
     counted = sum(sum(by.get(f'{top}.{n}', {}).values()) for n in attn)
-    res = dict(params=sum(p.numel() for p in model.parameters()), flops=f.get_total_flops() - counted + sum(m.flops(seen[n]) for n,m in attn.items()))
+    stated = sum(m.flops(h.stored) for m,h in zip(attn.values(), hooks))
+    res = dict(params=sum(p.numel() for p in model.parameters()), flops=f.get_total_flops() - counted + stated)
     return res if bs is None else dict(res, **measure_step(model, size, bs))
 
 # %% ../nbs/05_models.ipynb #fc2b98a4
@@ -331,15 +320,14 @@ def measure_step(
 )->dict: # ms, peak_mib
     "Median time of forward and backward, and the most memory that was held at once beyond weights and batch, gradients included"
     if bs<2: raise CliError(f"bs = {bs}: batch norm needs at least 2 images in a training step.")
-    dev,times = next(model.parameters()).device, []
+    dev = next(model.parameters()).device
     x = torch.randn(bs,3,size,size, device=dev)
     def step():
         model.zero_grad(set_to_none=True)
         model.train()(x).square().mean().backward()
         if dev.type=='cuda': torch.cuda.synchronize(dev)
     step()
-    for _ in range(repeats):
-        t = time.perf_counter(); step(); times.append(time.perf_counter()-t)
+    times = timeit.repeat(step, number=1, repeat=repeats)
     model.zero_grad(set_to_none=True)
     peak = peak_memory(step, dev)
     model.zero_grad(set_to_none=True)
@@ -367,8 +355,7 @@ def attention_layers(
     model:nn.Module # A network
 )->dict: # Name -> module, in the order of definition
     "The layers of a network whose attention can be read"
-    found = {n:m for n,m in model.named_modules() if hasattr(m, 'attention_map')}
-    return {n:m for n,m in found.items() if not any(n.startswith(f'{o}.') for o in found)}
+    return _outermost(model, 'attention_map')
 
 def _spread(layer, x, row):
     "Weights of a window, laid on the whole map"
@@ -388,13 +375,11 @@ def attention_at(
     head:int=None      # One head; None: the mean over heads
 )->torch.Tensor: # (H, W) of the layer's map: the weight of every place for the pixel
     "What a pixel attends to in one layer, in eval mode"
-    layers,mode,seen = list(attention_layers(model).values()), model.training, {}
+    layers = list(attention_layers(model).values())
     if not layers: raise CliError('The network has no layer whose attention can be read: give a variant with one.')
     l = _at(layers, layer, f'attention layer {layer}')
-    h = l.register_forward_pre_hook(lambda m,i: seen.update(x=i[0].detach()))
-    try: model.eval()(x)
-    finally: h.remove(); model.train(mode)
-    f = seen['x']
+    with Hook(l, lambda m,i,o: i[0]) as h: _look(model, x)
+    f = h.stored
     if not all(0<=p<s for p,s in zip(position, x.shape[2:])): raise CliError(f"Position {tuple(position)} is not in the image of {x.shape[2]} x {x.shape[3]}.")
     i,j = (int(p)*n//s for p,n,s in zip(position, f.shape[2:], x.shape[2:]))
     A = l.attention_map(f)[0].float()

@@ -39,10 +39,11 @@ def _rows(ax, n):
     ax.set(yticks=[], ylim=(n-0.4, -0.5))
     return ax
 
-def _said(ax, grid, title, x, y=''):
+def _said(ax, grid, title, x, y='', legend=None):
     ax.grid(axis=grid, color=grey, alpha=0.2, lw=0.6, zorder=0)
     ax.set_title(title, loc='left', size=9, color=ink, pad=8)
     ax.set_xlabel(x, size=9, color=ink); ax.set_ylabel(y, size=9, color=ink)
+    if legend is not None: ax.legend(frameon=False, labelcolor=ink, fontsize=9, **legend).get_title().set_color(ink)
     return ax
 
 def _note(ax, y, big, small, x, ha, colour):
@@ -127,8 +128,7 @@ def plot_curves(
         ax.fill_between(x, [*map(min, by)], [*map(max, by)], color=c, alpha=0.15, lw=0)
         ax.plot(x, [sum(o)/len(o) for o in by], color=c, lw=1.8, marker='o' if n<25 else '', ms=3, label=f'{a}, n {len(histories[a])}')
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(frameon=False, labelcolor=ink, fontsize=9, loc='lower right')
-    return _said(ax, 'y', 'Mean of the runs; band from worst to best run', 'epoch', 'validation accuracy, %')
+    return _said(ax, 'y', 'Mean of the runs; band from worst to best run', 'epoch', 'validation accuracy, %', dict(loc='lower right'))
 
 # %% ../nbs/11_plots.ipynb #70fe1ab3
 def plot_cost(
@@ -150,9 +150,8 @@ def plot_cost(
     low,high = runs[cost].min(),runs[cost].max()
     pad = max(0.08*(high-low), 0.05*high-(high-low)/2)
     ax.set_xlim(low-pad, high+pad); ax.ticklabel_format(axis='x', useOffset=False)
-    ax.legend(frameon=False, labelcolor=ink, fontsize=9, title='median', title_fontproperties=dict(size=9))
-    ax.get_legend().get_title().set_color(ink)
-    return _said(ax, 'y', f'Accuracy against {what}; mean with its 95 % interval', label, 'last-epoch accuracy, %')
+    legend = dict(title='median', title_fontproperties=dict(size=9))
+    return _said(ax, 'y', f'Accuracy against {what}; mean with its 95 % interval', label, 'last-epoch accuracy, %', legend)
 
 # %% ../nbs/11_plots.ipynb #b3ea835f
 def plot_race(
@@ -172,8 +171,7 @@ def plot_race(
         ax.plot(x, mean, color=col[a], lw=1.8, marker='o', ms=3, label=f"{a}: {end['verdict']} after {x[-1]} seeds")
         top = max([top, *(abs(o)/100 for o in mean[2:]+low[-1:]+high[-1:] if o==o)])
     ax.set_ylim(-130*top, 130*top); ax.xaxis.get_major_locator().set_params(integer=True)
-    if arms: ax.legend(frameon=False, labelcolor=ink, fontsize=9)
-    return _said(ax, 'y', 'Difference after each seed, with its sequential interval', 'seeds', f'difference, pp (band: ±{100*delta:g})')
+    return _said(ax, 'y', 'Difference after each seed, with its sequential interval', 'seeds', f'difference, pp (band: ±{100*delta:g})', {} if arms else None)
 
 # %% ../nbs/11_plots.ipynb #b2a5dbde
 def svg(

@@ -7,10 +7,9 @@ __all__ = ['PIPELINE', 'name_re', 'choices', 'datasets', 'Recipe', 'settings_pat
            'load_recipes', 'derive', 'published', 'row_recipe', 'row_variant', 'match_recipe', 'stream']
 
 # %% ../nbs/03_recipes.ipynb #bc0b3fdf
-import configparser,dataclasses,hashlib,json,math,os,re
+import configparser,csv,dataclasses,hashlib,json,math,os,re
 from dataclasses import dataclass
 from html import escape
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from fastcore.script import CliError
@@ -81,9 +80,7 @@ class Recipe:
         return {k:list(v) if isinstance(v,tuple) else v for k,v in dataclasses.asdict(self).items()}
 
 # %% ../nbs/03_recipes.ipynb #4243459b
-_positive = 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split()
-_most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096)
-_not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
+_most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096, **dict.fromkeys('crop_min pct_start mom sqr_mom smooth'.split(), 1))
 
 def _check(r):
     "Raise `CliError` with the key and the recipe for a value that cannot be meant"
@@ -96,14 +93,12 @@ def _check(r):
         if isinstance(v,float) and not math.isfinite(v): err(f.name, 'is not a finite number')
     for k,c in choices.items():
         if getattr(r,k) not in c: err(k, f"is not one of {', '.join(map(str,c))}")
-    for k in _positive:
+    for k in 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split():
         if getattr(r,k)<=0: err(k, 'must be above 0')
     for k,most in _most.items():
         if getattr(r,k)>most: err(k, f'must not be above {most}')
-    for k in _not_negative:
+    for k in 'presize val_extra wd smooth mixup pct_start'.split():
         if getattr(r,k)<0: err(k, 'must not be below 0')
-    for k in ('crop_min','pct_start','mom','sqr_mom','smooth'):
-        if getattr(r,k)>1: err(k, 'must not be above 1')
     for k in ('stem','moms'):
         if len(getattr(r,k))!=3 or any(o<=0 for o in getattr(r,k)): err(k, 'must be three numbers above 0')
     if not all(isinstance(o, int) for o in r.stem): err('stem', 'must be whole numbers of channels')
@@ -169,18 +164,15 @@ def near(name, names)->str: # A sentence
     return ' '.join(o for o in (f"Near it: {', '.join(close)}." if close else '', few) if o)
 
 # %% ../nbs/03_recipes.ipynb #0dcff3a8
-class Recipes(Mapping):
+class Recipes(dict):
     "Name -> `Recipe`, in the file's order; an unknown name raises `CliError` with the known ones"
-    def __init__(self, d, path): self.d,self.path = d,path
-    def __iter__(self): return iter(self.d)
-    def __len__(self): return len(self.d)
+    def __init__(self, d, path):
+        super().__init__(d)
+        self.path = path
     def __repr__(self): return f"{len(self)} recipes: {', '.join([*self][:8])}{', ...'*(len(self)>8)}"
-    def __getitem__(self, name):
-        if name in self.d: return self.d[name]
-        if r := _rederive(self.d, str(name)): return r
-        raise CliError(f"No recipe {name!r} in {self.path}. {near(name, self.d)} `simpleattn recipes` lists all {len(self)}.")
-    def __contains__(self, name): return name in self.d
-    def get(self, name, default=None): return self.d.get(name, default)
+    def __missing__(self, name):
+        if r := _rederive(self, str(name)): return r
+        raise CliError(f"No recipe {name!r} in {self.path}. {near(name, self)} `simpleattn recipes` lists all {len(self)}.")
 
 # %% ../nbs/03_recipes.ipynb #971f8f94
 def load_recipes(
@@ -203,8 +195,7 @@ def derive(
     "`recipe` with some fields changed and a name of its own"
     types = _types()
     changes = {k:_typed(recipe.name, k, v, types) if isinstance(v,str) or k not in types else v for k,v in changes.items()}
-    auto = '_'.join([recipe.name] + [f"{k}-{_slug(v)}" for k,v in changes.items()])
-    return dataclasses.replace(recipe, name=name or auto, **changes)
+    return dataclasses.replace(recipe, name=name or '_'.join([recipe.name, *(f"{k}-{_slug(v)}" for k,v in changes.items())]), **changes)
 
 def _rederive(recipes, name):
     "The recipe that `derive` gave this name; None where it gave none"
@@ -223,7 +214,6 @@ def published(
     table:str='accuracy' # accuracy: tables of the sources and the leaderboard's best; runs: 740 single runs, in percent; cost: parameters and FLOPs
 )->list: # One dict a row, text as in the csv
     "A table of published figures"
-    import csv
     with (files('simpleattn')/f'published_{table}.csv').open(newline='') as f: return list(csv.DictReader(f))
 
 # %% ../nbs/03_recipes.ipynb #55911076
@@ -258,7 +248,7 @@ def row_variant(
 # %% ../nbs/03_recipes.ipynb #a9334e62
 def match_recipe(
     row:dict,         # A row of a published table
-    recipes:Mapping   # `load_recipes()`
+    recipes:Recipes   # `load_recipes()`
 )->Recipe: # The recipe that repeats the row; None where the row states none
     "The one recipe with every number that a published row states"
     want = row_recipe(row)

@@ -7,7 +7,7 @@ __all__ = ['text_table', 'comparison_table', 'count_flops', 'report_data', 'to_m
            'write_report', 'keep_report']
 
 # %% ../nbs/12_report.ipynb #13124983
-import base64,io,json,re
+import base64,csv,io,json,re
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -88,14 +88,11 @@ def _cell(v):
     return '' if v is None else f'{v:.6g}' if isinstance(v, float) else f'{v:,}' if isinstance(v, int) and v>99999 else str(v)
 
 def _csv(rows):
-    import csv,io
     w = csv.DictWriter(f := io.StringIO(), rows[0], lineterminator='\n')
     w.writeheader(); w.writerows(rows)
     return f.getvalue().rstrip()
 
 # %% ../nbs/12_report.ipynb #c77b4b91
-_derived = 'Images derived from the 320 px files, not the official archive: not a replication.'
-
 def _find(study):
     "The study's runs as (arm, `Run`), failed tries by arm, and the records set aside"
     runs,bad = [],{}
@@ -181,7 +178,7 @@ def _warnings(study, d, n, N, facts, bad):
     "What a reader must know before the numbers"
     if n<N and study.raced: yield f"The race goes on: {n} of at most {N} runs are there. It may be looked at, and stopped, at any time."
     elif n<N: yield f"Incomplete: {n} of {N} runs are there. The numbers will change, and to stop because of them would void the p-values."
-    if '160-derived' in facts['sources']: yield _derived
+    if '160-derived' in facts['sources']: yield 'Images derived from the 320 px files, not the official archive: not a replication.'
     if any(o.endswith('-unverified') for o in facts['sources']): yield 'Images given by hand, not checked against the official archive: not a replication.'
     if len(facts['sources'])>1: yield f"The runs used images of more than one source: {', '.join(facts['sources'])}."
     if study.env!=d['env']: yield f"Runs of {study.env}; the study was declared for {d['env']}."
@@ -240,12 +237,10 @@ def _tables(data):
     def cells(n, n_diverged, n_failed, mean, half_width, sd, low, high, params, flops, seconds, **_):
         return [n, n_diverged, n_failed, *map(_pct, (mean, half_width, sd, low, high)), _cell(params), f'{flops/1e6:,.1f}' if flops else '',
             '' if seconds is None else f'{seconds:.0f}']
-    yield 'Arms', head, [[o['arm'], *cells(**o)] for o in data['arms']], [*_no_flops(data)]
+    lack = ', '.join(o['arm'] for o in data['arms'] if o['n'] and not o['flops'])
+    said = f"No FLOPs are known of {lack}: the records hold none. The command simpleattn report {data['study']['name']} --flops counts them for the library's own variants."
+    yield 'Arms', head, [[o['arm'], *cells(**o)] for o in data['arms']], [said] if lack else []
     yield from (o for o in (_noise(data), _images(data), _diverged(data)) if o)
-
-def _no_flops(data):
-    if lack := [o['arm'] for o in data['arms'] if o['n'] and not o['flops']]:
-        yield f"No FLOPs are known of {', '.join(lack)}: the records hold none. The command simpleattn report {data['study']['name']} --flops counts them for the library's own variants."
 
 # %% ../nbs/12_report.ipynb #8f5a0f70
 def _noise(data):

@@ -235,9 +235,11 @@ def read_run(
 )->Run: # The run
     "Read one record; raises `ValueError` with the reason if it cannot be believed"
     path = as_root(path)
-    try: b = path.read_bytes()
-    except OSError as e: b = e
-    return _believe(b, None if root is None else path.relative_to(as_root(root)).as_posix())
+    return _believe(_bytes(path), None if root is None else path.relative_to(as_root(root)).as_posix())
+
+def _bytes(path): # or the error
+    try: return path.read_bytes()
+    except OSError as e: return e
 
 # %% ../nbs/07_runs.ipynb #14806067
 def _walk(folder, pats, at=''):
@@ -267,11 +269,7 @@ def _order(o):
 
 def _contents(root, names): # (name, bytes or the error)
     if not hasattr(root,'fs'):
-        for o in names:
-            try:
-                with open(f'{root}/{o}', 'rb') as f: b = f.read()
-            except OSError as e: b = e
-            yield o,b
+        yield from ((o, _bytes(root/o)) for o in names)
         return
     base = root.path.rstrip('/')
     for part in (names[i:i+500] for i in range(0, len(names), 500)):
@@ -296,11 +294,8 @@ def find_runs(
     recipe='*', variant='*', env='*' # Names, or patterns of them
 )->tuple: # ([Run], {path: reason}) in the order of recipe, variant, env, seed
     "Every record that can be believed, and the others by name"
-    good,bad = [],{}
-    for o,r in iter_runs(root, recipe, variant, env):
-        if isinstance(r, str): bad[str(as_root(root)/o)] = r
-        else: good.append(r)
-    return good, bad
+    found,at = [*iter_runs(root, recipe, variant, env)],as_root(root)
+    return [r for _,r in found if isinstance(r, Run)], {str(at/o):r for o,r in found if isinstance(r, str)}
 
 # %% ../nbs/07_runs.ipynb #69e8df61
 def load_runs(

@@ -11,11 +11,12 @@ __all__ = ['tost', 'wilson', 'signflip_p', 'power', 'runs_needed', 'detectable',
 
 # %% ../nbs/09_stats.ipynb #6fb56a1c
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, fields, replace
 from html import escape
 from functools import lru_cache
 import numpy as np
-from fastcore.basics import patch
+from fastcore.basics import groupby, patch
 from scipy import special as sp
 
 # %% ../nbs/09_stats.ipynb #00e12f34
@@ -45,12 +46,6 @@ def _t_interval(diff, se, df, alpha):
 def tost(diff:float, se:float, df:float, delta:float)->tuple: # Two p-values, of "not worse by delta" and "not better by delta"
     "Two one-sided t tests of -delta < difference < delta; the first is non-inferiority, the larger equivalence"
     return sp.stdtr(df, -(diff+delta)/se), sp.stdtr(df, (diff-delta)/se)
-
-def _welch(m1, s1, n1, m2, s2, n2):
-    "Difference, standard error and degrees of freedom without and with the assumption of equal spread"
-    a, b, df = s1**2/n1, s2**2/n2, n1+n2-2
-    pooled = math.sqrt(((n1-1)*s1**2 + (n2-1)*s2**2)/df*(1/n1+1/n2))
-    return (m2-m1, math.sqrt(a+b), (a+b)**2/(a**2/(n1-1) + b**2/(n2-1))), (m2-m1, pooled, df)
 
 # %% ../nbs/09_stats.ipynb #6895dc83
 def wilson(k:float, n:float, alpha:float=0.05)->tuple: # Lower and upper bound
@@ -132,14 +127,11 @@ def power(n:int, effect:float, sd:float=1., alpha:float=0.05, paired:bool=True)-
 
 def _smallest_n(f, target, cap=10**6):
     "Smallest n from 2 at which the rising function `f` reaches `target`; None beyond `cap`"
-    lo, hi = 1, 2
+    hi = 2
     while f(hi) < target:
-        lo, hi = hi, 2*hi
+        hi *= 2
         if hi > cap: return None
-    while hi-lo > 1:
-        mid = (lo+hi)//2
-        lo, hi = (lo, mid) if f(mid) >= target else (mid, hi)
-    return hi
+    return bisect_left(range(hi), target, hi//2+1, key=f)
 
 def runs_needed(
     effect:float,     # Difference worth finding (fraction)
@@ -284,16 +276,12 @@ def mcnemar_p(b:int, c:int)->float: # Exact two-sided p
     "McNemar's exact test: `b` seeds where only the variant diverged, `c` where only the baseline did"
     return min(1., 2*float(sp.bdtr(min(b,c), b+c, 0.5))) if b+c else 1.
 
-def _ranks(x):
-    "Mid-ranks of `x`, doubled so that they are whole"
-    _, i, n = np.unique(x, return_inverse=True, return_counts=True)
-    return (2*n.cumsum() - n + 1)[i]
-
 def worst_rank_p(d, diverged_baseline, diverged_variant)->tuple: # p, and the sign of the rank sum
     "Exact signed-rank p over (n,) differences, a diverged run (n, bool) ranked worst whatever its difference; zeros are dropped"
     b, v = np.asarray(diverged_baseline, bool), np.asarray(diverged_variant, bool)
     d = np.where(b|v, b*1.-v*1., d).round(9); d = d[d!=0]
-    r = (np.sign(d)*_ranks(np.abs(d))).astype(int)
+    _, i, n = np.unique(np.abs(d), return_inverse=True, return_counts=True)
+    r = (np.sign(d)*(2*n.cumsum() - n + 1)[i]).astype(int) # mid-ranks, doubled so that they are whole
     return (signflip_p(r), float(np.sign(r.sum()))) if len(r) else (1., 0.)
 
 # %% ../nbs/09_stats.ipynb #34480d49
@@ -494,18 +482,15 @@ def _short(rows, row='<tr><td>{}</td></tr>', cell='</td><td>', rule='', ends=('<
 
 # %% ../nbs/09_stats.ipynb #f8fcf38c
 _KEY = ('env', 'precision', 'pipeline', 'n_images', 'fingerprint')
-def _key(r): return tuple(str(r.get(k)) for k in _KEY)
 
 def _pairs(b, v, names, paired=None):
     "Shared (baseline, variant) runs in one env, whether to pair them, and a note"
-    where = {}
-    for arm, rs in zip(names, (b, v)):
-        seen = {(_key(r), r['seed']): r for r in rs if r['seed'] is not None}
+    def by_seed(arm, rs):
+        seen = {(tuple(str(r.get(k)) for k in _KEY), r['seed']): r for r in rs if r['seed'] is not None}
         if len(seen) < sum(r['seed'] is not None for r in rs): raise ValueError(f"{arm!r} has a seed twice under one env: keep one run a seed")
-        where[arm] = seen
-    groups = {}
-    for k in where[names[0]]:
-        if k in where[names[1]]: groups.setdefault(k[0], []).append((where[names[0]][k], where[names[1]][k]))
+        return seen
+    first, second = map(by_seed, names, (b, v))
+    groups = groupby([k for k in first if k in second], 0, lambda k: (first[k], second[k]))
     best, larger = max(groups.values(), key=len, default=[]), max(len(b), len(v))
     if paired is not False and len(best) >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9))): return best, True, None
     odd = [k for k in _KEY if len({str(r.get(k)) for r in b+v}) > 1]
@@ -524,7 +509,8 @@ def _need(sd, df, delta, alpha, paired):
 def _unpaired(m1, s1, n1, m2, s2, n2, delta, alpha, need=True):
     "Fields of a comparison that means, sds and numbers of runs give"
     if max(s1, s2) < 1e-9: raise ValueError(f"every run of an arm is the same: {_SAME}")
-    (diff,se,df), (_,sse,sdf) = _welch(m1, s1, n1, m2, s2, n2)
+    diff, a, b, sdf = m2-m1, s1**2/n1, s2**2/n2, n1+n2-2
+    se, df, sse = math.sqrt(a+b), (a+b)**2/(a**2/(n1-1) + b**2/(n2-1)), math.sqrt(((n1-1)*s1**2 + (n2-1)*s2**2)/sdf*(1/n1+1/n2)) # Student's: sse on sdf
     lo, hi = tost(diff, se, df, delta)
     r = dict(test='Welch t', paired=False, n=min(n1,n2), n_baseline=n1, n_variant=n2, mean_baseline=m1, mean_variant=m2, sd_baseline=s1, sd_variant=s2,
              diff=diff, se=se, df=df, sd_diff=math.hypot(s1, s2), tost_p=max(lo, hi), p_noninferior=lo)
@@ -712,9 +698,8 @@ def compare(
     if seeds is None and paired is not False and len(baseline) != len(variant):
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, variant's) to pair them, or paired=False")
     two = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
-    sb, sv = seeds if two else (seeds, seeds)
-    cb, cv = correct if correct is not None else (None, None)
-    arms = [_records(*o) for o in ((baseline, sb, cb, n_images, names[0]), (variant, sv, cv, n_images, names[1]))]
+    of_each = (baseline, variant), seeds if two else (seeds, seeds), (None, None) if correct is None else correct, names[:2]
+    arms = [_records(x, s, c, n_images, a) for x,s,c,a in zip(*of_each, strict=True)]
     c, _ = _contrast(*arms, names, delta, alpha, paired, sequential, goal=goal)
     return _judge(c, c.p_noninferior if goal == 'noninferior' else c.p, c.tost_p, c.new_p, c.new_tost_p)
 
@@ -772,12 +757,11 @@ def _by_arm(runs, n_images):
     if hasattr(runs, 'to_dict') and hasattr(runs, 'columns'):
         cols = list(runs.columns); arm, acc = (next((o for o in os if o in cols), None) for os in (('arm','variant'), ('acc','accuracy')))
         if arm is None or acc is None: raise ValueError(f"runs need the columns arm (or variant), seed and acc (or accuracy), got {', '.join(map(str, cols))}")
-        out = {}
-        for r in runs.to_dict('records'):
+        def record(r):
             seed = r.get('seed')
             if r[arm] != r[arm] or r[arm] is None: raise ValueError(f"a run (seed {seed}, {acc} {r[acc]}) has no {arm}: name the arm of every run")
-            out.setdefault(r[arm], []).append({'n_images':n_images} | r | dict(acc=r[acc], seed=None if seed != seed else seed))
-        return out
+            return {'n_images':n_images} | r | dict(acc=r[acc], seed=None if seed != seed else seed)
+        return groupby(runs.to_dict('records'), lambda r: r[arm], record)
     return {a: [dict(r) for r in x] if _told(x) else _records(x, None, None, n_images, a) for a,x in runs.items()}
 
 def _told(x): return not len(x) or isinstance(x[0], dict)

@@ -14,20 +14,15 @@ from pathlib import Path
 import numpy as np, torch
 from torch import nn
 from torch.amp import GradScaler,autocast
+from fastai.basics import (Callback,CancelEpochException,CancelFitException,CrossEntropyLossFlat,L,LabelSmoothingCrossEntropy,Learner,accuracy,num_distrib,
+    rank_distrib,to_device)
 from fastai.callback.channelslast import ChannelsLast
-from fastai.callback.core import Callback,CancelEpochException,CancelFitException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler
-from fastai.learner import Learner
-from fastai.losses import CrossEntropyLossFlat,LabelSmoothingCrossEntropy
-from fastai.metrics import accuracy
 from fastai.optimizer import Adam,Lookahead,Optimizer,RAdam,RMSProp,SGD,average_grad,average_sqr_grad,debias,l2_reg,ranger,step_stat,weight_decay
-from fastai.torch_core import default_device,num_distrib,rank_distrib
-from fastcore.basics import patch
-from fastcore.foundation import L
-from .recipes import CliError,PIPELINE,Recipe,check_seed,load_recipes,stream
+from .recipes import PIPELINE,Recipe,check_seed,load_recipes,stream
 from .variants import get_variant
 from .models import cost,create_model
 from .fast import AvgMetricOnDevice,KeepOnDevice,WholeBatches,compiled_once,foreach,forget_compiled,keep_freed_memory
@@ -51,7 +46,6 @@ class PairedStreams(Callback):
     def after_epoch(self): self.past += 1
     def after_fit(self):
         for h in self.hooks: h.remove()
-    def after_cancel_fit(self): self.after_fit()
 
 # %% ../nbs/08_train.ipynb #fc6c943e
 class StopWhenDiverged(Callback):
@@ -83,7 +77,6 @@ class RecordCorrect(Callback):
     def after_validate(self):
         if self.fitting and self.right: self.epochs.append(torch.cat(self.right).cpu().numpy().astype(bool))
     def after_fit(self): self.fitting = False
-    def after_cancel_fit(self): self.fitting = False
 
 # %% ../nbs/08_train.ipynb #8e12df6c
 class AnyMixedPrecision(MixedPrecision):
@@ -154,9 +147,8 @@ def get_learner(
     "A learner for one run"
     r,v = _recipe(recipe), get_variant(variant)
     dls = get_dls(r, seed, data, workers, device)
-    model = create_model(r.backbone, v, dls.c, r.size, seed, r.stem, r.widen, r.act, r.pool)
+    model = create_model(r.backbone, v, dls.c, r.size, seed, r.stem, r.widen, r.act, r.pool).to(dls.device)
     loss = LabelSmoothingCrossEntropy(eps=r.smooth) if r.smooth else CrossEntropyLossFlat()
-    model = model.to(dls.device)
     own = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect(), KeepOnDevice()]
     if r.compile:
         own.append(WholeBatches(dls.valid.bs))
@@ -196,8 +188,8 @@ class Checkpoint(Callback):
     def before_epoch(self):
         if self.epoch<self.first: raise CancelEpochException()
     def after_epoch(self):
-        if self.epoch==self.first-1: self._restore(self.state)
-        elif self.epoch>=self.first and not rank_distrib(): self._save()
+        if self.epoch==self.first-1: _restore(self, self.state)
+        elif self.epoch>=self.first and not rank_distrib(): _save(self)
 
     def _load(self):
         if not self.path.is_file(): return
@@ -208,35 +200,29 @@ class Checkpoint(Callback):
         if not rank_distrib(): os.replace(self.path, self.path.with_suffix('.corrupt'))
 
 # %% ../nbs/08_train.ipynb #c3bde2ea
-@patch
-def _save(self:Checkpoint):
-    rec,cor = self.learn.recorder,self.learn.record_correct
-    parts = dict(model=self.model.state_dict(), opt=self.opt.state_dict(), smooth=[rec.smooth_loss.count,rec.smooth_loss.val], scaler=self._scaler() and self._scaler().state_dict(),
-        recorded={k:getattr(rec,k) for k in ('lrs','iters','losses','values')}, right=cor.epochs, seconds=cor.seconds, wall=self.wall+time.perf_counter()-self.t0)
-    tmp = self.path.with_suffix('.tmp')
+def _save(ck):
+    rec,cor = ck.learn.recorder,ck.learn.record_correct
+    parts = dict(model=ck.model.state_dict(), opt=ck.opt.state_dict(), smooth=[rec.smooth_loss.count,rec.smooth_loss.val],
+        scaler=ck.learn.scaler.state_dict() if hasattr(ck.learn, 'scaler') else None, recorded={k:getattr(rec,k) for k in ('lrs','iters','losses','values')},
+        right=cor.epochs, seconds=cor.seconds, wall=ck.wall+time.perf_counter()-ck.t0)
+    tmp = ck.path.with_suffix('.tmp')
     try:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(tmp, 'wb') as f: torch.save(dict(_plain(parts), key=self.key, epoch=self.epoch+1), f); f.flush(); os.fsync(f.fileno())
-        os.replace(tmp, self.path)
+        ck.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(tmp, 'wb') as f: torch.save(dict(_plain(parts), key=ck.key, epoch=ck.epoch+1), f); f.flush(); os.fsync(f.fileno())
+        os.replace(tmp, ck.path)
     except (OSError, RuntimeError) as e:
-        print(f'No checkpoint: {self.path} cannot be written ({e}); the run goes on', file=sys.stderr)
+        print(f'No checkpoint: {ck.path} cannot be written ({e}); the run goes on', file=sys.stderr)
         if tmp.is_file(): tmp.unlink()
 
-@patch
-def _restore(self:Checkpoint, s):
-    rec,cor = self.learn.recorder,self.learn.record_correct
-    self.model.load_state_dict(s['model'])
-    self.opt.load_state_dict(_to(s['opt'], self.dls.device))
-    self.opt.hypers = L(self.opt.hypers)
-    if s['scaler']: self._scaler().load_state_dict(s['scaler'])
+def _restore(ck, s):
+    rec,cor = ck.learn.recorder,ck.learn.record_correct
+    ck.model.load_state_dict(s['model'])
+    ck.opt.load_state_dict(to_device(s['opt'], ck.dls.device))
+    ck.opt.hypers = L(ck.opt.hypers)
+    if s['scaler']: ck.learn.scaler.load_state_dict(s['scaler'])
     rec.smooth_loss.count,rec.smooth_loss.val = s['smooth']
     for k,v in s['recorded'].items(): setattr(rec, k, [L(o) for o in v] if k=='values' else v)
-    cor.epochs,cor.seconds,self.wall = [o.numpy() for o in s['right']],s['seconds'],s['wall']
-
-@patch
-def _scaler(self:Checkpoint): return getattr(self.learn, 'scaler', None)
-
-def _to(o, dev): return o.to(dev) if isinstance(o, torch.Tensor) else {k:_to(v,dev) for k,v in o.items()} if isinstance(o, dict) else [_to(v,dev) for v in o] if isinstance(o, list) else o
+    cor.epochs,cor.seconds,ck.wall = [o.numpy() for o in s['right']],s['seconds'],s['wall']
 
 # %% ../nbs/08_train.ipynb #91bacd6d
 def _history(learn, rec): # One dict an epoch

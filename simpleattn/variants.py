@@ -115,11 +115,9 @@ class Variant:
             raise CliError(f"Variant {self.name!r}: a layer is a class, a function that makes one, or its path; not {self.layer!r}.")
         try: json.dumps(self.kwargs)
         except TypeError as e: raise CliError(f"Variant {self.name!r}: arguments must be numbers, strings, lists or dicts ({e}).") from None
-        object.__setattr__(self, 'hash', self._hash() if self.changes else 'baseline')
-
-    def _hash(self):
         made_of = [self.layer and _layer_id(self.layer), self.kwargs, parse_site(self.site), *(o.hash for o in self.also)]
-        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
+        object.__setattr__(self, 'hash', digest if self.changes else 'baseline')
 
     @property
     def changes(self): # Does it change the backbone at all?
