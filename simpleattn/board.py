@@ -44,8 +44,7 @@ def _entry(rs, root):
     r = rs[0]
     runs = [dict(seed=o.seed, status=o.status, acc=o.acc, best_acc=o.best_acc, path=o.path) for o in rs]
     return _cell(r) | dict(root=str(root), arm=r.arm, **_summary(runs), failed=len(list_files(root, *r.path.split('/')[:3], '*.failed-*.json')),
-        recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant,
-        commits=sorted({o.machine.get('commit', '') for o in rs}), runs=runs)
+        recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant, commits=sorted({o.machine.get('commit', '') for o in rs}), runs=runs)
 
 # %% ../nbs/12a_board.ipynb #2cc45b19
 RESERVED = 1000 # Seeds from here on confirm a pick, and take no part in it
@@ -177,7 +176,7 @@ def _recipe_of(row, recipes):
 
 def _repeats(e, row, base):
     "Is this entry a run of the row's arm?"
-    free = ('name','split','source','precision')
+    free = ('name','split','source','precision','compile')
     return base is not None and e['variant']['name']==row_variant(row) and all(e['recipe'][k]==v for k,v in base.to_dict().items() if k not in free)
 
 # %% ../nbs/12a_board.ipynb #23b423bd

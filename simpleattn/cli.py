@@ -12,6 +12,7 @@ import errno,json,sys,warnings
 from typing import Annotated
 from fastcore.script import CliError,anno_parser
 from .recipes import check_data,check_seed,derive,load_recipes,near
+from .tables import cell,csv_table,text_table
 from .variants import get_variant,import_file,variants
 
 # %% ../nbs/13_cli.ipynb #45db2c06
@@ -372,7 +373,7 @@ def leaderboard(
     if bad: print(f'Left out, because they cannot be believed: {", ".join(bad)}.', file=sys.stderr)
     if not pr:
         rows = board.leaderboard(es)
-        if fmt in ('json','csv'): return rows if fmt=='json' else [{k:v for k,v in e.items() if not isinstance(v, (dict,list))} for e in rows]
+        if fmt in ('json','csv'): return rows if fmt=='json' else [{k:v for k,v in e.items() if not any(isinstance(o[k], (dict,list)) for o in rows)} for e in rows]
         picks = [f"{e['arm']} was picked as the best of {e['best_of']} arms. Reserved seeds confirm it: {e['confirm']}" for e in rows if e['confirm'] and not e['fresh']]
         return '\n\n'.join([table(board.board_rows(rows), fmt), *picks])
     ps = board.pr_entries(es, pr, url)
@@ -407,28 +408,14 @@ verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost
 
 def table(
     rows:list,       # Dicts with the same keys
-    fmt:str='table'  # table, json, csv, md
+    fmt:str='table'  # table, json, csv, md, latex
 )->str: # Text
     "Rows as text"
     if fmt=='json': return json.dumps(rows, indent=1)
     if not rows: return 'nothing'
-    cells = [[_cell(v) for v in r.values()] for r in rows]
     head = [k.rstrip('_') for k in rows[0]]
-    if fmt=='csv':
-        import csv,io
-        f = io.StringIO(); csv.writer(f, lineterminator='\n').writerows([head, *([*r.values()] for r in rows)])
-        return f.getvalue().rstrip()
-    if fmt=='latex':
-        from simpleattn.report import text_table
-        return text_table(head, cells, fmt)
-    w = [max(map(len, c)) for c in zip(head, *cells)]
-    lines = ['  '.join(c.ljust(n) for c,n in zip(r, w)).rstrip() for r in [head, *cells]]
-    if fmt=='table': return '\n'.join(lines)
-    return '\n'.join('| '+' | '.join(o.replace('|','\\|') for o in r)+' |' for r in [head, ['---']*len(head), *cells])
-
-def _cell(v):
-    if isinstance(v, int) and v>99999: return f'{v:,}'
-    return '' if v is None else f'{v:.4g}' if isinstance(v, float) else str(v)
+    if fmt=='csv': return csv_table([dict(zip(head, r.values())) for r in rows])
+    return text_table(head, [[cell(v, 4) for v in r.values()] for r in rows], fmt)
 
 # %% ../nbs/13_cli.ipynb #ca54f2c4
 def _help():

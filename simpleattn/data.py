@@ -393,7 +393,8 @@ def _build(self, presize, progress):
             index = dict(hw=[list(map(int,o)) for o in hw], sha256=sha.hexdigest(), mtime_ns=(new/'images.bin').stat().st_mtime_ns)
             (new/'index.json').write_text(json.dumps(index))
             if self.dir.is_dir(): os.rename(self.dir, f'{tmp}/old')
-            os.rename(new, self.dir)
+            try: os.rename(new, self.dir)
+            except OSError: pass # where locks do not hold, another process may have been faster: what is there is verified below
     except OSError as e: raise OSError(e.errno, e.strerror, str(self.dir)) from None
     if not self._load(): raise OSError(f'The cache {self.dir} could not be written')
 
@@ -489,7 +490,8 @@ def _places(ds, idxs, epoch, p=4):
 def _random(ds, idxs, epoch):
     s = ds.recipe.size
     for i,(t,l,h,w),(y,x),flip in zip(ds.rows[idxs], *_places(ds, idxs, epoch)):
-        a = F.pad(_resize(ds.imgs[i][t:t+h, l:l+w], s, s), (-x,x,-y,y)) # a side is padded, and the other cut
+        a = _resize(ds.imgs[i][t:t+h, l:l+w], s, s)
+        if y or x: a = F.pad(a, (-x,x,-y,y)) # a side is padded, and the other cut
         yield a.flip(-1) if flip else a
 
 # %% ../nbs/06_data.ipynb #1ad5dd7d

@@ -309,3 +309,11 @@ def test_the_demo_prints_a_comparison_and_where_its_report_lies(tmp_path):
     assert {'baseline','self','simple'} <= set(res.stdout.split()) and '6/6 runs' in res.stderr
     report = res.stdout.split('Report: ')[1].strip()
     assert (tmp_path/report).exists() and len(bits(tmp_path/'runs'))==6
+
+def test_a_leaderboard_as_csv_has_the_columns_that_every_row_has(call, root, monkeypatch):
+    "An entry with fresh seeds holds a summary of them where another holds nothing; neither moves the columns"
+    rows = [dict(arm='a', fresh=None, mean=.5), dict(arm='b', fresh=dict(n=5), mean=.6)]
+    for rs in (rows, rows[::-1]):
+        monkeypatch.setattr('simpleattn.board.leaderboard', lambda es: rs)
+        code,out,_ = call('leaderboard', '--root', root, '--fmt', 'csv')
+        assert code==0 and [*csv.DictReader(io.StringIO(out))]==[dict(arm=o['arm'], mean=str(o['mean'])) for o in rs]
