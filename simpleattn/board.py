@@ -97,9 +97,8 @@ def board_rows(
         return ', '.join(f'{k} {v}' for k,v in _facts(e).items() if any(o.get(k)!=v for o in others))
     def mean(s): return s and f"{_pc(s['mean'] if 'mean' in s else s['acc'])}{s.get('half_width') and ' ± '+_pc(s['half_width']) or ''} (n {s['n']})"
     return [dict(dataset=e['dataset'], split=e['split'], source=e['source'], px=e['size'], epochs=e['epochs'], best=e['arm'], accuracy=mean(e),
-        diverged=e['diverged'], failed=e['failed'],
-        picked=f"best of {e['best_of']}" if e['best_of']>1 else '', fresh_seeds=mean(e['fresh']) or '', published=mean(e['published']) or '', env=e['env'],
-        apart_by=apart(e)) for e in rows]
+        diverged=e['diverged'], failed=e['failed'], picked=f"best of {e['best_of']}" if e['best_of']>1 else '', fresh_seeds=mean(e['fresh']) or '',
+        published=mean(e['published']) or '', env=e['env'], apart_by=apart(e)) for e in rows]
 
 # %% ../nbs/12a_board.ipynb #a813a124
 def broken_rules(
@@ -110,7 +109,7 @@ def broken_rules(
         f"split {e['split']} is not today's data set": e['split']=='v2',
         f"{e['noise']} % of its train labels are wrong": not e['noise'],
         f"{e['size']} px with {e['epochs']} epochs is no table: 128, 192 or 256 px, and 5, 20, 80 or 200 epochs": e['size'] in (128,192,256)
-        and e['epochs'] in (5,20,80,200),
+            and e['epochs'] in (5,20,80,200),
         f"its files ({e['source']}) are not the official archive": e['source'] in ('160','320','full'),
         f"{e['n']} finished runs, and a mean of 5 is asked for": e['n']>=5,
         f"{e['diverged']} of its runs diverged, and a mean of the others is none of its runs": not e['diverged'],
@@ -194,6 +193,7 @@ def differences(
         (f"files {e['source']} against {want}", e['source']!=want), ('a recipe of ours, for a row that states none', row_recipe(row) is None)]
     prec = 'float16' if 'mixed precision' in row.get('recipe', '') else base and base.precision
     also = [f"{e['recipe']['precision']} against {prec}"] if prec and e['recipe']['precision']!=prec else []
+    also += ['compiled']*(e['recipe']['compile'] and not (base and base.compile))
     said = [o for o,differs in said if differs]
     return not said, '; '.join(said+also)
 

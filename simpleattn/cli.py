@@ -33,11 +33,9 @@ def _import(path):
     "Register the user's variants"
     if path: import_file(path)
 
-def _seeds(runs, seeds): return runs if not seeds else _ints(seeds)
-
-def _ints(s):
-    try: return [int(o) for o in s.split(',')]
-    except ValueError: raise CliError(f"--seeds {s}: write whole numbers with commas, such as 0,1,2.") from None
+def _seeds(runs, seeds):
+    try: return [int(o) for o in seeds.split(',')] if seeds else runs
+    except ValueError: raise CliError(f"--seeds {seeds}: write whole numbers with commas, such as 0,1,2.") from None
 
 def _contrasts(cs): return [c.split(':') for c in cs]
 
@@ -425,8 +423,6 @@ def _help():
 
 def _show(res, a): print(res if isinstance(res, str) else table(res, a['fmt']) if isinstance(res, list) else json.dumps(res, indent=1))
 
-def _fmt(a):
-    if a.get('fmt','table') not in ('table','json','csv','md','latex'): raise CliError(f"--fmt {a['fmt']}: choose table, json, csv, md or latex.")
 
 # %% ../nbs/13_cli.ipynb #6a59154a
 def main(
@@ -447,7 +443,7 @@ def main(
     a = {k:v for k,v in a.items() if k not in ('pdb','xtra')}
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     try:
-        _fmt(a)
+        if a.get('fmt','table') not in ('table','json','csv','md','latex'): raise CliError(f"--fmt {a['fmt']}: choose table, json, csv, md or latex.")
         _show(f(**a), a)
     except (CliError, ValueError) as e:
         if type(e) not in (CliError, ValueError, Told): raise

@@ -12,7 +12,7 @@ __all__ = ['colours', 'shape_classes', 'noise_levels', 'known', 'official', 'der
 # %% ../nbs/06_data.ipynb #33391f52
 import csv,fcntl,hashlib,itertools,json,math,os,tarfile,tempfile
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager,suppress
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -123,7 +123,7 @@ def make_shapes(
 
 def _keep(tmp, dest):
     "A temporary folder that is whole becomes `dest`, unless another process made that"
-    os.chmod(tmp, 0o755)
+    with suppress(OSError): os.chmod(tmp, 0o755) # some mounts refuse
     try: os.rename(tmp, dest)
     except OSError:
         if not dest.is_dir(): raise

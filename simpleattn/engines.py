@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from .processes import die_with,no_main
+from .recipes import CliError,near
 
 __all__ = ['Task', 'Outcome', 'SerialEngine', 'LocalEngine', 'RayEngine', 'make_engine']
 
@@ -42,7 +43,6 @@ def run_task(
     task:Task # The run to make
 )->Outcome:   # Its outcome; the record is written
     "Train one run and publish its record, unless another process has it or is at it"
-    from simpleattn.recipes import CliError
     from simpleattn.runs import claim,run_path,this_env
     from simpleattn.train import train_one
     t0 = time.perf_counter()
@@ -100,36 +100,32 @@ def _worker(conn, log, gpus):
         conn.send(run_packed(payload))
 
 class AtOnce:
-    """How many runs at once a GPU should make: as many as its memory holds, at most four, then one less for as long as that costs no more than 5 % of the runs
-    an hour. What decides are the seconds of runs that began and ended while just so many were at work, none a worker's first, compared within their arms."""
-    def __init__(self, gpus): self.gpus,self.n,self.settled,self.said,self.seconds = gpus,1,None,'',{}
+    """How many runs at once a GPU should make: one more, up to four, for as long as that makes over 5 % more runs an hour and the memory holds them.
+    What decides are the seconds of runs that began and ended while just so many were at work, none a worker's first, compared within their arms."""
+    def __init__(self, gpus, most=4): self.gpus,self.most,self.n,self.settled,self.said,self.seconds = gpus,most,1,False,'',{}
 
-    def settle(self, n, why=''): self.n,self.settled,self.said = n,True,why and f'Runs at once on a GPU: {n}; {why}.'
+    def settle(self, n, why):
+        self.n,self.settled = n,True
+        self.said = f'Runs at once on a GPU: {n}; {why}. Their seconds are those of up to {max(self.seconds, default=1)} at once.' if why else ''
 
-    def saw(self, arm, seconds):
-        "A run among others that say something"
-        here,more = self.seconds.setdefault(self.n, {}),self.seconds.get(self.n+1)
+    def saw(self, gpu, arm, seconds):
+        "Such a run has ended"
+        here,less = self.seconds.setdefault(self.n, {}),self.seconds.get(self.n-1)
         here.setdefault(arm, []).append(seconds)
-        if sum(map(len, here.values()))<2*self.n*self.gpus: return
-        both = [median(here[a])/median(more[a]) for a in here if a in more] if more else []
-        gain = (self.n+1)/self.n*median(both) if both else math.inf
-        if more and gain>1.05: self.settle(self.n+1, f'{gain:.2f} times the runs an hour of {self.n}' if both else '')
-        elif self.n==1: self.settle(1, f'two make {gain:.2f} times the runs an hour')
-        else: self.n -= 1
+        both = here.keys() & less.keys() if less else here.keys()
+        if self.settled or sum(len(here[a]) for a in both)<2*self.n*self.gpus: return
+        gain = less and self.n/(self.n-1)*median(median(less[a])/median(here[a]) for a in both)
+        if less and gain<=1.05: self.settle(self.n-1, f'{self.n} make {gain:.2f} times the runs an hour')
+        elif self.n==self.most or not _fits(gpu, self.n): self.settle(self.n, less and f'{gain:.2f} times the runs an hour of {self.n-1}')
+        else: self.n += 1
 
-    def ended(self, w, status, seconds, error):
-        "A worker's run has ended"
-        if self.settled is None and status in ('ok','diverged'): self.n = _held(w.slot); self.settled = self.n==1
-        elif 'OutOfMemoryError' in error and self.n>1: self.settle(self.n-1, 'more did not fit into its memory')
-        elif self.settled is False and w.calm and status in ('ok','diverged'): self.saw(w.task.arm, seconds)
-
-def _held(gpu, most=4):
-    "Runs such as the one that has just been made which a GPU's memory holds with a tenth left free; 1 where nothing tells"
+def _fits(gpu, n):
+    "Does a GPU's memory, with `n` workers in it, hold one more like them and a tenth beyond? No where nothing tells"
     from simpleattn.runs import _lines,_nvidia
     for o in _nvidia('index,uuid,memory.used,memory.total', _lines.__wrapped__): # as it is now
         mib = [int(m) for m in re.findall(r'(\d+) MiB', o)]
-        if gpu in o.split(', ')[:2] and len(mib)==2: return max(1, min(most, int(.9*mib[1]/max(mib[0], 1))))
-    return 1
+        if gpu in o.split(', ')[:2] and len(mib)==2: return mib[0]*(n+1)/n <= .9*mib[1]
+    return False
 
 class LocalEngine:
     """Worker processes forked from a server that has imported fastai once; a process that dies costs its own run only. On a CPU a process makes one run.
@@ -146,21 +142,21 @@ class LocalEngine:
         import multiprocessing as mp
         cores = len(os.sched_getaffinity(0)) if hasattr(os,'sched_getaffinity') else os.cpu_count()
         k = max(1, int(per_run))
+        if gpus and k>len(gpus): raise CliError(f"gpus_per_run = {per_run}: {len(gpus)} GPUs are seen here.")
         groups = [','.join(gpus[i:i+k]) for i in range(0, len(gpus)-k+1, k)] if gpus else [None]
         self.workers = workers or max(1, (int(len(groups)/min(per_run,1)) if gpus else cores))
         self.groups,self.slots = groups,deque(groups[i%len(groups)] for i in range(self.workers))
         self.keep = bool(gpus) and per_run<=1 if keep is None else keep
-        self.choice = AtOnce(len(groups)) if gpus and not workers and per_run==1 and self.keep else None
+        self.choice = AtOnce(len(groups), min(4, max(1, cores//len(groups)))) if gpus and not workers and per_run==1 and self.keep else None
         self.ctx,self.tasks,self.running,self.idle = mp.get_context('forkserver'),deque(),[],[]
         self.logs = tempfile.TemporaryDirectory(prefix='simpleattn-')
         self.ctx.set_forkserver_preload(self.preload)
 
     def submit(self, task): self.tasks.append(task)
 
-    def _start(self):
+    def _start(self, slot):
         "A new worker, known before it starts: whatever interrupts this, it ends with its pipe"
         conn,theirs = self.ctx.Pipe()
-        slot = min(self.slots, key=lambda s: sum(w.slot==s for w in self.running))
         self.slots.remove(slot)
         w = types.SimpleNamespace(conn=conn, log=Path(self.logs.name)/f'{time.monotonic_ns()}.log', slot=slot, task=None, process=None, done=0)
         self.running.append(w)
@@ -183,7 +179,7 @@ class LocalEngine:
 
     def _give(self, w, task):
         self.tasks.remove(task)
-        w.task,w.calm = task,len(self.running)==self.workers and all(o.done for o in self.running)
+        w.task,w.calm,w.beside = task,True,self.workers//len(self.groups)
         if w.log.is_file(): os.truncate(w.log, 0)
         try: w.conn.send_bytes(packed(task))
         except (BrokenPipeError, ConnectionResetError): pass # it died: `next` sees that
@@ -195,39 +191,54 @@ class LocalEngine:
         self.slots.append(w.slot)
 
     def _fill(self):
-        "Workers that stay go on with their arm; free places get a new worker, with an arm that no other has if there is one"
-        for w in [*self.idle]:
-            if len(self.running)<self.workers and (task := next((t for t in self.tasks if t.arm==w.task.arm), None)):
-                self.idle.remove(w); self.running.append(w); self._give(w, task)
-        while self.tasks and len(self.running)<self.workers:
-            if not self.slots: self._end(self.idle.pop(0))
-            taken = {w.task.arm for w in self.running} if self.keep else ()
-            self._give(self._start(), next((t for t in self.tasks if t.arm not in taken), self.tasks[0]))
+        "Work for every place, on the device that has the least; there a worker that stays goes on with its arm, or else makes way for a new one"
+        def on(slot): return sum(w.slot==slot for w in self.running)
+        while self.tasks and (places := [w.slot for w in self.idle]+[*self.slots]) and on(slot := min(places, key=on))<math.ceil(self.workers/len(self.groups)):
+            here = [w for w in self.idle if w.slot==slot]
+            w,task = next(((w,t) for w in here for t in self.tasks if t.arm==w.task.arm), (None,None))
+            if w: self.idle.remove(w); self.running.append(w)
+            else:
+                for o in here: self.idle.remove(o); self._end(o)
+                task,w = self._pick(),self._start(slot)
+            self._give(w, task)
         if len(self.running)!=self.workers or not all(w.done for w in self.running): self._stir()
+
+    def _pick(self):
+        "A task for a new worker: of an arm that no other has; while the number at once is being found out, of one that another has and that was timed"
+        at_work,joins = {w.task.arm for w in self.running if self.keep}, bool(self.choice and self.choice.n>1 and not self.choice.settled)
+        return next((t for t in self.tasks if (t.arm in at_work)==joins), self.tasks[0])
 
     def _stir(self):
         "What is under way says nothing about the number at once: others begin or end beside it"
         for w in self.running: w.calm = False
 
-    def _choose(self, *ended):
-        "Have the number of workers follow from a run that has ended"
-        self.choice.ended(*ended)
-        n = self.choice.n*len(self.groups)
-        if n!=self.workers: self.slots.extend(self.groups*((n-self.workers)//len(self.groups))*(not self.choice.seconds)); self.workers = n; self._stir()
+    def _choose(self, w, status, seconds, error):
+        "Have the number of workers follow from a run that has ended; is it to be made again, with fewer beside it?"
+        c,full = self.choice, status=='failed' and w.beside>1 and re.search('out ?of ?memory|ALLOC_FAILED', error, re.I)
+        if full and w.beside==c.n: c.settle(c.n-1, 'more do not fit into its memory')
+        elif status=='ok' and w.calm: c.saw(w.slot, w.task.arm, seconds)
+        if (n := c.n*len(self.groups))!=self.workers:
+            self.slots.extend(self.groups*((n-self.workers)//len(self.groups)))
+            self.workers = n
+            while self.idle and len(self.running)+len(self.idle)>n: self._end(self.idle.pop())
+            self._stir()
+        return bool(full)
 
     def next(self):
         from multiprocessing.connection import wait
-        self._fill()
-        ready = wait([w.conn for w in self.running])[0]
-        w = next(o for o in self.running if o.conn is ready)
-        try: out = w.conn.recv()
-        except (EOFError, ConnectionResetError): out = None
-        self.running.remove(w)
-        if self.keep and out and out[0]!='failed': self.idle.append(w) # an error of CUDA stays with its process
-        else: self._end(w)
-        status,acc,seconds,error,env = out or ('lost', None, 0., f'the process ended with code {w.process.exitcode}', None)
-        w.done += 1
-        if self.choice: self._choose(w, status, seconds, error)
+        while True:
+            self._fill()
+            ready = wait([w.conn for w in self.running])[0]
+            w = next(o for o in self.running if o.conn is ready)
+            try: out = w.conn.recv()
+            except (EOFError, ConnectionResetError): out = None
+            self.running.remove(w)
+            if self.keep and out and out[0]!='failed': self.idle.append(w) # an error of CUDA stays with its process
+            else: self._end(w)
+            status,acc,seconds,error,env = out or ('lost', None, 0., f'the process ended with code {w.process.exitcode}', None)
+            w.done += status in ('ok','diverged')
+            if not (self.choice and self._choose(w, status, seconds, error)): break
+            self.tasks.append(w.task)
         if status in ('failed','lost') and w.log.is_file(): error += '\n' + w.log.read_text(errors='replace')[-4000:]
         return Outcome(w.task, status, acc, seconds, error, env)
 
@@ -252,14 +263,13 @@ class RayEngine:
     ):
         ours = _alone() if address is None and 'ray' not in sys.modules else dict(address='local', include_dashboard=False) # Ray reads its environment when it is imported
         try: import ray
-        except ImportError: from simpleattn.recipes import CliError; raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
+        except ImportError: raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
         env = {k:os.environ[k] for k in ('SIMPLEATTN_DATA',) if k in os.environ} | dict(OMP_NUM_THREADS=str(threads))
         self.ray,self.mine,self.tasks,self.running = ray,not ray.is_initialized(),deque(),{}
         try:
             if self.mine: ray.init(**ours if address is None else dict(address=address), log_to_driver=False, runtime_env=dict(env_vars=env))
         except Exception as e:
             ray.shutdown()
-            from simpleattn.recipes import CliError
             raise CliError(f"Ray {f'at {address}' if address else 'here'} did not answer: {(str(e).strip() or repr(e)).splitlines()[0]}") from e
         self.need = dict(num_cpus=threads, **(dict(num_gpus=per_run) if gpus is not None else {}))
         self.remote = ray.remote(**self.need, max_retries=0, max_calls=0, scheduling_strategy='SPREAD')(run_packed)
@@ -306,7 +316,6 @@ def make_engine(
     **kwargs   # Of the engine, such as workers
 ):
     "An engine by its name"
-    from simpleattn.recipes import CliError,near
     if (n := kwargs.get('workers')) is not None and n<1: raise CliError(f"workers = {n}: give at least 1.")
     if name not in engines: raise CliError(f"No engine {name!r}. {near(name, engines)}")
     return engines[name](**kwargs)

@@ -73,8 +73,8 @@ def _arm(label, arm, runs, n_failed, flops):
     ok,bits = [r for r in runs if r.status=='ok'],[r.bits() for r in runs if r.status=='ok']
     s = summarise([r.acc for r in ok], bits if len(bits)>1 and all(b is not None for b in bits) else None, len(runs)-len(ok), n_failed)
     return dict(arm=label, recipe=arm.recipe, variant=arm.variant['name'], **s.to_dict(), params=max((r.params for r in runs), default=None),
-        flops=flops or None,
-        noise=decompose(bits).to_dict() if s.sd_churn is not None else None, seconds=median(r.wall_seconds for r in runs) if runs else None)
+        flops=flops or None, noise=decompose(bits).to_dict() if s.sd_churn is not None else None,
+        seconds=median(r.wall_seconds for r in runs) if runs else None)
 
 def _facts(runs):
     "What the runs were made with: every value that occurs"
@@ -173,13 +173,12 @@ def report_data(
     if differ and (data or images): _name(differ, by[study.baseline][0], data, images)
     recipe = study.arms[study.baseline].recipe if len({a.recipe for a in study.arms.values()})==1 else None
     return dict(schema=1, study=d, env=study.env, n_runs=len(runs), n_declared=N, missing=[[k,s] for k,s in missing],
-        race=study.race_states(df) if study.raced else [],
-        headline=_headline(cs, recipe, len(runs), N) if cs else f'No comparison yet: {why}', warnings=[*_warnings(study, d, len(runs), N, facts, bad)],
+        race=study.race_states(df) if study.raced else [], headline=_headline(cs, recipe, len(runs), N) if cs else f'No comparison yet: {why}',
+        warnings=[*_warnings(study, d, len(runs), N, facts, bad)],
         sentences=[c.sentence(recipe) for c in cs or ()], comparisons=cs and cs.to_dict(), summaries=[dict(arm=cs.label(c), **c.summary()) for c in cs or ()],
         arms=[_arm(k, a, by[k], failed[k], fl[k]) for k,a in study.arms.items()], differ=differ, recipes={r.recipe['name']:r.recipe for _,r in runs},
-        facts=facts, set_aside=bad,
-        runs=[dict(arm=k, seed=r.seed, status=r.status, acc=r.acc, best_acc=r.best_acc, path=r.path, reason=r.reason, epochs=len(r.history),
-            train_seconds=r.train_seconds, wall_seconds=r.wall_seconds, train_flops=_cost(r, fl[k]), finished=r.machine.get('finished'),
+        facts=facts, set_aside=bad, runs=[dict(arm=k, seed=r.seed, status=r.status, acc=r.acc, best_acc=r.best_acc, path=r.path, reason=r.reason,
+            epochs=len(r.history), train_seconds=r.train_seconds, wall_seconds=r.wall_seconds, train_flops=_cost(r, fl[k]), finished=r.machine.get('finished'),
             commit=r.machine.get('commit'), history=[dict(acc=h['acc']) for h in r.history]) for k,r in runs])
 
 # %% ../nbs/12_report.ipynb #eb483da9
@@ -214,9 +213,8 @@ def _noise(data):
     rows = [[k, n['n_runs'], _pct(n['var_runs']**0.5), 'not detectable' if n['sd_seed'] is None else _pct(n['sd_seed']), _pct(n['sd_churn']),
         _pval(n['p_seed']), _pct(n['se_this_set']), _pct(n['se_new_images'])] for k,n in arms]
     return 'Seed noise and validation-set noise', head, rows, [f"The squares of seed sd and validation-set sd add up to that of the runs. Seed sd is how much "
-        "trainings differ; "
-        f"validation-set sd is what scoring a run on only {arms[0][1]['n_images']:,} images adds. More seeds average out both; that these images are a sample "
-        "stays, and is in the last column."]
+        f"trainings differ; validation-set sd is what scoring a run on only {arms[0][1]['n_images']:,} images adds. More seeds average out both; that these "
+        "images are a sample stays, and is in the last column."]
 
 # %% ../nbs/12_report.ipynb #08f3ed95
 def _images(data):
@@ -226,8 +224,7 @@ def _images(data):
     rows = [[_named(o), d['arm'], f"{o['baseline']} of {d['n']}", f"{o['variant']} of {d['n']}", f"{o['variant']-o['baseline']:+d}"] for d in data['differ']
         for o in d['images']]
     said = [f"{d['arm']}: {d['count']} of {d['n_images']:,} images differ by {d['least']} or more of {d['n']} runs; exchanging the arms of each seed at random "
-        f"gives {d['chance']:.1f} on average."
-        for d in data['differ']]
+        f"gives {d['chance']:.1f} on average." for d in data['differ']]
     return 'Images on which arms differ most', head, rows, said
 
 def _named(o): return o['name'] or f"validation image {o['index']}"
@@ -245,8 +242,8 @@ def _diverged(data):
 def _foot(data):
     "Where the numbers come from: (title, head, rows of text), folded away on the page"
     yield 'Runs', ['record','arm','seed','status','last epoch, %','best epoch, %','seconds','finished','commit'], [[o['path'], o['arm'], o['seed'],
-        f"{o['status']} {o['reason']}".strip(),
-        _pct(o['acc']), _pct(o['best_acc']), f"{o['wall_seconds']:.0f}", o['finished'], o['commit']] for o in data['runs']]
+        f"{o['status']} {o['reason']}".strip(), _pct(o['acc']), _pct(o['best_acc']), f"{o['wall_seconds']:.0f}", o['finished'], o['commit']]
+        for o in data['runs']]
     if data['set_aside']: yield 'Records set aside', ['record','reason'], [[*o] for o in data['set_aside'].items()]
     made = {k:v for k,v in (data['facts'] | data['facts']['versions']).items() if k!='versions'}
     study = {k:v for k,v in data['study'].items() if k!='arms'} | {f"arm {a['arm']}":a for a in data['study']['arms']}

@@ -357,7 +357,7 @@ def env_name(
 
 def gpus_here()->list: # As CUDA_VISIBLE_DEVICES takes them
     "The GPUs that runs may use"
-    if (v := os.environ.get('CUDA_VISIBLE_DEVICES')) is not None: return [o for o in v.split(',') if o not in ('','-1')]
+    if (v := os.environ.get('CUDA_VISIBLE_DEVICES')) is not None: return [o.strip() for o in v.split(',') if o.strip() not in ('','-1')]
     return _nvidia('index')
 
 @lru_cache
