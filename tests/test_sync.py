@@ -41,6 +41,10 @@ def test_the_package_holds_a_copy_of_the_published_figures(table):
     if not f.is_file(): pytest.skip(f'no {f}')
     assert f.read_bytes()==(ROOT/'simpleattn'/f'published_{table}.csv').read_bytes()
 
+def test_no_output_names_a_folder_of_a_machine():
+    outs = {f.name:json.dumps([c.get('outputs') for c in json.loads(f.read_text())['cells']]) for f in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in f.parts}
+    assert len(outs)>15 and [k for k,o in outs.items() if '/site-packages/' in o or '/home/' in o or str(ROOT)+'/' in o]==[]
+
 def code_lines(f):
     "Lines of a module that are code: blanks, comments, docstrings and the documented parameters of a signature aside"
     text = f.read_text()
