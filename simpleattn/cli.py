@@ -423,7 +423,6 @@ def _help():
 
 def _show(res, a): print(res if isinstance(res, str) else table(res, a['fmt']) if isinstance(res, list) else json.dumps(res, indent=1))
 
-
 # %% ../nbs/13_cli.ipynb #6a59154a
 def main(
     argv:list=None # Arguments; None: the command line's

@@ -142,7 +142,7 @@ class LocalEngine:
         import multiprocessing as mp
         cores = len(os.sched_getaffinity(0)) if hasattr(os,'sched_getaffinity') else os.cpu_count()
         k = max(1, int(per_run))
-        if gpus and k>len(gpus): raise CliError(f"gpus_per_run = {per_run}: {len(gpus)} GPUs are seen here.")
+        if gpus and k>len(gpus): raise CliError(f"gpus_per_run = {per_run}: {len(gpus)} GPU{'s'*(len(gpus)>1)} here, give at most so many.")
         groups = [','.join(gpus[i:i+k]) for i in range(0, len(gpus)-k+1, k)] if gpus else [None]
         self.workers = workers or max(1, (int(len(groups)/min(per_run,1)) if gpus else cores))
         self.groups,self.slots = groups,deque(groups[i%len(groups)] for i in range(self.workers))

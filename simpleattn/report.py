@@ -8,12 +8,11 @@ __all__ = ['comparison_table', 'count_flops', 'report_data', 'to_markdown', 'to_
 
 # %% ../nbs/12_report.ipynb #13124983
 import base64,io,json,re
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
 from .recipes import CliError,Recipe
-from .tables import _latex,_md,_tabular,cell,csv_table,text_table
+from .tables import cell,csv_table,latex_text,md_text,text_table
 from .variants import get_variant
 from .runs import find_runs
 from .stats import Comparison,Comparisons,decompose,divergence_upper,summarise
@@ -256,11 +255,11 @@ def to_markdown(
     figure:str=None  # Address of a picture
 )->str: # Markdown that GitHub shows
     "A report as markdown"
-    parts = [f"# {data['study']['name']}", f"**{_md(data['headline'])}**", *(f'> {_md(o)}' for o in data['warnings'])]
+    parts = [f"# {data['study']['name']}", f"**{md_text(data['headline'])}**", *(f'> {md_text(o)}' for o in data['warnings'])]
     if figure: parts.append(f'![Every run, and the differences with their verdicts]({figure})')
-    parts += map(_md, data['sentences'])
-    for t,head,rows,said in _tables(data): parts += [f'## {t}', *([text_table(head, rows, 'md')] if rows else []), *map(_md, said)]
-    for t,head,rows in _foot(data): parts += [f'<details><summary>{_md(t)}</summary>', text_table(head, rows, 'md'), '</details>']
+    parts += map(md_text, data['sentences'])
+    for t,head,rows,said in _tables(data): parts += [f'## {t}', *([text_table(head, rows, 'md')] if rows else []), *map(md_text, said)]
+    for t,head,rows in _foot(data): parts += [f'<details><summary>{md_text(t)}</summary>', text_table(head, rows, 'md'), '</details>']
     return '\n\n'.join(parts)+'\n'
 
 # %% ../nbs/12_report.ipynb #66523b4a
@@ -270,8 +269,8 @@ def to_latex(
     "The tables of a report for a paper"
     said = dict(Comparison=data['headline'], Arms=f"Arms of {data['study']['name']}: last-epoch accuracy on the whole validation set.")
     return '\n\n'.join(['% \\usepackage{booktabs,array}',
-        *('\n'.join([r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{4pt}', rf'\caption{{{_latex(said[t])}}}',
-        _tabular(head[:7], [r[:7] for r in rows]), r'\end{table}']) for t,head,rows,_ in _tables(data) if t in said)])+'\n'
+        *('\n'.join([r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{4pt}', rf'\caption{{{latex_text(said[t])}}}',
+        text_table(head[:7], [r[:7] for r in rows], 'latex'), r'\end{table}']) for t,head,rows,_ in _tables(data) if t in said)])+'\n'
 
 # %% ../nbs/12_report.ipynb #7d73c60a
 def report_figures(

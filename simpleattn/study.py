@@ -253,7 +253,7 @@ def run(self:Study,
     self.gave_up = {}
     probe(self.root)
     gpus = None if self.env.startswith('cpu') else gpus_here()
-    if gpus and engine=='local' and ':' in (device or ''): # a worker sees only its own
+    if gpus and engine=='local' and (device or '').startswith('cuda:') and device[5:].isdigit(): # a worker sees only its own
         if (i := int(device[5:]))>=len(gpus): raise CliError(f"Device {device!r}: there are GPUs 0 to {len(gpus)-1} here.")
         gpus,device = [gpus[i]],'cuda'
     facts = dict(data=data and str(Path(data).resolve()), device=device, threads=threads, workers=loaders, gpus=max(1, int(gpus_per_run)),
