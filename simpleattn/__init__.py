@@ -2,6 +2,6 @@
 
 Modules:
 
-- `simpleattn.engines`: How runs are executed: one after another here, in worker processes, or on a Ray cluster. Plain Python, tested by tests/test_engines.py and tests/test_ray.py."""
+- `simpleattn.engines`: How runs are executed: one after another here, in worker processes, or on a Ray cluster"""
 
 __version__ = "0.1.0"

@@ -71,7 +71,8 @@ def _ordinary(e): return [o for o in e['runs'] if o['seed']<RESERVED] or e['runs
 def _confirm(top, second): # A variant at another site is named simple-at-2.-1 and asked for as simple@2.-1
     def spelled(e): return re.sub('-at-(.*)', lambda m: '@'+m[1].replace('_','+'), e['arm'])
     seeds,root = ','.join(str(RESERVED+i) for i in range(5)), f" --root {top['root']}"*(top['root']!='runs')
-    return f"simpleattn study {top['recipe']['name']} --variants {spelled(second)},{spelled(top)} --seeds {seeds} --name {top['arm'].replace('/','-')}-confirm{root}{' --import FILE'*(_own(top) or _own(second))}"
+    name,own = f"{top['arm'].replace('/','-')}-confirm", ' --import FILE'*(_own(top) or _own(second))
+    return f"simpleattn study {top['recipe']['name']} --variants {spelled(second)},{spelled(top)} --seeds {seeds} --name {name}{root}{own}"
 
 def _own(e): return not (e['variant']['layer'] or 'timm').startswith(('simpleattn.','timm'))
 
@@ -272,7 +273,8 @@ def make_sweep(
     split = 'tune-v1' if recipe.split.endswith('v1') else 'tune'
     values = [dict(zip(grid, o)) for o in itertools.product(*grid.values())]
     named = {derive(recipe, split=split, **o):o for o in values}
-    if len(named)<len(values): raise CliError(f"A sweep tries each value once: {', '.join(k + '=' + ','.join(map(str, v)) for k,v in grid.items())} has one twice.")
+    if len(named)<len(values):
+        raise CliError(f"A sweep tries each value once: {', '.join(k + '=' + ','.join(map(str, v)) for k,v in grid.items())} has one twice.")
     protocol = dict(grid={k:[*v] for k,v in grid.items()}, rule=rule,
         picks='highest mean last-epoch accuracy, a diverged run counted as 0, the first of equals', values={r.name:o for r,o in named.items()})
     return Study(f'{name or recipe.name}-sweep', [(r,v) for v in vs for r in named], range(SWEEP, SWEEP+runs), protocol=protocol, **kwargs)
@@ -333,7 +335,7 @@ def arm_costs(
     return [sorted(o)[rounds//4] for o in zip(*ms)]
 
 # %% ../nbs/12a_board.ipynb #50883b39
-_alone = 'import sys,json,cloudpickle; from simpleattn.board import arm_costs; o = arm_costs(**cloudpickle.loads(sys.stdin.buffer.read())); print(json.dumps(o))'
+_alone = 'import sys,json,cloudpickle; from simpleattn.board import arm_costs; print(json.dumps(arm_costs(**cloudpickle.loads(sys.stdin.buffer.read()))))'
 
 def match_epochs(
     arms:list,         # (`Recipe`, `Variant`) pairs, the baseline first

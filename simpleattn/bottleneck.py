@@ -8,6 +8,7 @@ __all__ = ['relative_logits', 'absolute_logits', 'check_mhsa', 'MHSA2d']
 # %% ../nbs/02_bottleneck.ipynb #4ae8dbc2
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 
 # %% ../nbs/02_bottleneck.ipynb #c4833e4d
@@ -59,7 +60,7 @@ class MHSA2d(nn.Module):
         scale:str='content',      # Which logits are divided by sqrt(d): content, both, none
         n_out:int=None,           # Output channels; as many as go in if None
         bias:bool=False,          # Biases in the projections?
-        position_of:str=None      # Absolute: the position of the key (the paper) or of the query; None: query with scale='none', as in that source's code, else key
+        position_of:str=None      # Absolute: position of the key (the paper) or of the query; None: query with scale='none', as in that source, else key
     ):
         super().__init__()
         n_out,self.size = n_out or n_channels,tuple(size) if isinstance(size, (tuple,list)) else (size,size)
@@ -78,42 +79,52 @@ class MHSA2d(nn.Module):
         if self.position!='none':
             for t in (self.row, self.col): nn.init.trunc_normal_(t, std=(self.n_out//self.heads)**-.5)
 
-    def project(self, x):
-        "Queries, keys and values, each (B, heads, N, d), and what positions add to the logits (B, heads, N, N) or None"
-        if self.traits['fixed_size'] and tuple(x.shape[2:])!=self.size:
-            raise ValueError(f"This MHSA2d was made for maps of {self.size[0]} x {self.size[1]} and got {x.shape[2]} x {x.shape[3]}: make the network for the "
-                "size that it sees (create_model's size)")
-        q,k,v = (t.unflatten(1, (self.heads,-1)).flatten(3).mT for t in self.qkv(x).chunk(3, 1))
-        if self.position=='none': return q, k, v, None
-        grid = q.unflatten(2, self.size)
-        s = relative_logits(grid, self.row, self.col) if self.position=='relative' else absolute_logits(grid, self.row, self.col, self.position_of)
-        return q, k, v, s*q.shape[-1]**-.5 if self.scale=='both' else s
+# %% ../nbs/02_bottleneck.ipynb #fceefea3
+@patch
+def project(self:MHSA2d, x):
+    "Queries, keys and values, each (B, heads, N, d), and what positions add to the logits (B, heads, N, N) or None"
+    if self.traits['fixed_size'] and tuple(x.shape[2:])!=self.size:
+        raise ValueError(f"This MHSA2d was made for maps of {self.size[0]} x {self.size[1]} and got {x.shape[2]} x {x.shape[3]}: make the network for the "
+            "size that it sees (create_model's size)")
+    q,k,v = (t.unflatten(1, (self.heads,-1)).flatten(3).mT for t in self.qkv(x).chunk(3, 1))
+    if self.position=='none': return q, k, v, None
+    grid = q.unflatten(2, self.size)
+    s = relative_logits(grid, self.row, self.col) if self.position=='relative' else absolute_logits(grid, self.row, self.col, self.position_of)
+    return q, k, v, s*q.shape[-1]**-.5 if self.scale=='both' else s
 
-    def factor(self): return 1. if self.scale=='none' else (self.n_out//self.heads)**-.5
+@patch
+def factor(self:MHSA2d): return 1. if self.scale=='none' else (self.n_out//self.heads)**-.5
 
-    def forward(self, x):
-        q,k,v,s = self.project(x)
-        return self.attend(q, k, v, s).mT.reshape(len(x), self.n_out, *x.shape[2:])
+# %% ../nbs/02_bottleneck.ipynb #1b67508c
+@patch
+def forward(self:MHSA2d, x):
+    q,k,v,s = self.project(x)
+    return self.attend(q, k, v, s).mT.reshape(len(x), self.n_out, *x.shape[2:])
 
-    def attend(self, q, k, v, s):
-        "(B, heads, N, d). On a CPU the fused kernel that takes a bias gains nothing and copies its input"
-        if s is None or not q.is_cpu: return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), s, scale=self.factor())
-        q,k,v,s = (t.flatten(0,1) for t in (q,k,v,s))
-        return (torch.baddbmm(s, q, k.mT, alpha=self.factor()).softmax(-1).to(v.dtype) @ v).unflatten(0, (-1,self.heads))
+@patch
+def attend(self:MHSA2d, q, k, v, s):
+    "(B, heads, N, d). On a CPU the fused kernel that takes a bias gains nothing and copies its input"
+    if s is None or not q.is_cpu: return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), s, scale=self.factor())
+    q,k,v,s = (t.flatten(0,1) for t in (q,k,v,s))
+    return (torch.baddbmm(s, q, k.mT, alpha=self.factor()).softmax(-1).to(v.dtype) @ v).unflatten(0, (-1,self.heads))
 
-    @torch.no_grad()
-    def attention_map(self, x):
-        "(B, heads, N, N): row i holds the weights of all positions in output position i; each sums to 1"
-        q,k,_,s = self.project(x)
-        a = q@k.mT*self.factor()
-        return (a if s is None else a+s).softmax(-1)
+# %% ../nbs/02_bottleneck.ipynb #8a52930f
+@patch
+@torch.no_grad()
+def attention_map(self:MHSA2d, x):
+    "(B, heads, N, N): row i holds the weights of all positions in output position i; each sums to 1"
+    q,k,_,s = self.project(x)
+    a = q@k.mT*self.factor()
+    return (a if s is None else a+s).softmax(-1)
 
-    @torch.no_grad()
-    def values(self, x):
-        "(B, heads, d, N): what the rows of the map weight"
-        return self.project(x)[2].mT
+@patch
+@torch.no_grad()
+def values(self:MHSA2d, x):
+    "(B, heads, d, N): what the rows of the map weight"
+    return self.project(x)[2].mT
 
-    def flops(self, n_positions:int)->int:
-        "2 x multiply-adds of one image: 3 C n_out N for the projections, n_out N N each for q.k, q.r and the weighted sum"
-        N = n_positions
-        return 2*(3*self.n_channels*self.n_out*N + self.n_out*N*N*(2 + (self.position!='none')))
+@patch
+def flops(self:MHSA2d, n_positions:int)->int:
+    "2 x multiply-adds of one image: 3 C n_out N for the projections, n_out N N each for q.k, q.r and the weighted sum"
+    N = n_positions
+    return 2*(3*self.n_channels*self.n_out*N + self.n_out*N*N*(2 + (self.position!='none')))

@@ -39,6 +39,10 @@ def _seeds(runs, seeds):
 
 def _contrasts(cs): return [c.split(':') for c in cs]
 
+def _env(device, gpus=1):
+    from simpleattn.runs import this_env
+    return this_env(device, max(1, int(gpus)))
+
 Changes = Annotated[str, 'KEY=VALUE ...: train a derived recipe', dict(nargs='*')]
 Words = Annotated[str, 'Words', dict(nargs='*')]
 What = Annotated[str, 'What to compare', dict(nargs='*', opt=False)]
@@ -80,6 +84,7 @@ def data(
     if bad: raise Told(out, f"{len(bad)} images cannot be read: {', '.join(d['unreadable'])}. Replace or remove them.", 2)
     return out
 
+# %% ../nbs/13_cli.ipynb #5c5ea7a2
 def cost(
     backbone:str='xresnet50',            # A backbone: xresnet50, resnet50, timm/resnet50d, ...
     variants:str='baseline,self,simple', # Variants
@@ -160,12 +165,13 @@ def study(
     "Declare a study, train what is missing, compare; the same command goes on where it stopped"
     set,grid = _grid(set)
     how = dict(engine=engine, workers=workers, data=data, device=device, threads=threads, checkpoints=checkpoints, address=address, gpus_per_run=gpus_per_run)
-    if not (grid or match): s = _study(recipe, variants, _seeds(runs, seeds), name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings, gpus_per_run)
+    seeds,of = _seeds(runs, seeds), dict(root=root, delta=delta, alpha=alpha, env=_env(device, gpus_per_run))
+    if not (grid or match): s = _study(recipe, variants, seeds, name, baseline, contrasts, set, import_file, settings, **of)
     elif contrasts or '/' in variants: raise CliError('A sweep and --match name the arms themselves: give plain --variants, and no --contrasts.')
     else:
         _import(import_file)
         if grid: set = [o for o in set if o not in ('split=tune','split=tune-v1')]
-        s = _protocol(_settings(recipe, settings, set), variants.split(','), baseline, name, _seeds(runs, seeds), grid, pick, sweep_runs, match, how, dict(root=root, delta=delta, alpha=alpha))
+        s = _protocol(_settings(recipe, settings, set), variants.split(','), baseline, name, seeds, grid, pick, sweep_runs, match, how, of)
     return _finished(s.run(**how), fmt)
 
 # %% ../nbs/13_cli.ipynb #54b7d487
@@ -178,14 +184,14 @@ def _finished(s, fmt):
     if not s.gave_up: return comparison(s, fmt)
     try: text = comparison(s, fmt)
     except CliError: text = ''
-    raise Told(text, f"{len(s.gave_up)} of {len(s.arms)*len(s.seeds)} runs failed three times: {', '.join(s.gave_up.values())}. The same command tries them again.")
+    lost = ', '.join(s.gave_up.values())
+    raise Told(text, f"{len(s.gave_up)} of {len(s.arms)*len(s.seeds)} runs failed three times: {lost}. The same command tries them again.")
 
 def _protocol(recipe, variants, baseline, name, seeds, grid, pick, sweep_runs, match, how, of):
     "The study that a sweep and matched epochs make, with what they found on standard error"
     from simpleattn.board import make_sweep,match_rows,reported_study,sweep_table
-    from simpleattn.runs import this_env
     if baseline and baseline not in variants: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(variants)}.")
-    vs,of = sorted(variants, key=lambda v: v!=(baseline or variants[0])), of | dict(env=this_env(how['device'], max(1, int(how['gpus_per_run']))))
+    vs = sorted(variants, key=lambda v: v!=(baseline or variants[0]))
     sweep = make_sweep(recipe, vs, grid, name, sweep_runs, pick, **of).run(**how) if grid else None
     if sweep: print(table(sweep_table(sweep)), file=sys.stderr)
     s = reported_study(recipe, vs, name, seeds, sweep, match, dict(device=how['device'], threads=how['threads']), **of)
@@ -194,13 +200,12 @@ def _protocol(recipe, variants, baseline, name, seeds, grid, pick, sweep_runs, m
     return s
 
 # %% ../nbs/13_cli.ipynb #4ff62736
-def _study(recipe, variants, seeds, name, baseline, delta, alpha, contrasts, root, device, set, import_file, settings, gpus=1):
+def _study(recipe, variants, seeds, name, baseline, contrasts, set, import_file, settings, **of):
     "The study of a command, said on standard error"
     _import(import_file)
     from simpleattn.study import Study
-    from simpleattn.runs import this_env
     r = _settings(recipe, settings, set)
-    s = Study(name or r.name, variants.split(','), seeds, baseline, r, root, delta, alpha, _contrasts(contrasts), this_env(device, max(1, int(gpus))), settings)
+    s = Study(name or r.name, variants.split(','), seeds, baseline, r, contrasts=_contrasts(contrasts), settings=settings, **of)
     print(s, file=sys.stderr)
     return s
 
@@ -227,7 +232,8 @@ def race(
     fmt:str='table'                    # table, json, csv, md
 ):
     "Add seeds until every variant is better, worse or equivalent within delta; the same command goes on where it stopped"
-    s = _study(recipe, variants, _seeds(cap, seeds), name or f'{recipe}-race', baseline, delta, alpha, (), root, device, set, import_file, settings)
+    of = dict(root=root, delta=delta, alpha=alpha, env=_env(device))
+    s = _study(recipe, variants, _seeds(cap, seeds), name or f'{recipe}-race', baseline, (), set, import_file, settings, **of)
     return _finished(s.race(looks, engine=engine, workers=workers, data=data, device=device, threads=threads), fmt)
 
 # %% ../nbs/13_cli.ipynb #3ba31183
@@ -237,7 +243,7 @@ def plan(
     variants:int=1,        # Number of variants that are compared with the baseline
     sd:float=None,         # sd of a run, a fraction; of the recipe's runs if not given
     sd_runs:int=None,      # Runs that a stated sd comes from
-    corr:float=None,       # Seed correlation; if not given, the sd of the recipe's paired differences says it, and it is 0 where --sd is given or fewer than ten seeds are shared
+    corr:float=None,       # Seed correlation; if not given, as the recipe's runs say, and 0 where --sd is given or fewer than ten seeds are shared
     delta:float=0.01,      # Margin of equivalence, a fraction
     effect:float=None,     # Difference worth finding, a fraction; delta if not given
     power:float=0.8,       # Chance wanted
@@ -307,9 +313,11 @@ def compare(
     "Compare arms: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
     how = dict(contrasts=_contrasts(contrasts), extra=sensitivity, **({'paired':False} if unpaired else {}))
-    if bool(summary)==bool(what) or len(what)>1+(not any(o.endswith('.csv') for o in what)): raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
-    if (summary or len(what)>1) and (odd := [o for o,v in {'--contrasts':contrasts, '--unpaired':unpaired and not summary, '--sensitivity':sensitivity, '--baseline':baseline, '--env':summary and env}.items() if v]):
-        raise CliError(f"{', '.join(odd)}: not for {'--summary, which knows no runs' if summary else 'two studies, which are compared by their gains alone'}. Leave it out.")
+    if bool(summary)==bool(what) or len(what)>1+(not any(o.endswith('.csv') for o in what)):
+        raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
+    more = dict(contrasts=contrasts, unpaired=unpaired and not summary, sensitivity=sensitivity, baseline=baseline, env=summary and env)
+    if (summary or len(what)>1) and (odd := ', '.join(f'--{o}' for o,v in more.items() if v)):
+        raise CliError(f"{odd}: not for {'--summary, which knows no runs' if summary else 'two studies, compared by their gains alone'}. Leave it out.")
     if summary: return said(_summary(summary, rates), fmt, full)
     if what[0].endswith('.csv'): return said(compare_csv(what[0], baseline, **how, **rates), fmt, full)
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
@@ -322,7 +330,8 @@ def _summary(words, rates):
     "Two published summaries as `Comparisons`"
     from simpleattn.stats import Comparisons,compare_summary
     try: (m1,s1,n1),(m2,s2,n2) = [map(float, o.split(',')) for o in words]
-    except ValueError: raise CliError(f"--summary {' '.join(words)}: write MEAN,SD,N twice, as fractions, such as 0.8498,0.00782,20 0.8567,0.00937,20.") from None
+    except ValueError:
+        raise CliError(f"--summary {' '.join(words)}: write MEAN,SD,N twice, as fractions, such as 0.8498,0.00782,20 0.8567,0.00937,20.") from None
     c = compare_summary(m1, s1, n1, m2, s2, n2, **rates)
     return Comparisons((c,), c.baseline, c.delta, c.alpha, 1, 'none')
 
@@ -371,9 +380,11 @@ def leaderboard(
     if bad: print(f'Left out, because they cannot be believed: {", ".join(bad)}.', file=sys.stderr)
     if not pr:
         rows = board.leaderboard(es)
-        if fmt in ('json','csv'): return rows if fmt=='json' else [{k:v for k,v in e.items() if not any(isinstance(o[k], (dict,list)) for o in rows)} for e in rows]
-        picks = [f"{e['arm']} was picked as the best of {e['best_of']} arms. Reserved seeds confirm it: {e['confirm']}" for e in rows if e['confirm'] and not e['fresh']]
-        return '\n\n'.join([table(board.board_rows(rows), fmt), *picks])
+        if fmt in ('json','csv'):
+            return rows if fmt=='json' else [{k:v for k,v in e.items() if not any(isinstance(o[k], (dict,list)) for o in rows)} for e in rows]
+        picked = [e for e in rows if e['confirm'] and not e['fresh']]
+        said = [f"{e['arm']} was picked as the best of {e['best_of']} arms. Reserved seeds confirm it: {e['confirm']}" for e in picked]
+        return '\n\n'.join([table(board.board_rows(rows), fmt), *said])
     ps = board.pr_entries(es, pr, url)
     good = [p for p in ps if not p['broken']]
     if not good: raise CliError(f"{pr} is no row of the leaderboard: {'; '.join(dict.fromkeys(o for p in ps for o in p['broken']))}.")
@@ -393,7 +404,8 @@ def runs(
     got = merge_runs(merge, root) if merge else {}
     cols = 'recipe variant env seed status acc best_acc best_epoch n_images params train_seconds wall_seconds source finished'.split()
     df = load_runs(root, cols, **{k:v for k,v in dict(recipe=recipe, variant=variant).items() if v})
-    bad = {**df.attrs['corrupt'], **{f'{merge}/{k}':v for k,v in got.get('corrupt',{}).items()}, **{f'{merge}/{k}':'differs from the one that is here, which stays' for k in got.get('differ',[])}}
+    there = got.get('corrupt',{}) | dict.fromkeys(got.get('differ',[]), 'differs from the one that is here, which stays')
+    bad = df.attrs['corrupt'] | {f'{merge}/{k}':v for k,v in there.items()}
     for p,why in bad.items(): print(f'{p}: {why}', file=sys.stderr)
     rows = df.astype(object).where(df.notna(), None).to_dict('records')
     out = f"{len(rows)} records, each with its path, schema and checksum held against its content; {len(df.attrs['corrupt'])} not believed" if verify else rows
@@ -402,7 +414,8 @@ def runs(
     return out
 
 # %% ../nbs/13_cli.ipynb #8cf9b174
-verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train, study=study, race=race, compare=compare, report=report, leaderboard=leaderboard, runs=runs)
+verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train, study=study, race=race,
+    compare=compare, report=report, leaderboard=leaderboard, runs=runs)
 
 def table(
     rows:list,       # Dicts with the same keys
@@ -437,9 +450,9 @@ def main(
     f = verbs[argv[0]]
     p = anno_parser(f, prog=f'simpleattn {argv[0]}')
     a,rest = p.parse_known_args(argv[1:])
-    if rest: p.error(f"unrecognized arguments: {' '.join(rest)}. {near(rest[0].split('=')[0], [o for o in p._option_string_actions if o[:2]=='--' and o not in ('--pdb','--xtra')])}")
-    a = vars(a)
-    a = {k:v for k,v in a.items() if k not in ('pdb','xtra')}
+    known = [o for o in p._option_string_actions if o[:2]=='--' and o not in ('--pdb','--xtra')]
+    if rest: p.error(f"unrecognized arguments: {' '.join(rest)}. {near(rest[0].split('=')[0], known)}")
+    a = {k:v for k,v in vars(a).items() if k not in ('pdb','xtra')}
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     try:
         if a.get('fmt','table') not in ('table','json','csv','md','latex'): raise CliError(f"--fmt {a['fmt']}: choose table, json, csv, md or latex.")

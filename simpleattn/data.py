@@ -157,7 +157,7 @@ def _top(tmp):
     tops = [o for o in tmp.iterdir() if o.is_dir()]
     tops = [o for o in tops if (o/'train').is_dir()] or tops
     if len(tops)!=1:
-        raise CliError(f"The archive holds {len(tops)} folders and none with a train folder in it. The layout is NAME/train/CLASS/images and NAME/val/CLASS/images.")
+        raise CliError(f"The archive holds {len(tops)} folders and none with a train folder. The layout is NAME/train/CLASS/images and NAME/val/CLASS/images.")
     return tops[0]
 
 def _verify(archive):
@@ -210,7 +210,7 @@ def _download(dataset, name):
     url = getattr(URLs, known[dataset][0] + name[len(known[dataset][1]):].replace('-','_'))
     try: return unpack(FastDownload(fastai_cfg(), base='~/.fastai').download(url), dest)
     except (OSError, ValueError) as e:
-        raise CliError(f"{name} could not be downloaded ({type(e).__name__}). Without a network give its folder or archive by --data or SIMPLEATTN_DATA.") from None
+        raise CliError(f"{name} could not be downloaded ({type(e).__name__}). Without a network give its folder by --data or SIMPLEATTN_DATA.") from None
 
 # %% ../nbs/06_data.ipynb #7e903d32
 def get_path(
@@ -224,7 +224,8 @@ def get_path(
         if dataset=='shapes': return make_shapes(cache_dir()/'shapes')
         path = _find(root, name) if root else None
         if path is None and dataset in known: path = _download(dataset, name)
-    if path is None: raise CliError(f"No data set {name!r} under {root or 'SIMPLEATTN_DATA (not set)'}. {near(dataset, datasets)} Give its folder or archive by --data.")
+    if path is None:
+        raise CliError(f"No data set {name!r} under {root or 'SIMPLEATTN_DATA (not set)'}. {near(dataset, datasets)} Give its folder or archive by --data.")
     return path
 
 # %% ../nbs/06_data.ipynb #f2c2502e
@@ -329,7 +330,8 @@ def check_data(
         try: Image.open(path/f).convert('RGB')
         except (OSError, SyntaxError, ValueError) as e: bad[f] = f'{type(e).__name__}: {e}'
     classes = groupby(files, lambda f: f.split('/')[1], lambda f: 'train' if f.startswith('train/') else 'val')
-    stray = [str(p.relative_to(path)) for part in ('train',_val_folder(path)) for p in sorted((path/part).rglob('*')) if p.is_file() and p.suffix.lower() not in _exts]
+    found = sorted(p for part in ('train',_val_folder(path)) for p in (path/part).rglob('*'))
+    stray = [str(p.relative_to(path)) for p in found if p.is_file() and p.suffix.lower() not in _exts]
     v1 = sum(f.rpartition('/')[2].startswith('ILSVRC2012_val_') for f in files)
     return dict(images=len(files), classes={k:dict(Counter(v)) for k,v in classes.items()}, missing=_missing(path, files), v1_validation=v1,
         unreadable=bad, stray=stray, fingerprint=fingerprint(path), source=derived.get(fingerprint(path), 'as given'))
@@ -613,7 +615,7 @@ def get_dls(
     lacking = [f for f in parts[0] if f not in noise] if recipe.noise else []
     if lacking: raise CliError(f"noise = {recipe.noise}: the csv of {path.name} has no label for {len(lacking)} train images, such as {lacking[0]}.")
     if recipe.noise and recipe.split.endswith('v1'):
-        raise CliError(f"noise = {recipe.noise} goes with split v2 or tune: the csv leaves the images of today's val folder clean, and v1 trains on most of them.")
+        raise CliError(f"noise = {recipe.noise} goes with split v2 or tune: the csv leaves today's val folder clean, and v1 trains on most of it.")
     vocab = CategoryMap(sorted({f.split('/')[1] for f in parts[0]}), sort=False)
     if len(parts[0])<recipe.bs: raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(parts[0])} train images.")
     imgs,dls,dev = _decoded(path, recipe.presize, progress),[],torch.device(device) if device else default_device()

@@ -1,7 +1,8 @@
-"""How runs are executed: one after another here, in worker processes, or on a Ray cluster. Plain Python, tested by tests/test_engines.py and tests/test_ray.py.
+"""How runs are executed: one after another here, in worker processes, or on a Ray cluster
 
-An engine has three methods: `submit(task)`, `next()` -> a finished `Outcome`, and `close()`; `workers`, the runs that it makes at a time; and maybe something
-to say in the end, `said`. The study decides what to run and what to try again; an engine only runs. Torch and fastai are imported in workers, never here."""
+Plain Python, tested by tests/test_engines.py and tests/test_ray.py. An engine has three methods: `submit(task)`, `next()` -> a finished `Outcome`, and
+`close()`; `workers`, the runs that it makes at a time; and maybe something to say in the end, `said`. The study decides what to run and what to try again;
+an engine only runs. Torch and fastai are imported in workers, never here."""
 import math,os,re,signal,subprocess,sys,tempfile,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ class Task:
 class Outcome:
     "What became of a task"
     task:Task
-    status:str          # ok, diverged, exists (another process had written the record), claimed (another process is at it), failed (it raised), lost (its process died), refused (a user's mistake)
+    status:str          # ok, diverged; failed: it raised; lost: its process died; refused: a user's mistake; exists, claimed: another process has it
     acc:float=None      # Last-epoch accuracy, a fraction
     seconds:float=0.    # Wall time of the run
     error:str=''        # What went wrong, with the end of the log
@@ -49,7 +50,8 @@ def run_task(
     try:
         with claim(task.root, run_path(task.recipe.name, task.variant.name, this_env(task.device, task.gpus), task.seed)) as ours:
             if not ours: return Outcome(task, 'claimed')
-            run = train_one(task.recipe, task.variant, task.seed, task.data, task.workers, task.device, task.threads, root=task.root, checkpoints=task.checkpoints, gpus=task.gpus)
+            run = train_one(task.recipe, task.variant, task.seed, task.data, task.workers, task.device, task.threads, root=task.root,
+                checkpoints=task.checkpoints, gpus=task.gpus)
     except FileExistsError: return Outcome(task, 'exists')
     except CliError as e: return Outcome(task, 'refused', error=str(e))
     except Exception: return Outcome(task, 'failed', error=traceback.format_exc())
@@ -261,7 +263,8 @@ class RayEngine:
         threads:int=1,    # CPUs of a run
         **kwargs
     ):
-        ours = _alone() if address is None and 'ray' not in sys.modules else dict(address='local', include_dashboard=False) # Ray reads its environment when it is imported
+        # Ray reads its environment when it is imported
+        ours = _alone() if address is None and 'ray' not in sys.modules else dict(address='local', include_dashboard=False)
         try: import ray
         except ImportError: raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
         env = {k:os.environ[k] for k in ('SIMPLEATTN_DATA',) if k in os.environ} | dict(OMP_NUM_THREADS=str(threads))

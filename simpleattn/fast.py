@@ -80,8 +80,10 @@ def _fused_adam(ps, gs, st, h):
 _many = {weight_decay:_weight_decay, l2_reg:_l2_reg, average_grad:_average_grad, average_sqr_grad:_average_sqr_grad, step_stat:_step_stat,
     adam_step:_adam_step, radam_step:_radam_step, momentum_step:_momentum_step, rms_prop_step:_rms_prop_step}
 def _base(cb): return cb.func if isinstance(cb, partial) else cb
-def _is_adamw(cbs): return [*map(_base, cbs)]==[weight_decay,average_grad,average_sqr_grad,step_stat,adam_step] and getattr(cbs[1], 'keywords', {})==dict(dampening=True)
+_adamw = [weight_decay, average_grad, average_sqr_grad, step_stat, adam_step]
+def _is_adamw(cbs): return [*map(_base, cbs)]==_adamw and getattr(cbs[1], 'keywords', {})==dict(dampening=True)
 
+# %% ../nbs/07a_fast.ipynb #e5bacc59
 class ForeachOptimizer(Optimizer):
     "fastai's `Optimizer` with each callback run over all parameters of a group at once; state, hyper-parameters and state dict are the same"
     @torch.no_grad()
@@ -161,7 +163,8 @@ def compiled_once(
     if old is model:
         if key: forget_compiled(); _last[key] = model
         call = model._call_impl # `model.compile` of torch 2.11 does not enter torch's own containers, and an xresnet is one
-        model._compiled_call_impl = torch.compile(lambda *args: call(*args), dynamic=False, mode='reduce-overhead' if next(model.parameters()).is_cuda else None)
+        mode = 'reduce-overhead' if next(model.parameters()).is_cuda else None
+        model._compiled_call_impl = torch.compile(lambda *args: call(*args), dynamic=False, mode=mode)
     if old is not model: old.load_state_dict(model.state_dict())
     for p in old.parameters(): p.grad = None
     return old

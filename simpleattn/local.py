@@ -11,6 +11,7 @@ __all__ = ['axis_blocks', 'query_blocks', 'key_blocks', 'offset_logits', 'window
 import math
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import nn
 
 # %% ../nbs/01_local.ipynb #94e053c7
@@ -233,50 +234,69 @@ class LocalSelfAttention(nn.Module):
         if self.position=='relative':
             for t in (self.row, self.col): nn.init.normal_(t)
 
-    def project(self, x):
-        "Queries, keys and values, each (B, n_out, H, W); no keys without content"
-        at = x + sinusoids(self.n_in, *x.shape[2:], x.device).to(x.dtype) if self.position=='absolute' else x
-        return self.query(at), self.key(at) if self.content else None, self.value(x)
+# %% ../nbs/01_local.ipynb #f31ea0f2
+@patch
+def project(self:LocalSelfAttention, x):
+    "Queries, keys and values, each (B, n_out, H, W); no keys without content"
+    at = x + sinusoids(self.n_in, *x.shape[2:], x.device).to(x.dtype) if self.position=='absolute' else x
+    return self.query(at), self.key(at) if self.content else None, self.value(x)
 
-    def axes(self, x): return [axis_blocks(n, self.lo, self.hi, self.block, x.device) for n in x.shape[2:]]
+@patch
+def axes(self:LocalSelfAttention, x):
+    "`axis_blocks` of rows and columns"
+    return [axis_blocks(n, self.lo, self.hi, self.block, x.device) for n in x.shape[2:]]
 
-    def weights(self, q, k, axes):
-        q,k = _heads(q, self.heads), None if k is None else _heads(k, self.heads)
-        return window_weights(q, k, *((self.row,self.col) if self.position=='relative' else (None,None)), *axes)
+@patch
+def weights(self:LocalSelfAttention, q, k, axes):
+    "`window_weights` of projected queries and keys"
+    q,k = _heads(q, self.heads), None if k is None else _heads(k, self.heads)
+    return window_weights(q, k, *((self.row,self.col) if self.position=='relative' else (None,None)), *axes)
 
-    def forward(self, x):
-        q,k,v = self.project(x)
-        if self.score=='channelwise': return channelwise_attention(q, k, v, self.offsets(), self.lo, self.hi)
-        axes = self.axes(x)
-        return weigh_values(self.weights(q, k, axes), _heads(v, self.heads), *axes)
+@patch
+def forward(self:LocalSelfAttention, x):
+    q,k,v = self.project(x)
+    if self.score=='channelwise': return channelwise_attention(q, k, v, self.offsets(), self.lo, self.hi)
+    axes = self.axes(x)
+    return weigh_values(self.weights(q, k, axes), _heads(v, self.heads), *axes)
 
-    def offsets(self):
-        "Channelwise: the embedding of each offset (n_out, window, window), rows in the first half of the channels"
-        if self.position!='relative': return self.query.weight.new_zeros(self.n_out, self.window, self.window)
-        t = torch.stack([self.row,self.col]).transpose(2,3).reshape(2, self.n_out//2, self.window)
-        return torch.cat([t[0][:,:,None].expand(-1,-1,self.window), t[1][:,None].expand(-1,self.window,-1)])
+# %% ../nbs/01_local.ipynb #748ac18f
+@patch
+def offsets(self:LocalSelfAttention):
+    "Channelwise: the embedding of each offset (n_out, window, window), rows in the first half of the channels"
+    if self.position!='relative': return self.query.weight.new_zeros(self.n_out, self.window, self.window)
+    t = torch.stack([self.row,self.col]).transpose(2,3).reshape(2, self.n_out//2, self.window)
+    return torch.cat([t[0][:,:,None].expand(-1,-1,self.window), t[1][:,None].expand(-1,self.window,-1)])
 
-    @torch.no_grad()
-    def attention_map(self, x):
-        "(B, heads, N, window*window): row i holds the weights of the window around output position i, row by row, 0 outside the image; channelwise has n_out heads"
-        q,k,_ = self.project(x)
-        if self.score=='channelwise': return channel_weights(q, k, self.offsets(), self.lo, self.hi).flatten(2,3)
-        return by_position(self.weights(q, k, axes := self.axes(x)), axes, self.places(x))
+# %% ../nbs/01_local.ipynb #6ff1add3
+@patch
+@torch.no_grad()
+def attention_map(self:LocalSelfAttention, x):
+    "(B, heads, N, window*window): row i holds the weights of the window around position i, row by row, 0 outside the image; channelwise has n_out heads"
+    q,k,_ = self.project(x)
+    if self.score=='channelwise': return channel_weights(q, k, self.offsets(), self.lo, self.hi).flatten(2,3)
+    return by_position(self.weights(q, k, axes := self.axes(x)), axes, self.places(x))
 
-    @torch.no_grad()
-    def values(self, x):
-        "(B, heads, d, N, window*window): what the rows of the map weight, 0 outside the image"
-        v = gather_neighbours(self.project(x)[2], self.places(x))
-        return _heads(v, self.n_out if self.score=='channelwise' else self.heads)
+@patch
+@torch.no_grad()
+def values(self:LocalSelfAttention, x):
+    "(B, heads, d, N, window*window): what the rows of the map weight, 0 outside the image"
+    v = gather_neighbours(self.project(x)[2], self.places(x))
+    return _heads(v, self.n_out if self.score=='channelwise' else self.heads)
 
-    def places(self, x): return [neighbour_places(n, self.window, self.lo, self.block, x.device) for n in x.shape[2:]]
+@patch
+def places(self:LocalSelfAttention, x):
+    "`neighbour_places` of rows and columns"
+    return [neighbour_places(n, self.window, self.lo, self.block, x.device) for n in x.shape[2:]]
 
-    def value_flops(self): return self.n_in*self.n_out
+# %% ../nbs/01_local.ipynb #8dd04fe1
+@patch
+def value_flops(self:LocalSelfAttention): return self.n_in*self.n_out # Multiply-adds of a position's values
 
-    def flops(self, n_positions:int)->int:
-        "2 x multiply-adds of one image: n_in n_out N for each projection, window^2 n_out N each for q.k, q.r and the weighted sum, borders counted in full"
-        seen = self.window**2*self.n_out*(self.content + (self.position=='relative') + 1)
-        return 2*n_positions*((1+self.content)*self.n_in*self.n_out + self.value_flops() + seen)
+@patch
+def flops(self:LocalSelfAttention, n_positions:int)->int:
+    "2 x multiply-adds of one image: n_in n_out N for each projection, window^2 n_out N each for q.k, q.r and the weighted sum, borders counted in full"
+    seen = self.window**2*self.n_out*(self.content + (self.position=='relative') + 1)
+    return 2*n_positions*((1+self.content)*self.n_in*self.n_out + self.value_flops() + seen)
 
 # %% ../nbs/01_local.ipynb #68809892
 class StemAttention(LocalSelfAttention):
@@ -304,33 +324,40 @@ class StemAttention(LocalSelfAttention):
         if self.kind=='spatially_aware':
             for t in (self.place_row, self.place_col, self.mixture): nn.init.normal_(t, std=self.n_out**-.25)
 
-    def mixing(self): # (m, window, window), sums to 1 over m
-        return torch.einsum('abc,mc->mab', self.place_row[:,None]+self.place_col, self.mixture).softmax(0)
+# %% ../nbs/01_local.ipynb #6cf7f5fd
+@patch
+def mixing(self:StemAttention): # (m, window, window), sums to 1 over m
+    return torch.einsum('abc,mc->mab', self.place_row[:,None]+self.place_col, self.mixture).softmax(0)
 
-    def project(self, x):
-        q,k,v = super().project(x)
-        if self.kind=='conv_values': return q, k, v[...,:x.shape[2],:x.shape[3]]
-        if self.kind=='standalone' or not self.block: return q, k, v
-        at = [torch.arange(n, device=x.device)%self.window for n in x.shape[2:]]
-        return q, k, (v.unflatten(1, (self.mixtures,-1)) * self.mixing()[:,None,at[0][:,None],at[1]]).sum(1)
+@patch
+def project(self:StemAttention, x):
+    q,k,v = LocalSelfAttention.project(self, x)
+    if self.kind=='conv_values': return q, k, v[...,:x.shape[2],:x.shape[3]]
+    if self.kind=='standalone' or not self.block: return q, k, v
+    at = [torch.arange(n, device=x.device)%self.window for n in x.shape[2:]]
+    return q, k, (v.unflatten(1, (self.mixtures,-1)) * self.mixing()[:,None,at[0][:,None],at[1]]).sum(1)
 
-    def forward(self, x):
-        if self.kind!='spatially_aware' or self.block: return super().forward(x)
-        (q,k,v),axes = self.project(x), self.axes(x)
-        p,(y,z) = self.weights(q, k, axes), axes
-        mix = self.mixing()[:,y[3][:,None,:,None],z[3][:,None]].flatten(3).flatten(1,2)
-        return sum(weigh_values(p*m, _heads(o, self.heads), *axes) for m,o in zip(mix, v.chunk(self.mixtures, 1)))
+@patch
+def forward(self:StemAttention, x):
+    if self.kind!='spatially_aware' or self.block: return LocalSelfAttention.forward(self, x)
+    (q,k,v),axes = self.project(x), self.axes(x)
+    p,(y,z) = self.weights(q, k, axes), axes
+    mix = self.mixing()[:,y[3][:,None,:,None],z[3][:,None]].flatten(3).flatten(1,2)
+    return sum(weigh_values(p*m, _heads(o, self.heads), *axes) for m,o in zip(mix, v.chunk(self.mixtures, 1)))
 
-    @torch.no_grad()
-    def values(self, x):
-        if self.kind!='spatially_aware' or self.block: return super().values(x)
-        v = gather_neighbours(self.value(x), self.places(x)).unflatten(1, (self.mixtures,self.heads,-1))
-        return (v * self.mixing().flatten(1)[:,None,None,None]).sum(1)
+# %% ../nbs/01_local.ipynb #cf9f5a6a
+@patch
+@torch.no_grad()
+def values(self:StemAttention, x):
+    if self.kind!='spatially_aware' or self.block: return LocalSelfAttention.values(self, x)
+    v = gather_neighbours(self.value(x), self.places(x)).unflatten(1, (self.mixtures,self.heads,-1))
+    return (v * self.mixing().flatten(1)[:,None,None,None]).sum(1)
 
-    def value_flops(self):
-        n = self.n_in*self.n_out
-        if self.kind=='spatially_aware': return self.mixtures*(n + self.n_out*(1 if self.block else self.window**2))
-        return n*self.window**2 if self.kind=='conv_values' else n
+@patch
+def value_flops(self:StemAttention):
+    n = self.n_in*self.n_out
+    if self.kind=='spatially_aware': return self.mixtures*(n + self.n_out*(1 if self.block else self.window**2))
+    return n*self.window**2 if self.kind=='conv_values' else n
 
 # %% ../nbs/01_local.ipynb #8465b488
 class AttentionStem(nn.Module):

@@ -83,8 +83,8 @@ def _timm(name, n_out, size, stem, widen, act, pool):
     return m
 
 def _wrong_size(name, size, cfg, e):
-    want = f" Its published weights are for {cfg.input_size[1]} px." if cfg else ''
-    return f"timm/{name} fails on {size} px ({type(e).__name__}: {str(e).strip() or 'its own check of the size'}).{want}{'' if size%32==0 else ' Multiples of 32 usually work.'} Choose another size."
+    want = (f" Its published weights are for {cfg.input_size[1]} px." if cfg else '') + ' Multiples of 32 usually work.'*bool(size%32)
+    return f"timm/{name} fails on {size} px ({type(e).__name__}: {str(e).strip() or 'its own check of the size'}).{want} Choose another size."
 
 # %% ../nbs/05_models.ipynb #b2ed4314
 def blocks(
@@ -300,7 +300,7 @@ def cost(
     model:nn.Module,   # A network
     size:int=128,      # Side of the image, px
     bs:int=None        # Also measure steps of this many images; None: only count
-)->dict: # params, flops (2 x multiply-adds of one image); with bs ms (median of a step, forward and backward) and peak_mib (memory that a step takes beyond the weights)
+)->dict: # params, flops (2 x multiply-adds of one image); with bs also ms and peak_mib of `measure_step`
     "Parameters and FLOPs of one forward pass; milliseconds and memory of a training step on request"
     from torch.utils.flop_counter import FlopCounterMode
     attn = _outermost(model, 'flops')

@@ -1,4 +1,6 @@
-"""What processes need of each other, and one run that several of them train together. Plain Python, tested by tests/test_engines.py and tests/test_distributed.py."""
+"""What processes need of each other, and one run that several of them train together.
+
+Plain Python, tested by tests/test_engines.py and tests/test_distributed.py."""
 import math,os,sys,tempfile,threading,types
 from contextlib import contextmanager
 
@@ -77,7 +79,8 @@ def together(
     from simpleattn.variants import ship
     if cuda and torch.cuda.device_count()<n: raise CliError(f"gpus_per_run = {n}, and there are {torch.cuda.device_count()} GPUs here.")
     ship(kwargs['variant'])
-    ctx = mp.get_context('fork' if mp.parent_process() and not torch.cuda.is_initialized() else 'spawn') # a worker is as its server made it, so its children may be forked
+    # a worker is as its server made it, so its children may be forked
+    ctx = mp.get_context('fork' if mp.parent_process() and not torch.cuda.is_initialized() else 'spawn')
     with tempfile.TemporaryDirectory() as d:
         file = f'{d}/group'
         ps = [ctx.Process(target=_rank, args=(k, cloudpickle.dumps((f, kwargs)), n, file, cuda)) for k in range(1, n)]

@@ -65,7 +65,9 @@ class Recipe:
         for f in dataclasses.fields(self): # 1 and 1.0, or a list and a tuple, are the same recipe
             v = getattr(self, f.name)
             if f.type is float and type(v) is int: object.__setattr__(self, f.name, float(v))
-            if f.type is tuple and isinstance(v, (list,tuple)): object.__setattr__(self, f.name, tuple(type(d)(o) if type(o) is int else o for o,d in zip(v, f.default)) if len(v)==3 else tuple(v))
+            if f.type is tuple and isinstance(v, (list,tuple)):
+                if len(v)==3: v = [type(d)(o) if type(o) is int else o for o,d in zip(v, f.default)]
+                object.__setattr__(self, f.name, tuple(v))
         _check(self)
 
     @property
@@ -85,7 +87,7 @@ _most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096, 
 def _check(r):
     "Raise `CliError` with the key and the recipe for a value that cannot be meant"
     def err(k, why): raise CliError(f"Recipe {r.name!r}: {k} = {getattr(r,k)!r} {why}.")
-    if not isinstance(r.name, str) or not name_re.fullmatch(r.name): err('name', 'may hold only a-z, 0-9, dot, dash and underscore, and begins with a letter or digit')
+    if not isinstance(r.name, str) or not name_re.fullmatch(r.name): err('name', 'may hold only a-z, 0-9, dot, dash and underscore, after a letter or digit')
     for f in dataclasses.fields(r):
         v = getattr(r, f.name)
         want = (int,float) if f.type is float else f.type
@@ -106,7 +108,8 @@ def _check(r):
 
 # %% ../nbs/03_recipes.ipynb #e709df4a
 _parts = dict(data='dataset split source noise presize', images='size crop crop_min val_extra flip', network='backbone stem widen act pool',
-    optimiser='opt lr mom sqr_mom eps wd decouple_wd', schedule='epochs bs sched div pct_start moms step_epochs step_gamma', loss='smooth mixup precision compile')
+    optimiser='opt lr mom sqr_mom eps wd decouple_wd', schedule='epochs bs sched div pct_start moms step_epochs step_gamma',
+    loss='smooth mixup precision compile')
 
 def _repr_html(self:Recipe):
     "A row for each part of the recipe"
@@ -204,10 +207,15 @@ def _rederive(recipes, name):
     types = _types()
     parts = re.split(f"_({'|'.join(types)})-", name[len(base):])
     r = recipes[base]
-    for k,v in zip(parts[1::2], parts[2::2]): r = derive(r, **{k:v.replace('-',',') if types[k] is tuple else v.replace('timm-','timm/') if k=='backbone' else v})
+    def meant(k, v): return v.replace('-',',') if types[k] is tuple else v.replace('timm-','timm/') if k=='backbone' else v
+    for k,v in zip(parts[1::2], parts[2::2]): r = derive(r, **{k:meant(k, v)})
     return r if r.name==name else None
 
-def _slug(v): return re.sub(r'[^a-z0-9._-]+', '-', ('-'.join(map(str,v)) if isinstance(v,tuple) else min(f'{v:g}', repr(v), key=lambda o: float(o)!=v) if isinstance(v,float) else str(v)).lower())
+def _slug(v):
+    "A value as part of a name"
+    if isinstance(v, tuple): v = '-'.join(map(str,v))
+    if isinstance(v, float): v = min(f'{v:g}', repr(v), key=lambda o: float(o)!=v)
+    return re.sub(r'[^a-z0-9._-]+', '-', str(v).lower())
 
 # %% ../nbs/03_recipes.ipynb #1b609dbd
 def published(

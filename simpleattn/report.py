@@ -200,7 +200,8 @@ def _tables(data):
         return [n, n_diverged, n_failed, *map(_pct, (mean, half_width, sd, low, high)), cell(params), f'{flops/1e6:,.1f}' if flops else '',
             '' if seconds is None else f'{seconds:.0f}']
     lack = ', '.join(o['arm'] for o in data['arms'] if o['n'] and not o['flops'])
-    said = f"No FLOPs are known of {lack}: the records hold none. The command simpleattn report {data['study']['name']} --flops counts them for the library's own variants."
+    count = f"simpleattn report {data['study']['name']} --flops"
+    said = f"No FLOPs are known of {lack}: the records hold none. The command {count} counts them for the library's own variants."
     yield 'Arms', head, [[o['arm'], *cells(**o)] for o in data['arms']], [said] if lack else []
     yield from (o for o in (_noise(data), _images(data), _diverged(data)) if o)
 
@@ -208,7 +209,8 @@ def _tables(data):
 def _noise(data):
     "Where the spread of an arm's runs comes from"
     if not (arms := [(o['arm'],o['noise']) for o in data['arms'] if o['noise']]): return
-    head = ['arm','runs','sd of runs, pp','seed sd, pp','validation-set sd, pp','p (no seed noise)','standard error of the mean, pp','the same on new images, pp']
+    head = ['arm','runs','sd of runs, pp','seed sd, pp','validation-set sd, pp','p (no seed noise)','standard error of the mean, pp',
+        'the same on new images, pp']
     rows = [[k, n['n_runs'], _pct(n['var_runs']**0.5), 'not detectable' if n['sd_seed'] is None else _pct(n['sd_seed']), _pct(n['sd_churn']),
         _pval(n['p_seed']), _pct(n['se_this_set']), _pct(n['se_new_images'])] for k,n in arms]
     return 'Seed noise and validation-set noise', head, rows, [f"The squares of seed sd and validation-set sd add up to that of the runs. Seed sd is how much "
@@ -312,6 +314,7 @@ def _home(study):
     declared = json.loads(study.file.read_text())['env'] if study.file.exists() else study.env
     return home if study.env==declared else home/study.env.replace('*', 'any')
 
+# %% ../nbs/12_report.ipynb #b6f6772d
 def write_report(
     study,     # A `Study`
     out=None,  # Folder; None: _reports/NAME under the root of the runs

@@ -16,8 +16,7 @@ from functools import lru_cache
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
-from .recipes import CliError,PIPELINE,Recipe,name_re
-from .variants import Variant
+from .recipes import CliError,PIPELINE,name_re
 
 # %% ../nbs/07_runs.ipynb #c61939d6
 @dataclass(frozen=True, repr=False)
@@ -70,7 +69,8 @@ def _check_run(r):
         if not isinstance(v, t) and not (v is None and k in ('acc','best_acc','best_epoch')) or isinstance(v, bool): raise ValueError(f'{k} is not of its type')
     for k,keys in _holds.items():
         if missing := [o for o in keys if o not in getattr(r,k)]: raise ValueError(f'{k} lacks {missing[0]}')
-    if not all(isinstance(o, str) and name_re.fullmatch(o) for o in (r.recipe['name'],r.variant['name'],r.env)): raise ValueError('a name that could not be a folder')
+    if not all(isinstance(o, str) and name_re.fullmatch(o) for o in (r.recipe['name'],r.variant['name'],r.env)):
+        raise ValueError('a name that could not be a folder')
     if not 0<=r.seed<2**32: raise ValueError(f'seed {r.seed} is not from 0 to 4294967295')
     if r.acc is not None and not 0<=r.acc<=1: raise ValueError(f'acc = {r.acc} is not a fraction')
     if r.correct and len(r.correct)!=4*(((r.n_images+7)//8+2)//3): raise ValueError('correct does not have a bit for each image')
@@ -111,7 +111,8 @@ def as_root(
         p = UPath(root, use_listings_cache=False)
         if root not in _reached: p.exists(); _reached.add(root)
         return p
-    except Exception as e: raise CliError(f"{root} cannot be opened: {e}. Look at its address and credentials; `pip install 'simpleattn[s3]'` brings what S3 needs.") from None
+    except Exception as e:
+        raise CliError(f"{root} cannot be opened: {e}. Look at its address and credentials; `pip install 'simpleattn[s3]'` brings what S3 needs.") from None
 
 _reached = set()
 
@@ -151,7 +152,7 @@ def publish(
     try: path.fs.pipe_file(path.path, b, mode='overwrite' if over else 'create') if hasattr(path,'fs') else _put(path, b, over)
     except FileExistsError: raise
     except Exception as e:
-        raise CliError(f"{path} cannot be written ({getattr(e,'strerror',None) or e}). What is finished is kept; the same command goes on once there is room.") from None
+        raise CliError(f"{path} cannot be written ({getattr(e,'strerror',None) or e}). What is finished is kept; the same command goes on from it.") from None
 
 def _pretty(d): # One line for each field, so that a record is read and diffed by line
     return '{\n' + ',\n'.join(f' {json.dumps(k)}: {json.dumps(v, allow_nan=False)}' for k,v in d.items()) + '\n}\n'
@@ -197,7 +198,8 @@ def claim(
 ): # Whether it is ours
     "One process at a time for a name of a store; the lock ends with the process"
     root,at = as_root(root), int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
-    file = Path(tempfile.gettempdir())/f"simpleattn-{os.getuid()}-{hashlib.sha256(str(root).encode()).hexdigest()[:12]}.lock" if hasattr(root,'fs') else root/'.lock'
+    store = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    file = Path(tempfile.gettempdir())/f'simpleattn-{os.getuid()}-{store}.lock' if hasattr(root,'fs') else root/'.lock'
     _mkdir(file.parent)
     with open(file, 'a') as f:
         try: fcntl.lockf(f, fcntl.LOCK_EX|fcntl.LOCK_NB, 1, at); ours = True
@@ -284,7 +286,8 @@ def iter_runs(
 ): # (path below the root, `Run`, or the reason why it is not believed)
     "Every record of a store, one after another"
     root = as_root(root)
-    names = [o for o in list_files(root, recipe, variant, env, '*.json') if '.failed-' not in o and '.corrupt-' not in o and (keep is None or keep(*o.split('/')))]
+    names = [o for o in list_files(root, recipe, variant, env, '*.json') if '.failed-' not in o and '.corrupt-' not in o]
+    if keep: names = [o for o in names if keep(*o.split('/'))]
     for o,b in _contents(root, names):
         try: yield o, _believe(b, o)
         except ValueError as e: yield o, str(e)
@@ -321,8 +324,11 @@ def load_runs(
     df.attrs['corrupt'] = bad
     return df
 
-_columns = 'recipe variant env seed status acc best_acc best_epoch n_images correct params train_seconds wall_seconds precision pipeline recipe_hash variant_hash source fingerprint finished'.split()
-_inside = dict(recipe='recipe.name', variant='variant.name', precision='recipe.precision', variant_hash='variant.hash', source='data.source', fingerprint='data.fingerprint', finished='machine.finished')
+# %% ../nbs/07_runs.ipynb #aaae4658
+_columns = ('recipe variant env seed status acc best_acc best_epoch n_images correct params train_seconds wall_seconds precision pipeline recipe_hash '
+    'variant_hash source fingerprint finished').split()
+_inside = dict(recipe='recipe.name', variant='variant.name', precision='recipe.precision', variant_hash='variant.hash', source='data.source',
+    fingerprint='data.fingerprint', finished='machine.finished')
 
 def _value(r, k): # Of a column
     if k=='correct': return r.bits()
@@ -392,5 +398,6 @@ def machine_facts(
     "Facts of the machine for a record"
     from simpleattn import __version__
     versions = {o:metadata.version(o) for o in ('torch','torchvision','fastai','timm','numpy','pillow')}
-    return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}',
-        versions=dict(python=platform.python_version(), **versions, simpleattn=__version__), commit=code_commit(), finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
+    versions = dict(python=platform.python_version()) | versions | dict(simpleattn=__version__)
+    return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}', versions=versions, commit=code_commit(),
+        finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))

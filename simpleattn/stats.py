@@ -77,7 +77,8 @@ def _check(x, name, n_images=None):
     return x
 
 def _check_images(m, name):
-    if m is not None and (isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))): raise ValueError(f"{name!r} has n_images = {m}: give the number of validation images")
+    if m is not None and (isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))):
+        raise ValueError(f"{name!r} has n_images = {m}: give the number of validation images")
 
 def _check_rates(delta, alpha):
     if not 0 < delta < 1: raise ValueError(f"delta must be positive and below 1, got {delta}: the smallest difference that matters, 0.01 for one point")
@@ -102,7 +103,8 @@ def _tail(d, tol=0):
 def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     "Exact sign-flip p of (n,) paired differences, of correct counts or of fractions"
     d = np.asarray(d, float)
-    if not np.isfinite(d).all(): raise ValueError("signflip_p wants differences without NaN or infinities: leave failed runs out, and give diverged ones to worst_rank_p")
+    if not np.isfinite(d).all():
+        raise ValueError("signflip_p wants differences without NaN or infinities: leave failed runs out, and give diverged ones to worst_rank_p")
     if (d == d.round()).all() and np.abs(d).sum() < 1e7: return float(_tail(d.astype(int)))
     total = np.abs(d).sum()
     if len(d) > 30: return float(_tail((d/total*1e6).round().astype(int), len(d)))
@@ -112,7 +114,8 @@ def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
 # %% ../nbs/09_stats.ipynb #c0e2757e
 def _check_design(effect, sd, target, alpha):
     if not (0 < abs(effect) < math.inf and 0 < sd < math.inf and 0 < target < 1 and 0 < alpha < 1):
-        raise ValueError(f"planning wants an effect other than 0 ({effect:g}), an sd above 0 ({sd:g}), and a power ({target:g}) and alpha ({alpha:g}) between 0 and 1: 0.8 for 80 %")
+        raise ValueError(f"planning wants an effect other than 0 ({effect:g}), an sd above 0 ({sd:g}), and a power ({target:g}) and alpha ({alpha:g}) "
+            "between 0 and 1: 0.8 for 80 %")
 
 def _design(n, sd, paired):
     if n < 2: raise ValueError(f"planning wants two seeds or more, got {n}: one run has no sd")
@@ -188,9 +191,10 @@ def words(self:Plan)->str:
     "The plan as a paragraph"
     def hours(f): h = getattr(self, f); return '' if h is None else f' ({h:.1f} hours)'
     def seeds(f): return getattr(self, f) or 'more than a million'
-    s = f"With {self.n} seeds of each arm{hours('hours')} and an sd of the paired difference of {_pp(self.sd_diff, '')}, {_pp(self.detectable, '')} would be found in {100*self.target:g} %"
-    s += f" of studies ({100*self.alpha:g} % errors over {self.variants} comparison{'s'*(self.variants>1)}). To find {100*self.effect:g} pp takes {seeds('runs_needed')} seeds{hours('hours_needed')},"
-    s += f" to show equivalence within {100*self.delta:g} pp {seeds('runs_equivalence')}{hours('hours_equivalence')}."
+    s = (f"With {self.n} seeds of each arm{hours('hours')} and an sd of the paired difference of {_pp(self.sd_diff, '')}, {_pp(self.detectable, '')} would be"
+        f" found in {100*self.target:g} % of studies ({100*self.alpha:g} % errors over {self.variants} comparison{'s'*(self.variants>1)})."
+        f" To find {100*self.effect:g} pp takes {seeds('runs_needed')} seeds{hours('hours_needed')},"
+        f" to show equivalence within {100*self.delta:g} pp {seeds('runs_equivalence')}{hours('hours_equivalence')}.")
     if not self.sd_diff_upper: return s + ' From how many runs the sd comes was not said, so it has no upper bound.'
     return s + (f" At the 80 % upper bound of that sd, {_pp(self.sd_diff_upper, '')}, {self.n} seeds find {_pp(self.detectable_upper, '')},"
         f" and it takes {seeds('runs_needed_upper')} and {seeds('runs_equivalence_upper')}.")
@@ -214,7 +218,8 @@ def plan(
     if not (n >= 2 and 0 < sd <= 0.5 and (corr is None or -1 < corr < 1)):
         raise ValueError(f"plan wants two seeds or more, an sd as a fraction (0.0075 for 0.75 pp) and a correlation within -1 to 1, got {n}, {sd}, {corr}")
     if not (variants >= 1 and (n_sd is None or 2 <= n_sd < math.inf) and 0 < effect < 1):
-        raise ValueError(f"plan wants at least one variant, an sd from two runs or more, and an effect as a fraction (0.005 for 0.5 pp), got {variants}, {n_sd}, {effect}")
+        raise ValueError("plan wants at least one variant, an sd from two runs or more, and an effect as a fraction (0.005 for 0.5 pp), "
+            f"got {variants}, {n_sd}, {effect}")
     s, a = sd if corr is None else sd*math.sqrt(2*(1-corr)), alpha/variants
     def figures(s): return detectable(n, s, target, a), runs_needed(effect, s, target, a), runs_needed_equivalence(delta, s, target, a)
     here, up = figures(s), sd_upper(s, n_sd-1) if n_sd else None
@@ -263,7 +268,8 @@ def decompose(
     seed, (run,img,err) = V-churn, _parts(c)
     se, df = _se_new(([run], [img,err]))
     f = V/churn if churn > 0 else math.inf if V > 0 else math.nan
-    words = f"seed sd {_pp(math.sqrt(seed), '')}" if seed > 0 else "seed variance < 0 (not detectable)" if churn > 0 else "every run is right on the same images: nothing to split"
+    words = f"seed sd {_pp(math.sqrt(seed), '')}" if seed > 0 else "seed variance < 0 (not detectable)"
+    if max(seed, churn) <= 0: words = "every run is right on the same images: nothing to split"
     return Decomposition(R, M, mean, V, seed, churn, math.sqrt(seed) if seed > 0 else None, math.sqrt(max(churn,0)), f, float(sp.fdtrc(R-1,(R-1)*(M-1),f)),
                          math.sqrt(V/R), se, df, f"{words}; churn sd {_pp(math.sqrt(max(churn,0)), '')} on {M} images")
 
@@ -341,6 +347,7 @@ def race_path(
     cols = zip(n.tolist(), mean, s, mean-h, mean+h, mean-h_eq, mean+h_eq, e, p)
     return out + [RaceState(*o, _CALLS[int(call[at])] if i >= at else 'undecided', int(n[at]) if i >= at else None, delta, a) for i,o in enumerate(cols)]
 
+# %% ../nbs/09_stats.ipynb #e4501c90
 def race_state(
     d:np.ndarray,      # (n,) variant - baseline (fractions) in the order of seeds set beforehand
     delta:float=0.01,  # Margin of equivalence (fraction)
@@ -414,6 +421,7 @@ def _all_seeds(v, rank):
     "Verdict where runs diverged, from that of the completers and that of the ranks of all seeds: better needs both"
     return 'worse' if rank == 'worse' and v != 'better' else v if v == rank else 'undecided'
 
+# %% ../nbs/09_stats.ipynb #9ffa8b6e
 def race_seeds(
     baseline,          # (n,) accuracies (fractions) in the order of seeds set beforehand; NaN where the run diverged
     variant,           # (n,) the same of the variant
@@ -461,16 +469,27 @@ class Comparison(_Record):
     p_worst_rank:float=None; worst_rank_sign:float=None; p_divergence:float=None; n_all_baseline:int=None; n_all_variant:int=None; notes:tuple=()
     recipe:str=None; sensitivity:dict=None
 
-    def __repr__(self): return f"Comparison({self.arm} - {self.baseline}: {', '.join(f'{k} {v}' for k,v in self.summary().items() if v is not None and k != 'p_adj')})"
-    @property
-    def interval(self): return (self.low, self.high) if self.low_sim is None or self.family == 1 else (self.low_sim, self.high_sim)
-    def summary(self)->dict:
-        "The six fields shown by default; the interval is simultaneous where there are several comparisons"
-        span = 'no interval yet' if self.interval[0] is None else ' to '.join(map(_pp, self.interval))
-        return dict(n=self.n, difference=None if self.diff is None else f"{_pp(self.diff)} ({span})", p_adj=self.p_adj,
-                    verdict=self.verdict_words, runs_needed=self.runs_needed, new_images=self.new_verdict)
-    def _repr_markdown_(self): return _short([(f'{self.arm} - {self.baseline}', self)], '|{}|', '|', '|---'*7+'|\n')
-    def _repr_html_(self): return _short([(f'{self.arm} - {self.baseline}', self)])
+# %% ../nbs/09_stats.ipynb #01b9e177
+@patch
+def __repr__(self:Comparison):
+    said = ', '.join(f'{k} {v}' for k,v in self.summary().items() if v is not None and k != 'p_adj')
+    return f"Comparison({self.arm} - {self.baseline}: {said})"
+
+@patch(as_prop=True)
+def interval(self:Comparison): return (self.low, self.high) if self.low_sim is None or self.family == 1 else (self.low_sim, self.high_sim)
+
+@patch
+def summary(self:Comparison)->dict:
+    "The six fields shown by default; the interval is simultaneous where there are several comparisons"
+    span = 'no interval yet' if self.interval[0] is None else ' to '.join(map(_pp, self.interval))
+    return dict(n=self.n, difference=None if self.diff is None else f"{_pp(self.diff)} ({span})", p_adj=self.p_adj,
+                verdict=self.verdict_words, runs_needed=self.runs_needed, new_images=self.new_verdict)
+
+@patch
+def _repr_markdown_(self:Comparison): return _short([(f'{self.arm} - {self.baseline}', self)], '|{}|', '|', '|---'*7+'|\n')
+
+@patch
+def _repr_html_(self:Comparison): return _short([(f'{self.arm} - {self.baseline}', self)])
 
 # %% ../nbs/09_stats.ipynb #57e2cf9e
 def _short(rows, row='<tr><td>{}</td></tr>', cell='</td><td>', rule='', ends=('<table>\n','</table>')):
@@ -496,7 +515,7 @@ def _pairs(b, v, names, paired=None):
     odd = [k for k in _KEY if len({str(r.get(k)) for r in b+v}) > 1]
     if paired is False: return best, False, f"unpaired on request{', across '*bool(odd)}{', '.join(odd)}"
     both, why = ' and '.join(map(repr, names)), f"{len(best)} of {larger} seeds shared, fewer than 3 or 80 %"
-    if odd: raise ValueError(f"{both} have runs that differ in {', '.join(odd)}, and such runs are no pairs: train them under one, or compare with paired=False (--unpaired)")
+    if odd: raise ValueError(f"{both} differ in {', '.join(odd)}, so their runs are no pairs: train them under one, or compare with paired=False (--unpaired)")
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return best, False, f"unpaired: {why}"
 
@@ -554,7 +573,8 @@ def _new_images(b, v, paired, delta, alpha):
     cb, cv = (_matrix(np.stack([np.asarray(r['correct']) for r in rs])) for rs in (b, v))
     for c,rs in ((cb, b), (cv, v)):
         for m,r in zip(c.mean(1), rs):
-            if abs(m-r['acc']) > .006: raise ValueError(f"correct says {m:g}, and the accuracy is {r['acc']:g} (seed {r['seed']}): give the rows in the order of the runs")
+            if abs(m-r['acc']) > .006:
+                raise ValueError(f"correct says {m:g}, and the accuracy is {r['acc']:g} (seed {r['seed']}): give the rows in the order of the runs")
     diff, extra = cv.mean()-cb.mean(), {}
     if paired:
         dec = decompose(cv-cb); se, df = dec.se_new_images, dec.df_new_images
@@ -589,23 +609,28 @@ def _divergence(b, v, paired, sequential):
 def _recipe(b, v): return ' and '.join(dict.fromkeys(str(r['recipe']) for r in (*b, *v) if r.get('recipe'))) or None
 
 # %% ../nbs/09_stats.ipynb #652d19b6
+def _counted(pairs, rule, goal, delta, alpha, k):
+    "The pairs of a race that count: up to its last look, and none after the decision"
+    if rule: pairs = pairs[:max((n for n in race_looks(*rule) if n <= len(pairs)), default=len(pairs))]
+    if goal != 'difference': return pairs
+    return pairs[:len(race_seeds(*([np.nan if _diverged(r) else r['acc'] for r in rs] for rs in zip(*pairs)), delta, alpha, k, *rule))]
+
+# %% ../nbs/09_stats.ipynb #e9b99f13
 def _contrast(b, v, names, delta, alpha, paired=None, sequential=False, k=1, goal='difference', extra=False):
     "`Comparison` of two lists of run records, and the paired differences by seed"
-    if goal not in ('difference', 'noninferior'): raise ValueError(f"goal must be 'difference' or 'noninferior', got {goal!r}")
     failed = [sum(r.get('status') == 'failed' for r in rs) for rs in (b, v)]
     b, v = ([r for r in rs if r.get('status') != 'failed'] for rs in (b, v))
     for rs,a,tries in zip((b, v), names, failed):
         if len(rs) < 2: raise _few(a, len(rs), tries)
     pairs, paired, note = _pairs(b, v, names, paired)
-    if sequential and not paired: raise ValueError(f"{names[1]!r} against {names[0]!r}: a sequential comparison needs shared seeds. Train both arms on the same seeds")
-    rule = sequential if isinstance(sequential, tuple) else ()
-    if rule: pairs = pairs[:max((n for n in race_looks(*rule) if n <= len(pairs)), default=len(pairs))]
-    if sequential and goal == 'difference': # what came after the decision does not count
-        pairs = pairs[:len(race_seeds(*([np.nan if _diverged(r) else r['acc'] for r in rs] for rs in zip(*pairs)), delta, alpha, k, *rule))]
+    if sequential and not paired:
+        raise ValueError(f"{names[1]!r} against {names[0]!r}: a sequential comparison needs shared seeds. Train both arms on the same seeds")
+    if sequential: pairs = _counted(pairs, sequential if isinstance(sequential, tuple) else (), goal, delta, alpha, k)
     if paired: b, v = map(list, zip(*pairs))
     whole = [(x,y) for x,y in pairs if not (_diverged(x) or _diverged(y))]
     f = dict(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, goal=goal, paired=paired, sequential=bool(sequential), notes=(note,) if note else (),
-             failed_baseline=failed[0], failed_variant=failed[1], n_shared=len(pairs), corr=_corr(whole), recipe=_recipe(b, v)) | _divergence(b, v, paired, sequential)
+             failed_baseline=failed[0], failed_variant=failed[1], n_shared=len(pairs), corr=_corr(whole), recipe=_recipe(b, v))
+    f |= _divergence(b, v, paired, sequential)
     b, v = ([p[i] for p in whole] if paired else [r for r in rs if not _diverged(r)] for i,rs in enumerate((b, v)))
     if min(len(b), len(v)) < 2:
         test = 'always-valid test of divergence' if sequential else 'worst-rank signed-rank' if paired else 'worst-rank Mann-Whitney'
@@ -629,11 +654,12 @@ def _sequential(pairs, f, k, mode):
     def state(a): return race_state(d[~np.isnan(d)], delta, a, k) if mode is True else capped_state(d, mode[0], delta, a, mode[1], k, True)
     st, half = state(alpha), state(alpha/2)
     said = f"sequential: {'valid at every n' if mode is True else 'judged at its looks only'}; the estimate is biased upward for weak effects"
-    r = dict.fromkeys(_FIXED) | dict(test='t-mixture confidence sequence' if mode is True else 'group-sequential t', low=st.low, high=st.high, p=st.p, low_sim=st.low,
-        high_sim=st.high, verdict=st.verdict, p_signflip_note='sequential: no fixed-n p', notes=(said,))
+    r = dict.fromkeys(_FIXED) | dict(test='t-mixture confidence sequence' if mode is True else 'group-sequential t', low=st.low, high=st.high, p=st.p,
+        low_sim=st.low, high_sim=st.high, verdict=st.verdict, p_signflip_note='sequential: no fixed-n p', notes=(said,))
     if half.low is None or f.get('new_se') is None: return r
     h = math.sqrt(max(f['new_se']**2 - f['se']**2, 0))*sp.ndtri(1-alpha/(4*k)); lo, hi = half.low-h, half.high+h
-    return r | dict(new_low=lo, new_high=hi, new_verdict='better' if lo > 0 else 'worse' if hi < 0 else 'equivalent' if -delta < lo and hi < delta else 'undecided')
+    word = 'better' if lo > 0 else 'worse' if hi < 0 else 'equivalent' if -delta < lo and hi < delta else 'undecided'
+    return r | dict(new_low=lo, new_high=hi, new_verdict=word)
 
 # %% ../nbs/09_stats.ipynb #fa430ef6
 def _verdict(diff, p, tost_p, alpha):
@@ -652,6 +678,7 @@ def _words(c, verdict):
     more = f", needs about {c.runs_needed} seeds" if c.runs_needed and c.runs_needed > (c.n or 0) else ''
     return f"undecided (margin {m}{more})"
 
+# %% ../nbs/09_stats.ipynb #43ef4b5d
 def _judge(c, p=None, tost_p=None, new_p=None, new_tost_p=None):
     "`c` with its verdicts, from p-values that the family has adjusted"
     if c.verdict == 'not comparable': return c
@@ -695,6 +722,7 @@ def compare(
 )->Comparison:              # Difference, interval, p, verdict and the rest
     "Difference of two arms, its interval and a verdict"
     _check_rates(delta, alpha)
+    if goal not in ('difference', 'noninferior'): raise ValueError(f"goal must be 'difference' or 'noninferior', got {goal!r}")
     if seeds is None and paired is not False and len(baseline) != len(variant):
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, variant's) to pair them, or paired=False")
     two = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
@@ -786,7 +814,7 @@ def compare_many(
     delta:float=0.01,         # Smallest difference that matters (fraction)
     n_images:int=None,        # Images of the validation set; counts of correct are told by it
     paired:bool=None,         # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
-    contrasts:list=(),        # More of the family: (arm, arm), the second minus the first; (arm, arm, 'noninferior'); four arms, (fourth - third) - (second - first)
+    contrasts:list=(),        # More of the family: (arm, arm), second minus first; (arm, arm, 'noninferior'); four arms, (fourth - third) - (second - first)
     sequential=False,         # True: raced, or grown after it was looked at; (cap, looks): a capped race
     extra:bool=False          # Compute the `sensitivity` columns too
 )->Comparisons:               # One `Comparison` an arm; `to_df()` is the table
@@ -809,7 +837,9 @@ def compare_many(
     for a,rs in arms.items(): _check_arm(a, rs, n_images)
     wrong = []
     def one(c):
-        try: return _gains(arms, c, delta, alpha, sequential) if len(c) == 4 else _contrast(arms[c[0]], arms[c[1]], c[:2], delta, alpha, paired, sequential, len(todo), *c[2:], extra=extra)
+        try:
+            if len(c) == 4: return _gains(arms, c, delta, alpha, sequential)
+            return _contrast(arms[c[0]], arms[c[1]], c[:2], delta, alpha, paired, sequential, len(todo), *c[2:], extra=extra)
         except ValueError as e:
             wrong.append(e)
             return _not_comparable(arms, c, e, delta, alpha, bool(sequential)), {}
@@ -832,7 +862,8 @@ def _gains(arms, names, delta, alpha, sequential):
     x, y = (np.array([*d.values()]) for d in ds)
     if min(len(x), len(y)) < 2 or any(c.diverged_baseline or c.diverged_variant for c in cs):
         raise ValueError(f"{' and '.join(names)}: a difference of differences needs two pairs or more on each side and no diverged run")
-    f = _unpaired(x.mean(), x.std(ddof=1), len(x), y.mean(), y.std(ddof=1), len(y), delta, alpha) | dict(test='Welch t on paired differences', delta=delta, alpha=alpha)
+    f = _unpaired(x.mean(), x.std(ddof=1), len(x), y.mean(), y.std(ddof=1), len(y), delta, alpha)
+    f |= dict(test='Welch t on paired differences', delta=delta, alpha=alpha)
     if all(c.new_se for c in cs):
         a, b = (c.new_se**2 for c in cs); se, df = math.sqrt(a+b), (a+b)**2/(a*a/cs[0].new_df + b*b/cs[1].new_df); iv = _t_interval(f['diff'], se, df, alpha)
         f |= dict(new_se=se, new_df=df, new_tost_p=max(tost(f['diff'], se, df, delta)), **{f'new_{k}':iv[k] for k in ('low','high','p')})
@@ -858,7 +889,8 @@ def _family(cs, ds):
 # %% ../nbs/09_stats.ipynb #8d0126c8
 def _how(c):
     "The test and its n"
-    n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} pairs" if 'differences' in c.test else f"n = {c.n_baseline} and {c.n_variant} runs, unpaired"
+    what = 'pairs' if 'differences' in c.test else 'runs, unpaired'
+    n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} {what}"
     return f"{c.test}, {n}" + (f", seed correlation {c.corr:.2f}" if c.corr is not None else '')
 
 def _diverging(c):
@@ -871,7 +903,7 @@ def _diverging(c):
         s += f" ({p}); over all seeds, a diverged run {'lost' if c.sequential else 'ranked worst'}, {q}"
     return s + '.' + ' The difference is among completers.'*(c.diff is not None)
 
-def _kind(c): return ('confidence sequence', 'always-valid ') if c.sequential and c.p is not None else ('repeated interval', '') if c.sequential else ('interval', '')
+def _kind(c): return ('interval', '') if not c.sequential else ('repeated interval', '') if c.p is None else ('confidence sequence', 'always-valid ')
 
 def _means(c):
     "The two means with their sds"
@@ -903,7 +935,8 @@ def sentence(self:Comparison,
         s += f" The difference is {_pp(c.diff)} ({span}{'; '*bool(p)}{p}{adj}){_means(c)}."
     small = f" (two one-sided tests, {_p(c.tost_p if c.tost_p_adj is None else c.tost_p_adj)})" if c.verdict == 'equivalent' and c.tost_p is not None else ''
     s += f" Verdict on {population}{f' of {c.n_images:,} images' if c.n_images else ''}: {c.verdict_words}{small}."
-    if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({'this one alone, '*(c.family>1 and not c.sequential)}{_pp(c.new_low)} to {_pp(c.new_high)})."
+    alone = 'this one alone, '*(c.family>1 and not c.sequential)
+    if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({alone}{_pp(c.new_low)} to {_pp(c.new_high)})."
     if c.p_adj is not None and c.p_adj >= c.alpha and c.goal == 'difference' and (m := c.detectable()):
         s += f" No difference was detected; with this n, one of {_pp(m, '')} would be found in 80 % of studies."
     return s + _diverging(c) + ''.join(f' {o[0].upper()}{o[1:]}.' for o in c.notes)
@@ -922,7 +955,7 @@ def compare_summary(
         if not (0 <= m <= 1 and 0 < sd < 1): raise ValueError(f"{a!r}: mean {m} and sd {sd} must be fractions, the sd above 0. Divide percent by 100")
         if not (2 <= n < 1e9 and n == int(n)): raise ValueError(f"{a!r}: n is {n}, a comparison needs a whole number of runs, at least two runs of each arm")
         if sd > (top := math.sqrt(m*(1-m)*n/(n-1)))+0.01:
-            raise ValueError(f"{a!r}: {n:g} accuracies with mean {m:g} cannot have an sd of {sd:g}, only up to {top:.3g}. Give the sd of the runs as a fraction, 0.0078 for 0.78 pp")
+            raise ValueError(f"{a!r}: {n:g} runs with mean {m:g} cannot have an sd of {sd:g}, only up to {top:.3g}. Give it as a fraction, 0.0078 for 0.78 pp")
     f = _unpaired(m1, s1, int(n1), m2, s2, int(n2), delta, alpha)
     c = Comparison(arm=names[1], baseline=names[0], delta=delta, alpha=alpha, notes=('from summaries: unpaired',), **f)
     return _judge(c, c.p, c.tost_p)

@@ -49,7 +49,8 @@ def make_arms(
 
 # %% ../nbs/10_study.ipynb #3265d99e
 def _seeds(seeds):
-    if isinstance(seeds, int) and not 2<=seeds<=10**6: raise CliError(f"{seeds} runs an arm: a study needs at least two different seeds, and at most a million.")
+    if isinstance(seeds, int) and not 2<=seeds<=10**6:
+        raise CliError(f"{seeds} runs an arm: a study needs at least two different seeds, and at most a million.")
     seeds = [check_seed(s) for s in (range(seeds) if isinstance(seeds, int) else seeds)]
     if len(seeds)<2 or len(set(seeds))<len(seeds): raise CliError(f"A study needs at least two different seeds, not {seeds}.")
     return seeds
@@ -79,12 +80,12 @@ class Study:
         if len(self.arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
         self.baseline = baseline or next(iter(self.arms))
         if self.baseline not in self.arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(self.arms)}.")
-        self.name,self.root,self.delta,self.alpha,self.seeds,self.env,self.raced,self.protocol = name,as_root(root),delta,alpha,_seeds(seeds),env or this_env(),raced,protocol
-        if self.file.exists(): # what was declared holds, also for those who do not repeat it
-            d = _declared(self.file)
-            self.raced,self.protocol,contrasts = raced or d.get('raced'), protocol or d.get('protocol'), contrasts or d.get('contrasts', ())
+        self.name,self.root,self.delta,self.alpha,self.seeds,self.env = name,as_root(root),delta,alpha,_seeds(seeds),env or this_env()
+        d = _declared(self.file) if self.file.exists() else {} # what was declared holds, also for those who do not repeat it
+        self.raced,self.protocol,contrasts = raced or d.get('raced'), protocol or d.get('protocol'), contrasts or d.get('contrasts', ())
         self.contrasts = [list(c) for c in contrasts]
-        for a in {o for c in self.contrasts for o in c} - {*self.arms, 'noninferior'}: raise CliError(f"A contrast names {a!r}, which is not an arm. There are: {', '.join(self.arms)}.")
+        for a in {o for c in self.contrasts for o in c} - {*self.arms, 'noninferior'}:
+            raise CliError(f"A contrast names {a!r}, which is not an arm. There are: {', '.join(self.arms)}.")
 
     def __repr__(self): return f"Study {self.name}: {', '.join(self.arms)} x {len(self.seeds)} seeds on {self.env}, baseline {self.baseline}"
 
@@ -95,9 +96,11 @@ def file(self:Study)->Path: return self.root/'_studies'/f'{self.name}.json'
 @patch
 def declaration(self:Study)->dict: # JSON types
     "What this study fixes before its first run"
-    return dict(name=self.name, arms=[a.to_dict() for a in self.arms.values()], baseline=self.baseline, seeds=self.seeds, delta=self.delta, alpha=self.alpha,
-        primary='last-epoch accuracy, paired difference to the baseline', env=self.env) | {k:v for k in ('contrasts','raced','protocol') if (v := getattr(self, k))}
+    d = dict(name=self.name, arms=[a.to_dict() for a in self.arms.values()], baseline=self.baseline, seeds=self.seeds, delta=self.delta, alpha=self.alpha,
+        primary='last-epoch accuracy, paired difference to the baseline', env=self.env)
+    return d | {k:v for k in ('contrasts','raced','protocol') if (v := getattr(self, k))}
 
+# %% ../nbs/10_study.ipynb #07fafaee
 @patch
 def declare(self:Study)->dict: # The declaration with its dates and growth
     "Write the declaration, or hold this study against the one that is there and record its growth"
@@ -120,9 +123,11 @@ def _declared(p)->dict:
     "A declaration as it stands in its file"
     try:
         d = json.loads(p.read_bytes())
-        if [a['arm']+a['recipe']+a['recipe_hash']+a['variant']['name']+a['variant']['hash'] for a in d['arms']] and {'seeds','baseline','delta','alpha','env','growth'}<=d.keys(): return d
+        arms = [a['arm']+a['recipe']+a['recipe_hash']+a['variant']['name']+a['variant']['hash'] for a in d['arms']]
+        if arms and {'seeds','baseline','delta','alpha','env','growth'}<=d.keys(): return d
     except (ValueError,TypeError,KeyError): pass
-    raise CliError(f"{p} is damaged, so the study is not known as it was declared. Bring the file back from git or a copy, or move it away and declare the study again: its runs stay.")
+    raise CliError(f"{p} is damaged, so the study is not known as it was declared. Bring the file back from git or a copy, or move it away and "
+        "declare the study again: its runs stay.")
 
 # %% ../nbs/10_study.ipynb #f8135934
 @patch
@@ -162,8 +167,7 @@ def load_study(
         there = sorted(o.stem for o in p.parent.glob('*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
     d = _declared(p)
-    return Study(name, _read_arms(d), d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], contrasts=d.get('contrasts', ()), raced=d.get('raced'), protocol=d.get('protocol'),
-        env='*' if env=='any' else env or d['env'])
+    return Study(name, _read_arms(d), d['seeds'], d['baseline'], root=root, delta=d['delta'], alpha=d['alpha'], env='*' if env=='any' else env or d['env'])
 
 # %% ../nbs/10_study.ipynb #adac1858
 def _read_arms(d): return {a['arm']:Arm(a['arm'], a['recipe'], a['recipe_hash'], a['variant']) for a in d['arms']}
@@ -178,7 +182,8 @@ def runs(self:Study): # DataFrame of `load_runs` with a column `arm`
         other = df[(df.recipe_hash!=a.recipe_hash) | (df.variant_hash!=a.variant['hash'])]
         if len(other):
             what = 'recipe' if (other.recipe_hash!=a.recipe_hash).any() else 'variant'
-            raise CliError(f"{self.root}/{a.recipe}/{a.variant['name']}/{self.env} holds {len(other)} runs of another {what} under the same name. Rename the {what}, or move those runs.")
+            raise CliError(f"{self.root}/{a.recipe}/{a.variant['name']}/{self.env} holds {len(other)} runs of another {what} under the same name. "
+                f"Rename the {what}, or move those runs.")
         parts.append(df.assign(arm=k).sort_values('seed', key=lambda o: o.map(self.seeds.index), kind='stable'))
     return pd.concat(parts, ignore_index=True)
 
@@ -249,7 +254,7 @@ def run(self:Study,
     for a in self.arms.values():
         if a.made_of and address is None: check_data(a.made_of[0].dataset, data)
     if threads<1 or loaders<0 or not (0<gpus_per_run<1 or gpus_per_run==int(gpus_per_run)>0):
-        raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0 (no loaders is fine), or a fraction of a GPU.")
+        raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0, or a fraction of a GPU.")
     self.gave_up = {}
     probe(self.root)
     gpus = None if self.env.startswith('cpu') else gpus_here()
@@ -336,7 +341,7 @@ def _drive(self:Study, eng, todo, tries, bar, facts):
         if o.status=='claimed': claimed.append(o.task); continue
         if o.status=='refused': raise CliError(o.error)
         if o.env not in (None, self.env):
-            raise CliError(f"Runs here are of env {o.env}, and study {self.name!r} is of {self.env}. Give --device, or another name for a study of this machine.")
+            raise CliError(f"Runs here are of env {o.env}, and study {self.name!r} is of {self.env}. Give --device, or another name for this machine's study.")
         if o.status=='failed' or o.status=='lost' and not self._there(key):
             at = write_failure(*key[:2], self.env, key[2], o.error, self.root)
             tried[key],last[key] = tried.get(key,0)+1, o.error.strip().split('\n')[-1]
@@ -366,6 +371,7 @@ def race(self:Study,
     self.raced = dict(arms=len(self.arms)-1, looks=looks, cap=len(self.seeds) if looks else None)
     return self.run(**kwargs)
 
+# %% ../nbs/10_study.ipynb #03abbc9a
 @patch
 def race_states(self:Study, df=None)->list: # Dicts: arm, seed and the fields of `stats.RaceState` (fractions)
     "State of every arm after every seed that counts, up to its decision"
@@ -376,7 +382,8 @@ def race_states(self:Study, df=None)->list: # Dicts: arm, seed and the fields of
     for k in self.arms:
         if k==self.baseline: continue
         seeds = [*takewhile(lambda s: (k,s) in acc and (self.baseline,s) in acc, self.seeds)]
-        states = race_seeds([acc[self.baseline,s] for s in seeds], [acc[k,s] for s in seeds], self.delta, self.alpha, self.raced['arms'], self.raced['cap'], self.raced['looks'])
+        rule = self.raced['arms'], self.raced['cap'], self.raced['looks']
+        states = race_seeds([acc[self.baseline,s] for s in seeds], [acc[k,s] for s in seeds], self.delta, self.alpha, *rule)
         rows += [dict(arm=k, seed=s, **o.to_dict()) for s,o in zip(seeds, states)]
     return rows
 
@@ -447,7 +454,8 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
         used = {k:[] for k in self.arms if k!=self.baseline}
         for o in self.race_states(df): used[o['arm']].append(o['seed'])
         kwargs = dict(sequential=(self.raced['cap'], self.raced['looks']) if self.raced['looks'] else True, paired=True) | kwargs
-    arms = {k:[r for r in df[df.arm==k].to_dict('records') if k not in used or r['seed'] in used[k]] + [dict(status='failed', seed=None)]*f for k,f in self.failed().items()}
+    def records(k): return [r for r in df[df.arm==k].to_dict('records') if k not in used or r['seed'] in used[k]]
+    arms = {k:records(k) + [dict(status='failed', seed=None)]*f for k,f in self.failed().items()}
     cs = compare_many(arms, self.baseline, **dict(sequential=self.grown(), alpha=self.alpha, delta=self.delta, n_images=n.pop() if len(n)==1 else None,
         contrasts=[*self.contrasts, *contrasts]) | kwargs)
     if early := d.get('pairs_before') if d else self.pairs():
@@ -460,7 +468,8 @@ def _partial(cs, done):
     "`cs` with a note where not all declared seeds are there; `done` has seeds, declared seeds and words of each arm"
     def noted(c):
         n,N,of = min(done[k] for k in ((c.baseline,c.arm) if c.arm in done else done))
-        return c if n>=N else replace(c, notes=(*c.notes, f"only {n} of {N} declared seeds{of}: not the declared comparison, and to stop because of it would void its p-values"))
+        if n>=N: return c
+        return replace(c, notes=(*c.notes, f"only {n} of {N} declared seeds{of}: not the declared comparison, and to stop because of it voids its p-values"))
     return replace(cs, comparisons=tuple(map(noted, cs)))
 
 # %% ../nbs/10_study.ipynb #829ba941
@@ -472,10 +481,12 @@ def compare_gains(
     from simpleattn.stats import compare_many
     for s in (first, second): s._check(env=False)
     shared = [k for k in first.arms if k in second.arms and k!=first.baseline]
-    if not shared or second.baseline!=first.baseline: raise CliError(f"{first.name!r} and {second.name!r} share no baseline with a variant: give both studies the same arms.")
+    if not shared or second.baseline!=first.baseline:
+        raise CliError(f"{first.name!r} and {second.name!r} share no baseline with a variant: give both studies the same arms.")
     if any(s.raced or s.grown() or (s.delta, s.alpha)!=(first.delta, first.alpha) for s in (first, second)):
-        raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; not a race, and none that grew after a look.')
-    if first.env==second.env and {*first.seeds} & {*second.seeds} and {(a.recipe,a.variant['name']) for a in first.arms.values()} & {(a.recipe,a.variant['name']) for a in second.arms.values()}:
+        raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; no race, none that grew.')
+    one,two = ({(a.recipe,a.variant['name']) for a in s.arms.values()} for s in (first, second))
+    if first.env==second.env and {*first.seeds} & {*second.seeds} and one & two:
         raise CliError(f"{first.name!r} and {second.name!r} share runs, and a gain says nothing against itself: give studies of two recipes.")
     arms = {f'{s.name}/{k}':df[df.arm==k].to_dict('records') for s in (first, second) for df in [s.runs()] for k in [s.baseline, *shared]}
     cs = compare_many(arms, None, first.alpha, first.delta, contrasts=[[f'{s.name}/{o}' for s in (first, second) for o in (s.baseline, k)] for k in shared])

@@ -196,7 +196,8 @@ class Checkpoint(Callback):
         try:
             s = torch.load(self.path, weights_only=True, map_location='cpu')
             if s['key']==self.key: return s
-        except Exception as e: print(f'{self.path} is not a checkpoint that can be loaded safely ({type(e).__name__}); kept as .corrupt, the run begins anew', file=sys.stderr)
+        except Exception as e:
+            print(f'{self.path} is not a checkpoint that can be loaded safely ({type(e).__name__}); kept as .corrupt, the run begins anew', file=sys.stderr)
         if not rank_distrib(): os.replace(self.path, self.path.with_suffix('.corrupt'))
 
 # %% ../nbs/08_train.ipynb #c3bde2ea
@@ -261,9 +262,11 @@ def train_one(
     if root is not None and (p := as_root(root)/at).exists(): raise FileExistsError(p)
     cuda = not at.split('/')[2].startswith('cpu')
     first = gpus>1 and num_distrib()<2
-    with together(gpus, cuda, train_one, recipe=r, variant=v, seed=seed, data=data, workers=workers, device=device, threads=threads, checkpoints=checkpoints) if first else _nothing():
+    same = dict(recipe=r, variant=v, seed=seed, data=data, workers=workers, device=device, threads=threads, checkpoints=checkpoints)
+    with together(gpus, cuda, train_one, **same) if first else _nothing():
         if gpus>1 and cuda: device = f'cuda:{rank_distrib()}'
-        ck = checkpoints and Checkpoint(Path(checkpoints)/at.replace('.json','.pt'), (r.hash, v.hash, seed, at, fingerprint(get_path(r.dataset, r.source, data))))
+        key = r.hash, v.hash, seed, at, fingerprint(get_path(r.dataset, r.source, data))
+        ck = checkpoints and Checkpoint(Path(checkpoints)/at.replace('.json','.pt'), key)
         learn = _trained(r, v, seed, data, workers, device, threads, progress, L(cbs)+L(ck or None), gpus>1, cuda)
     run = as_run(learn, r, v, seed, data, threads, time.perf_counter()-t0 + (ck.wall if ck else 0), gpus)
     if root is not None and not rank_distrib(): write_run(run, root)
@@ -307,6 +310,8 @@ def as_run(learn, r, v, seed, data, threads, wall, gpus=1)->Run:
     facts = dict(source_facts(get_path(r.dataset, r.source, data), r), n_train=len(learn.dls.train_ds), n_val=n)
     name = 'cpu' if dev.type=='cpu' else torch.cuda.get_device_name(dev)
     machine = machine_facts(name, threads) | (dict(gpus=gpus, effective_bs=gpus*r.bs) if gpus>1 else {})
-    return Run(r.to_dict(), r.hash, v.to_dict(), env_name(name if gpus==1 else f'{name} x{gpus}'), int(seed), status, acc, max(accs, default=None),
-        int(np.argmax(accs))+1 if accs else None, n, pack_bits(rec.epochs[-1]) if acc is not None else '', _history(learn, rec), sum(p.numel() for p in learn.model.parameters()),
-        round(rec.seconds,3), round(wall,3), facts, machine, reason, weights_hash(learn.model), pipeline=PIPELINE + (learn.dls.train_ds.device is not None), flops=_flops(learn.model, r.size))
+    return Run(r.to_dict(), r.hash, v.to_dict(), env_name(name if gpus==1 else f'{name} x{gpus}'), int(seed), status, acc,
+        best_acc=max(accs, default=None), best_epoch=int(np.argmax(accs))+1 if accs else None, n_images=n,
+        correct=pack_bits(rec.epochs[-1]) if acc is not None else '', history=_history(learn, rec),
+        params=sum(p.numel() for p in learn.model.parameters()), train_seconds=round(rec.seconds,3), wall_seconds=round(wall,3), data=facts, machine=machine,
+        reason=reason, weights=weights_hash(learn.model), pipeline=PIPELINE + (learn.dls.train_ds.device is not None), flops=_flops(learn.model, r.size))

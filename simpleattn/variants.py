@@ -200,7 +200,8 @@ def get_variant(
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
     base,_,site = str(name).partition('@')
-    if base not in _registry: raise CliError(f"No variant {base!r}. {near(base, _registry)} `simpleattn variants` lists them; your own come with --import FILE.".replace('.  ', '. '))
+    if base not in _registry:
+        raise CliError(f"No variant {base!r}. {near(base, _registry)} `simpleattn variants` lists them; your own come with --import FILE.".replace('.  ', '. '))
     v = _registry[base]
     if not site: return v
     if not v.changes: raise CliError("The baseline has no site.")
