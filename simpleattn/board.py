@@ -318,12 +318,14 @@ def arm_costs(
 )->list: # One cost an arm
     "What training on an image costs each arm, measured in this process: `match_epochs` gives it one of its own"
     import time,torch
+    from simpleattn.fast import compiled_once
     from simpleattn.models import cost,create_model
     def net(r, v): return create_model(r.backbone, v, 10, r.size, 0, r.stem, r.widen, r.act, r.pool)
     if by=='flops': return [cost(net(*o), o[0].size)['flops'] for o in arms]
     torch.set_num_threads(threads)
     dev = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     nets = [net(*o).to(dev, memory_format=torch.channels_last).train() for o in arms]
+    nets = [compiled_once(m) if r.compile else m for m,(r,_) in zip(nets, arms)]
     xs = [torch.randn(r.bs, 3, r.size, r.size, device=dev) for r,_ in arms]
     def step(m, x, r):
         t = time.perf_counter()

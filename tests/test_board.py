@@ -301,6 +301,15 @@ def test_steps_are_interleaved(monkeypatch, recipe):
     monkeypatch.setattr(models, 'create_model', lambda b, v, *a: Net(v.name))
     assert len(arm_costs([(recipe, get_variant(v)) for v in ('baseline','simple')], device='cpu', rounds=3))==2 and seen==['baseline','simple']*5
 
+def test_a_compiled_recipe_is_timed_compiled(monkeypatch, recipe):
+    "Each arm's network, once, before its first step; a recipe that does not compile is timed as it is"
+    from simpleattn import fast
+    seen = []
+    monkeypatch.setattr(fast, 'compiled_once', lambda m: seen.append(m) or m)
+    arms = [(derive(recipe, compile=c), get_variant(v)) for c,v in ((True,'baseline'),(False,'simple'),(True,'simple'))]
+    assert len(arm_costs(arms, device='cpu', rounds=3))==3
+    assert [any('SimpleSelfAttention' in type(o).__name__ for o in m.modules()) for m in seen]==[False,True]
+
 def test_epochs_matched_by_operations_are_exact_and_frozen(tmp_path, monkeypatch, recipe):
     import torch
     from simpleattn.models import cost,create_model
