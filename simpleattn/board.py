@@ -12,8 +12,8 @@ import itertools,json,math,re,subprocess,sys
 from importlib.resources import files
 from fastcore.basics import groupby
 from scipy.special import stdtr
-from .recipes import CliError,derive,load_recipes,match_recipe,published,row_recipe,row_variant
-from .variants import get_variant,ship
+from .recipes import CliError,Recipe,derive,load_recipes,match_recipe,published,row_recipe,row_variant
+from .variants import get_variant,ship,spelled
 from .runs import as_root,find_runs,list_files
 from .stats import compare_many,summarise
 from .study import Study
@@ -40,11 +40,13 @@ def board_entries(
     by = groupby(find_runs(root, env=env or '*')[0], lambda r: (json.dumps(_cell(r), sort_keys=True), r.arm, r.recipe_hash, r.variant['hash']))
     return [_entry(rs, root) for rs in by.values()]
 
+_fields = Recipe('any').to_dict() # a record may be older than a field
+
 def _entry(rs, root):
     r = rs[0]
     runs = [dict(seed=o.seed, status=o.status, acc=o.acc, best_acc=o.best_acc, path=o.path) for o in rs]
     return _cell(r) | dict(root=str(root), arm=r.arm, **_summary(runs), failed=len(list_files(root, *r.path.split('/')[:3], '*.failed-*.json')),
-        recipe=r.recipe, recipe_hash=r.recipe_hash, variant=r.variant, commits=sorted({o.machine.get('commit', '') for o in rs}), runs=runs)
+        recipe=_fields | r.recipe, recipe_hash=r.recipe_hash, variant=r.variant, commits=sorted({o.machine.get('commit', '') for o in rs}), runs=runs)
 
 # %% ../nbs/12a_board.ipynb #2cc45b19
 RESERVED = 1000 # Seeds from here on confirm a pick, and take no part in it
@@ -68,11 +70,11 @@ def _best(es, min_runs):
 
 def _ordinary(e): return [o for o in e['runs'] if o['seed']<RESERVED] or e['runs']
 
-def _confirm(top, second): # A variant at another site is named simple-at-2.-1 and asked for as simple@2.-1
-    def spelled(e): return re.sub('-at-(.*)', lambda m: '@'+m[1].replace('_','+'), e['arm'])
+def _confirm(top, second):
+    one,two = (spelled(e['arm'], e['variant']) for e in (second, top))
     seeds,root = ','.join(str(RESERVED+i) for i in range(5)), f" --root {top['root']}"*(top['root']!='runs')
     name,own = f"{top['arm'].replace('/','-')}-confirm", ' --import FILE'*(_own(top) or _own(second))
-    return f"simpleattn study {top['recipe']['name']} --variants {spelled(second)},{spelled(top)} --seeds {seeds} --name {name}{root}{own}"
+    return f"simpleattn study {top['recipe']['name']} --variants {one},{two} --seeds {seeds} --name {name}{root}{own}"
 
 def _own(e): return not (e['variant']['layer'] or 'timm').startswith(('simpleattn.','timm'))
 
@@ -306,7 +308,7 @@ def sweep_table(
 
 def _numbers(vs):
     try: return len({float(o) for o in vs})>2
-    except ValueError: return False
+    except (TypeError, ValueError): return False
 
 # %% ../nbs/12a_board.ipynb #c9413376
 def arm_costs(
@@ -349,7 +351,8 @@ def match_epochs(
     if by not in ('time','flops'): raise CliError(f"--match {by}: choose time or flops.")
     for _,v in arms: ship(v)
     res = subprocess.run([sys.executable, '-c', _alone], input=cloudpickle.dumps(dict(arms=arms, by=by, **kwargs)), capture_output=True)
-    if res.returncode: raise CliError(f"The cost of {', '.join(v.name for _,v in arms)} could not be measured: {res.stderr.decode().strip().splitlines()[-1]}")
+    *_,why = '', 'it was killed', *res.stderr.decode().strip().splitlines()
+    if res.returncode: raise CliError(f"The cost of {', '.join(v.name for _,v in arms)} could not be measured: {why}")
     costs = json.loads(res.stdout.decode().splitlines()[-1])
     whole = arms[0][0].epochs*costs[0]
     epochs = [max(1, math.floor(whole/c*(1+1e-9))) for c in costs]

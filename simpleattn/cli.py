@@ -11,7 +11,7 @@ __all__ = ['Changes', 'Words', 'What', 'verbs', 'recipes', 'list_variants', 'dat
 import errno,json,sys,warnings
 from typing import Annotated
 from fastcore.script import CliError,anno_parser
-from .recipes import check_data,check_seed,derive,load_recipes,near
+from .recipes import check_dataset,check_seed,derive,load_recipes,near
 from .tables import cell,csv_table,text_table
 from .variants import get_variant,import_file,variants
 
@@ -50,7 +50,7 @@ What = Annotated[str, 'What to compare', dict(nargs='*', opt=False)]
 # %% ../nbs/13_cli.ipynb #8bba79a0
 def recipes(
     settings:str=None, # settings.ini; None: working folder, then the package
-    fmt:str='table'    # table, json, csv, md
+    fmt:str='table'    # table, json, csv, md, latex
 ):
     "List the recipes"
     cols = 'dataset split source size epochs bs backbone lr opt sched mixup precision'.split()
@@ -58,7 +58,7 @@ def recipes(
 
 def list_variants(
     import_file:str=None, # Python file that registers your own
-    fmt:str='table'       # table, json, csv, md
+    fmt:str='table'       # table, json, csv, md, latex
 ):
     "List the variants"
     _import(import_file)
@@ -70,10 +70,10 @@ def data(
     dataset:str,         # imagewoof, imagenette, cifar10, shapes, or the name of a folder
     source:str='160',    # 160, 320, full
     data:str=None,       # Its folder or archive, or a folder that holds it
-    fmt:str='table'      # table, json, csv, md
+    fmt:str='table'      # table, json, csv, md, latex
 ):
     "Check a data set: counts by class, unreadable images by name, what is missing"
-    check_data(dataset, data)
+    check_dataset(dataset, data)
     from simpleattn import data as images
     d = images.check_data(images.get_path(dataset, source, data))
     bad = [f"unreadable: {k} ({v})" for k,v in d['unreadable'].items()]
@@ -93,7 +93,7 @@ def cost(
     bs:int=None,                         # Also measure a training step of this many images: ms, and MiB at its peak; run it alone
     threads:int=1,                       # CPU threads of the measured step
     import_file:str=None,                # Python file that registers your own
-    fmt:str='table'                      # table, json, csv, md
+    fmt:str='table'                      # table, json, csv, md, latex
 ):
     "Parameters and FLOPs (2 x multiply-adds of one image); time and memory of a step on request"
     _import(import_file)
@@ -124,7 +124,7 @@ def train(
     r,v = _settings(recipe, settings, set), get_variant(variant)
     from simpleattn.runs import as_root,claim,probe,run_path,this_env
     at = run_path(r.name, v.name, this_env(device), check_seed(seed))
-    check_data(r.dataset, data)
+    check_dataset(r.dataset, data)
     p = as_root(root)/at
     if p.exists(): raise CliError(f"{p} is there already. Choose another --seed or --root; records are never overwritten.")
     probe(root)
@@ -144,7 +144,7 @@ def study(
     baseline:str=None,                 # Arm that the others are compared with; the first if not given
     delta:float=0.01,                  # Smallest difference that matters, a fraction
     alpha:float=0.05,                  # Family-wise error rate
-    contrasts:Words=(),                # More comparisons to declare: ARM:ARM, ARM:ARM:noninferior, ARM:ARM:ARM:ARM
+    contrasts:Words=(),                # More comparisons to declare: A:B (B minus A), A:B:noninferior, A:B:C:D for (D-C)-(B-A)
     root:str='runs',                   # Folder of all runs
     engine:str='local',                # local (worker processes), serial, ray (a cluster)
     workers:int=None,                  # Runs at a time; if not given one for each core, or on GPUs as many as give the most runs an hour
@@ -160,7 +160,7 @@ def study(
     match:str=None,                    # time, flops: give each variant the most epochs that cost no more than the baseline's
     import_file:str=None,              # Python file that registers your own variants
     settings:str=None,                 # settings.ini
-    fmt:str='table'                    # table, json, csv, md
+    fmt:str='table'                    # table, json, csv, md, latex
 ):
     "Declare a study, train what is missing, compare; the same command goes on where it stopped"
     set,grid = _grid(set)
@@ -221,19 +221,19 @@ def race(
     delta:float=0.01,                  # Margin of equivalence, a fraction
     alpha:float=0.05,                  # Error rate of the whole race
     root:str='runs',                   # Folder of all runs
-    engine:str='local',                # local (worker processes), serial
-    workers:int=None,                  # Worker processes; one for each core if not given
+    engine:str='local',                # local (worker processes), serial, ray (a cluster)
+    workers:int=None,                  # Runs at a time; if not given one for each core, or on GPUs as many as give the most runs an hour
     data:str=None,                     # Folder or archive of the data set
     device:str=None,                   # cpu, cuda; the GPU if there is one
     threads:int=1,                     # CPU threads of a run
     set:Changes=(),                    # KEY=VALUE ...: train a derived recipe
     import_file:str=None,              # Python file that registers your own variants
     settings:str=None,                 # settings.ini
-    fmt:str='table'                    # table, json, csv, md
+    fmt:str='table'                    # table, json, csv, md, latex
 ):
     "Add seeds until every variant is better, worse or equivalent within delta; the same command goes on where it stopped"
     of = dict(root=root, delta=delta, alpha=alpha, env=_env(device))
-    s = _study(recipe, variants, _seeds(cap, seeds), name or f'{recipe}-race', baseline, (), set, import_file, settings, **of)
+    s = _study(recipe, variants, _seeds(cap, seeds), name or f'{_settings(recipe, settings, set).name}-race', baseline, (), set, import_file, settings, **of)
     return _finished(s.race(looks, engine=engine, workers=workers, data=data, device=device, threads=threads), fmt)
 
 # %% ../nbs/13_cli.ipynb #3ba31183
@@ -251,7 +251,7 @@ def plan(
     root:str='runs',       # Folder of all runs
     env:str=None,          # Class of machine; this one if not given
     settings:str=None,     # settings.ini
-    fmt:str='table'        # table, json, csv, md
+    fmt:str='table'        # table, json, csv, md, latex
 ):
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
@@ -271,7 +271,7 @@ def demo(
 # %% ../nbs/13_cli.ipynb #d38315ad
 def comparison(
     study,             # A `Study`
-    fmt:str='table',   # table, json, csv, md
+    fmt:str='table',   # table, json, csv, md, latex
     full:bool=False,   # Every field
     report=True,       # Write it where it is not what the records say
     **kwargs           # Of `Study.compare`
@@ -287,7 +287,7 @@ def comparison(
 
 def said(
     comparisons,       # `Comparisons`
-    fmt:str='table',   # table, json, csv, md
+    fmt:str='table',   # table, json, csv, md, latex
     full:bool=False    # Every field
 )->str: # Text
     "Comparisons as a table, and in the terminal each as a paragraph"
@@ -308,7 +308,7 @@ def compare(
     root:str='runs',          # Folder of all runs
     env:str=None,             # Class of machine; the declared one if not given; any: all of them
     full:bool=False,          # Every field
-    fmt:str='table'           # table, json, csv, md
+    fmt:str='table'           # table, json, csv, md, latex
 ):
     "Compare arms: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
@@ -345,7 +345,7 @@ def compare_csv(
     from simpleattn.stats import compare_many
     try:
         df = pd.read_csv(path, skipinitialspace=True).rename(columns=str.strip)
-        df = df.assign(**{k:pd.to_numeric(df[k]) for k in ('acc','accuracy') if k in df})
+        df = df.assign(**{k:pd.to_numeric(df[k]) for k in ('acc','accuracy') if k in df}, **{k:df[k].astype(str) for k in ('arm','variant') if k in df})
     except (OSError, ValueError) as e: raise CliError(f"{path} cannot be read as a csv file of numbers: {e}") from None
     arms = [*dict.fromkeys(df.get('arm', df.get('variant', [])))]
     return compare_many(df, baseline or ('baseline' if 'baseline' in arms else arms[0] if arms else None), **kwargs)
@@ -371,7 +371,7 @@ def leaderboard(
     url:str='URL',      # Of the code, for that row
     root:str='runs',    # Folder of all runs
     env:str=None,       # Only this class of machine
-    fmt:str='table'     # table, json, csv, md
+    fmt:str='table'     # table, json, csv, md, latex
 ):
     "Best mean per data set x size x epochs, beside the published entry; --pr prints a row to send"
     from simpleattn import board
@@ -397,7 +397,7 @@ def runs(
     root:str='runs',    # Folder of all runs, or its URL such as s3://bucket/runs
     merge:str=None,     # Another store: copy from it what is missing here
     verify:bool=False,  # Only check: one line, and exit status 1 if a record cannot be believed
-    fmt:str='table'     # table, json, csv, md
+    fmt:str='table'     # table, json, csv, md, latex
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
     from simpleattn.runs import load_runs,merge_runs
@@ -450,6 +450,7 @@ def main(
     f = verbs[argv[0]]
     p = anno_parser(f, prog=f'simpleattn {argv[0]}')
     a,rest = p.parse_known_args(argv[1:])
+    for o in [o for o in p._actions if o.dest=='import_file']: o.option_strings = ['--import', '--import-file']; p._option_string_actions['--import'] = o
     known = [o for o in p._option_string_actions if o[:2]=='--' and o not in ('--pdb','--xtra')]
     if rest: p.error(f"unrecognized arguments: {' '.join(rest)}. {near(rest[0].split('=')[0], known)}")
     a = {k:v for k,v in vars(a).items() if k not in ('pdb','xtra')}

@@ -142,7 +142,7 @@ def cache_dir()->Path: # Made when missing
 @contextmanager
 def one_at_a_time(name): # Of what is being made
     "Only one process makes a thing in the cache; the others wait and find it made"
-    with open(cache_dir()/f'{name}.lock', 'w') as f:
+    with open(cache_dir()/f"{name.replace('/','-')}.lock", 'w') as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
 
@@ -270,7 +270,7 @@ def fingerprint(
 def source_facts(
     path,          # Folder of a data set
     recipe:Recipe  # For the source that it asks for
-)->dict: # dataset, source, fingerprint
+)->dict: # dataset, source, fingerprint, n_files
     "What a run's record says of its pixels; an archive that is not the official one is named as what it is"
     from fastai.data.external import fastai_path
     fp = fingerprint(path)

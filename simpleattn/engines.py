@@ -44,17 +44,19 @@ def run_task(
     task:Task # The run to make
 )->Outcome:   # Its outcome; the record is written
     "Train one run and publish its record, unless another process has it or is at it"
-    from simpleattn.runs import claim,run_path,this_env
+    from simpleattn.runs import as_root,claim,run_path,this_env
     from simpleattn.train import train_one
-    t0 = time.perf_counter()
+    t0,at = time.perf_counter(),'.'
     try:
-        with claim(task.root, run_path(task.recipe.name, task.variant.name, this_env(task.device, task.gpus), task.seed)) as ours:
+        at = run_path(task.recipe.name, task.variant.name, this_env(task.device, task.gpus), task.seed)
+        with claim(task.root, at) as ours:
             if not ours: return Outcome(task, 'claimed')
             run = train_one(task.recipe, task.variant, task.seed, task.data, task.workers, task.device, task.threads, root=task.root,
                 checkpoints=task.checkpoints, gpus=task.gpus)
-    except FileExistsError: return Outcome(task, 'exists')
     except CliError as e: return Outcome(task, 'refused', error=str(e))
-    except Exception: return Outcome(task, 'failed', error=traceback.format_exc())
+    except Exception as e:
+        there = isinstance(e, FileExistsError) and (as_root(task.root)/at).exists()
+        return Outcome(task, 'exists') if there else Outcome(task, 'failed', error=traceback.format_exc())
     return Outcome(task, run.status, run.acc, time.perf_counter()-t0, env=run.env)
 
 def packed(task):

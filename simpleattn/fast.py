@@ -7,7 +7,7 @@ __all__ = ['AvgLossOnDevice', 'AvgMetricOnDevice', 'ForeachOptimizer', 'foreach'
            'KeepOnDevice', 'compiled_once', 'forget_compiled', 'WholeBatches']
 
 # %% ../nbs/07a_fast.ipynb #b117b595
-import ctypes,math
+import ctypes,itertools,math
 from functools import partial
 import torch,torch.nn.functional as F
 from fastai.callback.core import Callback
@@ -152,7 +152,7 @@ class KeepOnDevice(Callback):
         if new: losses[-len(new):] = torch.stack(new).cpu().unbind()
 
 # %% ../nbs/07a_fast.ipynb #c5542256
-_last = {} # the compiled network of the arm that this process trained last
+_last,_count = {},itertools.count() # the compiled network of the arm that this process trained last; how many there were
 
 def compiled_once(
     model, # A fresh network, on its device
@@ -163,8 +163,9 @@ def compiled_once(
     if old is model:
         if key: forget_compiled(); _last[key] = model
         call = model._call_impl # `model.compile` of torch 2.11 does not enter torch's own containers, and an xresnet is one
-        mode = 'reduce-overhead' if next(model.parameters()).is_cuda else None
-        model._compiled_call_impl = torch.compile(lambda *args: call(*args), dynamic=False, mode=mode)
+        def whole(*args): return call(*args)
+        whole.__code__ = whole.__code__.replace(co_name=f'whole_{next(_count)}') # torch counts compilations by code, and gives up at the ninth
+        model._compiled_call_impl = torch.compile(whole, dynamic=False, mode='reduce-overhead' if next(model.parameters()).is_cuda else None)
     if old is not model: old.load_state_dict(model.state_dict())
     for p in old.parameters(): p.grad = None
     return old

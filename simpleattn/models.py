@@ -385,7 +385,7 @@ def attention_at(
     A = l.attention_map(f)[0].float()
     w = A[...,i*f.shape[3]+j,:]
     if w.ndim>1: w = w.mean(0) if head is None else _at(w, head, f'head {head}')
-    return w.view(f.shape[2:]) if w.numel()==f.shape[2:].numel() and not l.traits['local'] else _spread(l, f, i*f.shape[3]+j)(w)
+    return w.view(f.shape[2:]) if w.numel()==f.shape[2:].numel() and not getattr(l, 'traits', {}).get('local') else _spread(l, f, i*f.shape[3]+j)(w)
 
 # %% ../nbs/05_models.ipynb #39396f31
 _rows = {'conv-stem + attention':'sasa', 'full attention':'sasa-stem', 'attention':'sasa', 'attention, 3x3 conv stem':'sasa', 'relative':'sasa',

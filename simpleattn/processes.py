@@ -86,12 +86,14 @@ def together(
         ps = [ctx.Process(target=_rank, args=(k, cloudpickle.dumps((f, kwargs)), n, file, cuda)) for k in range(1, n)]
         with no_main():
             for p in ps: p.start()
-        def watch():
+        over = threading.Event()
+        def watch(): # where one of them died this one may wait for it for ever, or have an error of its own to tell
             mp.connection.wait([p.sentinel for p in ps])
-            if any(p.exitcode for p in ps) and mp.parent_process(): os._exit(1)
+            if any(p.exitcode for p in ps) and mp.parent_process() and not over.wait(20): os._exit(1)
         threading.Thread(target=watch, daemon=True).start()
         try:
             with _group(0, n, file, cuda): yield
             for p in ps: p.join(60)
         finally:
+            over.set()
             for p in ps: p.kill(); p.join()

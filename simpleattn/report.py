@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from .recipes import CliError,Recipe
 from .tables import cell,csv_table,latex_text,md_text,text_table
-from .variants import get_variant
+from .variants import get_variant,spelled
 from .runs import find_runs
 from .stats import Comparison,Comparisons,decompose,divergence_upper,summarise
 from .plots import plot_cost,plot_curves,plot_differences,plot_race,plot_runs,plot_study,svg
@@ -90,8 +90,8 @@ def count_flops(
 )->int: # 2 x multiply-adds of one image; 0 where its network cannot be built again
     "FLOPs of a network that is built again from a record"
     from simpleattn.models import cost,create_model
-    r,(base,_,at) = Recipe(**run.recipe),run.variant['name'].partition('-at-')
-    try: v = get_variant(f"{base}@{run.variant['site'].replace(',','+')}" if at else base)
+    r = Recipe(**run.recipe)
+    try: v = get_variant(spelled(run.variant['name'], run.variant))
     except CliError: return 0
     if v.hash!=run.variant['hash']: return 0
     def net(n): return cost(create_model(r.backbone, v, n, r.size, 0, r.stem, r.widen, r.act, r.pool), r.size)
@@ -148,8 +148,9 @@ def _warnings(study, d, n, N, facts, bad):
     if study.env!=d['env']: yield f"Runs of {study.env}; the study was declared for {d['env']}."
     if 'declared' not in d: yield 'The study has no declaration on file: nothing shows that it was fixed before its first run.'
     for g in d.get('growth', []):
-        if g['runs_before'] and not study.raced:
+        if g['seeds'] and g['runs_before'] and not study.raced:
             yield f"The study grew on {g['date'][:10]}, when {g['runs_before']} runs were there: p-values for a fixed n do not hold."
+    if (n := len(facts['commits']))>1: yield f"The runs were made by {n} commits of this library: what changed between them may be in a difference."
     if any(o.endswith('+') for o in facts['commits']): yield 'Some runs were made by code that differed from its commit (marked +).'
     if bad: yield f"Records set aside because they cannot be believed: {len(bad)}. They are named below."
 
@@ -234,7 +235,7 @@ def _diverged(data):
     "Runs that diverged, and tries that failed"
     if not any(o['n_diverged'] or o['n_failed'] for o in data['arms']): return
     rows = [[r['path'], r['arm'], r['seed'], r['reason'], r['epochs']] for r in data['runs'] if r['status']=='diverged']
-    said = [f"{o['arm']}: {o['n_diverged']} of {o['n']+o['n_diverged']} runs diverged (95 % upper bound "
+    said = [f"{o['arm']}: {o['n_diverged']} of {o['n']+o['n_diverged']} runs diverged (95 % interval up to "
         f"{100*divergence_upper(o['n_diverged'], o['n']+o['n_diverged']):.1f} %), {o['n_failed']} tries failed."
         for o in data['arms'] if o['n_diverged'] or o['n_failed']]
     return 'Diverged runs and failed tries', ['record','arm','seed','reason','epochs finished'], rows, said

@@ -28,16 +28,16 @@ class Run:
     env:str                 # Class of machine: device kind and torch minor version
     seed:int                # The run's seed
     status:str              # ok, diverged
-    acc:float               # Last-epoch top-1, a fraction; None if the loss was not finite
+    acc:float               # Last-epoch top-1, a fraction; None if the training loss was not finite
     best_acc:float          # Best epoch's top-1, a fraction
     best_epoch:int          # Which it was, from 1
     n_images:int            # Validation images
     correct:str             # A bit for each validation image, packed, base64
-    history:list            # By epoch: train_loss, valid_loss, acc, seconds
+    history:list            # By epoch: train_loss, valid_loss, acc
     params:int              # Parameters of the network
     train_seconds:float     # Time in training batches
     wall_seconds:float      # From building the network to the end
-    data:dict               # dataset, source, fingerprint, n_train, n_val
+    data:dict               # dataset, source, fingerprint, n_files, n_train, n_val
     machine:dict            # device, threads, versions, commit, finished
     reason:str=''           # Why a run counts as diverged
     weights:str=''          # Hash of the final weights; empty in records from before it was taken
@@ -374,13 +374,19 @@ def _lines(*cmd, cwd=None): # of a command's output as it was when this process 
 
 def _nvidia(what, ask=_lines): return ask('nvidia-smi', f'--query-gpu={what}', '--format=csv,noheader')
 
+def _gpu(device):
+    "Name of the GPU that `device` means among those that runs may use"
+    rows,i = [r for o in _nvidia('index,uuid,name') if len(r := o.split(', ', 2))==3],int((device or '').partition(':')[2] or 0)
+    which = (gpus_here()[i:] or [None])[0]
+    return next((n for k,u,n in rows if which==k or which and u.startswith(which)), rows[0][2] if rows else 'cpu')
+
 def this_env(
     device:str=None, # cpu, cuda; None: the GPU if there is one
     gpus:int=1       # Processes that train a run together
 )->str:
     "The env that a run on this machine would have"
     if device and not re.fullmatch(r'cpu|cuda(:\d+)?', device): raise CliError(f"Device {device!r}: there are cpu and cuda.")
-    name = 'cpu' if device=='cpu' or not gpus_here() else next(iter(_nvidia('name')), 'cpu')
+    name = 'cpu' if device=='cpu' or not gpus_here() else _gpu(device)
     if device and name=='cpu'!=device: raise CliError(f"Device {device!r}: no GPU is seen here. Give cpu, or look at nvidia-smi.")
     return env_name(name if gpus==1 else f'{name} x{gpus}')
 

@@ -7,7 +7,7 @@ __all__ = ['tost', 'wilson', 'signflip_p', 'power', 'runs_needed', 'detectable',
            'runs_needed_equivalence', 'Plan', 'plan', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'RaceState', 'race_path', 'race_state', 'pocock_bounds', 'race_looks', 'capped_state',
            'divergence_race_p', 'race_seeds', 'Comparison', 'compare', 'holm', 'maxt_p', 'Comparisons', 'compare_many',
-           'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary', 'summarise']
+           'check_contrasts', 'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary', 'summarise']
 
 # %% ../nbs/09_stats.ipynb #6fb56a1c
 import math
@@ -274,8 +274,8 @@ def decompose(
                          math.sqrt(V/R), se, df, f"{words}; churn sd {_pp(math.sqrt(max(churn,0)), '')} on {M} images")
 
 # %% ../nbs/09_stats.ipynb #552a2fce
-def divergence_upper(k:int, n:int, alpha:float=0.05)->float: # Upper bound of the divergence rate
-    "Clopper-Pearson upper bound of `k` diverged in `n` runs"
+def divergence_upper(k:int, n:int, alpha:float=0.05)->float: # Of the divergence rate
+    "Upper end of the two-sided Clopper-Pearson interval of `k` diverged in `n` runs"
     return 1. if k == n else float(sp.betaincinv(k+1, n-k, 1-alpha/2))
 
 def mcnemar_p(b:int, c:int)->float: # Exact two-sided p
@@ -675,8 +675,7 @@ def _words(c, verdict):
         small, (lo, hi) = (c.tost_p if c.tost_p_adj is None else c.tost_p_adj) or 1, c.interval
         if lo is not None and (lo if verdict == 'better' else -hi) > c.delta: return f"{verdict} (by more than {m})"
         return f"{verdict} ({'though by less than ' if small < c.alpha else 'not shown to be by more than '}{m})"
-    more = f", needs about {c.runs_needed} seeds" if c.runs_needed and c.runs_needed > (c.n or 0) else ''
-    return f"undecided (margin {m}{more})"
+    return f"undecided (needs about {c.runs_needed} seeds to see {m})" if c.runs_needed and c.runs_needed > (c.n or 0) else f"undecided (margin {m})"
 
 # %% ../nbs/09_stats.ipynb #43ef4b5d
 def _judge(c, p=None, tost_p=None, new_p=None, new_tost_p=None):
@@ -801,7 +800,8 @@ def _check_arm(arm, rs, n_images):
         if len(vs) > 1: raise ValueError(f"{arm!r} mixes runs of {len(vs)} values of {k} ({', '.join(vs)}): give each its own arm name, or filter the runs")
     bad = {r['status'] for r in rs if 'status' in r} - {'ok','diverged','failed'}
     if bad: raise ValueError(f"{arm!r} has runs of status {', '.join(map(str, bad))}: it must be ok, diverged or failed")
-    for m in {r.get('n_images') for r in rs}: _check_images(m, arm)
+    for m in (ms := {r.get('n_images') for r in rs}): _check_images(m, arm)
+    if n_images is None and len(ms) == 1 and (m := ms.pop()) == m: n_images = m
     done = [r for r in rs if r.get('status', 'ok') == 'ok']
     if len(done) > 1:
         for r,a in zip(done, _check([r['acc'] for r in done], arm, n_images)): r['acc'] = a
@@ -822,9 +822,7 @@ def compare_many(
     _check_rates(delta, alpha)
     arms = _by_arm(runs, n_images)
     if not arms: raise ValueError("there are no runs: a comparison needs at least two of each of two arms")
-    for c in contrasts:
-        if not 2 <= len(c) <= 4 or c[0] == c[1] or len(c) == 3 and c[2] not in ('difference','noninferior'):
-            raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, two and noninferior, or four")
+    check_contrasts(contrasts)
     todo = [(baseline, a) for a in arms if a != baseline and baseline is not None] + [*map(tuple, contrasts)]
     for a in dict.fromkeys([baseline]*(baseline is not None) + [o for c in todo for o in (c if len(c) == 4 else c[:2])]):
         if a not in arms: raise ValueError(f"no arm {a!r} among the runs. There are: {', '.join(map(str, arms))}")
@@ -848,6 +846,12 @@ def compare_many(
     return Comparisons(tuple(_family(cs, ds)), baseline, delta, alpha, len(cs), 'Bonferroni' if sequential else 'Holm')
 
 # %% ../nbs/09_stats.ipynb #6524252a
+def check_contrasts(contrasts):
+    "Raise a `ValueError` for what is no contrast"
+    for c in contrasts:
+        if not 2 <= len(c) <= 4 or c[0] == c[1] or len(c) == 3 and c[2] not in ('difference','noninferior'):
+            raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, two and noninferior, or four")
+
 def _not_comparable(arms, c, why, delta, alpha, sequential):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"
     b, v = (f'({c[i+1]} - {c[i]})' for i in (0, 2)) if len(c) == 4 else c[:2]
@@ -891,12 +895,12 @@ def _how(c):
     "The test and its n"
     what = 'pairs' if 'differences' in c.test else 'runs, unpaired'
     n = f"n = {c.n} shared seeds" if c.paired else f"n = {c.n_baseline} and {c.n_variant} {what}"
-    return f"{c.test}, {n}" + (f", seed correlation {c.corr:.2f}" if c.corr is not None else '')
+    return f"{c.test}, {n}" + (f", seed correlation {c.corr:.2f}" if c.paired and c.corr is not None else '')
 
 def _diverging(c):
     "What diverged, or the rate that n clean runs cannot exclude"
     if c.divergence_upper is None: return ''
-    if not (c.diverged_baseline or c.diverged_variant): return f" None of {c.n_all_variant} runs diverged (95 % upper bound {100*c.divergence_upper:.1f} %)."
+    if not (c.diverged_baseline or c.diverged_variant): return f" None of {c.n_all_variant} runs diverged (95 % interval up to {100*c.divergence_upper:.1f} %)."
     s = f" Diverged: {c.diverged_variant} of {c.n_all_variant}, baseline {c.diverged_baseline} of {c.n_all_baseline}"
     if c.p_worst_rank is not None:
         p, q = (f"{'always-valid '*c.sequential}{_p(o)}" for o in (c.p_divergence, c.p_worst_rank))
@@ -933,9 +937,12 @@ def sentence(self:Comparison,
         if c.p is None: p = adj = ''
         span = f"no {kind[0]} yet" if c.interval[0] is None else f"{many}{100*(1-c.alpha):g} % {kind[0]} {' to '.join(map(_pp, c.interval))}"
         s += f" The difference is {_pp(c.diff)} ({span}{'; '*bool(p)}{p}{adj}){_means(c)}."
-    small = f" (two one-sided tests, {_p(c.tost_p if c.tost_p_adj is None else c.tost_p_adj)})" if c.verdict == 'equivalent' and c.tost_p is not None else ''
+    both = _p(c.tost_p) if c.tost_p_adj is None or c.family == 1 else f'adjusted {_p(c.tost_p_adj)}'
+    small = f" (two one-sided tests, {both})" if c.verdict == 'equivalent' and c.tost_p is not None else ''
     s += f" Verdict on {population}{f' of {c.n_images:,} images' if c.n_images else ''}: {c.verdict_words}{small}."
-    alone = 'this one alone, '*(c.family>1 and not c.sequential)
+    if c.verdict in ('better','worse') and c.interval[0] is not None and c.interval[0] <= 0 <= c.interval[1]:
+        s += f" The verdict is {c.p_adj_method}'s, which asks a little less than this {c.sim_method} interval."
+    alone = '' if c.sequential else f"{'unadjusted '*(c.family>1)}{100*(1-c.alpha):g} % interval "
     if c.new_verdict: s += f" On new images like these: {c.new_verdict} ({alone}{_pp(c.new_low)} to {_pp(c.new_high)})."
     if c.p_adj is not None and c.p_adj >= c.alpha and c.goal == 'difference' and (m := c.detectable()):
         s += f" No difference was detected; with this n, one of {_pp(m, '')} would be found in 80 % of studies."
@@ -982,7 +989,7 @@ def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0, paired:bool=True
     r = dict(mannwhitney_p=stats.mannwhitneyu(y, x).pvalue, wilcoxon_p=None, bca_low=None, bca_high=None, note=None)
     if not paired or len(x) != len(y): return r | dict(note=f"{'unequal numbers of runs' if paired else 'unpaired'}: Wilcoxon and bootstrap want pairs")
     d = (y-x).round(9); r['wilcoxon_p'] = worst_rank_p(d, False, False)[0]
-    if len(d) < 20: return r | dict(note='no bootstrap interval below 20 seeds: as a test it errs in 10 to 30 % of studies')
+    if len(d) < 20: return r | dict(note='no bootstrap interval below 20 seeds: as a test it errs too often')
     ci = stats.bootstrap((d,), np.mean, confidence_level=1-alpha, method='BCa', rng=rng).confidence_interval
     return r | dict(bca_low=float(ci.low), bca_high=float(ci.high))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass,replace
 from itertools import combinations,takewhile
 from pathlib import Path
 from fastcore.basics import patch
-from .recipes import CliError,Recipe,check_data,check_seed,load_recipes,name_re,near
+from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,name_re,near
 from .variants import get_variant
 from .runs import as_root,claim,code_commit,gpus_here,load_runs,probe,publish,read_run,run_path,set_aside,this_env,write_failure
 from .engines import Task,make_engine
@@ -74,8 +74,8 @@ class Study:
         protocol:dict=None         # How recipes were chosen, JSON types: a sweep with its rule, epochs matched by cost; declared as it is
     ):
         if not name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
-        for k,v in dict(delta=delta, alpha=alpha).items():
-            if not 0<v<1: raise CliError(f"{k} = {v} must lie between 0 and 1: it is a fraction, 0.01 is one percentage point.")
+        for k,v,top in (('delta',delta,1),('alpha',alpha,.5)):
+            if not 0<v<top: raise CliError(f"{k} = {v} must lie between 0 and {top}: it is a fraction, 0.01 is one percentage point.")
         self.arms = arms if isinstance(arms, dict) else make_arms(arms, recipe, settings)
         if len(self.arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
         self.baseline = baseline or next(iter(self.arms))
@@ -84,7 +84,10 @@ class Study:
         d = _declared(self.file) if self.file.exists() else {} # what was declared holds, also for those who do not repeat it
         self.raced,self.protocol,contrasts = raced or d.get('raced'), protocol or d.get('protocol'), contrasts or d.get('contrasts', ())
         self.contrasts = [list(c) for c in contrasts]
-        for a in {o for c in self.contrasts for o in c} - {*self.arms, 'noninferior'}:
+        if self.contrasts:
+            from simpleattn.stats import check_contrasts
+            check_contrasts(self.contrasts)
+        for a in {o for c in self.contrasts for o in (c if len(c)==4 else c[:2])} - {*self.arms, *(o['arm'] for o in d.get('arms', ()))}:
             raise CliError(f"A contrast names {a!r}, which is not an arm. There are: {', '.join(self.arms)}.")
 
     def __repr__(self): return f"Study {self.name}: {', '.join(self.arms)} x {len(self.seeds)} seeds on {self.env}, baseline {self.baseline}"
@@ -98,7 +101,7 @@ def declaration(self:Study)->dict: # JSON types
     "What this study fixes before its first run"
     d = dict(name=self.name, arms=[a.to_dict() for a in self.arms.values()], baseline=self.baseline, seeds=self.seeds, delta=self.delta, alpha=self.alpha,
         primary='last-epoch accuracy, paired difference to the baseline', env=self.env)
-    return d | {k:v for k in ('contrasts','raced','protocol') if (v := getattr(self, k))}
+    return json.loads(json.dumps(d | {k:v for k in ('contrasts','raced','protocol') if (v := getattr(self, k))}))
 
 # %% ../nbs/10_study.ipynb #07fafaee
 @patch
@@ -141,10 +144,10 @@ def pairs(self:Study)->int:
 def _check(self:Study, env=True)->dict: # The declaration, None where there is none
     "Refuse what would change a declared study, or cut it anew when it is read"
     if not self.file.exists(): return
-    d = _declared(self.file)
+    d,new = _declared(self.file),self.declaration()
     for k in ('baseline','delta','alpha','env','contrasts','raced','protocol'):
-        if (d.get(k) or None)!=(getattr(self,k) or None) and (env or k!='env'):
-            raise CliError(f"Study {self.name!r} was declared with {k} = {d.get(k)!r}, not {getattr(self,k)!r}. Keep that, or choose another name.")
+        if (d.get(k) or None)!=(new.get(k) or None) and (env or k!='env'):
+            raise CliError(f"Study {self.name!r} was declared with {k} = {d.get(k)!r}, not {new.get(k)!r}. Keep that, or choose another name.")
     old = {a['arm']:a for a in d['arms']}
     for k,a in self.arms.items():
         if k in old and (old[k]['recipe_hash'],old[k]['variant']['hash'])!=a.key:
@@ -252,7 +255,7 @@ def run(self:Study,
     "Train what is missing"
     if address and engine!='ray': raise CliError(f"address = {address}: that is of --engine ray.")
     for a in self.arms.values():
-        if a.made_of and address is None: check_data(a.made_of[0].dataset, data)
+        if a.made_of and address is None: check_dataset(a.made_of[0].dataset, data)
     if threads<1 or loaders<0 or not (0<gpus_per_run<1 or gpus_per_run==int(gpus_per_run)>0):
         raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0, or a fraction of a GPU.")
     self.gave_up = {}

@@ -265,6 +265,7 @@ def train_one(
     same = dict(recipe=r, variant=v, seed=seed, data=data, workers=workers, device=device, threads=threads, checkpoints=checkpoints)
     with together(gpus, cuda, train_one, **same) if first else _nothing():
         if gpus>1 and cuda: device = f'cuda:{rank_distrib()}'
+        device = device or ('cuda' if cuda else 'cpu') # fastai's own choice may be a third
         key = r.hash, v.hash, seed, at, fingerprint(get_path(r.dataset, r.source, data))
         ck = checkpoints and Checkpoint(Path(checkpoints)/at.replace('.json','.pt'), key)
         learn = _trained(r, v, seed, data, workers, device, threads, progress, L(cbs)+L(ck or None), gpus>1, cuda)

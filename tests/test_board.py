@@ -301,6 +301,21 @@ def test_steps_are_interleaved(monkeypatch, recipe):
     monkeypatch.setattr(models, 'create_model', lambda b, v, *a: Net(v.name))
     assert len(arm_costs([(recipe, get_variant(v)) for v in ('baseline','simple')], device='cpu', rounds=3))==2 and seen==['baseline','simple']*5
 
+def test_a_measurement_that_was_killed_says_so(monkeypatch, recipe):
+    import types
+    monkeypatch.setattr(board.subprocess, 'run', lambda *a, **k: types.SimpleNamespace(returncode=-9, stdout=b'', stderr=b''))
+    with pytest.raises(CliError, match='could not be measured: it was killed'): match_epochs([(recipe, get_variant('baseline'))], 'flops')
+
+def test_a_record_older_than_a_field_stands_beside_published_rows(tmp_path):
+    r = ALL['woof-128-5-v1']
+    put(tmp_path, FIVE, r)
+    for p in tmp_path.rglob('*.json'):
+        d = json.loads(p.read_text()); del d['sha256'],d['recipe']['compile']
+        p.unlink(); write_run(dataclasses.replace(a_run(d['seed']), **{k:v for k,v in d.items() if k!='seed'}), tmp_path)
+    assert all('compile' not in json.loads(p.read_text())['recipe'] for p in tmp_path.rglob('*.json'))
+    es = board_entries(tmp_path)
+    assert sum(t.n.notna().sum() for t in published_beside(es).values())>0 and single_runs_beside(es).n.notna().any()
+
 def test_a_compiled_recipe_is_timed_compiled(monkeypatch, recipe):
     "Each arm's network, once, before its first step; a recipe that does not compile is timed as it is"
     from simpleattn import fast

@@ -317,3 +317,15 @@ def test_a_leaderboard_as_csv_has_the_columns_that_every_row_has(call, root, mon
         monkeypatch.setattr('simpleattn.board.leaderboard', lambda es: rs)
         code,out,_ = call('leaderboard', '--root', root, '--fmt', 'csv')
         assert code==0 and [*csv.DictReader(io.StringIO(out))]==[dict(arm=o['arm'], mean=str(o['mean'])) for o in rs]
+
+def test_a_race_is_named_after_the_recipe_that_it_trains(tmp_path, call, monkeypatch):
+    "So that the same race with another --set is another race"
+    from simpleattn.recipes import CliError
+    from simpleattn.study import Study
+    monkeypatch.setattr(Study, 'race', lambda self, *a, **k: (_ for _ in ()).throw(CliError(f'name {self.name}')))
+    for args,name in (([],'demo-race'),(['--set','lr=1e-2'],'demo_lr-0.01-race')): assert f'name {name}' in call('race', 'demo', *args, '--root', tmp_path)[2]
+
+def test_a_csv_may_name_its_arms_by_numbers_and_count_images(tmp_path, call):
+    (tmp_path/'a.csv').write_text('variant,seed,acc,n_images\n' + ''.join(f'{v},{s},{300+7*s%11+40*v+s*v%3},500\n' for v in (1,2) for s in range(6)))
+    code,out,err = call('compare', tmp_path/'a.csv')
+    assert code==0 and '+8.' in out and err==''

@@ -505,3 +505,9 @@ def test_a_full_cache_is_named_and_leaves_nothing_behind(tiny, monkeypatch, tmp_
     monkeypatch.setattr(data, '_decode', full)
     with pytest.raises(OSError, match='No space left.*decoded-') as e: DecodedImages(tiny, 33)
     assert str(data.cache_dir()) in e.value.filename and not [*data.cache_dir().glob('building-*')]
+
+def test_a_data_set_in_a_folder_of_a_folder(tmp_path):
+    "Its name holds a slash, its lock's does not"
+    from simpleattn.data import get_path,make_shapes
+    make_shapes(tmp_path/'pets'/'cats', 12, 12, 16)
+    assert get_path('pets/cats', data=tmp_path)==tmp_path/'pets'/'cats'

@@ -220,3 +220,12 @@ def test_a_driver_that_is_killed_leaves_no_process_and_no_half_record(tmp_path, 
     assert bits(tmp_path/'runs') and not failures(tmp_path/'runs')
     res = run_process(*study_command(tmp_path/'runs', tiny, settings, layers))
     assert res.returncode==0 and len(bits(tmp_path/'runs'))==6, res.stderr
+
+def test_a_training_that_stumbles_over_a_file_of_its_own_has_failed(tmp_path, recipe, tiny, monkeypatch):
+    "FileExistsError says that the record is there only where it is"
+    import simpleattn.train as train
+    def stumbles(*args, **kwargs): raise FileExistsError('my own folder')
+    monkeypatch.setattr(train, 'train_one', stumbles)
+    from simpleattn.engines import run_task
+    o = run_task(Task(recipe, get_variant('baseline'), 0, str(tmp_path), data=str(tiny), device='cpu'))
+    assert o.status=='failed' and 'my own folder' in o.error

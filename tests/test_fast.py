@@ -165,3 +165,15 @@ def test_compiled_in_earnest_a_run_is_the_plain_one(recipe, tiny, precision):
     for a,b in zip(runs, plain): assert losses(a)==pytest.approx(losses(b), rel=.02 if precision=='bfloat16' else 1e-4)
     assert runs[0].weights!=runs[1].weights and graphs<=4, counters['graph_break']
     fast.forget_compiled()
+
+def test_every_network_of_a_process_is_compiled_not_the_first_eight(monkeypatch):
+    "torch counts compilations by the code that is compiled, and after the eighth it runs that as it is written"
+    from functools import partial
+    from torch._dynamo.utils import counters
+    monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend='eager'))
+    counters.clear()
+    for n in range(3, 14):
+        m = fast.compiled_once(nn.Sequential(nn.Linear(n,2)))
+        assert m(torch.randn(4,n)).shape==(4,2)
+    assert counters['stats']['unique_graphs']==11
+    torch.compiler.reset()

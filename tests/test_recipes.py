@@ -193,3 +193,11 @@ def test_streams_are_the_same_everywhere_and_apart():
     assert stream(0,'order',1)==7021862330116196507
     s = [stream(*o) for o in ((0,'order',0),(0,'order',1),(1,'order',0),(0,'augment',0),(0,'order'),(-1,'order',0))]
     assert len(set(s))==len(s) and all(0<=o<2**63 for o in s)
+
+def test_a_name_that_lost_the_case_of_a_folder_is_not_read_as_another_folder():
+    "A recipe's name is lower case; what it was derived for need not be"
+    base = load_recipes(ROOT/'settings.ini')
+    own = derive(base['demo'], dataset='MyData')
+    assert own.name=='demo_dataset-mydata' and own.name not in base
+    with pytest.raises(CliError, match='No recipe'): base[own.name]
+    assert base[derive(base['demo'], dataset='imagenette').name].dataset=='imagenette'

@@ -184,9 +184,17 @@ def test_committed_records_are_believed():
     assert bad=={}
     for r in good: assert r.acc is None or r.acc==r.bits().mean()
 
+@pytest.mark.parametrize('visible,device,name', [(None,None,'a100'), (None,'cuda:1','h100'), ('1',None,'h100'), ('1,0','cuda:1','a100'), ('GPU-b',"cuda",'h100'), ('MIG-7','cuda:0','a100')])
+def test_the_env_is_that_of_the_card_that_is_meant(tmp_path, visible, device, name):
+    "Where there are several: by CUDA_VISIBLE_DEVICES and by cuda:N; what nvidia-smi does not list is taken for its first"
+    (tmp_path/'nvidia-smi').write_text('#!/bin/sh\ncase $1 in *uuid*) echo 0, GPU-a1, NVIDIA A100; echo 1, GPU-b2, NVIDIA H100;; *) echo 0; echo 1;; esac\n'); (tmp_path/'nvidia-smi').chmod(0o755)
+    env = {k:v for k,v in os.environ.items() if k!='CUDA_VISIBLE_DEVICES'} | dict(PATH=str(tmp_path), PYTHONPATH=str(ROOT)) | (dict(CUDA_VISIBLE_DEVICES=visible) if visible else {})
+    out = subprocess.run([sys.executable, '-c', f"from simpleattn.runs import this_env; print(this_env({device!r}))"], env=env, capture_output=True, text=True).stdout
+    assert out.startswith(f'nvidia-{name}-torch')
+
 def test_a_gpu_that_is_hidden_or_does_not_answer_is_none(tmp_path):
     "And a machine without git has no commit"
-    (tmp_path/'nvidia-smi').write_text('#!/bin/sh\n[ "$BROKEN" ] && echo No devices were found && exit 6\necho NVIDIA H100\n'); (tmp_path/'nvidia-smi').chmod(0o755)
+    (tmp_path/'nvidia-smi').write_text('#!/bin/sh\n[ "$BROKEN" ] && echo No devices were found && exit 6\ncase $1 in *uuid*) echo 0, GPU-a, NVIDIA H100;; *) echo 0;; esac\n'); (tmp_path/'nvidia-smi').chmod(0o755)
     code = "from simpleattn.runs import code_commit,gpus_here,this_env; print(this_env(), len(gpus_here()), repr(code_commit()))"
     env = {k:v for k,v in os.environ.items() if k!='CUDA_VISIBLE_DEVICES'} | dict(PATH=str(tmp_path), PYTHONPATH=str(ROOT))
     said = [subprocess.run([sys.executable, '-c', code], env=env|o, capture_output=True, text=True).stdout.split() for o in ({}, dict(CUDA_VISIBLE_DEVICES=''), dict(BROKEN='1'))]

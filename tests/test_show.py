@@ -158,3 +158,12 @@ def test_a_recipe_is_shown_in_ten_lines_with_all_that_it_says(name):
     assert {re.match(r'\w+', o)[0] for o in re.findall('<b>(.*?)</b>', html)[1:]}==r.changed().keys()
 
 def test_a_recipes_values_are_escaped(): assert '<i>' not in Recipe('a', dataset='<i>x')._repr_html_()
+
+def test_a_layer_of_ones_own_needs_no_traits_to_be_read():
+    class Own(torch.nn.Module):
+        def __init__(self, ni): super().__init__()
+        def forward(self, x): return x
+        def attention_map(self, x): return torch.full((len(x),1,x[0,0].numel(),x[0,0].numel()), 1/x[0,0].numel())
+    m = torch.nn.Sequential(torch.nn.Conv2d(3,4,3,padding=1), Own(4))
+    w = attention_at(m, torch.randn(1,3,8,8), (1,2))
+    assert w.shape==(8,8) and torch.allclose(w.sum(), torch.tensor(1.))

@@ -37,6 +37,29 @@ def test_a_study_that_cannot_be_meant_is_an_error(tmp_path, kw):
     with pytest.raises(CliError): study(tmp_path, **kw)
     assert list(tmp_path.iterdir())==[]
 
+@pytest.mark.parametrize('kw', [dict(alpha=.6), dict(contrasts=[['simple','simple']]), dict(contrasts=[['baseline','simple','self']]), dict(contrasts=[['baseline','noninferior']]),
+    dict(contrasts=[['baseline']]), dict(contrasts=[['baseline','simple','noninferior','simple','x']])], ids=str)
+def test_what_could_never_be_compared_is_not_declared(tmp_path, kw):
+    "It would be found out after the training"
+    with pytest.raises((CliError,ValueError)): study(tmp_path, **kw)
+    assert list(tmp_path.iterdir())==[]
+
+def test_a_part_of_the_arms_may_be_named_where_contrasts_were_declared(tmp_path):
+    study(tmp_path, ['baseline','simple','self'], contrasts=[['simple','self']]).declare()
+    s = study(tmp_path, ['baseline','self'])
+    assert s.contrasts==[['simple','self']] and [*s.arms]==['baseline','self']
+    with pytest.raises(CliError, match='symmetric'): study(tmp_path, ['baseline','self'], contrasts=[['symmetric','self']])
+
+def test_a_declaration_is_held_against_what_json_makes_of_it(tmp_path):
+    "Tuples in arguments and protocols are lists in the file, and nothing has changed"
+    from simpleattn.report import report_data
+    arms = ['baseline', Variant('x', 'simpleattn.attention:SelfAttention', kwargs=dict(sizes=(1,2)))]
+    protocol = dict(grid=dict(stem=[(32,64,64),(32,32,64)]))
+    for _ in range(3): d = study(tmp_path, arms, protocol=protocol).declare()
+    assert [a['arm'] for a in d['arms']]==['baseline','x'] and d['growth']==[]
+    fill(tmp_path, ['baseline']); study(tmp_path, [*arms,'simple'], protocol=protocol).declare()
+    assert not any('grew' in o for o in report_data(load_study('s', tmp_path))['warnings']), 'an arm that came later voids no p-value of a fixed n'
+
 # ---- declared
 
 def test_the_declaration_says_what_is_fixed(tmp_path):

@@ -344,3 +344,9 @@ def test_an_exported_learner_loads_and_gives_the_same(tmp_path, recipe, tiny, va
     x = torch.randn(2,3,32,32)
     assert torch.equal(learn.model.eval()(x), back.model.eval()(x)) and list(back.dls.vocab)==list(learn.dls.vocab)
     assert len(back.dls.train_ds)==0 and (tmp_path/'learner.pkl').stat().st_size<30*2**20
+
+def test_a_run_without_a_device_is_made_on_the_one_of_its_env(recipe, tiny, monkeypatch):
+    "fastai's own choice may be a third, as on an Apple laptop"
+    import simpleattn.data as data
+    monkeypatch.setattr(data, 'default_device', lambda: pytest.fail('fastai was asked'))
+    assert train_one(recipe, 'baseline', 0, tiny).env.startswith('cpu-')

@@ -3,7 +3,7 @@ import json,sys
 import pytest
 from fastcore.script import CliError
 from conftest import cli,python
-from simpleattn.variants import Variant,get_variant,import_file,load_layer,parse_site,register_variant,variants
+from simpleattn.variants import Variant,get_variant,import_file,load_layer,parse_site,register_variant,spelled,variants
 
 @pytest.fixture
 def registry():
@@ -43,6 +43,60 @@ def test_where_a_variant_of_the_library_goes(name, site): assert parse_site(get_
 def test_the_default_site_is_the_last_block_of_the_first_stage():
     assert Variant('a').site==Variant('a', 'a:B').site=='1.-1'
     assert register_variant.__defaults__[1]=='1.-1'
+
+def test_an_edited_layer_of_ones_own_is_another_variant_however_it_is_named(tmp_path, monkeypatch):
+    "By module:Class too, which is imported; a package is known by its version, also where its class is at the top"
+    import sys
+    monkeypatch.syspath_prepend(tmp_path)
+    def hashed(k):
+        (tmp_path/'own_layers.py').write_text(f'class Gate:\n    def forward(self, x): return {k}*x\n')
+        sys.modules.pop('own_layers', None); sys.path_importer_cache.clear()
+        return Variant('g', 'own_layers:Gate').hash
+    first = hashed(2)
+    assert hashed(31)!=first and hashed(2)==first
+    from simpleattn.variants import _layer_id
+    import timm
+    assert _layer_id('timm:Any')==f'timm:Any {timm.__version__}' and _layer_id('simpleattn.attention:SelfAttention')=='simpleattn.attention:SelfAttention'
+
+EDITED = [('functools.partial(dict, a=1)','functools.partial(dict, a=2)'), ('types.SimpleNamespace(k=1)','types.SimpleNamespace(k=2)'), ('np.arange(3)','np.arange(4)'),
+    ('torch.ones(2)','torch.zeros(2)'), ('torch.float32','torch.float64'), ('torch.nn.LeakyReLU(.1)','torch.nn.LeakyReLU(.9)'),
+    ('functools.lru_cache(lambda x: x)','functools.lru_cache(lambda x: 2*x)')]
+
+@pytest.mark.parametrize('old,new', EDITED, ids=[o for o,_ in EDITED])
+def test_what_a_layer_uses_is_a_part_of_it(tmp_path, old, new):
+    "A value of its module, whatever it is; the same text twice is the same layer"
+    from simpleattn.variants import identity,import_file
+    def ident(k, v):
+        (tmp_path/f'{k}.py').write_text(f'import functools,types\nimport numpy as np,torch\nUSED = {v}\nclass Gate:\n    def forward(self, x): return USED, x\n')
+        return identity(import_file(tmp_path/f'{k}.py').Gate)
+    assert ident('a', old)==ident('b', old)!=ident('c', new)
+
+def test_an_object_that_says_only_its_address_is_known_by_its_type(tmp_path):
+    from simpleattn.variants import identity
+    class Own: pass
+    assert identity(Own())==identity(Own()) and '0x' not in identity(Own())
+
+def test_a_cached_property_is_a_part_and_a_method_patched_twice_is_not():
+    import functools
+    from fastcore.basics import patch
+    from simpleattn.variants import identity
+    def one(self): return 1
+    def two(self): return 2
+    def made(f): return type('A', (), dict(p=functools.cached_property(f)))
+    assert identity(made(one))==identity(made(one))!=identity(made(two))
+    class B: pass
+    @patch
+    def f(self:B): return 1
+    once = identity(B)
+    @patch
+    def f(self:B): return 1
+    assert hasattr(B, '_orig_f') and identity(B)==once
+
+@pytest.mark.parametrize('name', ['baseline','simple','simple@2.-1','simple@1.-1+2.-1','sasa@replace:4','botnet@stride1:4+replace:4','sasa-stem'])
+def test_a_recorded_variant_is_asked_for_as_it_was(name):
+    v = get_variant(name)
+    assert spelled(v.name, v.to_dict())==name and spelled(f'demo/{v.name}', v.to_dict())==f'demo/{name}'
+    assert spelled('look-at-this', Variant('look-at-this', 'simpleattn.attention:SelfAttention').to_dict())=='look-at-this'
 
 # ---- names
 
