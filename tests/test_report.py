@@ -315,7 +315,7 @@ def test_diverged_runs_have_a_section(tmp_path, study):
     s = make(tmp_path, diverged={('simple',2)})
     write_failure('little', 'self', ENV, 1, 'killed', tmp_path)
     for t in (to_html(report_data(s)), to_markdown(report_data(s))):
-        assert f'little/simple/{ENV}/2.json' in t and 'simple: 1 of 8 runs diverged (95 % upper bound 52.7 %), 0 tries failed' in t and 'self: 0 of 8 runs diverged' in t
+        assert f'little/simple/{ENV}/2.json' in t and 'simple: 1 of 8 runs diverged (95 % interval up to 52.7 %), 0 tries failed' in t and 'self: 0 of 8 runs diverged' in t
     assert 'Diverged runs' not in to_html(report_data(study))
 
 def test_the_race_is_drawn(tmp_path):

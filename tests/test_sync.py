@@ -58,11 +58,11 @@ def code_lines(f):
 SCIENCE = 'attention local bottleneck variants models data train stats'.split()
 
 def test_infrastructure_does_not_outweigh_the_science(capsys):
-    "Of the lines of code, those that run, keep and show studies are fewer than those of layers, networks, data, training and statistics; all are under 4,350"
+    "Of the lines of code, those that run, keep and show studies are fewer than those of layers, networks, data, training and statistics; all are under 4,400"
     n = {f.stem:code_lines(f) for f in (ROOT/'simpleattn').glob('*.py') if not f.name.startswith('_')}
     science = sum(n[k] for k in SCIENCE)
     with capsys.disabled(): print(f' [the library has {sum(n.values())} lines of code, {science} of them science]', end='')
-    assert sum(n.values())-science < science and sum(n.values()) < 4350, n
+    assert sum(n.values())-science < science and sum(n.values()) < 4400, n
 
 def cell_lines(src):
     "Lines of a cell: blanks, directives, and the documented parameters and fields of a signature or a dataclass aside"
