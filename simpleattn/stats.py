@@ -59,7 +59,7 @@ def _few(arm, n, failed=0):
     tries = f" and {failed} failed tries" if failed else ''
     return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
 
-def _check_range(x, name, hint="if these are percent divide by 100, if counts of correct give n_images and whole counts"):
+def _check_range(x, name, hint="if these are percent divide by 100, if counts of correct divide by the number of images or give n_images"):
     "Accuracies within 0-1, NaN let through"
     if ((x < 0) | (x > 1)).any(): raise ValueError(f"{name!r} has accuracies outside 0-1 ({np.nanmin(x):g} to {np.nanmax(x):g}): {hint}")
     return x
@@ -182,9 +182,9 @@ def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:fl
 @dataclass(frozen=True)
 class Plan(_Record):
     "What `n` seeds can do; `_upper` at the upper bound of the sd, None where it is not known from how many runs the sd comes"
-    n:int; sd_diff:float; delta:float; effect:float; alpha:float; variants:int; detectable:float; runs_needed:int; runs_equivalence:int
-    sd_diff_upper:float=None; detectable_upper:float=None; runs_needed_upper:int=None; runs_equivalence_upper:int=None
-    hours:float=None; hours_needed:float=None; hours_equivalence:float=None; target:float=0.8
+    n:int; sd_diff:float; delta:float; effect:float; alpha:float; variants:int; detectable:float; runs_needed:int; runs_equivalence:int # seeds of each arm
+    sd_diff_upper:float=None; detectable_upper:float=None; runs_needed_upper:int=None; runs_equivalence_upper:int=None # the same at the sd's 80 % bound
+    hours:float=None; hours_needed:float=None; hours_equivalence:float=None; target:float=0.8 # of all arms, one run at a time; power
 
 @patch(as_prop=True)
 def words(self:Plan)->str:
@@ -230,9 +230,9 @@ def plan(
 @dataclass(frozen=True)
 class Decomposition(_Record):
     "Seed variance and validation-set noise of runs x images; variances of the mean accuracy (fractions squared)"
-    n_runs:int; n_images:int; mean:float; var_runs:float; var_seed:float; var_churn:float
-    sd_seed:float; sd_churn:float; f:float; p_seed:float
-    se_this_set:float; se_new_images:float; df_new_images:float; words:str
+    n_runs:int; n_images:int; mean:float; var_runs:float; var_seed:float; var_churn:float # var_runs = var_seed + var_churn; var_seed may be below 0
+    sd_seed:float; sd_churn:float; f:float; p_seed:float # sd_seed None where var_seed is not above 0; F test of no seed variance
+    se_this_set:float; se_new_images:float; df_new_images:float; words:str # standard errors of the mean
 
 def _two_way(c):
     "Mean, run variance V, churn and variance of the column means of runs x images `c`"
@@ -294,8 +294,8 @@ def worst_rank_p(d, diverged_baseline, diverged_variant)->tuple: # p, and the si
 @dataclass(frozen=True)
 class RaceState(_Record):
     "What a race knows after `n` pairs; bounds are fractions, None while infinite"
-    n:int; mean:float=None; sd:float=None; low:float=None; high:float=None; low_eq:float=None; high_eq:float=None; e:float=1.; p:float=1.
-    verdict:str='undecided'; decided_at:int=None; delta:float=0.01; alpha:float=0.05; mode:str='t-mixture sequence'; look:int=None; final:bool=False
+    n:int; mean:float=None; sd:float=None; low:float=None; high:float=None; low_eq:float=None; high_eq:float=None; e:float=1.; p:float=1. # _eq: at 2 alpha
+    verdict:str='undecided'; decided_at:int=None; delta:float=0.01; alpha:float=0.05; mode:str='t-mixture sequence'; look:int=None; final:bool=False # pairs
 
 def _half_widths(n, s, alpha, g):
     "Half-widths of the t-mixture sequence at error `alpha`"
@@ -451,23 +451,23 @@ def race_seeds(
 @dataclass(frozen=True, repr=False)
 class Comparison(_Record):
     "Variant minus baseline; accuracies, differences and bounds are fractions, None where not computed"
-    arm:str='variant'; baseline:str='baseline'; test:str=None; n:int=None; n_baseline:int=None; n_variant:int=None
-    mean_baseline:float=None; mean_variant:float=None; sd_baseline:float=None; sd_variant:float=None
-    diff:float=None; low:float=None; high:float=None; sd_diff:float=None; se:float=None; t:float=None; df:float=None; p:float=None
-    delta:float=0.01; alpha:float=0.05; verdict:str='undecided'; verdict_words:str=None
-    p_signflip:float=None; p_signflip_note:str=None; tost_p:float=None; p_noninferior:float=None
-    p_adj:float=None; p_adj_method:str=None; p_maxt:float=None; tost_p_adj:float=None; family:int=1
-    low_sim:float=None; high_sim:float=None; sim_method:str=None
-    corr:float=None; n_shared:int=0; d_z:float=None; hedges_g:float=None
-    p_improve:float=None; p_improve_low:float=None; p_improve_high:float=None
-    p_improve_unpaired:float=None; p_improve_unpaired_low:float=None; p_improve_unpaired_high:float=None
-    t_student:float=None; p_student:float=None; low_student:float=None; high_student:float=None
-    runs_needed:int=None; runs_needed_upper:int=None; goal:str='difference'; paired:bool=True; sequential:bool=False
-    n_images:int=None; new_se:float=None; new_df:float=None; new_low:float=None; new_high:float=None; new_p:float=None; new_tost_p:float=None
-    new_verdict:str=None; var_seed:float=None; var_churn:float=None
-    diverged_baseline:int=0; diverged_variant:int=0; failed_baseline:int=0; failed_variant:int=0; divergence_upper:float=None
-    p_worst_rank:float=None; worst_rank_sign:float=None; p_divergence:float=None; n_all_baseline:int=None; n_all_variant:int=None; notes:tuple=()
-    recipe:str=None; sensitivity:dict=None
+    arm:str='variant'; baseline:str='baseline'; test:str=None; n:int=None; n_baseline:int=None; n_variant:int=None # n: pairs, or runs of the smaller arm
+    mean_baseline:float=None; mean_variant:float=None; sd_baseline:float=None; sd_variant:float=None # of runs, ddof 1
+    diff:float=None; low:float=None; high:float=None; sd_diff:float=None; se:float=None; t:float=None; df:float=None; p:float=None # alone, not adjusted
+    delta:float=0.01; alpha:float=0.05; verdict:str='undecided'; verdict_words:str=None # after adjustment
+    p_signflip:float=None; p_signflip_note:str=None; tost_p:float=None; p_noninferior:float=None # exact; equivalence within delta; not worse by delta
+    p_adj:float=None; p_adj_method:str=None; p_maxt:float=None; tost_p_adj:float=None; family:int=1 # over the comparisons of the family; max-T from 8 seeds
+    low_sim:float=None; high_sim:float=None; sim_method:str=None # interval that holds for all of the family at once
+    corr:float=None; n_shared:int=0; d_z:float=None; hedges_g:float=None # of shared seeds; diff / sd_diff; diff / pooled sd, corrected for small n
+    p_improve:float=None; p_improve_low:float=None; p_improve_high:float=None # share of seeds that gain, with Wilson's interval
+    p_improve_unpaired:float=None; p_improve_unpaired_low:float=None; p_improve_unpaired_high:float=None # that any run of one beats any of the other
+    t_student:float=None; p_student:float=None; low_student:float=None; high_student:float=None # pooled variance, as published P values have it
+    runs_needed:int=None; runs_needed_upper:int=None; goal:str='difference'; paired:bool=True; sequential:bool=False # seeds for 80 % power at delta
+    n_images:int=None; new_se:float=None; new_df:float=None; new_low:float=None; new_high:float=None; new_p:float=None; new_tost_p:float=None # new images
+    new_verdict:str=None; var_seed:float=None; var_churn:float=None # of the differences, see `decompose`
+    diverged_baseline:int=0; diverged_variant:int=0; failed_baseline:int=0; failed_variant:int=0; divergence_upper:float=None # runs; failed tries; a rate
+    p_worst_rank:float=None; worst_rank_sign:float=None; p_divergence:float=None; n_all_baseline:int=None; n_all_variant:int=None # all seeds, diverged last
+    notes:tuple=(); recipe:str=None; sensitivity:dict=None
 
 # %% ../nbs/09_stats.ipynb #01b9e177
 @patch
@@ -800,8 +800,7 @@ def _check_arm(arm, rs, n_images):
         if len(vs) > 1: raise ValueError(f"{arm!r} mixes runs of {len(vs)} values of {k} ({', '.join(vs)}): give each its own arm name, or filter the runs")
     bad = {r['status'] for r in rs if 'status' in r} - {'ok','diverged','failed'}
     if bad: raise ValueError(f"{arm!r} has runs of status {', '.join(map(str, bad))}: it must be ok, diverged or failed")
-    for m in (ms := {r.get('n_images') for r in rs}): _check_images(m, arm)
-    if n_images is None and len(ms) == 1 and (m := ms.pop()) == m: n_images = m
+    for m in {r.get('n_images') for r in rs}: _check_images(m, arm)
     done = [r for r in rs if r.get('status', 'ok') == 'ok']
     if len(done) > 1:
         for r,a in zip(done, _check([r['acc'] for r in done], arm, n_images)): r['acc'] = a
