@@ -449,8 +449,8 @@ def main(
     if argv[0] not in verbs: print(f"simpleattn: no verb {argv[0]!r}. {near(argv[0], verbs)}", file=sys.stderr); return 2
     f = verbs[argv[0]]
     p = anno_parser(f, prog=f'simpleattn {argv[0]}')
+    for o in [o for o in p._actions if o.dest=='import_file']: o.option_strings,p._option_string_actions['--import'] = ['--import','--import-file'],o
     a,rest = p.parse_known_args(argv[1:])
-    for o in [o for o in p._actions if o.dest=='import_file']: o.option_strings = ['--import', '--import-file']; p._option_string_actions['--import'] = o
     known = [o for o in p._option_string_actions if o[:2]=='--' and o not in ('--pdb','--xtra')]
     if rest: p.error(f"unrecognized arguments: {' '.join(rest)}. {near(rest[0].split('=')[0], known)}")
     a = {k:v for k,v in vars(a).items() if k not in ('pdb','xtra')}

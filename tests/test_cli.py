@@ -329,3 +329,9 @@ def test_a_csv_may_name_its_arms_by_numbers(tmp_path, call):
     (tmp_path/'a.csv').write_text('variant,seed,acc\n' + ''.join(f'{v},{s},{(300+7*s%11+40*v+s*v%3)/500}\n' for v in (1,2) for s in range(6)))
     code,out,err = call('compare', tmp_path/'a.csv')
     assert code==0 and '+8.' in out and err==''
+
+def test_import_is_an_option_by_that_name(call):
+    "And no abbreviation of another"
+    for verb in ('study','race','train','cost','variants'):
+        assert '--import (str), --import-file (str)' in call(verb, '--help')[1], verb
+    assert "no file '/nope.py'" in call('variants', '--import', '/nope.py')[2] and "no file '/nope.py'" in call('variants', '--import-file=/nope.py')[2]
