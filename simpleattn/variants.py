@@ -7,7 +7,7 @@ __all__ = ['parse_site', 'spelled', 'identity', 'Variant', 'ship', 'import_file'
            'get_variant']
 
 # %% ../nbs/04_variants.ipynb #69e3b92c
-import ast,dataclasses,functools,hashlib,inspect,json,re,sys,textwrap
+import ast,dataclasses,functools,hashlib,inspect,json,re,sys,textwrap,types
 from dataclasses import dataclass,field
 from importlib import import_module,metadata,util
 from pathlib import Path
@@ -85,6 +85,8 @@ def _object(o, seen): # by its type, and what it says or holds, unless that is a
     if isinstance(o, functools.partial): return identity([o.func, o.args, o.keywords], seen)
     if isinstance(o, functools.cached_property): return identity(o.func, seen)
     if inspect.isfunction(f := getattr(o, '__wrapped__', None)): return identity(f, seen)
+    if dataclasses.is_dataclass(o) or isinstance(o, types.SimpleNamespace): return f"{kind} {identity(getattr(o, '__dict__', {}), seen)}"
+    if isinstance(o, Path): return f'{kind} {o.name}' # not where it lies
     if hasattr(o, 'detach'): o = o.detach().cpu().numpy()
     if hasattr(o, 'tobytes'): return f'{kind} {getattr(o, "dtype", "")} {getattr(o, "shape", "")} {hashlib.sha256(o.tobytes()).hexdigest()}'
     said = o.code if isinstance(getattr(o, 'code', None), str) else str(o)

@@ -76,6 +76,15 @@ def test_an_object_that_says_only_its_address_is_known_by_its_type(tmp_path):
     class Own: pass
     assert identity(Own())==identity(Own()) and '0x' not in identity(Own())
 
+def test_what_a_layer_is_made_of_is_the_same_in_every_process_and_folder(tmp_path):
+    "Sets have no order, and a file may be moved"
+    text = "import types\nfrom pathlib import Path\nUSED = types.SimpleNamespace(names={'a','b','c','d','e'}), Path(__file__)\nclass Gate:\n    def forward(self, x): return USED, x\n"
+    said = set()
+    for i in range(4):
+        (tmp_path/str(i)).mkdir(); (tmp_path/str(i)/'own.py').write_text(text)
+        said.add(python("import sys; from simpleattn.variants import Variant; print(Variant('own', sys.argv[1]).hash)", f'{tmp_path}/{i}/own.py:Gate', env=dict(PYTHONHASHSEED=str(i))).stdout)
+    assert len(said)==1 and len(said.pop())==13
+
 def test_a_cached_property_is_a_part_and_a_method_patched_twice_is_not():
     import functools
     from fastcore.basics import patch
