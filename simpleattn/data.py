@@ -210,7 +210,8 @@ def _download(dataset, name):
     url = getattr(URLs, known[dataset][0] + name[len(known[dataset][1]):].replace('-','_'))
     try: return unpack(FastDownload(fastai_cfg(), base='~/.fastai').download(url), dest)
     except (OSError, ValueError) as e:
-        raise CliError(f"{name} could not be downloaded ({type(e).__name__}). Without a network give its folder by --data or SIMPLEATTN_DATA.") from None
+        raise CliError(f"{name} could not be downloaded ({type(e).__name__}). Without a network give its folder or archive by --data or "
+            "SIMPLEATTN_DATA.") from None
 
 # %% ../nbs/06_data.ipynb #7e903d32
 def get_path(

@@ -152,7 +152,8 @@ def publish(
     try: path.fs.pipe_file(path.path, b, mode='overwrite' if over else 'create') if hasattr(path,'fs') else _put(path, b, over)
     except FileExistsError: raise
     except Exception as e:
-        raise CliError(f"{path} cannot be written ({getattr(e,'strerror',None) or e}). What is finished is kept; the same command goes on from it.") from None
+        raise CliError(f"{path} cannot be written ({getattr(e,'strerror',None) or e}). What is finished is kept; the same command goes on "
+            "once there is room.") from None
 
 def _pretty(d): # One line for each field, so that a record is read and diffed by line
     return '{\n' + ',\n'.join(f' {json.dumps(k)}: {json.dumps(v, allow_nan=False)}' for k,v in d.items()) + '\n}\n'

@@ -257,7 +257,8 @@ def run(self:Study,
     for a in self.arms.values():
         if a.made_of and address is None: check_dataset(a.made_of[0].dataset, data)
     if threads<1 or loaders<0 or not (0<gpus_per_run<1 or gpus_per_run==int(gpus_per_run)>0):
-        raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0, or a fraction of a GPU.")
+        raise CliError(f"threads = {threads}, loaders = {loaders}, gpus_per_run = {gpus_per_run}: give whole numbers above 0 (no loaders is fine), "
+            "or a fraction of a GPU.")
     self.gave_up = {}
     probe(self.root)
     gpus = None if self.env.startswith('cpu') else gpus_here()
@@ -487,7 +488,8 @@ def compare_gains(
     if not shared or second.baseline!=first.baseline:
         raise CliError(f"{first.name!r} and {second.name!r} share no baseline with a variant: give both studies the same arms.")
     if any(s.raced or s.grown() or (s.delta, s.alpha)!=(first.delta, first.alpha) for s in (first, second)):
-        raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; no race, none that grew.')
+        raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; not a race, '
+            'and none that grew after a look.')
     one,two = ({(a.recipe,a.variant['name']) for a in s.arms.values()} for s in (first, second))
     if first.env==second.env and {*first.seeds} & {*second.seeds} and one & two:
         raise CliError(f"{first.name!r} and {second.name!r} share runs, and a gain says nothing against itself: give studies of two recipes.")

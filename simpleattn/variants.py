@@ -87,8 +87,7 @@ def _object(o, seen): # by its type, and what it says or holds, unless that is a
     if inspect.isfunction(f := getattr(o, '__wrapped__', None)): return identity(f, seen)
     if dataclasses.is_dataclass(o) or isinstance(o, types.SimpleNamespace): return f"{kind} {identity(getattr(o, '__dict__', {}), seen)}"
     if isinstance(o, Path): return f'{kind} {o.name}' # not where it lies
-    if hasattr(o, 'detach'): o = o.detach().cpu().numpy()
-    if hasattr(o, 'tobytes'): return f'{kind} {getattr(o, "dtype", "")} {getattr(o, "shape", "")} {hashlib.sha256(o.tobytes()).hexdigest()}'
+    if hasattr(o, 'tolist'): return f"{kind} {getattr(o, 'dtype', '')} {hashlib.sha256(repr(o.tolist()).encode()).hexdigest()}"
     said = o.code if isinstance(getattr(o, 'code', None), str) else str(o)
     return kind if said.startswith('<') or ' at 0x' in said else f'{kind} {said}'
 

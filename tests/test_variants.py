@@ -59,7 +59,7 @@ def test_an_edited_layer_of_ones_own_is_another_variant_however_it_is_named(tmp_
     assert _layer_id('timm:Any')==f'timm:Any {timm.__version__}' and _layer_id('simpleattn.attention:SelfAttention')=='simpleattn.attention:SelfAttention'
 
 EDITED = [('functools.partial(dict, a=1)','functools.partial(dict, a=2)'), ('types.SimpleNamespace(k=1)','types.SimpleNamespace(k=2)'), ('np.arange(3)','np.arange(4)'),
-    ('torch.ones(2)','torch.zeros(2)'), ('torch.float32','torch.float64'), ('torch.nn.LeakyReLU(.1)','torch.nn.LeakyReLU(.9)'),
+    ('torch.ones(2)','torch.zeros(2)'), ('torch.ones(2, dtype=torch.bfloat16)','torch.zeros(2, dtype=torch.bfloat16)'), ('np.zeros(2)','np.zeros((2,1))'), ('torch.float32','torch.float64'), ('torch.nn.LeakyReLU(.1)','torch.nn.LeakyReLU(.9)'),
     ('functools.lru_cache(lambda x: x)','functools.lru_cache(lambda x: 2*x)')]
 
 @pytest.mark.parametrize('old,new', EDITED, ids=[o for o,_ in EDITED])
