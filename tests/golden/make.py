@@ -49,6 +49,10 @@ def said(f, *args, **kwargs):
     try: return plain((public(f) if isinstance(f, str) else f)(*args, **kwargs))
     except (CliError, ValueError, LookupError, TypeError, AttributeError) as e: return dict(error=type(e).__name__, message=str(e))
 
+def asked(o, **questions):
+    "What a value answers to each question; one that it does not know costs only its own answer"
+    return {k:said(f, o) for k,f in questions.items()}
+
 def cli(*argv, hide=()):
     "One verb in this process: exit status, standard output (as JSON where it is) and error; `hide` holds folders that are no part of it"
     from simpleattn.cli import main
@@ -101,10 +105,11 @@ HOW = [([],FMTS), (['--full'],('table','csv','md')), (['--sensitivity'],('table'
 
 @section
 def compare_committed(tmp):
-    "`simpleattn compare` of every committed study in all forms"
+    "`simpleattn compare` of every committed study in all forms; of one with its report, which takes a second to draw"
     root = tmp/'runs'
-    return {k:{' '.join([f, *how]):cli('compare', k, '--root', root, '--fmt', f, *how, hide=[root]) for how,fs in HOW for f in fs}
-        for k in old_store()['declarations']}
+    def told(k, f, how): return cli('compare', k, '--root', root, '--env', ENV, '--fmt', f, *how, hide=[root])
+    res = {k:{' '.join([f, *how]):told(k, f, how) for how,fs in HOW for f in fs} for k in old_store()['declarations']}
+    return res | {'with its report':cli('compare', 'gate', '--root', root, hide=[root]), 'unpaired, with it':cli('compare', 'gate', '--root', root, '--unpaired', hide=[root])}
 
 @section
 def compare_more(tmp):
@@ -133,9 +138,9 @@ def comparisons(tmp):
 def family(cs):
     "What `Comparisons` say in words"
     df = cs.to_df()
-    return dict(repr=repr(cs), labels=[cs.label(c) for c in cs], sentences=[c.sentence() for c in cs], about=[c.sentence('a recipe', 'these images') for c in cs],
-        summaries=[c.summary() for c in cs], columns=[*df.columns], index=[*df.index], html=cs._repr_html_(), md=cs._repr_markdown_(),
-        intervals=plain([c.interval for c in cs]), detectable=[plain(c.detectable()) for c in cs])
+    return dict(columns=[*df.columns], index=[*df.index]) | asked(cs, repr=repr, labels=lambda cs: [cs.label(c) for c in cs], sentences=lambda cs: [c.sentence() for c in cs],
+        about=lambda cs: [c.sentence('a recipe', 'these images') for c in cs], summaries=lambda cs: [c.summary() for c in cs], html=lambda cs: cs._repr_html_(),
+        md=lambda cs: cs._repr_markdown_(), intervals=lambda cs: [c.interval for c in cs], detectable=lambda cs: [c.detectable() for c in cs])
 
 @section
 def races(tmp):
@@ -145,7 +150,8 @@ def races(tmp):
 @section
 def missing(tmp):
     "What is missing, failed, grown"
-    def of(s): return dict(repr=repr(s), missing=plain(s.missing()), pairs=s.pairs(), grown=s.grown(), failed=s.failed(), declaration=s.declaration())
+    def of(s): return asked(s, repr=repr, missing=lambda s: s.missing(), pairs=lambda s: s.pairs(), grown=lambda s: s.grown(), failed=lambda s: s.failed(),
+        declaration=lambda s: s.declaration())
     return {k:of(public('load_study')(k, tmp/'runs')) for k in declarations()}
 
 @section
@@ -153,7 +159,7 @@ def reports(tmp):
     "`simpleattn report`: report.json, .md, .tex, .csv, runs.csv, and the page without its pictures"
     import re
     root,res = tmp/'runs',{}
-    for k in [*old_store()['declarations'],'woof-race','demo-missing','woof-contrasts']:
+    for k in [*old_store()['declarations'],'woof-race','demo-missing']:
         out = tmp/'reports'/k
         got = res[k] = dict(cli=cli('report', k, '--root', root, '--out', out, hide=[tmp]))
         got['files'] = sorted(o.name for o in out.iterdir())
@@ -204,8 +210,8 @@ def leaderboard(tmp):
 def cases(): return read('cases.json.xz') # (kind, input) of the cases with right values, of which only the inputs are here
 
 def comparison(c):
-    return dict(to_dict=c.to_dict(), sentence=c.sentence(), about=c.sentence('a recipe','these images'), repr=repr(c), html=c._repr_html_(),
-        interval=plain(c.interval), detectable=plain(c.detectable()))
+    return asked(c, to_dict=lambda c: c.to_dict(), sentence=lambda c: c.sentence(), about=lambda c: c.sentence('a recipe','these images'), repr=repr, html=lambda c: c._repr_html_(),
+        interval=lambda c: c.interval, detectable=lambda c: c.detectable())
 
 def many(runs, *args, **kwargs):
     cs = public('compare_many')(runs, *args, **kwargs)
@@ -362,7 +368,7 @@ def built_in():
 def variants(tmp):
     "Every built-in variant, and some at other sites: hash and record"
     get_variant = public('get_variant')
-    def one(v): return dict(name=v.name, hash=v.hash, to_dict=v.to_dict(), site=v.site, doc=v.doc, changes=v.changes)
+    def one(v): return dict(name=v.name, hash=v.hash, to_dict=v.to_dict()) | asked(v, site=lambda v: v.site, doc=lambda v: v.doc, changes=lambda v: v.changes)
     mine = public('Variant')('mine', 'simpleattn.attention:SimpleSelfAttention', '2.-1', dict(ks=3), 'my own', (get_variant('attention-stem'),))
     names = built_in()
     return dict(names=names, library={o:one(get_variant(o)) for o in names}, sites={o:one(get_variant(o)) for o in SITES}, bad={o:said('get_variant', o) for o in BAD}, mine=one(mine))
@@ -466,6 +472,7 @@ def of_old_store(root, _=None):
         d = res[k] = dict(runs=len(s.runs()), missing=plain(s.missing()), failed=s.failed(), states=plain(s.race_states()) if s.declaration().get('raced') else None)
         d['compare'] = {f:cli('compare', k, '--root', root, '--fmt', f, hide=[root]) for f in ('json','csv','md','latex')}
         d['sentences'] = said(lambda: [c.sentence() for c in s.compare()])
+        if k in ('derived','gpus'): continue # drawing takes a second
         d['report'] = cli('report', k, '--root', root, '--out', out, hide=[root])
         d['report.json'],d['report.md'] = json.loads((out/'report.json').read_text()),(out/'report.md').read_text()
         shutil.rmtree(out)
@@ -503,7 +510,7 @@ def trained(only=None):
         tiny = make_shapes(Path(tmp)/'tiny', 16, 24)
         base = Recipe('tiny', dataset='tiny', source='full', size=32, val_extra=8, crop_min=.7, epochs=1, bs=8, backbone='xresnet18', widen=.25, stem=(8,8,64), act='relu')
         small = {f'variant {o}':(base, o) for o in built_in()}
-        small |= {f'variant {o} on resnet26-cifar':(replace(base, name='cifar', backbone='resnet26-cifar', widen=.25), o)
+        small |= {f'variant {o} on resnet26-cifar':(replace(base, name='cifar', backbone='resnet26-cifar', stem=(32,64,64)), o)
             for o in ('baseline','sasa','sasa-channelwise-stem','botnet','botnet-s1','timm-halo','timm-lambda','timm-bottleneck')}
         # some of timm's want more channels or a larger map than a small network has in its last stage
         small |= {f'variant {o} wide':(replace(base, name='wide', widen=1., size=64), o) for o in ('timm-bat','botnet','timm-lambda','timm-cbam','sasa-4')}
