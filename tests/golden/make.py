@@ -436,12 +436,15 @@ def gate(tmp):
 @section
 def helps(tmp):
     "`--help` of everything; argparse breaks lines by Python's version"
-    os.environ['COLUMNS'] = '100'
+    from unittest import mock
+    with mock.patch.dict(os.environ, COLUMNS='100'): return {f'{sys.version_info[0]}.{sys.version_info[1]}':_helps()}
+
+def _helps():
     verbs = 'demo recipes variants data cost plan train study race compare report leaderboard runs'.split()
     res = dict(all=cli('--help'), none=cli(), odd=cli('compair')) | {v:cli(v, '--help') for v in verbs}
     res |= dict(option=cli('plan', 'demo', '--varaints', '2'), fmt=cli('recipes', '--fmt', 'xml'), nothing=cli('compare'), both=cli('compare', 'demo', '--summary', '1,2,3', '1,2,3'),
         summary=cli('compare', '--summary', 'a,b', 'c'))
-    return {f'{sys.version_info[0]}.{sys.version_info[1]}':res}
+    return res
 
 def part(name, tmp):
     "A section in JSON types; `tmp` is a folder with the store in `runs`"
