@@ -6,8 +6,7 @@
 __all__ = ['known', 'image_suffixes', 'derived', 'official', 'folder_name', 'cache_dir', 'one_at_a_time', 'unpack', 'get_path',
            'list_images', 'fingerprint', 'source_facts', 'check_data', 'split_files', 'noisy_labels', 'train_labels',
            'DecodedImages', 'crop_boxes', 'Cuts', 'random_cuts', 'center_cuts', 'cut_image', 'center_crop', 'triangles',
-           'crop_on_device', 'cut_on_device', 'centers_on_device', 'CroppedImages', 'NormaliseBytes', 'CroppedDL',
-           'get_dls']
+           'crop_on_device', 'cut_on_device', 'CroppedImages', 'NormaliseBytes', 'CroppedDL', 'get_dls']
 
 # %% ../nbs/06_data.ipynb #e9567fb5
 import csv,hashlib,json,math,os,tarfile,tempfile
@@ -547,7 +546,7 @@ def crop_on_device(
     crops = torch.einsum('nyi,nixc->ncyx', down, narrow).round_()
     return crops.clamp_(0, 255).to(torch.uint8)
 
-# %% ../nbs/06_data.ipynb #e8416522
+# %% ../nbs/06_data.ipynb #0f485c1a
 def _send(a, device): # without waiting for the kernels before
     return torch.as_tensor(np.ascontiguousarray(a)).to(device, non_blocking=True)
 
@@ -569,19 +568,7 @@ def cut_on_device(
         for o in (imgs.off[rows], imgs.hw[rows,1], cuts.box, cuts.full, cuts.first, cuts.flip))
     return crop_on_device(imgs.on(device), off, width, box, full, first, size, most.tolist(), flip)
 
-def centers_on_device(
-    imgs:DecodedImages, # Decoded images
-    rows:np.ndarray,    # (n,) numbers of the images
-    size:int,           # Side of the result, px
-    extra:int,          # The short side is resized to size + extra px first
-    device,             # Where the bytes are kept and cut
-    chunk:int=256       # Images at a time
-)->torch.Tensor: # (n, 3, size, size) uint8 on the device
-    "The validation crops of many images"
-    def cut(part): return cut_on_device(imgs, part, center_cuts(imgs.hw[part], size, extra), size, device)
-    return torch.cat([cut(part) for part in np.split(rows, range(chunk, len(rows), chunk))])
-
-# %% ../nbs/06_data.ipynb #c8e21220
+# %% ../nbs/06_data.ipynb #4ba51683
 class CroppedImages:
     "A part of a data set under a recipe: `batch(idxs, epoch)` is all that a loader needs"
     device = None # Where images are kept and cut; None: on the CPU, one by one
@@ -614,39 +601,47 @@ class CroppedImages:
             self._epoch, self._uniform = epoch, rng.random((len(self),23))
         return self._uniform
 
+    def cuts(self, idxs, epoch:int)->Cuts:
+        "How some images are cut in an epoch"
+        hw = self.imgs.hw[self.rows[idxs]]
+        if self.train: return random_cuts(self.uniform(epoch)[idxs], hw, self.recipe)
+        return center_cuts(hw, self.recipe.size, self.recipe.val_extra)
+
     def batch(self, idxs, epoch:int): # (TensorImage (n, 3, size, size) uint8, TensorCategory (n,))
         "Images and labels of some indices in an epoch"
         idxs = np.asarray(idxs)
-        if self.device is None: return TensorImage(self._on_cpu(idxs, epoch)), TensorCategory(self.labels[idxs])
+        if self.device is None:
+            crops = self._cut(idxs, epoch) if self.train else self._kept_centers(idxs)
+            x = torch.stack([o.permute(1,2,0) for o in crops]).permute(0,3,1,2) # channels last
+            return TensorImage(x), TensorCategory(self.labels[idxs])
+        at = _send(idxs, self.device)
         self.labels = self.labels.to(self.device) # copied the first time only
-        return TensorImage(self._on_device(idxs, epoch)), TensorCategory(self.labels[_send(idxs, self.device)])
+        x = self._cut_on_device(idxs, epoch) if self.train else self._centers_on_device[at]
+        return TensorImage(x), TensorCategory(self.labels[at])
 
-    def _random_cuts(self, idxs, epoch):
-        return random_cuts(self.uniform(epoch)[idxs], self.imgs.hw[self.rows[idxs]], self.recipe)
+    def _cut(self, idxs, epoch):
+        cuts = self.cuts(idxs, epoch)
+        return [cut_image(self.imgs[row], cuts[k], self.recipe.size) for k,row in enumerate(self.rows[idxs])]
 
-    def _on_cpu(self, idxs, epoch):
-        if self.train:
-            cuts = self._random_cuts(idxs, epoch)
-            crops = [cut_image(self.imgs[row], cuts[i], self.recipe.size) for i,row in enumerate(self.rows[idxs])]
-        else: crops = [self._center(i) for i in idxs]
-        return torch.stack([o.permute(1,2,0) for o in crops]).permute(0,3,1,2) # channels last
+    def _kept_centers(self, idxs):
+        "Validation crops, kept unless all of them would take more than half a gigabyte"
+        new = [i for i in idxs if i not in self._centers]
+        if new: self._centers.update(zip(new, self._cut(new, 0)))
+        crops = [self._centers[i] for i in idxs]
+        if len(self)*crops[0].numel()>2**29: self._centers.clear()
+        return crops
 
-    def _center(self, i):
-        "A validation crop, kept unless all of them would take more than half a gigabyte"
-        if i in self._centers: return self._centers[i]
-        crop = center_crop(self.imgs[self.rows[i]], self.recipe.size, self.recipe.val_extra)
-        if len(self)*crop.numel()<=2**29: self._centers[i] = crop
-        return crop
-
-    def _on_device(self, idxs, epoch):
-        if not self.train: return self._centers_on_device[_send(idxs, self.device)]
-        return cut_on_device(self.imgs, self.rows[idxs], self._random_cuts(idxs, epoch), self.recipe.size, self.device)
+    def _cut_on_device(self, idxs, epoch):
+        return cut_on_device(self.imgs, self.rows[idxs], self.cuts(idxs, epoch), self.recipe.size, self.device)
 
     @cached_property
     def _centers_on_device(self):
-        size, extra = self.recipe.size, self.recipe.val_extra
-        key = 'centers', str(self.device), size, extra, self.rows.tobytes()
-        return self.imgs.keep(key, lambda: centers_on_device(self.imgs, self.rows, size, extra, self.device))
+        "All validation crops, cut a few hundred at a time"
+        def cut_all():
+            parts = np.split(np.arange(len(self)), range(256, len(self), 256))
+            return torch.cat([self._cut_on_device(part, 0) for part in parts])
+        key = 'centers', str(self.device), self.recipe.size, self.recipe.val_extra, self.rows.tobytes()
+        return self.imgs.keep(key, cut_all)
 
 # %% ../nbs/06_data.ipynb #0502632a
 class NormaliseBytes(Normalize):
