@@ -4,24 +4,31 @@
 
 # %% auto #0
 __all__ = ['PIPELINE', 'name_re', 'choices', 'datasets', 'Recipe', 'settings_path', 'check_seed', 'check_dataset', 'near',
-           'Recipes', 'load_recipes', 'derive', 'published', 'row_recipe', 'row_variant', 'match_recipe', 'stream']
+           'Recipes', 'load_recipes', 'derive', 'NamedRecipe', 'stream']
 
-# %% ../nbs/03_recipes.ipynb #bc0b3fdf
-import configparser,csv,dataclasses,hashlib,json,math,os,re
+# %% ../nbs/03_recipes.ipynb #d3f3d5b1
+import configparser,dataclasses,hashlib,json,math,os,re
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from fastcore.script import CliError
 
-# %% ../nbs/03_recipes.ipynb #5ad33b7d
+# %% ../nbs/03_recipes.ipynb #2c7371b0
 PIPELINE = 1
-name_re = re.compile(r'[a-z0-9][a-z0-9._-]*')
-choices = dict(split=('v1','v2','tune','tune-v1'), noise=(0,1,5,25,50), crop=('resized','pad'), act=('relu','mish','swish'), pool=('avg','max'),
-    opt=('adam','rms','sgd','ranger','radam','ralamb','over9000','novograd'), sched=('one-cycle','flat-cos','step','constant'),
+name_re = re.compile(r'[a-z0-9][a-z0-9._@+-]*') # of whatever names a folder
+_recipe_name_re = re.compile(r'[a-z0-9][a-z0-9._-]*')
+choices = dict(
+    split=('v1','v2','tune','tune-v1'),
+    noise=(0,1,5,25,50),
+    crop=('resized','pad'),
+    act=('relu','mish','swish'),
+    pool=('avg','max'),
+    opt=('adam','rms','sgd','ranger','radam','ralamb','over9000','novograd'),
+    sched=('one-cycle','flat-cos','step','constant'),
     precision=('float32','bfloat16','float16'))
 
-# %% ../nbs/03_recipes.ipynb #31e04bc4
+# %% ../nbs/03_recipes.ipynb #06b0385e
 @dataclass(frozen=True)
 class Recipe:
     "Everything that changes an accuracy, apart from the variant and the seed"
@@ -62,78 +69,107 @@ class Recipe:
     compile:bool=False          # torch.compile, on a GPU with CUDA graphs, once for all seeds of an arm
 
     def __post_init__(self):
-        for f in dataclasses.fields(self): # 1 and 1.0, or a list and a tuple, are the same recipe
-            v = getattr(self, f.name)
-            if f.type is float and type(v) is int: object.__setattr__(self, f.name, float(v))
-            if f.type is tuple and isinstance(v, (list,tuple)):
-                if len(v)==3: v = [type(d)(o) if type(o) is int else o for o,d in zip(v, f.default)]
-                object.__setattr__(self, f.name, tuple(v))
+        for f in dataclasses.fields(self):
+            object.__setattr__(self, f.name, _as_declared(f, getattr(self, f.name)))
         _check(self)
 
     @property
-    def hash(self)->str: # 12 hex digits over the pipeline version and every field that differs from its default; a new field keeps old hashes
-        s = json.dumps(dict(pipeline=PIPELINE, **self.changed()), sort_keys=True)
-        return hashlib.sha256(s.encode()).hexdigest()[:12]
+    def hash(self)->str:
+        "12 hex digits over the pipeline's version and every field that differs from its default; a new field keeps old hashes"
+        said = json.dumps(dict(pipeline=PIPELINE, **self.changed()), sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
 
-    def changed(self)->dict: # Fields that differ from the defaults, without the name
-        return {f.name:getattr(self,f.name) for f in dataclasses.fields(self)[1:] if getattr(self,f.name)!=f.default}
+    def changed(self)->dict:
+        "Fields that differ from the defaults, without the name"
+        fields = dataclasses.fields(self)[1:]
+        return {f.name:getattr(self, f.name) for f in fields if getattr(self, f.name)!=f.default}
 
-    def to_dict(self)->dict: # All fields, JSON types only
-        return {k:list(v) if isinstance(v,tuple) else v for k,v in dataclasses.asdict(self).items()}
+    def to_dict(self)->dict:
+        "All fields, JSON types only"
+        return {k:list(v) if isinstance(v, tuple) else v for k,v in dataclasses.asdict(self).items()}
 
-# %% ../nbs/03_recipes.ipynb #4243459b
-_most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096, **dict.fromkeys('crop_min pct_start mom sqr_mom smooth'.split(), 1))
+def _as_declared(field, value):
+    "1 and 1.0, or a list and a tuple, are the same recipe"
+    if field.type is float and type(value) is int: return float(value)
+    if field.type is not tuple or not isinstance(value, (list,tuple)): return value
+    if len(value)!=len(field.default): return tuple(value)
+    return tuple(type(default)(o) if type(o) is int else o for o,default in zip(value, field.default))
 
-def _check(r):
+# %% ../nbs/03_recipes.ipynb #fb14adff
+def _is_recipe_name(name): return isinstance(name, str) and _recipe_name_re.fullmatch(name)
+
+_positive = 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split()
+_not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
+_most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096,
+    crop_min=1, pct_start=1, mom=1, sqr_mom=1, smooth=1)
+
+def _check(recipe):
     "Raise `CliError` with the key and the recipe for a value that cannot be meant"
-    def err(k, why): raise CliError(f"Recipe {r.name!r}: {k} = {getattr(r,k)!r} {why}.")
-    if not isinstance(r.name, str) or not name_re.fullmatch(r.name): err('name', 'may hold only a-z, 0-9, dot, dash and underscore, after a letter or digit')
-    for f in dataclasses.fields(r):
-        v = getattr(r, f.name)
-        want = (int,float) if f.type is float else f.type
-        if not isinstance(v, want) or (isinstance(v,bool) and f.type is not bool): err(f.name, f'is not of type {f.type.__name__}')
-        if isinstance(v,float) and not math.isfinite(v): err(f.name, 'is not a finite number')
-    for k,c in choices.items():
-        if getattr(r,k) not in c: err(k, f"is not one of {', '.join(map(str,c))}")
-    for k in 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split():
-        if getattr(r,k)<=0: err(k, 'must be above 0')
-    for k,most in _most.items():
-        if getattr(r,k)>most: err(k, f'must not be above {most}')
-    for k in 'presize val_extra wd smooth mixup pct_start'.split():
-        if getattr(r,k)<0: err(k, 'must not be below 0')
-    for k in ('stem','moms'):
-        if len(getattr(r,k))!=3 or any(o<=0 for o in getattr(r,k)): err(k, 'must be three numbers above 0')
-    if not all(isinstance(o, int) for o in r.stem): err('stem', 'must be whole numbers of channels')
-    if r.presize and r.crop=='pad': err('presize', 'does not go with crop = pad')
+    def refuse(key, why):
+        raise CliError(f"Recipe {recipe.name!r}: {key} = {getattr(recipe, key)!r} {why}.")
+    if not _is_recipe_name(recipe.name):
+        refuse('name', 'may hold only a-z, 0-9, dot, dash and underscore, after a letter or digit')
+    for f in dataclasses.fields(recipe):
+        if why := _wrong_type(f, getattr(recipe, f.name)): refuse(f.name, why)
+    for key,known in choices.items():
+        if getattr(recipe, key) not in known: refuse(key, f"is not one of {', '.join(map(str, known))}")
+    for key in _positive:
+        if getattr(recipe, key)<=0: refuse(key, 'must be above 0')
+    for key,most in _most.items():
+        if getattr(recipe, key)>most: refuse(key, f'must not be above {most}')
+    for key in _not_negative:
+        if getattr(recipe, key)<0: refuse(key, 'must not be below 0')
+    for key in ('stem','moms'):
+        three = getattr(recipe, key)
+        if len(three)!=3 or any(o<=0 for o in three): refuse(key, 'must be three numbers above 0')
+    if not all(isinstance(o, int) for o in recipe.stem): refuse('stem', 'must be whole numbers of channels')
+    if recipe.presize and recipe.crop=='pad': refuse('presize', 'does not go with crop = pad')
 
-# %% ../nbs/03_recipes.ipynb #e709df4a
-_parts = dict(data='dataset split source noise presize', images='size crop crop_min val_extra flip', network='backbone stem widen act pool',
-    optimiser='opt lr mom sqr_mom eps wd decouple_wd', schedule='epochs bs sched div pct_start moms step_epochs step_gamma',
+def _wrong_type(field, value):
+    wanted = (int,float) if field.type is float else field.type
+    bool_for_number = isinstance(value, bool) and field.type is not bool
+    if not isinstance(value, wanted) or bool_for_number: return f'is not of type {field.type.__name__}'
+    if isinstance(value, float) and not math.isfinite(value): return 'is not a finite number'
+
+# %% ../nbs/03_recipes.ipynb #95c8f6cf
+_parts = dict(
+    data='dataset split source noise presize',
+    images='size crop crop_min val_extra flip',
+    network='backbone stem widen act pool',
+    optimiser='opt lr mom sqr_mom eps wd decouple_wd',
+    schedule='epochs bs sched div pct_start moms step_epochs step_gamma',
     loss='smooth mixup precision compile')
 
 def _repr_html(self:Recipe):
-    "A row for each part of the recipe"
-    own = self.changed()
-    def said(k): return escape(f'{k} {getattr(self,k)}')
-    def row(fields): return ', '.join(f'<b>{said(k)}</b>' if k in own else said(k) for k in fields.split())
-    rows = dict(recipe=f'<b>{escape(self.name)}</b>, hash {self.hash}') | {k:row(v) for k,v in _parts.items()}
-    return '<table>\n' + '\n'.join(f'<tr><td>{k}</td><td style="text-align:left">{v}</td></tr>' for k,v in rows.items()) + '</table>'
+    "A row for each part of the recipe, what differs from the defaults in bold"
+    changed = self.changed()
+    def said(field):
+        text = escape(f'{field} {getattr(self, field)}')
+        return f'<b>{text}</b>' if field in changed else text
+    rows = dict(recipe=f'<b>{escape(self.name)}</b>, hash {self.hash}')
+    for part,fields in _parts.items(): rows[part] = ', '.join(map(said, fields.split()))
+    cells = [f'<tr><td>{k}</td><td style="text-align:left">{v}</td></tr>' for k,v in rows.items()]
+    return '<table>\n' + '\n'.join(cells) + '</table>'
 Recipe._repr_html_ = _repr_html
 
-# %% ../nbs/03_recipes.ipynb #3d2e98fc
-def _typed(name, key, text, types):
-    "`text` of `key` in recipe `name` as its field's type"
-    if key not in types: raise CliError(f"Recipe {name!r} has an unknown key {key!r}. {near(key, types)} The keys of a recipe: {', '.join(types)}.")
-    typ = types[key]
-    try:
-        if typ is bool: return dict(true=True, yes=True, false=False, no=False)[text.lower()]
-        if typ is tuple: return tuple(float(o) if '.' in o else int(o) for o in text.replace(' ','').split(','))
-        return typ(text)
-    except (ValueError, KeyError): raise CliError(f"Recipe {name!r}: {key} = {text!r} is not of type {typ.__name__}.") from None
-
-# %% ../nbs/03_recipes.ipynb #45343385
+# %% ../nbs/03_recipes.ipynb #b836fcf9
 def _types(): return {f.name:f.type for f in dataclasses.fields(Recipe)[1:]}
 
+def _typed(name, key, text):
+    "`text` of `key` in recipe `name` as its field's type"
+    types = _types()
+    if key not in types:
+        raise CliError(f"Recipe {name!r} has an unknown key {key!r}. {near(key, types)} The keys of a recipe: {', '.join(types)}.")
+    try: return _from_text(text, types[key])
+    except (ValueError, KeyError):
+        raise CliError(f"Recipe {name!r}: {key} = {text!r} is not of type {types[key].__name__}.") from None
+
+def _from_text(text, wanted):
+    if wanted is bool: return dict(true=True, yes=True, false=False, no=False)[text.lower()]
+    if wanted is tuple: return tuple(float(o) if '.' in o else int(o) for o in text.replace(' ','').split(','))
+    return wanted(text)
+
+# %% ../nbs/03_recipes.ipynb #31fde9fb
 def settings_path(
     path=None # A settings file; None looks in the working folder, then in the package
 )->Path: # The file that is read
@@ -143,129 +179,89 @@ def settings_path(
     here = Path('settings.ini')
     return here if here.is_file() else Path(str(files('simpleattn')/'settings.ini'))
 
-# %% ../nbs/03_recipes.ipynb #99fd81fd
-def check_seed(seed)->int: # `seed`
+# %% ../nbs/03_recipes.ipynb #3b07d055
+datasets = ('imagewoof','imagenette','cifar10','shapes')
+
+def check_seed(
+    seed # A whole number from 0 to 4294967295
+)->int: # `seed`
     "Raise `CliError` for what is no seed"
     if type(seed) is not int or not 0<=seed<2**32: raise CliError(f"Seed {seed!r}: a seed is a whole number from 0 to 4294967295.")
     return seed
 
-def check_dataset(dataset, data=None):
+def check_dataset(
+    dataset:str, # Its name
+    data=None    # Folder or archive that was given for it
+):
     "Raise `CliError` for a data set that cannot be found, before anything is imported that could open it"
     if data and '://' not in str(data) and not Path(data).exists(): raise CliError(f"There is nothing at {data} (--data).")
     if dataset not in datasets and not (data or os.environ.get('SIMPLEATTN_DATA')):
         raise CliError(f"No data set {dataset!r}. {near(dataset, datasets)} One of your own is found by --data or SIMPLEATTN_DATA.")
 
-datasets = ('imagewoof','imagenette','cifar10','shapes')
-
-# %% ../nbs/03_recipes.ipynb #1f120b43
-def near(name, names)->str: # A sentence
+# %% ../nbs/03_recipes.ipynb #8e98de6e
+def near(
+    name, # What was asked for
+    names # What there is
+)->str: # A sentence or two; all names where there are at most 25
     "Which of the known names was meant"
     from difflib import get_close_matches
     names = [*names]
     close = get_close_matches(str(name), names, 5, .5)
-    few = f"There are: {', '.join(names) or 'none'}." if len(names)<=25 else ''
-    return ' '.join(o for o in (f"Near it: {', '.join(close)}." if close else '', few) if o)
+    sentences = [f"Near it: {', '.join(close)}."] if close else []
+    if len(names)<=25: sentences.append(f"There are: {', '.join(names) or 'none'}.")
+    return ' '.join(sentences)
 
-# %% ../nbs/03_recipes.ipynb #0dcff3a8
+# %% ../nbs/03_recipes.ipynb #d921c663
 class Recipes(dict):
     "Name -> `Recipe`, in the file's order; an unknown name raises `CliError` with the known ones"
-    def __init__(self, d, path):
-        super().__init__(d)
+    def __init__(self, recipes, path):
+        super().__init__(recipes)
         self.path = path
     def __repr__(self): return f"{len(self)} recipes: {', '.join([*self][:8])}{', ...'*(len(self)>8)}"
     def __missing__(self, name):
-        if r := _rederive(self, str(name)): return r
         raise CliError(f"No recipe {name!r} in {self.path}. {near(name, self)} `simpleattn recipes` lists all {len(self)}.")
 
-# %% ../nbs/03_recipes.ipynb #971f8f94
+# %% ../nbs/03_recipes.ipynb #2649a8fa
 def load_recipes(
     path=None # settings.ini; None: working folder, then the copy inside the package
 )->Recipes: # Name -> `Recipe`
     "Read, type and check every recipe of a settings file"
     path = settings_path(path)
-    cp = configparser.ConfigParser(interpolation=None)
-    try: cp.read_string(path.read_text())
-    except (configparser.Error, UnicodeDecodeError) as e: raise CliError(f"{path} cannot be read: {' '.join(str(e).split())}") from None
-    types = _types()
-    return Recipes({s:Recipe(s, **{k:_typed(s,k,v,types) for k,v in cp[s].items()}) for s in cp.sections()}, path)
+    parser = configparser.ConfigParser(interpolation=None)
+    try: parser.read_string(path.read_text())
+    except (configparser.Error, UnicodeDecodeError) as e:
+        raise CliError(f"{path} cannot be read: {' '.join(str(e).split())}") from None
+    def read(name): return Recipe(name, **{k:_typed(name, k, text) for k,text in parser[name].items()})
+    return Recipes({name:read(name) for name in parser.sections()}, path)
 
-# %% ../nbs/03_recipes.ipynb #e0e3d7fb
+# %% ../nbs/03_recipes.ipynb #13901929
 def derive(
     recipe:Recipe,   # The recipe to start from
     name:str=None,   # Name of the new one; None appends the changes to the old name
     **changes        # Fields and new values; text is converted to the field's type
 )->Recipe: # A new recipe
     "`recipe` with some fields changed and a name of its own"
-    types = _types()
-    changes = {k:_typed(recipe.name, k, v, types) if isinstance(v,str) or k not in types else v for k,v in changes.items()}
-    return dataclasses.replace(recipe, name=name or '_'.join([recipe.name, *(f"{k}-{_slug(v)}" for k,v in changes.items())]), **changes)
+    known = _types()
+    values = {k:_typed(recipe.name, k, v) if isinstance(v, str) or k not in known else v for k,v in changes.items()}
+    name = name or '_'.join([recipe.name, *(f"{k}-{_slug(v)}" for k,v in values.items())])
+    return dataclasses.replace(recipe, name=name, **values)
 
-def _rederive(recipes, name):
-    "The recipe that `derive` gave this name; None where it gave none"
-    base = max((o for o in recipes if name.startswith(f'{o}_')), key=len, default=None)
-    if not base: return None
-    types = _types()
-    parts = re.split(f"_({'|'.join(types)})-", name[len(base):])
-    r = recipes[base]
-    def meant(k, v): return v.replace('-',',') if types[k] is tuple else v.replace('timm-','timm/') if k=='backbone' else v
-    for k,v in zip(parts[1::2], parts[2::2]): r = derive(r, **{k:meant(k, v)})
-    return r if r.name==name and r.dataset in (recipes[base].dataset, *datasets) else None # a name is lower case, a folder's need not be
-
-def _slug(v):
+def _slug(value):
     "A value as part of a name"
-    if isinstance(v, tuple): v = '-'.join(map(str,v))
-    if isinstance(v, float): v = min(f'{v:g}', repr(v), key=lambda o: float(o)!=v)
-    return re.sub(r'[^a-z0-9._-]+', '-', str(v).lower())
+    if isinstance(value, tuple): value = '-'.join(map(str, value))
+    if isinstance(value, float):
+        short = f'{value:g}'
+        value = short if float(short)==value else repr(value)
+    return re.sub(r'[^a-z0-9._-]+', '-', str(value).lower())
 
-# %% ../nbs/03_recipes.ipynb #1b609dbd
-def published(
-    table:str='accuracy' # accuracy: tables of the sources and the leaderboard's best; runs: 740 single runs, in percent; cost: parameters and FLOPs
-)->list: # One dict a row, text as in the csv
-    "A table of published figures"
-    with (files('simpleattn')/f'published_{table}.csv').open(newline='') as f: return list(csv.DictReader(f))
+# %% ../nbs/03_recipes.ipynb #72e81ddd
+@dataclass(frozen=True)
+class NamedRecipe:
+    "A recipe of which only name and hash are known"
+    name:str
+    hash:str
 
-# %% ../nbs/03_recipes.ipynb #55911076
-_opts = {'flat then cosine from 0.5':dict(sched='flat-cos', pct_start=0.5), 'one-cycle':dict(sched='one-cycle', pct_start=0.3, div=10.)}
-
-def row_recipe(
-    row:dict # A row of `published('accuracy')` or `published('runs')`
-)->dict: # The fields of `Recipe` that the row fixes; None where it states no recipe
-    "What a published row says of its recipe, as fields"
-    d = dict(dataset=row['dataset'], split=row['split'], size=int(row['size_px']), epochs=int(row['epochs']))
-    if d['split'] not in choices['split']: d['split'] = 'v2'
-    if 'optimiser' in row:
-        return dict(d, bs=int(row['batch']), backbone=row['model'], opt=row['optimiser'], lr=float(row['lr']), mixup=0., **_opts[row['schedule']])
-    text = row['recipe']
-    if not text: return None
-    d['backbone'] = row['model']
-    for k,pat in dict(bs=r'\bbs (\d+)', lr=r'\blr ([\d.e-]+)', mixup=r'mixup ([\d.]+)').items():
-        if m := re.search(pat, text): d[k] = Recipe.__dataclass_fields__[k].type(m[1])
-    if 'SGD' in text: d |= dict(opt='sgd', sched='step', wd=1e-4, crop='pad')
-    return d | (dict(backbone=f"{row['model']}-cifar") if d['size']==32 else {})
-
-def row_variant(
-    row:dict # A row of `published('accuracy')` or `published('runs')`
-)->str: # A variant's name; None where the row names none that is ours
-    "The variant that a published row speaks of: that implementation's attention is the channelwise form"
-    v = row['variant']
-    if row['source'].startswith('Bottleneck'):
-        bot = 'botnet-s1' if '-s1-' in row['model'] else 'botnet'
-        return v if v=='baseline' else f'{bot}-source' if v=='heads=1' else bot
-    return {'sasa':'sasa-channelwise', 'sasa+attention-stem':'sasa-channelwise-stem'}.get(v, v) if not row['source'].startswith('fastai/') else None
-
-# %% ../nbs/03_recipes.ipynb #a9334e62
-def match_recipe(
-    row:dict,         # A row of a published table
-    recipes:Recipes   # `load_recipes()`
-)->Recipe: # The recipe that repeats the row; None where the row states none
-    "The one recipe with every number that a published row states"
-    want = row_recipe(row)
-    if want is None: return None
-    found = [r for r in recipes.values() if all(getattr(r,k)==v for k,v in want.items())]
-    if len(found)!=1: raise CliError(f"{len(found)} recipes repeat {want}: {[r.name for r in found]}")
-    return found[0]
-
-# %% ../nbs/03_recipes.ipynb #eb1424db
+# %% ../nbs/03_recipes.ipynb #887ac0e8
 def stream(
     seed:int, # The run's seed
     *keys     # Name of the stream and indices in it, such as 'order', epoch

@@ -5,8 +5,9 @@ import pytest
 from fastcore.script import CliError
 from conftest import ROOT
 from simpleattn import recipes as lib
-from simpleattn.recipes import PIPELINE,Recipe,choices,derive,load_recipes,match_recipe,published,row_recipe,row_variant,settings_path,stream
-from simpleattn.variants import get_variant,variants
+from simpleattn.published import match_recipe,published,row_recipe,row_variant
+from simpleattn.recipes import PIPELINE,Recipe,choices,derive,load_recipes,settings_path,stream
+from simpleattn.variants import Variant,get_variant,spelled,variants
 
 ALL = load_recipes(ROOT/'settings.ini')
 
@@ -186,18 +187,15 @@ def test_to_dict_makes_the_recipe_again():
 def test_recipes_and_variants_with_committed_runs_were_not_edited(file):
     for a in json.loads(file.read_text())['arms']:
         assert ALL[a['recipe']].hash==a['recipe_hash']
-        if a['variant']['name'].partition('-at-')[0] in variants():
-            assert get_variant(a['variant']['name'].replace('-at-','@').replace('_',',')).hash==a['variant']['hash']
+        v = Variant.from_dict(a['variant'])
+        if v.name.partition('-at-')[0] in variants(): assert get_variant(spelled(v))==v
 
 def test_streams_are_the_same_everywhere_and_apart():
     assert stream(0,'order',1)==7021862330116196507
     s = [stream(*o) for o in ((0,'order',0),(0,'order',1),(1,'order',0),(0,'augment',0),(0,'order'),(-1,'order',0))]
     assert len(set(s))==len(s) and all(0<=o<2**63 for o in s)
 
-def test_a_name_that_lost_the_case_of_a_folder_is_not_read_as_another_folder():
-    "A recipe's name is lower case; what it was derived for need not be"
+def test_a_derived_name_is_for_people_and_is_not_read_back():
+    "A record holds its recipe in full, so no name has to be understood"
     base = load_recipes(ROOT/'settings.ini')
-    own = derive(base['demo'], dataset='MyData')
-    assert own.name=='demo_dataset-mydata' and own.name not in base
-    with pytest.raises(CliError, match='No recipe'): base[own.name]
-    assert base[derive(base['demo'], dataset='imagenette').name].dataset=='imagenette'
+    with pytest.raises(CliError, match='No recipe'): base[derive(base['demo'], lr=8e-3).name]

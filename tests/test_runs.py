@@ -5,8 +5,8 @@ import numpy as np, pytest
 from conftest import ROOT
 from fastcore.script import CliError
 from simpleattn.recipes import Recipe
-from simpleattn.runs import Run,env_name,find_runs,load_runs,pack_bits,read_run,run_path,set_aside,this_env,unpack_bits,write_failure,write_run
-from simpleattn.variants import get_variant
+from simpleattn.runs import Machine,Run,arm_runs,env_name,find_runs,load_runs,pack_bits,read_run,run_path,set_aside,this_env,unpack_bits,write_failure,write_run
+from simpleattn.variants import get_variant,read_arm
 
 ENV = 'cpu-torch2.15'
 
@@ -199,3 +199,33 @@ def test_a_gpu_that_is_hidden_or_does_not_answer_is_none(tmp_path):
     env = {k:v for k,v in os.environ.items() if k!='CUDA_VISIBLE_DEVICES'} | dict(PATH=str(tmp_path), PYTHONPATH=str(ROOT))
     said = [subprocess.run([sys.executable, '-c', code], env=env|o, capture_output=True, text=True).stdout.split() for o in ({}, dict(CUDA_VISIBLE_DEVICES=''), dict(BROKEN='1'))]
     assert [o[1:] for o in said]==[['1',"''"],['0',"''"],['0',"''"]] and said[0][0].startswith('nvidia-h100-torch') and {o[0].split('-')[0] for o in said[1:]}=={'cpu'}
+
+# ---- an arm's runs, wherever they stand
+
+def test_an_arms_runs_are_found_by_their_hashes_under_an_older_spelling_too(tmp_path):
+    arm = read_arm('simple@2.-1', Recipe('tiny'))
+    older = dict(arm.variant.to_dict(), name='simple-at-2.-1')
+    for s in (0,1): write_run(dataclasses.replace(a_run(s), variant=older), tmp_path)
+    for s in (1,2): write_run(a_run(s, 'simple@2.-1', acc=.6), tmp_path)
+    write_run(a_run(0, 'simple'), tmp_path)
+    runs,bad = arm_runs(tmp_path, arm, ENV)
+    assert bad=={} and {r.seed:r.acc for r in runs}=={0:.5, 1:.6, 2:.6}, 'of a run that stands twice, the one under its own name'
+    assert [r.seed for r in arm_runs(tmp_path, arm, ENV, seeds=[0])[0]]==[0] and arm_runs(tmp_path, arm, 'gpu')==([],{})
+
+def test_a_record_that_cannot_be_believed_is_named_among_an_arms_runs(tmp_path):
+    arm = read_arm('baseline', Recipe('tiny'))
+    p = write_run(a_run(0), tmp_path)
+    p.write_text('{}')
+    assert arm_runs(tmp_path, arm, ENV, [0])==([], {str(p):'checksum does not match its content'})
+
+# ---- a machine
+
+def test_a_machine_says_its_env_and_where_checkpoints_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    m = Machine('cpu', data='images', checkpoints='ck')
+    assert m.env==this_env('cpu') and m.on_cpu and m.checkpoint('a/b/c/3.json')==Path('ck/a/b/c/3.pt') and Machine().checkpoint('x') is None
+    assert m.absolute()==Machine('cpu', data=str(tmp_path/'images'), checkpoints=str(tmp_path/'ck')) and Machine().absolute()==Machine()
+
+@pytest.mark.parametrize('wrong', [dict(threads=0), dict(loaders=-1)])
+def test_a_machine_without_a_thread_is_refused(wrong):
+    with pytest.raises(CliError, match='whole numbers above 0'): Machine(**wrong)

@@ -3,7 +3,8 @@ import json,sys
 import pytest
 from fastcore.script import CliError
 from conftest import cli,python
-from simpleattn.variants import Variant,get_variant,import_file,load_layer,parse_site,register_variant,spelled,variants
+from simpleattn.recipes import NamedRecipe,Recipe
+from simpleattn.variants import Arm,Variant,get_variant,import_file,layer_identity,load_layer,parse_site,read_arm,register_variant,spelled,variants
 
 @pytest.fixture
 def registry():
@@ -54,9 +55,8 @@ def test_an_edited_layer_of_ones_own_is_another_variant_however_it_is_named(tmp_
         return Variant('g', 'own_layers:Gate').hash
     first = hashed(2)
     assert hashed(31)!=first and hashed(2)==first
-    from simpleattn.variants import _layer_id
     import timm
-    assert _layer_id('timm:Any')==f'timm:Any {timm.__version__}' and _layer_id('simpleattn.attention:SelfAttention')=='simpleattn.attention:SelfAttention'
+    assert layer_identity('timm:Any')==f'timm:Any {timm.__version__}' and layer_identity('simpleattn.attention:SelfAttention')=='simpleattn.attention:SelfAttention'
 
 EDITED = [('functools.partial(dict, a=1)','functools.partial(dict, a=2)'), ('types.SimpleNamespace(k=1)','types.SimpleNamespace(k=2)'), ('np.arange(3)','np.arange(4)'),
     ('torch.ones(2)','torch.zeros(2)'), ('torch.ones(2, dtype=torch.bfloat16)','torch.zeros(2, dtype=torch.bfloat16)'), ('np.zeros(2)','np.zeros((2,1))'), ('torch.float32','torch.float64'), ('torch.nn.LeakyReLU(.1)','torch.nn.LeakyReLU(.9)'),
@@ -104,8 +104,40 @@ def test_a_cached_property_is_a_part_and_a_method_patched_twice_is_not():
 @pytest.mark.parametrize('name', ['baseline','simple','simple@2.-1','simple@1.-1+2.-1','sasa@replace:4','botnet@stride1:4+replace:4','sasa-stem'])
 def test_a_recorded_variant_is_asked_for_as_it_was(name):
     v = get_variant(name)
-    assert spelled(v.name, v.to_dict())==name and spelled(f'demo/{v.name}', v.to_dict())==f'demo/{name}'
-    assert spelled('look-at-this', Variant('look-at-this', 'simpleattn.attention:SelfAttention').to_dict())=='look-at-this'
+    assert spelled(Variant.from_dict(v.to_dict()))==name
+    older = dict(v.to_dict(), name=v.name.replace('@', '-at-').replace('+', '_'))
+    assert spelled(Variant.from_dict(older))==name, 'records of before are found by hash'
+
+def test_a_variant_that_is_not_known_here_keeps_its_recorded_name():
+    foreign = dict(name='theirs', layer='theirs.py:Gate', site='2.-1', kwargs={}, hash='0123456789ab')
+    assert spelled(Variant.from_dict(foreign))=='theirs'
+
+def test_a_recorded_variant_is_read_without_its_source_and_imports_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'theirs.py').write_text('raise SystemExit("imported")')
+    facts = dict(name='theirs', layer='theirs.py:Gate', site='2.-1', kwargs=dict(k=1), also=[get_variant('attention-stem').to_dict()], hash='0123456789ab')
+    v = Variant.from_dict(facts)
+    assert v.to_dict()==facts and v.hash=='0123456789ab' and not v.is_ours
+
+def test_variants_are_equal_by_hash_whatever_they_are_called():
+    a,b = get_variant('sasa@replace:4'),get_variant('sasa-4')
+    assert a==b and hash(a)==hash(b) and a.name!=b.name and a!=get_variant('sasa')
+
+# ---- arms
+
+def test_an_arm_is_a_recipe_with_a_variant_and_known_by_its_two_hashes():
+    a = read_arm('simple@2.-1', Recipe('mine'))
+    assert (a.label,a.name,a.key)==('simple@2.-1','mine/simple@2.-1',(Recipe('mine').hash, get_variant('simple@2.-1').hash))
+    assert a==read_arm((Recipe('other'),'simple@2.-1'))!=read_arm('simple', Recipe('mine')) and a.can_train
+    assert read_arm('demo/self').recipe.name=='demo'
+
+def test_an_arm_goes_through_json_and_is_the_same_but_cannot_train():
+    a = read_arm('sasa-stem', Recipe('mine'))
+    b = Arm.from_dict(json.loads(json.dumps(a.to_dict())))
+    assert a==b and b.to_dict()==a.to_dict() and isinstance(b.recipe, NamedRecipe) and not b.can_train
+
+def test_an_arm_without_a_recipe_is_refused():
+    with pytest.raises(CliError, match='An arm has no recipe'): read_arm('simple')
 
 # ---- names
 
@@ -122,13 +154,13 @@ def test_the_library_has_the_baseline_the_layers_and_the_steps_between_them():
 
 def test_a_name_with_a_site_is_the_variant_at_that_site():
     v = get_variant('simple@2.-1')
-    assert (v.name,v.site,v.layer)==('simple-at-2.-1','2.-1',get_variant('simple').layer)
+    assert (v.name,v.site,v.layer)==('simple@2.-1','2.-1',get_variant('simple').layer)
     assert v.hash!=get_variant('simple').hash==get_variant('simple@1.-1').hash
     several = get_variant('simple@1.-1+2.-1')
-    assert (several.name,parse_site(several.site))==('simple-at-1.-1_2.-1',[(1,-1),(2,-1)])
+    assert (several.name,parse_site(several.site))==('simple@1.-1+2.-1',[(1,-1),(2,-1)])
 
-@pytest.mark.parametrize('name,want', [('sasa@replace:3-4','sasa-at-replace3_replace4'), ('sasa@replace:3+replace:4','sasa-at-replace3_replace4'),
-    ('botnet@stride1:4+replace:4','botnet-at-stride14_replace4'), ('attention-stem@stem','attention-stem-at-stem')])
+@pytest.mark.parametrize('name,want', [('sasa@replace:3-4','sasa@replace3+replace4'), ('sasa@replace:3+replace:4','sasa@replace3+replace4'),
+    ('botnet@stride1:4+replace:4','botnet@stride14+replace4'), ('attention-stem@stem','attention-stem@stem')])
 def test_names_of_sites_are_names(name, want): assert get_variant(name).name==want
 
 def test_what_goes_in_with_a_variant_is_part_of_it():
