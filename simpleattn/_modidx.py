@@ -618,6 +618,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.stats._Arms.recipe': ('stats.html#_arms.recipe', 'simpleattn/stats.py'),
                                   'simpleattn.stats._Arms.variant': ('stats.html#_arms.variant', 'simpleattn/stats.py'),
                                   'simpleattn.stats._Declared': ('stats.html#_declared', 'simpleattn/stats.py'),
+                                  'simpleattn.stats._Declared.__getattr__': ('stats.html#_declared.__getattr__', 'simpleattn/stats.py'),
                                   'simpleattn.stats._Declared.alone': ('stats.html#_declared.alone', 'simpleattn/stats.py'),
                                   'simpleattn.stats._Declared.high': ('stats.html#_declared.high', 'simpleattn/stats.py'),
                                   'simpleattn.stats._Declared.high_sim': ('stats.html#_declared.high_sim', 'simpleattn/stats.py'),

@@ -9,12 +9,12 @@ __all__ = ['comparable', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposit
            'check_contrasts', 'compare_many', 'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary',
            'summarise']
 
-# %% ../nbs/09a_stats.ipynb #43c96b91
+# %% ../nbs/09a_stats.ipynb #78b48b66
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 import numpy as np
-from fastcore.basics import GetAttr, groupby
+from fastcore.basics import groupby
 from scipy import special as sp
 from .words import noise_words, points, sentence, summaries_html, summaries_md, summary, verdict_words
 from .plan import (Record, check_accuracies, check_rates, detectable, divergence_race_p, over_all_seeds, plain, race_seeds, race_state,
@@ -385,7 +385,7 @@ def _may_pair(base, variant, shared, paired):
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return False, f'unpaired: {why}'
 
-# %% ../nbs/09a_stats.ipynb #c9a23630
+# %% ../nbs/09a_stats.ipynb #62cd3f7b
 def _either(f):
     "A cached property that is None where there are no numbers"
     return cached_property(lambda self: None if self.here is None else f(self))
@@ -422,9 +422,9 @@ class _Arms:
     def n_baseline(self)->int: return self.base.n
     @property
     def n_variant(self)->int: return self.variant.n
-    @property
+    @cached_property
     def n(self)->int: return None if self.base.n is None else min(self.base.n, self.variant.n) # pairs, or runs of the smaller arm
-    @property
+    @cached_property
     def enough(self)->bool: return self.n is not None and self.n >= 2
 
 # %% ../nbs/09a_stats.ipynb #680b8910
@@ -583,7 +583,8 @@ class _Seeds(_Effect):
         table = [[gone_x.sum(), (~gone_x).sum()], [gone_y.sum(), (~gone_y).sum()]]
         return float(u.pvalue), float(np.sign(u.statistic - len(x)*len(y)/2)), float(stats.fisher_exact(table)[1])
 
-# %% ../nbs/09a_stats.ipynb #bc1e88a1
+# %% ../nbs/09a_stats.ipynb #b1964f50
+@dataclass(frozen=True, eq=False)
 class Contrast(_Seeds):
     "What two arms say side by side, before anything was declared; the last part is about new images"
     @property
@@ -649,9 +650,9 @@ def read_answer(
     if p is not None and p < alpha: return 'better' if diff > 0 else 'worse'
     return 'equivalent' if tost_p is not None and tost_p < alpha else 'undecided'
 
-# %% ../nbs/09a_stats.ipynb #6cf93c9c
+# %% ../nbs/09a_stats.ipynb #e6f821e8
 @dataclass(frozen=True, repr=False, eq=False)
-class _Declared(GetAttr, Record):
+class _Declared(Record):
     "A contrast, whose attributes are those of the comparison too, and what was declared"
     contrast:Contrast       # Differences and bounds are fractions, None where not computed
     delta:float=0.01        # Smallest difference that matters
@@ -663,8 +664,11 @@ class _Declared(GetAttr, Record):
     extra:bool=False        # Compute `sensitivity` too?
     why:str=None            # Why the arms cannot be compared
 
-    _default = 'contrast'
     sequential = False
+
+    def __getattr__(self, name): # what is not declared, the contrast knows
+        if name.startswith('_') or name == 'contrast': raise AttributeError(name)
+        return getattr(self.contrast, name)
 
     def noted(self, note:str): return replace(self, notes=(*self.notes, note)) # with one more note
 
@@ -750,7 +754,8 @@ class _OverImages(_PValues):
         p, tost_p = (self.adjusted.new_p, self.adjusted.new_tost_p) if self.adjusted else (self.new_p, self.new_tost_p)
         return read_answer(self.diff, p, tost_p, self.alpha)
 
-# %% ../nbs/09a_stats.ipynb #46e39880
+# %% ../nbs/09a_stats.ipynb #6019ac81
+@dataclass(frozen=True, repr=False, eq=False)
 class Comparison(_OverImages):
     "Variant minus baseline; accuracies, differences and bounds are fractions, None where not computed"
     shown = ('arm','baseline','test','n','n_baseline','n_variant','mean_baseline','mean_variant','sd_baseline','sd_variant',
@@ -805,7 +810,8 @@ class Comparison(_OverImages):
     def _repr_markdown_(self): return summaries_md([(self._title, self)])
     def _repr_html_(self): return summaries_html([(self._title, self)])
 
-# %% ../nbs/09a_stats.ipynb #e979ce67
+# %% ../nbs/09a_stats.ipynb #7df1f486
+@dataclass(frozen=True, repr=False, eq=False)
 class Race(Comparison):
     "A comparison whose seeds were looked at before they were all there"
     sequential = True
@@ -1046,7 +1052,7 @@ def _as_family(cs, method):
     others = [holm([getattr(c, name) for c in cs], k) for name in ('tost_p','new_p','new_tost_p')]
     return tuple(replace(c, adjusted=Adjusted(*ps, method)) for c,*ps in zip(cs, p, *others, _maxt_of(cs)))
 
-# %% ../nbs/09a_stats.ipynb #83c663bd
+# %% ../nbs/09a_stats.ipynb #c0ddde66
 def compare_many(
     runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts
     baseline:str='baseline',  # Arm that the others are compared with; None: only `contrasts`
@@ -1060,9 +1066,9 @@ def compare_many(
 )->Comparisons:               # One `Comparison` an arm; `to_df()` is the table
     "Difference of every arm from `baseline`, with intervals and adjusted p-values"
     check_rates(delta, alpha)
+    check_contrasts(contrasts)
     samples = read_samples(runs, n_images)
     if not samples: raise ValueError("there are no runs: a comparison needs at least two of each of two arms")
-    check_contrasts(contrasts)
     todo = [] if baseline is None else [(baseline, a) for a in samples if a != baseline]
     todo += map(tuple, contrasts)
     _check_todo(samples, baseline, todo, paired)
