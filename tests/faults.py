@@ -339,7 +339,7 @@ def furnish(house:Path, fault:Fault=None):
 def pytest_in(house:Path, tests, *options, limit=LIMIT)->tuple: # Exit status, output
     "Run tests on the library of `house`, in this process and in those that it starts"
     env = {**os.environ, 'PYTHONPATH':str(house), 'COLUMNS':'400', 'OMP_NUM_THREADS':'1', 'CUDA_VISIBLE_DEVICES':''}
-    pytest = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-rfE', '--tb=line']
+    pytest = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-rfE', '--tb=line', '--disable-warnings']
     p = subprocess.Popen([*pytest, *options, *(f'tests/{o}' for o in tests)], cwd=house, env=env, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try: out = p.communicate(timeout=limit)[0]
