@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['comparable', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper',
-           'mcnemar_p', 'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_rows', 'Contrast',
-           'Adjusted', 'read_answer', 'Comparison', 'Race', 'compare', 'holm', 'maxt_p', 'Comparisons',
-           'check_contrasts', 'compare_many', 'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary',
-           'summarise']
+           'mcnemar_p', 'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_rows', 'part',
+           'measured', 'Share', 'Ranks', 'Contrast', 'Adjusted', 'item', 'read_answer', 'Comparison', 'Race', 'compare',
+           'holm', 'maxt_p', 'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'diff_of_diffs',
+           'sensitivity', 'ArmSummary', 'summarise']
 
 # %% ../nbs/09a_stats.ipynb #78b48b66
 import math
@@ -385,28 +385,41 @@ def _may_pair(base, variant, shared, paired):
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return False, f'unpaired: {why}'
 
-# %% ../nbs/09a_stats.ipynb #62cd3f7b
-def _either(f):
-    "A cached property that is None where there are no numbers"
+# %% ../nbs/09a_stats.ipynb #a867f7db
+def part(
+    of:str,  # Attribute that holds a value, or None
+    name:str # Attribute of that value
+)->property:
+    "A property that is `name` of the value `of`, and None where there is no such value"
+    def get(self): return getattr(value, name) if (value := getattr(self, of)) is not None else None
+    return property(get)
+
+def measured(f):
+    "A cached property that is None where a contrast has no numbers"
     return cached_property(lambda self: None if self.here is None else f(self))
 
+# %% ../nbs/09a_stats.ipynb #14f3df95
 @dataclass(frozen=True, eq=False)
 class _Arms:
-    "Variant minus baseline"
-    before:Sample # Baseline: its runs that count; where `paired`, row by row with those of `after`
+    "Variant minus baseline: who is compared, and which runs count"
+    before:Sample # Baseline; where `paired`, row by row with `after`
     after:Sample  # Variant
     paired:bool=False
 
+    baseline, arm = part('before', 'arm'), part('after', 'arm')
+    failed_baseline, failed_variant = part('before', 'failed'), part('after', 'failed') # tries
+    n_all_baseline, n_all_variant = part('before', 'n_runs'), part('after', 'n_runs') # with those that diverged
+    diverged_baseline, diverged_variant = part('before', 'n_diverged'), part('after', 'n_diverged')
+    n_baseline, n_variant = part('base', 'n'), part('variant', 'n') # that trained
+
     @property
-    def arm(self)->str: return self.after.arm
+    def has_runs(self)->bool: return self.before.acc is not None # or only summaries?
     @property
-    def baseline(self)->str: return self.before.arm
+    def any_diverged(self)->bool: return self.diverged_baseline > 0 or self.diverged_variant > 0
     @property
     def recipe(self)->str:
         names = [*self.before.recipes, *self.after.recipes]
-        return ' and '.join(o for o in (dict.fromkeys(names) if self.has_runs else names) if o) or None
-    @property
-    def has_runs(self)->bool: return self.before.acc is not None # or only summaries?
+        return ' and '.join(filter(None, dict.fromkeys(names) if self.has_runs else names)) or None
 
     @cached_property
     def _trained(self):
@@ -418,32 +431,28 @@ class _Arms:
     def base(self)->Sample: return self._trained[0] # the runs that trained
     @property
     def variant(self)->Sample: return self._trained[1]
-    @property
-    def n_baseline(self)->int: return self.base.n
-    @property
-    def n_variant(self)->int: return self.variant.n
     @cached_property
     def n(self)->int: return None if self.base.n is None else min(self.base.n, self.variant.n) # pairs, or runs of the smaller arm
     @cached_property
-    def enough(self)->bool: return self.n is not None and self.n >= 2
+    def enough(self)->bool: return self.n is not None and self.n >= 2 # for a difference with an sd
 
-# %% ../nbs/09a_stats.ipynb #680b8910
-def _wins(gap): return float((gap > 1e-9).sum() + 0.5*(np.abs(gap) <= 1e-9).sum())
-
+# %% ../nbs/09a_stats.ipynb #12d189ca
 class _OnThisSet(_Arms):
     "The difference on this validation set"
+    t, df, p = part('here', 't'), part('here', 'df'), part('here', 'p') # two-sided
+
     @cached_property
     def differences(self)->np.ndarray: return self.variant.acc-self.base.acc # of pairs
     @property
     def by_seed(self)->dict: return dict(zip(self.variant.seeds, self.differences)) if self.paired and self.enough else {}
     @property
-    def diff(self)->float: return self.variant.mean-self.base.mean if self.enough else None
-    @property
     def mean_baseline(self)->float: return self.base.mean if self.enough else None
     @property
     def mean_variant(self)->float: return self.variant.mean if self.enough else None
+    @property
+    def diff(self)->float: return self.variant.mean-self.base.mean if self.enough else None
     @cached_property
-    def constant(self)->str: # what does not vary, so that nothing can be tested
+    def constant(self)->str: # what does not vary, so that nothing can be tested; else None
         if not self.enough: return None
         if max(self.base.sd, self.variant.sd) < 1e-9: return 'every run of an arm is the same'
         if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({points(self.diff)})'
@@ -463,16 +472,10 @@ class _OnThisSet(_Arms):
         if not self.paired: return math.hypot(self.base.sd, self.variant.sd)
         return 0. if self.constant else float(self.differences.std(ddof=1))
     @property
-    def sd_planned(self)->float: return self.sd_diff if self.paired else self.sd_diff/math.sqrt(2) # as `plan` wants it
-    @_either
-    def t(self)->float: return self.here.t
-    @_either
-    def df(self)->float: return self.here.df
-    @_either
-    def p(self)->float: return self.here.p
-    @_either
+    def sd_planned(self)->float: return self.sd_diff if self.paired else self.sd_diff/math.sqrt(2) # the sd that `runs_needed` wants
+    @measured
     def sd_baseline(self)->float: return self.base.sd
-    @_either
+    @measured
     def sd_variant(self)->float: return self.variant.sd
     @property
     def test(self)->str:
@@ -481,52 +484,21 @@ class _OnThisSet(_Arms):
         if self.paired: return 'paired t'
         return 'Welch t' if self.has_runs or self.after.of == 'runs' else f'Welch t on {self.after.of}'
 
-# %% ../nbs/09a_stats.ipynb #a0c44e3e
-class _Effect(_OnThisSet):
-    "Sizes of the effect, and other tests of it"
-    @_either
-    def pooled(self)->Estimate: # Student's, as published P values have it
-        (s1, n1), (s2, n2) = ((o.sd, o.n) for o in self._trained)
-        df = n1+n2-2
-        sd = math.sqrt(((n1-1)*s1**2 + (n2-1)*s2**2)/df)
-        return Estimate(self.diff, sd*math.sqrt(1/n1+1/n2), df)
-    @property
-    def student(self)->Estimate: return None if self.paired else self.pooled
-    @property
-    def t_student(self)->float: return self.student and self.student.t
-    @property
-    def p_student(self)->float: return self.student and self.student.p
-    @_either
-    def hedges_g(self)->float: # diff / pooled sd, corrected for small n
-        sd = self.pooled.se/math.sqrt(1/self.base.n + 1/self.variant.n)
-        return self.diff/sd*(1-3/(4*self.pooled.df-1))
-    @_either
-    def d_z(self)->float: return self.diff/self.sd_diff if self.paired else None
-
-    @_either
-    def p_improve(self)->float: return _wins(self.differences)/self.n if self.paired else None # share of seeds that gain
-    @property
-    def p_improve_low(self)->float: return None if self.p_improve is None else wilson(self.p_improve*self.n, self.n)[0]
-    @property
-    def p_improve_high(self)->float: return None if self.p_improve is None else wilson(self.p_improve*self.n, self.n)[1]
-    @_either
-    def p_improve_unpaired(self)->float: # that any run of one arm beats any of the other
-        if not self.has_runs: return None
-        gap = self.variant.acc[:,None]-self.base.acc
-        return _wins(gap)/gap.size
-    @property
-    def p_improve_unpaired_low(self)->float: return None if self.p_improve_unpaired is None else wilson(self.p_improve_unpaired*self.n, self.n)[0]
-    @property
-    def p_improve_unpaired_high(self)->float: return None if self.p_improve_unpaired is None else wilson(self.p_improve_unpaired*self.n, self.n)[1]
+# %% ../nbs/09a_stats.ipynb #8b83a5b8
+@dataclass(frozen=True)
+class Share:
+    "A share of wins among `n`, with its Wilson interval"
+    value:float
+    n:int
 
     @property
-    def p_signflip_note(self)->str:
-        if not self.paired or not self.enough or self.n >= 6: return None
-        return f'cannot be significant at this n: the smallest possible p is {2.**(1-self.n):g}'
-    @_either
-    def p_signflip(self)->float: # exact
-        if not self.paired or self.n < 6: return None
-        return signflip_p(_counts(self.differences, self.n_images_told))
+    def low(self)->float: return wilson(self.value*self.n, self.n)[0]
+    @property
+    def high(self)->float: return wilson(self.value*self.n, self.n)[1]
+
+def _wins(gaps):
+    "Share of `gaps` above 0, ties as halves"
+    return float((gaps > 1e-9).sum() + 0.5*(np.abs(gaps) <= 1e-9).sum())/gaps.size
 
 def _counts(d, n_images):
     "Differences as whole counts of images where they are, else as they came"
@@ -534,8 +506,43 @@ def _counts(d, n_images):
     counts = d*n_images
     return counts.round() if np.abs(counts-counts.round()).max() < 0.02 else d
 
-# %% ../nbs/09a_stats.ipynb #96c92f13
-class _Seeds(_Effect):
+class _Effect(_OnThisSet):
+    "Sizes of the effect, and other tests of it"
+    t_student, p_student = part('student', 't'), part('student', 'p')
+    p_improve, p_improve_low, p_improve_high = (part('improve', o) for o in ('value','low','high'))
+    p_improve_unpaired, p_improve_unpaired_low, p_improve_unpaired_high = (part('improve_unpaired', o) for o in ('value','low','high'))
+
+    @measured
+    def pooled(self)->Estimate: # by the pooled variance
+        one, two = self._trained
+        df = one.n+two.n-2
+        sd = math.sqrt(((one.n-1)*one.sd**2 + (two.n-1)*two.sd**2)/df)
+        return Estimate(self.diff, sd*math.sqrt(1/one.n+1/two.n), df)
+    @property
+    def student(self)->Estimate: return None if self.paired else self.pooled # as published P values have it
+    @measured
+    def hedges_g(self)->float: # diff / pooled sd, corrected for small n
+        sd = self.pooled.se/math.sqrt(1/self.base.n + 1/self.variant.n)
+        return self.diff/sd*(1-3/(4*self.pooled.df-1))
+    @measured
+    def d_z(self)->float: return self.diff/self.sd_diff if self.paired else None
+    @measured
+    def improve(self)->Share: return Share(_wins(self.differences), self.n) if self.paired else None # of seeds that gain
+    @measured
+    def improve_unpaired(self)->Share: # of runs of one arm that beat a run of the other
+        return Share(_wins(self.variant.acc[:,None]-self.base.acc), self.n) if self.has_runs else None
+
+    @property
+    def p_signflip_note(self)->str:
+        if not self.paired or not self.enough or self.n >= 6: return None
+        return f'cannot be significant at this n: the smallest possible p is {2.**(1-self.n):g}'
+    @measured
+    def p_signflip(self)->float: # exact
+        if not self.paired or self.n < 6: return None
+        return signflip_p(_counts(self.differences, self.base.n_images))
+
+# %% ../nbs/09a_stats.ipynb #e4524f5b
+class _AllSeeds(_Effect):
     "What the arms share, and what diverged"
     @cached_property
     def shared(self)->tuple: # the runs of either arm on the seeds that both have
@@ -555,63 +562,33 @@ class _Seeds(_Effect):
         return float(np.corrcoef(x, y)[0,1])
 
     @property
-    def failed_baseline(self)->int: return self.before.failed
-    @property
-    def failed_variant(self)->int: return self.after.failed
-    @property
-    def n_all_baseline(self)->int: return self.before.n_runs
-    @property
-    def n_all_variant(self)->int: return self.after.n_runs
-    @property
-    def diverged_baseline(self)->int: return self.before.n_diverged
-    @property
-    def diverged_variant(self)->int: return self.after.n_diverged
-    @property
-    def any_diverged(self)->bool: return self.diverged_baseline > 0 or self.diverged_variant > 0
-    @property
     def divergence_upper(self)->float: # of the variant's rate, where it was told whether runs diverged
         return divergence_upper(self.diverged_variant, self.n_all_variant) if self.after.status_told else None
     @cached_property
-    def ranks(self)->tuple: # p and sign of all seeds with a diverged run ranked worst; p of divergence itself
-        if not self.any_diverged: return None, None, None
-        x, y, gone_x, gone_y = self.before.acc, self.after.acc, self.before.diverged, self.after.diverged
-        if self.paired:
-            only_y, only_x = int((gone_y & ~gone_x).sum()), int((gone_x & ~gone_y).sum())
-            return *worst_rank_p(y-x, gone_x, gone_y), mcnemar_p(only_y, only_x)
-        from scipy import stats
-        u = stats.mannwhitneyu(y, x)
-        table = [[gone_x.sum(), (~gone_x).sum()], [gone_y.sum(), (~gone_y).sum()]]
-        return float(u.pvalue), float(np.sign(u.statistic - len(x)*len(y)/2)), float(stats.fisher_exact(table)[1])
+    def ranks(self): # `Ranks` of all seeds, None where none diverged
+        if not self.any_diverged: return None
+        return (_paired_ranks if self.paired else _unpaired_ranks)(self.before, self.after)
 
-# %% ../nbs/09a_stats.ipynb #b1964f50
-@dataclass(frozen=True, eq=False)
-class Contrast(_Seeds):
-    "What two arms say side by side, before anything was declared; the last part is about new images"
-    @property
-    def n_images_told(self)->int: return self.base.n_images if self.enough else None
-    @property
-    def n_images(self)->int: return self.matrices[0].shape[1] if self.new_images and self.matrices else self.n_images_told
-    @cached_property
-    def matrices(self)->tuple: # runs x images of both arms; None where runs did not keep them
-        if not self.enough or not self.has_runs: return None
-        told = [o.correct for o in self._trained]
-        if any(np.ndim(o) != 1 for rows in told for o in rows): return None
-        if len({len(o) for rows in told for o in rows}) > 1: raise ValueError("correct has different lengths: both arms must be scored on the same images")
-        return tuple(map(_checked_matrix, self._trained))
-    @cached_property
-    def noise(self)->Decomposition: return decompose(self.matrices[1]-self.matrices[0]) # of pairs
+@dataclass(frozen=True)
+class Ranks:
+    "All seeds, with a diverged run ranked worst"
+    p:float            # Of no difference
+    sign:float         # Above 0 where the variant is ahead
+    p_divergence:float # Of the same rate of divergence
 
-    @cached_property
-    def new_images(self)->Estimate: # None where it is not known which images were right, or nothing varies
-        if not self.has_runs: return _gain_on_new_images(self.before, self.after)
-        if self.matrices is None: return None
-        estimate = self.noise.new_images if self.paired else _unpaired_on_new_images(*self.matrices)
-        return estimate if estimate.se > 0 else None
-    @property
-    def var_seed(self)->float: return self.noise.var_seed if self.paired and self.new_images else None # of the differences, see `decompose`
-    @property
-    def var_churn(self)->float: return self.noise.var_churn if self.paired and self.new_images else None
+def _paired_ranks(before, after):
+    p, sign = worst_rank_p(after.acc-before.acc, before.diverged, after.diverged)
+    only_after, only_before = after.diverged & ~before.diverged, before.diverged & ~after.diverged
+    return Ranks(p, sign, mcnemar_p(int(only_after.sum()), int(only_before.sum())))
 
+def _unpaired_ranks(before, after):
+    from scipy import stats
+    u = stats.mannwhitneyu(after.acc, before.acc)
+    ahead = float(np.sign(u.statistic - len(before)*len(after)/2))
+    table = [[o.n_diverged, len(o)-o.n_diverged] for o in (before, after)]
+    return Ranks(float(u.pvalue), ahead, float(stats.fisher_exact(table)[1]))
+
+# %% ../nbs/09a_stats.ipynb #08990433
 def _checked_matrix(sample):
     "Runs x images of a sample, each row as good as the run's accuracy says"
     rows = _check_correct(np.stack([np.asarray(o) for o in sample.correct]))
@@ -621,15 +598,43 @@ def _checked_matrix(sample):
     return rows
 
 def _unpaired_on_new_images(first, second):
+    "Difference of the means of two matrices over new images"
     one, two = decompose(first), decompose(second)
     var_images = float((second.mean(0)-first.mean(0)).var(ddof=1))
     images = var_images/one.n_images, one.n_images-1
     return _over_images(two.mean-one.mean, [one.of_runs, two.of_runs], [images, one.of_churn, two.of_churn])
 
-def _gain_on_new_images(before, after):
-    return after.new_images-before.new_images if before.new_images and after.new_images else None
+@dataclass(frozen=True, eq=False)
+class Contrast(_AllSeeds):
+    "What two arms say side by side, before anything was declared"
+    @cached_property
+    def matrices(self)->tuple: # runs x images of both arms; None where runs did not keep them
+        if not self.enough or not self.has_runs: return None
+        rows = [o for sample in self._trained for o in sample.correct]
+        if any(np.ndim(o) != 1 for o in rows): return None
+        if len({len(o) for o in rows}) > 1: raise ValueError("correct has different lengths: both arms must be scored on the same images")
+        return tuple(map(_checked_matrix, self._trained))
+    @cached_property
+    def _noise(self)->Decomposition: # of the differences of pairs
+        return decompose(self.matrices[1]-self.matrices[0]) if self.paired and self.new_images else None
+    var_seed, var_churn = part('_noise', 'var_seed'), part('_noise', 'var_churn')
 
-# %% ../nbs/09a_stats.ipynb #a3261f75
+    @cached_property
+    def new_images(self)->Estimate: # None where it is not known which images were right, or nothing varies
+        one, two = self.matrices or (None, None)
+        if not self.has_runs: return self._gain_on_new_images()
+        if one is None: return None
+        estimate = decompose(two-one).new_images if self.paired else _unpaired_on_new_images(one, two)
+        return estimate if estimate.se > 0 else None
+    def _gain_on_new_images(self):
+        known = self.before.new_images and self.after.new_images
+        return self.after.new_images-self.before.new_images if known else None
+    @property
+    def n_images(self)->int:
+        if not self.enough: return None
+        return self.matrices[0].shape[1] if self.matrices and self.new_images else self.base.n_images
+
+# %% ../nbs/09a_stats.ipynb #827b4e8a
 @dataclass(frozen=True)
 class Adjusted:
     "One comparison's p-values as its family adjusts them"
@@ -639,6 +644,13 @@ class Adjusted:
     new_tost_p:float
     maxt:float
     method:str
+
+def item(
+    of:str, # Attribute that holds a tuple
+    i:int   # Place in it
+)->property:
+    "A property that is one place of the tuple `of`"
+    return property(lambda self: getattr(self, of)[i])
 
 def read_answer(
     diff:float,   # Difference
@@ -650,7 +662,7 @@ def read_answer(
     if p is not None and p < alpha: return 'better' if diff > 0 else 'worse'
     return 'equivalent' if tost_p is not None and tost_p < alpha else 'undecided'
 
-# %% ../nbs/09a_stats.ipynb #e6f821e8
+# %% ../nbs/09a_stats.ipynb #0b1c4ee7
 @dataclass(frozen=True, repr=False, eq=False)
 class _Declared(Record):
     "A contrast, whose attributes are those of the comparison too, and what was declared"
@@ -676,55 +688,43 @@ class _Declared(Record):
     @property
     def test(self)->str: return self.contrast.test
     @cached_property
-    def alone(self)->tuple: return self.here.interval(self.alpha) if self.here else (None, None) # its interval as the only comparison
+    def alone(self)->tuple: return self.here.interval(self.alpha) if self.here else (None, None) # were it the only comparison
     @cached_property
-    def simultaneous(self)->tuple: # the interval that holds for all of the family at once
+    def simultaneous(self)->tuple: # for all of the family at once
         return self.here.interval(self.alpha/self.family) if self.here and self.adjusted else (None, None)
+    low, high, low_sim, high_sim = item('alone', 0), item('alone', 1), item('simultaneous', 0), item('simultaneous', 1)
     @property
     def interval(self)->tuple: return self.alone if self.family == 1 or self.low_sim is None else self.simultaneous # the one that is shown
     @property
-    def low(self)->float: return self.alone[0]
-    @property
-    def high(self)->float: return self.alone[1]
-    @property
-    def low_sim(self)->float: return self.simultaneous[0]
-    @property
-    def high_sim(self)->float: return self.simultaneous[1]
-    @property
     def sim_method(self)->str: return self.adjusted and 'Bonferroni'
     @property
-    def low_student(self)->float: return self.student and self.student.interval(self.alpha)[0]
-    @property
-    def high_student(self)->float: return self.student and self.student.interval(self.alpha)[1]
+    def _of_student(self)->tuple: return self.student.interval(self.alpha) if self.student else (None, None)
+    low_student, high_student = item('_of_student', 0), item('_of_student', 1)
 
-# %% ../nbs/09a_stats.ipynb #1ebc5f6b
+# %% ../nbs/09a_stats.ipynb #22f00311
 class _PValues(_Declared):
     "One-sided and adjusted p-values, and how many seeds would do"
-    @_either
+    p_adj_method, p_maxt, tost_p_adj = part('adjusted', 'method'), part('adjusted', 'maxt'), part('adjusted', 'tost_p')
+
+    @measured
     def _one_sided(self): return tost(self.here.value, self.here.se, self.here.df, self.delta)
     @property
-    def tost_p(self)->float: return self._one_sided and max(self._one_sided) # of equivalence within delta
-    @property
     def p_noninferior(self)->float: return self._one_sided and self._one_sided[0]
+    @property
+    def tost_p(self)->float: return self._one_sided and max(self._one_sided) # of equivalence within delta
     @property
     def p_goal(self)->float: return self.p_noninferior if self.goal == 'noninferior' else self.p
     @property
     def p_adj(self)->float: return self.adjusted.p if self.adjusted else self.p_goal
     @property
-    def p_adj_method(self)->str: return self.adjusted and self.adjusted.method
+    def tost_p_judged(self)->float: return self.tost_p if self.tost_p_adj is None else self.tost_p_adj
     @property
-    def p_maxt(self)->float: return self.adjusted and self.adjusted.maxt # from 8 seeds
-    @property
-    def tost_p_adj(self)->float: return self.adjusted and self.adjusted.tost_p
-    @property
-    def within_delta(self)->bool: # is equivalence shown?
-        p = self.tost_p if self.tost_p_adj is None else self.tost_p_adj
-        return p is not None and p < self.alpha
+    def within_delta(self)->bool: return self.tost_p_judged is not None and self.tost_p_judged < self.alpha # is equivalence shown?
 
     def _seeds(self, sd): return runs_needed(self.delta, sd, alpha=self.alpha/self.family, paired=self.paired)
-    @_either
+    @measured
     def runs_needed(self)->int: return self._seeds(self.sd_planned) # for 80 % power at delta
-    @_either
+    @measured
     def runs_needed_upper(self)->int: return self._seeds(sd_upper(self.sd_planned, self.df)) # at the upper bound of the sd
     def detectable(self)->float: # Difference (fraction), None where n was not fixed
         "Smallest difference that this comparison would have found with 80 % power"
@@ -732,29 +732,22 @@ class _PValues(_Declared):
 
 class _OverImages(_PValues):
     "On new images like these"
-    @property
-    def new_se(self)->float: return self.new_images and self.new_images.se
-    @property
-    def new_df(self)->float: return self.new_images and self.new_images.df
-    @property
-    def new_p(self)->float: return self.new_images and self.new_images.p
+    new_se, new_df, new_p = part('new_images', 'se'), part('new_images', 'df'), part('new_images', 'p')
+
+    @cached_property
+    def new_interval(self)->tuple: return self.new_images.interval(self.alpha) if self.new_images else (None, None)
+    new_low, new_high = item('new_interval', 0), item('new_interval', 1)
     @property
     def new_tost_p(self)->float:
         new = self.new_images
         return new and max(tost(new.value, new.se, new.df, self.delta))
-    @cached_property
-    def new_interval(self)->tuple: return self.new_images.interval(self.alpha) if self.new_images else (None, None)
-    @property
-    def new_low(self)->float: return self.new_interval[0]
-    @property
-    def new_high(self)->float: return self.new_interval[1]
     @property
     def new_answer(self)->str: # of the runs that trained
         if self.new_images is None or self.goal != 'difference': return None
         p, tost_p = (self.adjusted.new_p, self.adjusted.new_tost_p) if self.adjusted else (self.new_p, self.new_tost_p)
         return read_answer(self.diff, p, tost_p, self.alpha)
 
-# %% ../nbs/09a_stats.ipynb #6019ac81
+# %% ../nbs/09a_stats.ipynb #90472aac
 @dataclass(frozen=True, repr=False, eq=False)
 class Comparison(_OverImages):
     "Variant minus baseline; accuracies, differences and bounds are fractions, None where not computed"
@@ -767,24 +760,19 @@ class Comparison(_OverImages):
         'new_verdict','var_seed','var_churn','diverged_baseline','diverged_variant','failed_baseline','failed_variant','divergence_upper',
         'p_worst_rank','worst_rank_sign','p_divergence','n_all_baseline','n_all_variant','notes','recipe','sensitivity')
 
-    @property
-    def p_worst_rank(self)->float: return self.ranks[0]
-    @property
-    def worst_rank_sign(self)->float: return self.ranks[1]
-    @property
-    def p_divergence(self)->float: return self.ranks[2]
+    p_worst_rank, worst_rank_sign, p_divergence = (part('ranks', o) for o in ('p','sign','p_divergence'))
 
     @cached_property
     def answer(self)->str: # of the runs that trained
         if self.goal == 'noninferior': return 'noninferior' if self.p_adj is not None and self.p_adj < self.alpha else 'undecided'
-        return read_answer(self.diff, self.p_adj, self.tost_p if self.tost_p_adj is None else self.tost_p_adj, self.alpha)
+        return read_answer(self.diff, self.p_adj, self.tost_p_judged, self.alpha)
     @property
     def ranked(self)->str: # of all seeds, a diverged run ranked worst; None where none diverged
-        return ranked_verdict(self.p_worst_rank, self.worst_rank_sign, self.alpha/self.family) if self.any_diverged else None
+        return ranked_verdict(self.ranks.p, self.ranks.sign, self.alpha/self.family) if self.ranks else None
     @property
     def verdict(self)->str: # better, worse, equivalent, noninferior, undecided; not comparable
         if self.why: return 'not comparable'
-        return over_all_seeds(self.answer, self.ranked) if self.any_diverged else self.answer
+        return over_all_seeds(self.answer, self.ranked) if self.ranked else self.answer
     @property
     def new_verdict(self)->str: # None where all seeds do not bear out the runs that trained
         borne_out = not self.any_diverged or self.verdict == self.answer != 'undecided'
@@ -810,7 +798,7 @@ class Comparison(_OverImages):
     def _repr_markdown_(self): return summaries_md([(self._title, self)])
     def _repr_html_(self): return summaries_html([(self._title, self)])
 
-# %% ../nbs/09a_stats.ipynb #7df1f486
+# %% ../nbs/09a_stats.ipynb #7c0b20f3
 @dataclass(frozen=True, repr=False, eq=False)
 class Race(Comparison):
     "A comparison whose seeds were looked at before they were all there"
@@ -840,12 +828,12 @@ class Race(Comparison):
         if self.goal == 'difference': return self.state.verdict if self.state else 'undecided'
         return 'noninferior' if self.low is not None and self.low > -self.delta else 'undecided'
     @cached_property
-    def ranks(self)->tuple:
-        if not self.any_diverged: return None, None, None
-        x, y = self.before.acc, self.after.acc
-        ahead = float(np.sign(np.sign(y-x).sum()))
-        lost, gone = divergence_race_p(y > x, x > y), divergence_race_p(self.before.diverged, self.after.diverged)
-        return float(lost[-1]), ahead, float(gone[-1])
+    def ranks(self)->Ranks: # by tests that hold at every n; a diverged run is lost
+        if not self.any_diverged: return None
+        before, after = self.before, self.after
+        lost = divergence_race_p(after.acc > before.acc, before.acc > after.acc)
+        ahead = np.sign(np.sign(after.acc-before.acc).sum())
+        return Ranks(float(lost[-1]), float(ahead), float(divergence_race_p(before.diverged, after.diverged)[-1]))
 
     @cached_property
     def new_interval(self)->tuple: # alpha is halved between seeds and images
