@@ -1157,12 +1157,12 @@ def diff_of_diffs(
     before, after = (replace(gain, arm=name) for gain,name in zip((c.before, c.after), names))
     return replace(c, contrast=Contrast(before, after))
 
-# %% ../nbs/09a_stats.ipynb #cae7558f
+# %% ../nbs/09a_stats.ipynb #96bfb207
 def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0, paired:bool=True)->dict: # p-values and BCa bounds (fractions); None where not computed
     "Other tests of the same runs, on request and never to choose from"
     from scipy import stats
     x, y = as_fractions(baseline, 'baseline'), as_fractions(variant, 'variant')
-    said = dict(mannwhitney_p=stats.mannwhitneyu(y, x).pvalue, wilcoxon_p=None, bca_low=None, bca_high=None, note=None)
+    said = dict(mannwhitney_p=float(stats.mannwhitneyu(y, x).pvalue), wilcoxon_p=None, bca_low=None, bca_high=None, note=None)
     if not paired: return said | dict(note='unpaired: Wilcoxon and bootstrap want pairs')
     if len(x) != len(y): return said | dict(note='unequal numbers of runs: Wilcoxon and bootstrap want pairs')
     d = (y-x).round(9)
