@@ -47,8 +47,8 @@ def optimisers(backbone='xresnet50'):
 
 def learners(batches=12):
     "An epoch of fastai's loop with this library's callbacks (and 36 images to validate), against the same batches in a bare loop"
-    from simpleattn.data import make_shapes
     from simpleattn.recipes import load_recipes
+    from simpleattn.shapes import make_shapes
     from simpleattn.train import get_learner
     r = dataclasses.replace(load_recipes()['demo'], epochs=1)
     path = make_shapes(Path(tempfile.mkdtemp())/'shapes', r.bs*batches, 36)

@@ -5,7 +5,7 @@ from PIL import Image
 from torch import nn
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from fastai.optimizer import Adam,RAdam,RMSProp,SGD,ranger
-from simpleattn import fast
+from simpleattn import data,fast
 from simpleattn.data import CroppedImages,DecodedImages
 from simpleattn.fast import ForeachOptimizer,KeepOnDevice,foreach
 from simpleattn.recipes import Recipe,choices
@@ -96,18 +96,18 @@ def test_validation_crops_are_made_once_for_all_seeds(pictures):
     a,b = (CroppedImages(pictures, pictures.files[16:], [0]*8, ['a'], r, s, False) for s in (0,1))
     a.device = b.device = torch.device('cpu')
     a.batch([0], 0); b.batch([0], 0)
-    assert a._val is b._val and a._val.shape==(8,3,64,64)
+    assert a._centers_on_device is b._centers_on_device and a._centers_on_device.shape==(8,3,64,64)
 
 @pytest.mark.parametrize('crop', ['resized','pad'])
 def test_large_images_are_cut_a_few_at_a_time(pictures, crop):
     r = Recipe('r', dataset='set', source='full', bs=8, size=64, crop=crop)
     ds = CroppedImages(pictures, pictures.files, list(range(24)), ['a'], r, 3, True)
     ds.device = torch.device('cpu')
-    whole,cut = ds.batch(range(9), 1)[0],type(ds)._cropped
+    whole,cut = ds.batch(range(9), 1)[0],data.cut_on_device
     seen = []
-    def small(self, rows, *args): seen.append(len(rows)); return cut(self, rows, *args[:4], 2**15)
+    def small(imgs, rows, *args): seen.append(len(rows)); return cut(imgs, rows, *args[:3], 2**15)
     with pytest.MonkeyPatch.context() as mp:
-        mp.setattr(type(ds), '_cropped', small)
+        mp.setattr(data, 'cut_on_device', small)
         assert torch.equal(ds.batch(range(9), 1)[0], whole) and seen[0]==9 and 1 in seen
 
 def test_a_short_batch_is_filled_up_in_the_format_of_the_others():
