@@ -14,12 +14,13 @@ from functools import partial
 from itertools import takewhile
 from typing import NamedTuple
 import torch
+from fastcore.basics import patch
 from torch import nn
 from fastai.callback.hook import Hook,Hooks
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
 from fastai.vision.models import xresnet as _xresnet
 from .recipes import CliError,stream
-from .variants import get_variant,parse_site
+from .variants import Arm,get_variant,parse_site
 
 # %% ../nbs/05_models.ipynb #91c0de01
 class _Place(NamedTuple):
@@ -456,6 +457,16 @@ def _insert(model, variant, size, seed):
 def _why(error):
     said = str(error).strip() or 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
     return f'{type(error).__name__}: {said}'
+
+# %% ../nbs/05_models.ipynb #a7c1e5f2
+@patch
+def network(self:Arm,
+    n_out:int,     # Classes
+    seed:int=None  # Weights from the seed's streams; None draws from torch's present generator
+)->nn.Module: # (B, 3, size, size) to (B, n_out)
+    "The network that an arm trains"
+    r = self.recipe
+    return create_model(r.backbone, self.variant, n_out, r.size, seed, r.stem, r.widen, r.act, r.pool)
 
 # %% ../nbs/05_models.ipynb #31750a28
 def _outermost(model, what):
