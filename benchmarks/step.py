@@ -7,8 +7,9 @@ warnings.simplefilter('ignore')
 import torch,torch.nn.functional as F
 from common import save,side_by_side
 from fastai.optimizer import Adam
-from simpleattn.fast import compiled_once,foreach,keep_freed_memory
 from simpleattn.models import create_model
+from simpleattn.optimisers import foreach
+from simpleattn.train import compiled_once,keep_freed_memory
 
 DEV = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 

@@ -9,7 +9,7 @@ ORDER = [o.stem.partition('_')[2] for o in NOTEBOOKS]
 PLAIN = dict(engines='study', preload='study') # plain modules, and the notebook that they stand before
 NUMBER = {name:i for i,name in enumerate(ORDER)}
 NUMBER |= {name:NUMBER[after]-.5 for name,after in PLAIN.items()}
-HEAVY = {'attention','local','bottleneck','models','data','fast','train','preload'}
+HEAVY = {'attention','local','bottleneck','models','data','optimisers','train','preload'}
 MODULES = sorted(o.stem for o in LIB.glob('*.py') if not o.stem.startswith('_'))
 
 def imported(source):
