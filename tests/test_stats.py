@@ -607,3 +607,30 @@ def test_worst_rank_counts_the_family():
     more = [one[one.arm == 'v1'].assign(arm=f'w{i}', status='ok', acc=base+np.tile([.002,-.0021], 6)) for i in range(k-1)]
     c = compare_many(pd.concat([one, *more]))['v1']
     assert p < .05 <= p*k and c.family == k and c.p_adj < .05 and c.verdict == 'undecided' and 'when it trains' in c.verdict_words
+
+# ---- properties
+@pytest.mark.parametrize('how', [dict(paired=True), dict(paired=False), dict(paired=True, sequential=True)])
+def test_swapping_the_arms_negates(how):
+    x, y = (normal(50, n=9)+[0,.004]).T; a, b = compare(x, y, **how), compare(y, x, **how)
+    near((a.diff, a.low, a.high), (-b.diff, -b.high, -b.low)); near((a.p, a.se, a.sd_diff, a.corr), (b.p, b.se, b.sd_diff, b.corr))
+    assert {a.verdict, b.verdict} in ({'better','worse'}, {'undecided'}, {'equivalent'})
+
+@pytest.mark.parametrize('paired', [True, False])
+def test_the_order_of_runs_does_not_matter(paired):
+    df = frame(normal(51, k=3), status='ok'); df.loc[[2,15], ['status','acc']] = ['diverged', np.nan]
+    a, b = (compare_many(o, paired=paired).to_dict()['comparisons'] for o in (df, df.sample(frac=1, random_state=1)))
+    names = [o['arm'] for o in b]
+    for o in a: assert o == {k: pytest.approx(v) if isinstance(v, float) else v for k,v in b[names.index(o['arm'])].items()}
+
+def test_one_more_arm_never_lowers_an_adjusted_p():
+    x = normal(52, k=5)+[0,.003,.006,.009,0]
+    for n in (2,3,4): assert compare_many(frame(x[:,:n]))['v1'].p_adj <= compare_many(frame(x[:,:n+1]))['v1'].p_adj
+
+def test_estimates_subtract_by_welch_and_travel_whole():
+    import copy, pickle
+    x, y = normal(53, n=7).T; e = Estimate.of(y)-Estimate.of(x); r = stats.ttest_ind(y, x, equal_var=False)
+    near((e.t, e.p, e.df, *e.interval()), (r.statistic, r.pvalue, r.df, *r.confidence_interval()), rel=1e-9)
+    c = compare_many(frame(normal(54, k=3)))['v1']
+    for o in (pickle.loads(pickle.dumps(c)), copy.copy(c), copy.deepcopy(c)): assert o.to_dict() == c.to_dict()
+    assert c.noted('so it is').sentence().endswith(' So it is.') and c.noted('x').to_dict() == c.to_dict() | dict(notes=['x'])
+    with pytest.raises(AttributeError): c.nothing
