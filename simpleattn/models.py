@@ -480,16 +480,6 @@ def network(self:Arm,
     r = self.recipe
     return create_model(r.backbone, self.variant, n_out, r.size, seed, r.stem, r.widen, r.act, r.pool)
 
-# %% ../nbs/05_models.ipynb #a7c1e5f2
-@patch
-def network(self:Arm,
-    n_out:int,     # Classes
-    seed:int=None  # Weights from the seed's streams; None draws from torch's present generator
-)->nn.Module: # (B, 3, size, size) to (B, n_out)
-    "The network that an arm trains"
-    r = self.recipe
-    return create_model(r.backbone, self.variant, n_out, r.size, seed, r.stem, r.widen, r.act, r.pool)
-
 # %% ../nbs/05_models.ipynb #31750a28
 def _outermost(model, what):
     "Modules that have `what`, by name; those within another one of them are left out"
