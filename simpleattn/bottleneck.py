@@ -68,7 +68,7 @@ class MHSA2d(nn.Module):
         scale:str='content',      # Which logits are divided by sqrt(d): content, both, none
         n_out:int=None,           # Output channels; as many as go in if None
         bias:bool=False,          # Biases in the projections?
-        position_of:str=None      # Absolute: of the key (the paper) or the query; None: query with scale='none' (the source), else key
+        position_of:str=None      # Absolute: key (the paper) or query; None: query with scale='none' (the source), else key
     ):
         super().__init__()
         n_out = n_out or n_channels
@@ -91,7 +91,8 @@ class MHSA2d(nn.Module):
         nn.init.trunc_normal_(self.qkv.weight, std=self.n_channels**-.5)
         if self.qkv.bias is not None: nn.init.zeros_(self.qkv.bias)
         if self.position!='none':
-            for embeddings in (self.row, self.col): nn.init.trunc_normal_(embeddings, std=(self.n_out//self.heads)**-.5)
+            std = (self.n_out//self.heads)**-.5
+            for embeddings in (self.row, self.col): nn.init.trunc_normal_(embeddings, std=std)
 
 # %% ../nbs/02_bottleneck.ipynb #fceefea3
 @patch

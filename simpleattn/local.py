@@ -67,13 +67,13 @@ def key_blocks(
 
 # %% ../nbs/01_local.ipynb #2c4d2124
 def offset_logits(
-    q:torch.Tensor,      # Half the channels of the queries by block (B, heads, n_y, n_z, b_y, b_z, d/2); None: no embedding
+    q:torch.Tensor,      # Half the channels of queries by block (B, heads, n_y, n_z, b_y, b_z, d/2); None: no embedding
     table:torch.Tensor,  # Embeddings of the offsets (heads, lo+1+hi, d/2)
     ax:tuple,            # `axis_blocks` of this axis
     rows:bool,           # Rows? Else columns
     dtype                # Of the logits
-)->torch.Tensor: # Broadcasts to (B, heads, n_y, n_z, b_y, b_z, K): one axis's part of the logits, very small where a key is not to be seen
-    "Query times embedding of the offset, along one axis"
+)->torch.Tensor: # Broadcasts to (B, heads, n_y, n_z, b_y, b_z, K); very small where a key is not to be seen
+    "One axis's part of the logits: query times embedding of the offset"
     very_small = torch.finfo(dtype).min/2.2 # finite still when row and column are added
     hidden = torch.zeros(ax.seen.shape, dtype=dtype, device=ax.seen.device).masked_fill(~ax.seen, very_small)
     hidden = hidden[:,None,:,None] if rows else hidden[None,:,None]
@@ -153,7 +153,8 @@ def by_position(
     "Weights sorted by position and offset"
     rows,cols = axes
     (at_rows,in_rows),(at_cols,in_cols) = places
-    p = p.unflatten(5, (rows.keys,cols.keys)).unflatten(4, (rows.queries,cols.queries)) # (B, heads, n_y, n_z, b_y, b_z, K_y, K_z)
+    # to (B, heads, n_y, n_z, b_y, b_z, K_y, K_z)
+    p = p.unflatten(5, (rows.keys,cols.keys)).unflatten(4, (rows.queries,cols.queries))
     def where(axis, at):
         "Block, query in it, key in it"
         i = torch.arange(len(at), device=at.device)[:,None].expand_as(at)
@@ -240,9 +241,9 @@ class LocalSelfAttention(nn.Module):
         n_out:int=None,           # Output channels; as many as go in if None
         window:int=7,             # Side of the window, positions
         heads:int=8,              # Heads; each has d = n_out/heads channels
-        position:str='relative',  # relative: q.r; absolute: 2-D sinusoids are added to what queries and keys are made of; none
+        position:str='relative',  # relative: q.r; absolute: 2-D sinusoids added to the input of queries and keys; none
         content:bool=True,        # False: only q.r, and no keys
-        score:str='dot'           # dot; channelwise: softmax for each channel apart, zeros beyond the border get weight (not the paper's)
+        score:str='dot'           # dot; channelwise: softmax for each channel apart, and zeros beyond the border get weight
     ):
         super().__init__()
         n_out = n_out or n_in
@@ -428,7 +429,7 @@ class AttentionStem(nn.Module):
     def __init__(self,
         n_in:int,                     # Input channels, 3 for images
         n_out:int,                    # Output channels
-        kind:str='spatially_aware',   # spatially_aware; standalone: values by one matrix; conv_values: by a convolution of the window's size
+        kind:str='spatially_aware',   # spatially_aware; standalone: values by one matrix; conv_values: by a convolution
         stride:int=4,                 # 4: blocks of 4 x 4 and 4 x 4 max pooling; 1: windows that slide, no pooling
         heads:int=8,                  # Heads
         window:int=4,                 # Side of the block or window, pixels

@@ -14,12 +14,13 @@ from functools import partial
 from itertools import takewhile
 from typing import NamedTuple
 import torch
+from fastcore.basics import patch
 from torch import nn
 from fastai.callback.hook import Hook,Hooks
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
 from fastai.vision.models import xresnet as _xresnet
 from .recipes import CliError,stream
-from .variants import get_variant,parse_site
+from .variants import Arm,get_variant,parse_site
 
 # %% ../nbs/05_models.ipynb #91c0de01
 class _Place(NamedTuple):
@@ -55,7 +56,8 @@ class Family:
     def stem_channels(self, model)->int:
         "Channels that the stem gives"
         norms = [m for place in self.stem(model) for m in place.module.modules() if _is_norm(m)]
-        if not norms: raise CliError(f"The stem of {type(model).__name__} has no batch norm: how many channels it gives is not known.")
+        if not norms:
+            raise CliError(f"The stem of {type(model).__name__} has no batch norm: how many channels it gives is not known.")
         return norms[-1].num_features
 
     def path(self, block)->nn.Module:
@@ -105,9 +107,11 @@ class XResNets(Family):
         make = getattr(_xresnet, name)
         return make(n_out=n_out, stem_szs=stem, widen=widen, act_cls=_acts[act], pool=_pools[pool])
 
-    def is_stage(self, m): return isinstance(m, nn.Sequential) and len(m)>0 and all(isinstance(o, ResBlock) for o in m)
     def owns(self, model): return bool(self.stages(model))
     def stages(self, model): return [list(m) for m in model.children() if self.is_stage(m)]
+
+    def is_stage(self, m):
+        return isinstance(m, nn.Sequential) and len(m)>0 and all(isinstance(o, ResBlock) for o in m)
 
     def stem(self, model):
         places = [_Place(model, name, m) for name,m in model.named_children()]
@@ -157,7 +161,9 @@ class TimmResNets(ResNets):
         depth = name.removesuffix('-cifar')
         return resnet(self.depths[depth], n_out, widen, _acts[act], cifar=name!=depth)
 
-    def owns(self, model): return super().owns(model) and all(hasattr(o, 'se') for stage in self.stages(model) for o in stage)
+    def owns(self, model):
+        return super().owns(model) and all(hasattr(block, 'se') for stage in self.stages(model) for block in stage)
+
     def norms(self, block): return [place for place in super().norms(block) if place.parent is block]
     def append(self, block, layer): block.se = layer if block.se is None else nn.Sequential(block.se, layer)
 
@@ -173,8 +179,8 @@ families = [XResNets(), TimmResNets(), ResNets(), ByobNets()] # the first that o
 def _family(model):
     for family in families:
         if family.owns(model): return family
-    raise CliError(f"{type(model).__name__} has no stages of residual blocks to insert into. xresnets, ResNets and ByobNets have; "
-        "others train as baseline only.")
+    raise CliError(f"{type(model).__name__} has no stages of residual blocks to insert into. "
+        "xresnets, ResNets and ByobNets have; others train as baseline only.")
 
 # %% ../nbs/05_models.ipynb #926455a4
 _defaults = dict(stem=(32,64,64), widen=1., act='relu', pool='avg')
@@ -186,8 +192,9 @@ def _said(value): return ','.join(map(str, value)) if isinstance(value, tuple) e
 def _only_defaults(name, options, taken=()):
     "An option that the backbone does not take must have its default"
     for option,default in _defaults.items():
-        if option in taken or options[option]==default: continue
-        raise CliError(f"Backbone {name!r} takes no {option} = {_said(options[option])}: leave it at {_said(default)}.")
+        given = options[option]
+        if option not in taken and given!=default:
+            raise CliError(f"Backbone {name!r} takes no {option} = {_said(given)}: leave it at {_said(default)}.")
 
 # %% ../nbs/05_models.ipynb #d7cb844c
 backbones = [name for family in families for name in family.names]
@@ -205,7 +212,8 @@ def create_backbone(
     options = dict(stem=tuple(stem), widen=widen, act=act, pool=pool)
     if name.startswith('timm/'): return _timm(name.removeprefix('timm/'), n_out, size, options)
     if name not in backbones:
-        raise CliError(f"No backbone {name!r}.{_nearest(name, backbones)} There are: {', '.join(backbones)}, and timm/NAME.")
+        known = ', '.join(backbones)
+        raise CliError(f"No backbone {name!r}.{_nearest(name, backbones)} There are: {known}, and timm/NAME.")
     family = next(o for o in families if name in o.names)
     _only_defaults(name, options, family.options)
     return family.create(name, n_out, **{o:options[o] for o in family.options})
@@ -225,19 +233,21 @@ def _timm(name, n_out, size, options):
     import timm
     if not timm.is_model(name):
         known = timm.list_models()
-        raise CliError(f"timm has no network {name!r}.{_nearest(name, known)} It has {len(known)}, such as resnet50d; "
-            "timm.list_models() names them.")
+        raise CliError(f"timm has no network {name!r}.{_nearest(name, known)} "
+            f"It has {len(known)}, such as resnet50d; timm.list_models() names them.")
     _only_defaults(f'timm/{name}', options)
     config = timm.get_pretrained_cfg(name)
     sized = dict(img_size=size) if config and config.fixed_input_size else {}
     try: model = timm.create_model(name, num_classes=n_out, **sized)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as e: raise CliError(_wrong_size(name, size, config, e)) from e
+    except (AssertionError, RuntimeError, TypeError, ValueError) as e:
+        raise CliError(_wrong_size(name, size, config, e)) from e
     try: _look(model, _blank(model, size))
     except Exception as e: raise CliError(_wrong_size(name, size, config, e)) from e
     return model
 
 def _wrong_size(name, size, config, error):
-    fails = f"timm/{name} fails on {size} px ({type(error).__name__}: {str(error).strip() or 'its own check of the size'})."
+    why = str(error).strip() or 'its own check of the size'
+    fails = f"timm/{name} fails on {size} px ({type(error).__name__}: {why})."
     if config: fails += f" Its published weights are for {config.input_size[1]} px."
     if size%32: fails += " Multiples of 32 usually work."
     return f"{fails} Choose another size."
@@ -294,7 +304,7 @@ def _called(layer, size, ni, *nf):
 
 @contextmanager
 def _seeded(seed, *keys):
-    "A context in which torch's generator is at a stream's start, restored after; the present generator where seed is None"
+    "A context in which torch's generator is at a stream's start; where seed is None, the present generator"
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None: torch.manual_seed(stream(seed,*keys))
         yield
@@ -356,11 +366,13 @@ def insert_attention(
     for stage,i,block in found.replaced:
         def make(k, conv):
             map_size = sizes[conv].before if fixed else None
-            with _seeded(seed, 'layer', stage, i, k): return _called(layer, map_size, conv.in_channels, conv.out_channels)
+            channels = conv.in_channels,conv.out_channels
+            with _seeded(seed, 'layer', stage, i, k): return _called(layer, map_size, *channels)
         removed += _replace_convs(family, block, make)
 
     kept = {id(t) for t in _tensors(model, *removed)}
-    if any(id(t) not in kept for t in before): raise CliError(f'{layer} at {site} changed tensors of the backbone itself.')
+    if not {id(t) for t in before}<=kept:
+        raise CliError(f'{layer} at {site} changed tensors of the backbone itself.')
     return model
 
 # %% ../nbs/05_models.ipynb #79acdb6c
@@ -385,7 +397,8 @@ def timm_attention(
         if other_channels: layer = nn.Sequential(layer, nn.Conv2d(ni, n_out, 1, bias=False))
     else:
         if other_channels:
-            raise ValueError(f"timm's {kind} keeps the channels, and here {ni} go in and {n_out} come out: put it at STAGE.BLOCK")
+            raise ValueError(f"timm's {kind} keeps the channels, and here {ni} go in and {n_out} come out: "
+                "put it at STAGE.BLOCK")
         layer = new(ni, **kwargs)
     if kind in ('bottleneck','halo','lambda','bat'): layer.register_forward_pre_hook(partial(_of_size, kind, size))
     return layer
@@ -425,12 +438,12 @@ class _Maker:
     def __init__(self, variant):
         self.variant = variant
         self.cls = variant.build() if variant.layer is not None else None
-        self.foreign = self.cls is not None and not self.cls.__module__.startswith('simpleattn.')
         self.traits = getattr(self.cls, 'traits', {})
-        self.mistakes = (TypeError, ValueError) if self.foreign else (TypeError, ValueError, AssertionError, RuntimeError)
+        self.mistakes = (TypeError, ValueError)
+        if variant.is_ours: self.mistakes += (AssertionError, RuntimeError)
         self.own_errors = [] # other errors that the layer raised
 
-    def __repr__(self): return f"Variant {self.variant.name!r}: {self.variant.to_dict()['layer'] or 'the backbone'}"
+    def __repr__(self): return f"Variant {self.variant.name!r}: {self.variant.path or 'the backbone'}"
 
     def __call__(self, *channels, **sizes):
         kwargs = self.variant.kwargs
@@ -448,14 +461,24 @@ def _insert(model, variant, size, seed):
     except (AssertionError, RuntimeError) as e:
         if e in make.own_errors: raise
         raise CliError(f"Variant {variant.name!r} at {site} on {size} px: {_why(e)}") from e
-    if not (make.foreign or make.cls in (None, timm_attention)): return
+    if variant.is_ours and make.cls not in (None, timm_attention): return
     image = torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0))
     try: _look(model, image)
     except Exception as e: raise CliError(f"{make} fails at {site} on {size} px: {_why(e)}") from e
 
 def _why(error):
-    said = str(error).strip() or 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
-    return f'{type(error).__name__}: {said}'
+    another_map = 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
+    return f'{type(error).__name__}: {str(error).strip() or another_map}'
+
+# %% ../nbs/05_models.ipynb #91c0de19
+@patch
+def network(self:Arm,
+    n_out:int,     # Classes
+    seed:int=None  # Weights from the seed's streams; None draws from torch's present generator
+)->nn.Module: # (B, 3, size, size) to (B, n_out)
+    "The network that the arm trains"
+    r = self.recipe
+    return create_model(r.backbone, self.variant, n_out, r.size, seed, r.stem, r.widen, r.act, r.pool)
 
 # %% ../nbs/05_models.ipynb #31750a28
 def _outermost(model, what):
@@ -472,7 +495,8 @@ def cost(
     from torch.utils.flop_counter import FlopCounterMode
     layers = _outermost(model, 'flops')
     def positions(layer, inputs, output): return inputs[0].flatten(2).shape[2]
-    with Hooks(layers.values(), positions) as hooks, FlopCounterMode(display=False) as counter: _look(model, _blank(model, size))
+    with Hooks(layers.values(), positions) as hooks, FlopCounterMode(display=False) as counter:
+        _look(model, _blank(model, size))
     counts,top = counter.get_flop_counts(), type(model).__name__
     counted = sum(sum(counts.get(f'{top}.{name}', {}).values()) for name in layers)
     stated = sum(layer.flops(hook.stored) for layer,hook in zip(layers.values(), hooks))
@@ -487,7 +511,7 @@ def measure_step(
     bs:int=64,        # Images in the batch
     repeats:int=5     # Steps timed, after one that is not
 )->dict: # ms, peak_mib
-    "Median time of forward and backward, and the most memory that was held at once beyond weights and batch, gradients included"
+    "Median time of forward and backward, and the most memory held at once beyond weights and batch, gradients included"
     if bs<2: raise CliError(f"bs = {bs}: batch norm needs at least 2 images in a training step.")
     device = next(model.parameters()).device
     x = torch.randn(bs,3,size,size, device=device)
