@@ -72,6 +72,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.board.Entry.commits': ('board.html#entry.commits', 'simpleattn/board.py'),
                                   'simpleattn.board.Entry.confirm': ('board.html#entry.confirm', 'simpleattn/board.py'),
                                   'simpleattn.board.Entry.fresh': ('board.html#entry.fresh', 'simpleattn/board.py'),
+                                  'simpleattn.board.Entry.names': ('board.html#entry.names', 'simpleattn/board.py'),
                                   'simpleattn.board.Entry.ordinary': ('board.html#entry.ordinary', 'simpleattn/board.py'),
                                   'simpleattn.board.Entry.recipe': ('board.html#entry.recipe', 'simpleattn/board.py'),
                                   'simpleattn.board.Entry.score': ('board.html#entry.score', 'simpleattn/board.py'),

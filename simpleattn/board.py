@@ -92,6 +92,8 @@ class Entry:
     @cached_property
     def cell(self)->Cell: return Cell.of(self.runs[0])
     @property
+    def names(self)->set: return {r.arm.name for r in self.runs}
+    @property
     def recipe(self)->dict: return _defaults | self.runs[0].recipe
     @property
     def commits(self)->list: return sorted({r.machine.get('commit', '') for r in self.runs})
@@ -130,7 +132,7 @@ def board_entries(
     return [Entry(_one_a_seed(rs), _failed(rs, root), str(root)) for rs in by_arm.values()]
 
 def _one_a_seed(runs):
-    "An arm may stand in two folders, because its name was once spelled in another way"
+    "An arm may stand in two folders, where its name was once spelled in another way"
     by_seed = {}
     for r in runs: by_seed.setdefault(r.seed, r)
     return tuple(by_seed.values())
@@ -279,7 +281,7 @@ def pr_entries(
     url:str='URL'  # Of the code at that commit
 )->list: # A dict for each cell of the arm: row, beats, broken, picked, confirm
     "The arm as rows of the fastai/imagenette leaderboard; a pick is judged by its reserved seeds where five are there"
-    mine = [e for e in entries if e.arm.name==arm]
+    mine = [e for e in entries if arm in e.names]
     if not mine:
         there = ', '.join(sorted({e.arm.name for e in entries})) or 'nothing'
         raise CliError(f"No runs of {arm!r}. There are runs of: {there}.")
