@@ -108,7 +108,7 @@ def arm_costs(
 def _step_of(arm, device):
     "A function that trains an arm's network on a batch and returns the ms for each image"
     import time,torch
-    from simpleattn.fast import compiled_once
+    from simpleattn.train import compiled_once
     recipe = arm.recipe
     net = arm.network(10).to(device, memory_format=torch.channels_last).train()
     if recipe.compile: net = compiled_once(net)
