@@ -169,8 +169,9 @@ def _derived_from(entry, recipes):
     def changes(base):
         before = base.to_dict()
         return {k:v for k,v in entry.recipe.items() if k!='name' and v!=before.get(k)}
-    base = min(bases, key=lambda r: len(changes(r)))
-    return base.name, changes(base)
+    base,changed = min(((r, changes(r)) for r in bases), key=lambda o: len(o[1]))
+    in_the_order_of_the_name = sorted(changed, key=lambda k: name.find(f'_{k}-'))
+    return base.name, {k:changed[k] for k in in_the_order_of_the_name}
 
 def _set_text(value):
     "A field's value as --set takes it"
