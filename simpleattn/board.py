@@ -135,7 +135,7 @@ def _one_a_seed(runs):
     "An arm may stand in two folders, where its name was once spelled in another way"
     by_seed = {}
     for r in runs: by_seed.setdefault(r.seed, r)
-    return tuple(by_seed.values())
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 def _failed(runs, root):
     folders = {r.path.rpartition('/')[0] for r in runs}

@@ -125,7 +125,8 @@ _may_differ = ('name','split','source','precision','compile')
 def _repeats(entry, row, base):
     "Is this entry made of runs of the row's arm?"
     if base is None or entry.arm.label!=row_variant(row): return False
-    return all(entry.recipe[k]==v for k,v in base.to_dict().items() if k not in _may_differ)
+    ours = entry.recipe
+    return all(ours[k]==v for k,v in base.to_dict().items() if k not in _may_differ)
 
 # %% ../nbs/11a_published.ipynb #23b423bd
 _n_images = {('imagewoof','v2'):3929, ('imagenette','v2'):3925, ('imagewoof','v1'):500, ('imagenette','v1'):500,
