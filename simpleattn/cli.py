@@ -189,7 +189,7 @@ def _finished(s, fmt):
 
 def _protocol(recipe, variants, baseline, name, seeds, grid, pick, sweep_runs, match, how, of):
     "The study that a sweep and matched epochs make, with what they found on standard error"
-    from simpleattn.board import make_sweep,match_rows,reported_study,sweep_table
+    from simpleattn.sweep import make_sweep,match_rows,reported_study,sweep_table
     if baseline and baseline not in variants: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(variants)}.")
     vs = sorted(variants, key=lambda v: v!=(baseline or variants[0]))
     sweep = make_sweep(recipe, vs, grid, name, sweep_runs, pick, **of).run(**how) if grid else None
@@ -379,12 +379,13 @@ def leaderboard(
     es,bad = board.board_entries(root, env), find_runs(root)[1]
     if bad: print(f'Left out, because they cannot be believed: {", ".join(bad)}.', file=sys.stderr)
     if not pr:
-        rows = board.leaderboard(es)
+        best = board.leaderboard(es)
+        rows = [e.to_dict() for e in best]
         if fmt in ('json','csv'):
             return rows if fmt=='json' else [{k:v for k,v in e.items() if not any(isinstance(o[k], (dict,list)) for o in rows)} for e in rows]
         picked = [e for e in rows if e['confirm'] and not e['fresh']]
         said = [f"{e['arm']} was picked as the best of {e['best_of']} arms. Reserved seeds confirm it: {e['confirm']}" for e in picked]
-        return '\n\n'.join([table(board.board_rows(rows), fmt), *said])
+        return '\n\n'.join([table(board.board_rows(best), fmt), *said])
     ps = board.pr_entries(es, pr, url)
     good = [p for p in ps if not p['broken']]
     if not good: raise CliError(f"{pr} is no row of the leaderboard: {'; '.join(dict.fromkeys(o for p in ps for o in p['broken']))}.")

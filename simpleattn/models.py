@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', 'TimmResNets', 'ByobNets', 'create_backbone',
            'blocks', 'insert_attention', 'timm_attention', 'create_model', 'cost', 'measure_step', 'peak_memory',
-           'attention_layers', 'attention_at', 'published_arm']
+           'attention_layers', 'attention_at']
 
 # %% ../nbs/05_models.ipynb #4f9d3f9a
 import difflib,math,os,timeit
@@ -596,31 +596,3 @@ def attention_at(
     if weights.ndim>1: weights = weights.mean(0) if head is None else _item(weights, head, f'head {head}')
     local = getattr(attention, 'traits', {}).get('local') or weights.numel()!=height*width
     return _spread(attention, seen, i, j, weights) if local else weights.view(height, width)
-
-# %% ../nbs/05_models.ipynb #39396f31
-_settings = {
-    'conv-stem + attention':'sasa', 'full attention':'sasa-stem', 'attention':'sasa', 'attention, 3x3 conv stem':'sasa',
-    'relative':'sasa', 'none':'sasa-none', 'absolute':'sasa-absolute', 'q.r only':'sasa-qr', 'q.k + q.r':'sasa',
-    'stand-alone':'sasa-stem-standalone', 'spatial convolution for values':'sasa-stem-conv',
-    'spatially-aware values':'sasa-stem'}
-_groups = {
-    '-':'baseline', '1':'sasa-1', '1,2':'sasa-12', '1,2,3':'sasa-13', '1,2,3,4':'sasa',
-    '2,3,4':'sasa-24', '3,4':'sasa-34', '4':'sasa-4'}
-
-def _published_variant(row):
-    "Name of the variant that a row speaks of"
-    setting = row['setting']
-    if row['model'].startswith('botnet'): return 'botnet'
-    if 'attention groups' in setting: return _groups[setting.rpartition(' ')[2]]
-    if setting.startswith('window'):
-        window = setting.rpartition('x')[2]
-        return 'sasa' if window=='7' else f'sasa-window{window}'
-    return _settings.get(setting, 'baseline')
-
-def published_arm(
-    row:dict # A row of `published('cost')`
-)->tuple: # backbone, variant, classes, side of the image in px
-    "The network that a published row of parameters and FLOPs speaks of"
-    backbone,variant = row['model'].replace('botnet50','resnet50'), _published_variant(row)
-    if 'CIFAR' in row['table']: return f'{backbone}-cifar', variant, 10, 32
-    return backbone, variant, 1000, 224
