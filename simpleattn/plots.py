@@ -49,7 +49,7 @@ def _legend(ax, **kwargs):
     legend = ax.legend(frameon=False, labelcolor=ink, fontsize=9, **kwargs)
     legend.get_title().set_color(ink)
 
-# %% ../nbs/11_plots.ipynb #58eed8a1
+# %% ../nbs/11_plots.ipynb #41f523fa
 def _height(n_rows): return 1.1+0.7*n_rows # inches
 
 def _row_axes(ax, n_rows, title, xlabel):
@@ -61,7 +61,8 @@ def _row_axes(ax, n_rows, title, xlabel):
 def _note(ax, row, label, detail, colour, side='left'):
     "A label beside a row, and below it a detail"
     x, align = (-0.02, 'right') if side=='left' else (1.02, 'left')
-    place = dict(xy=(x,row), xycoords=('axes fraction','data'), textcoords='offset points', ha=align, annotation_clip=False)
+    place = dict(xy=(x,row), xycoords=('axes fraction','data'), textcoords='offset points', ha=align,
+        annotation_clip=False)
     ax.annotate(label.replace('/', '/\n'), xytext=(0,0), va='bottom', size=10, weight='bold', color=colour, **place)
     ax.annotate(detail, xytext=(0,-2), va='top', size=8.5, color=ink, **place)
 
@@ -95,8 +96,7 @@ def _places(runs, row):
 def _by_seed(runs, places):
     "Seed -> place, where seeds are known"
     if 'seed' not in runs: return {}
-    known = runs.seed.notna()
-    return {seed:place for seed,place,there in zip(runs.seed, zip(*places), known) if there}
+    return {seed:place for seed,place in zip(runs.seed, zip(*places)) if seed is not None and seed==seed}
 
 def _join(ax, above, below):
     "Lines between the runs of one seed in two rows"
@@ -107,7 +107,8 @@ def _join(ax, above, below):
 def _mean(ax, row, arm, s, colour):
     "Mean and interval below the runs, and in words beside them"
     if s.half_width is not None:
-        ax.errorbar(100*s.mean, row+0.2, xerr=100*s.half_width, fmt='D', ms=5, color=colour, lw=1.8, capsize=3, zorder=3)
+        ax.errorbar(100*s.mean, row+0.2, xerr=100*s.half_width, fmt='D', ms=5, color=colour, lw=1.8, capsize=3,
+            zorder=3)
     sd = '' if s.sd is None else f', sd {percent(s.sd)}'
     _note(ax, row, arm, f'{percent(s.mean)} %{sd}, n {s.n}' if s.n else 'no finished run', colour)
 
@@ -176,15 +177,18 @@ def plot_curves(
     "Validation accuracy by epoch: the mean of an arm's runs, and a band from the worst to the best"
     ax = _axes(ax, 'Mean of the runs; band from worst to best run', 'epoch', 'validation accuracy, %')
     for arm,colour in colours(histories).items():
-        runs = histories[arm]
-        by_epoch = _by_epoch(runs)
-        epochs, accs = list(by_epoch), by_epoch.values()
-        ax.fill_between(epochs, [*map(min, accs)], [*map(max, accs)], color=colour, alpha=0.15, lw=0)
-        marker = 'o' if len(epochs) < 25 else ''
-        ax.plot(epochs, [*map(mean, accs)], color=colour, lw=1.8, marker=marker, ms=3, label=f'{arm}, n {len(runs)}')
+        by_epoch = _by_epoch(histories[arm])
+        means, lows, highs = ([*map(f, by_epoch.values())] for f in (mean, min, max))
+        marker = 'o' if len(by_epoch) < 25 else ''
+        _course(ax, list(by_epoch), means, lows, highs, colour, f'{arm}, n {len(histories[arm])}', marker)
     ax.xaxis.get_major_locator().set_params(integer=True)
     _legend(ax, loc='lower right')
     return ax
+
+def _course(ax, x, means, lows, highs, colour, label, marker='o'):
+    "A line within its band"
+    ax.fill_between(x, lows, highs, color=colour, alpha=0.15, lw=0)
+    ax.plot(x, means, color=colour, lw=1.8, marker=marker, ms=3, label=label)
 
 def _by_epoch(histories):
     "Epoch, from 1 -> accuracies in percent of the runs that have one"
@@ -211,7 +215,8 @@ def plot_cost(
         s, median = summarise(of_arm.acc), of_arm[cost].median()
         ax.scatter(of_arm[cost], 100*of_arm.acc, s=16, color=colour, alpha=0.45, lw=0)
         half_width = None if s.half_width is None else 100*s.half_width
-        ax.errorbar(median, 100*s.mean, yerr=half_width, fmt='D', ms=6, color=colour, lw=1.8, capsize=3, label=f'{arm}, {median:.3g}')
+        ax.errorbar(median, 100*s.mean, yerr=half_width, fmt='D', ms=6, color=colour, lw=1.8, capsize=3,
+            label=f'{arm}, {median:.3g}')
     ax.set_xlim(*_at_least_a_tenth(runs[cost].min(), runs[cost].max()))
     ax.ticklabel_format(axis='x', useOffset=False)
     _legend(ax, title='median', title_fontproperties=dict(size=9))
@@ -230,28 +235,26 @@ def plot_race(
 ): # The axes
     "Difference after each seed, with its sequential interval up to the decision"
     margin = 100*delta
-    ax = _axes(ax, 'Difference after each seed, with its sequential interval', 'seeds', f'difference, pp (band: ±{margin:g})')
+    ax = _axes(ax, 'Difference after each seed, with its sequential interval', 'seeds',
+        f'difference, pp (band: ±{margin:g})')
     ax.axhspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axhline(0, color=grey, lw=1)
-    arms = list(dict.fromkeys(o['arm'] for o in states))
-    colour_of, heights = colours([None, *arms]), [2*margin]
+    arms, shown = dict.fromkeys(o['arm'] for o in states), [2*margin]
+    colour_of = colours([None, *arms])
     for arm in arms:
         of_arm = [o for o in states if o['arm']==arm]
-        heights += _course(ax, arm, of_arm, colour_of[arm])
-    top = max(heights)
+        n, verdict = len(of_arm), of_arm[-1]['verdict']
+        means, lows, highs = (_percents(of_arm, k) for k in ('mean','low','high'))
+        _course(ax, range(1, n+1), means, lows, highs, colour_of[arm], f'{arm}: {verdict} after {n} seeds')
+        # the first intervals are wider than any axis, so only the last is shown whole
+        shown += [abs(o) for o in (*means[2:], lows[-1], highs[-1]) if not math.isnan(o)]
+    top = max(shown)
     ax.set_ylim(-1.3*top, 1.3*top)
     ax.xaxis.get_major_locator().set_params(integer=True)
     if arms: _legend(ax)
     return ax
 
-def _course(ax, arm, states, colour):
-    "One arm's course, and the heights that the axes must show: its means from the third seed, and its last interval"
-    def percents(k): return [math.nan if o[k] is None else 100*o[k] for o in states]
-    seeds = range(1, len(states)+1)
-    means, lows, highs = map(percents, ('mean','low','high'))
-    ax.fill_between(seeds, lows, highs, color=colour, alpha=0.15, lw=0)
-    ax.plot(seeds, means, color=colour, lw=1.8, marker='o', ms=3, label=f"{arm}: {states[-1]['verdict']} after {len(states)} seeds")
-    return [abs(o) for o in [*means[2:], lows[-1], highs[-1]] if not math.isnan(o)]
+def _percents(states, k): return [math.nan if o[k] is None else 100*o[k] for o in states]
 
 # %% ../nbs/11_plots.ipynb #b2a5dbde
 def svg(

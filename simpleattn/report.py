@@ -55,7 +55,8 @@ def comparison_table(
 )->str: # Text
     "One row a comparison: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
     if fmt=='json': return json.dumps(comparisons.to_dict(), indent=1, allow_nan=False)
-    if fmt=='csv': return csv_table(comparisons.to_df().reset_index().to_dict('records') if full else _records(comparisons))
+    if fmt=='csv' and full: return csv_table(comparisons.to_df().reset_index().to_dict('records'))
+    if fmt=='csv': return csv_table(_records(comparisons))
     if fmt not in ('table','md','latex'): raise CliError(f"Format {fmt!r}: choose table, md, latex, json or csv.")
     if full: return text_table(*_every_field(comparisons), fmt)
     table = text_table(*_six(comparisons), fmt)
@@ -106,14 +107,20 @@ class ReportedArm:
         return 3*self.flops*run.recipe['epochs']*(run.data['n_train']//bs*bs)
 
     def to_dict(self)->dict: # JSON types; accuracies are fractions
-        return dict(arm=self.label, recipe=self.arm.recipe.name, variant=self.arm.variant.name, **self.summary.to_dict(),
-            params=self.params, flops=self.flops or None, noise=self.noise and self.noise.to_dict(), seconds=self.seconds)
+        named = dict(arm=self.label, recipe=self.arm.recipe.name, variant=self.arm.variant.name)
+        noise = self.noise and self.noise.to_dict()
+        cost = dict(params=self.params, flops=self.flops or None, noise=noise, seconds=self.seconds)
+        return named | self.summary.to_dict() | cost
 
     def rows(self)->list: # A dict a run, JSON types
-        return [dict(arm=self.label, seed=r.seed, status=r.status, acc=r.acc, best_acc=r.best_acc, path=r.path, reason=r.reason,
-            epochs=len(r.history), train_seconds=r.train_seconds, wall_seconds=r.wall_seconds,
-            train_flops=self.training_flops(r), finished=r.machine.get('finished'), commit=r.machine.get('commit'),
-            history=[dict(acc=epoch['acc']) for epoch in r.history]) for r in self.runs]
+        return [*map(self._row, self.runs)]
+
+    def _row(self, run):
+        named = {k:getattr(run, k) for k in ('seed','status','acc','best_acc','path','reason')}
+        cost = dict(epochs=len(run.history), train_seconds=run.train_seconds, wall_seconds=run.wall_seconds,
+            train_flops=self.training_flops(run))
+        made = {k:run.machine.get(k) for k in ('finished','commit')}
+        return dict(arm=self.label, **named, **cost, **made, history=[dict(acc=epoch['acc']) for epoch in run.history])
 
 # %% ../nbs/12_report.ipynb #5021d7f8
 def count_flops(
@@ -165,7 +172,7 @@ class Differing:
     def to_dict(self): return dict(vars(self), images=[o.to_dict() for o in self.images])
 
 def _differing(label, baseline, variant, k=4):
-    "The `k` images that `variant` gets right most often, and least often, beside `baseline`; None where runs share no images"
+    "The `k` images that `variant` gains most, and loses most, on `baseline`; None where runs share no images"
     import numpy as np
     def by_pair(runs): return {(r.comparable, r.seed):r for r in runs if r.ok and r.correct}
     before, after = by_pair(baseline), by_pair(variant)
@@ -173,7 +180,8 @@ def _differing(label, baseline, variant, k=4):
     image_sets = {(r.n_images, r.fingerprint, r.recipe['split']) for o in (before,after) for r in map(o.get, pairs)}
     if len(pairs)<2 or len(image_sets)>1: return None
 
-    B, V = (np.array([o[p].bits() for p in pairs], np.float32) for o in (before,after)) # whole numbers that BLAS multiplies
+    # pairs x images; whole numbers that BLAS multiplies
+    B, V = (np.array([o[p].bits() for p in pairs], np.float32) for o in (before,after))
     gain = (V-B).sum(0)
     by_gain = np.argsort(-gain, kind='stable').tolist()
     chosen = [i for i in dict.fromkeys([*by_gain[:k], *by_gain[-k:]]) if gain[i]]
@@ -229,7 +237,9 @@ class Report:
     @cached_property
     def facts(self)->dict: return _facts(self.runs)
     @property
-    def recipe(self)->str: # Its name; None where arms have different ones
+    def recipes(self)->dict: return {r.recipe['name']:r.recipe for r in self.runs} # Name -> all fields
+    @property
+    def recipe(self)->str: # The name of the arms' recipe; None where they have different ones
         names = {a.recipe.name for a in self.study.arms.values()}
         return names.pop() if len(names)==1 else None
 
@@ -264,10 +274,13 @@ def _facts(runs):
     def machine(k): return each(r.machine.get(k) for r in runs)
     versions = [r.machine.get('versions', {}) for r in runs]
     finished = machine('finished')
-    return dict(env=each(r.env for r in runs), devices=machine('device'), system=machine('system'), commits=machine('commit'),
+    names = sorted({k for o in versions for k in o})
+    return dict(env=each(r.env for r in runs),
+        devices=machine('device'), system=machine('system'), commits=machine('commit'),
         finished=finished[:1]+finished[-1:], # the first and the last
-        versions={k:each(o.get(k) for o in versions) for k in sorted({k for o in versions for k in o})},
-        sources=each(r.data['source'] for r in runs), data=each(', '.join(f'{k} {v}' for k,v in r.data.items()) for r in runs))
+        versions={k:each(o.get(k) for o in versions) for k in names},
+        sources=each(r.data['source'] for r in runs),
+        data=each(', '.join(f'{k} {v}' for k,v in r.data.items()) for r in runs))
 
 # %% ../nbs/12_report.ipynb #40521cf7
 def _warnings(report):
@@ -276,15 +289,19 @@ def _warnings(report):
     yield from _of_its_images(report.facts['sources'])
     yield from _of_its_declaration(report)
     commits, set_aside = report.facts['commits'], report.reading.set_aside
-    if len(commits) > 1: yield f'The runs were made by {len(commits)} commits of this library: what changed between them may be in a difference.'
+    if len(commits) > 1:
+        yield f'The runs were made by {len(commits)} commits of this library: what changed between them may be in a difference.'
     if any(o.endswith('+') for o in commits): yield 'Some runs were made by code that differed from its commit (marked +).'
     if set_aside: yield f'Records set aside because they cannot be believed: {len(set_aside)}. They are named below.'
 
 def _of_its_progress(report):
     n, n_declared = len(report.runs), report.n_declared
     if n >= n_declared: return
-    if report.study.raced: yield f'The race goes on: {n} of at most {n_declared} runs are there. It may be looked at, and stopped, at any time.'
-    else: yield f'Incomplete: {n} of {n_declared} runs are there. The numbers will change, and to stop because of them would void the p-values.'
+    if report.study.raced:
+        yield f'The race goes on: {n} of at most {n_declared} runs are there. It may be looked at, and stopped, at any time.'
+    else:
+        yield (f'Incomplete: {n} of {n_declared} runs are there. The numbers will change, and to stop because of them '
+            'would void the p-values.')
 
 def _of_its_images(sources):
     if '160-derived' in sources: yield 'Images derived from the 320 px files, not the official archive: not a replication.'
@@ -324,15 +341,18 @@ def _reported(reading, label, count):
     if count and runs and not flops: flops = count_flops(runs[0])
     return ReportedArm(label, reading.study.arms[label], runs, reading.failed[label], flops)
 
-# %% ../nbs/12_report.ipynb #ceee6b9f
+# %% ../nbs/12_report.ipynb #116d6eb4
 @patch
 def to_dict(self:Report)->dict: # JSON types only; accuracies and differences are fractions
     "Everything that a report says"
-    return dict(schema=1, study=self.reading.declaration, env=self.study.env, n_runs=len(self.runs), n_declared=self.n_declared,
-        missing=[[*o] for o in self.missing], race=self.race, headline=self.headline, warnings=self.warnings, sentences=self.sentences,
-        comparisons=self.comparisons and self.comparisons.to_dict(), summaries=[dict(arm=label, **c.summary()) for label,c in self.labelled],
-        arms=[arm.to_dict() for arm in self.arms], differ=[o.to_dict() for o in self.differ],
-        recipes={r.recipe['name']:r.recipe for r in self.runs}, facts=self.facts, set_aside=self.reading.set_aside, runs=self.rows)
+    head = dict(schema=1, study=self.reading.declaration, env=self.study.env, n_runs=len(self.runs),
+        n_declared=self.n_declared, missing=[[*o] for o in self.missing], race=self.race)
+    said = dict(headline=self.headline, warnings=self.warnings, sentences=self.sentences)
+    compared = dict(comparisons=self.comparisons and self.comparisons.to_dict(),
+        summaries=[dict(arm=label, **c.summary()) for label,c in self.labelled])
+    arms = dict(arms=[arm.to_dict() for arm in self.arms], differ=[o.to_dict() for o in self.differ])
+    sources = dict(recipes=self.recipes, facts=self.facts, set_aside=self.reading.set_aside, runs=self.rows)
+    return head | said | compared | arms | sources
 
 def report_data(
     study,            # A `Study`, or its `read()`
@@ -359,7 +379,8 @@ def _tables(report):
         if table := make(report): yield table
 
 def _arms_table(report):
-    head = ['arm','n ok','diverged','failed tries','mean, %','± 95 %','sd, pp','min, %','max, %','parameters','MFLOPs an image','seconds a run']
+    head = ['arm','n ok','diverged','failed tries','mean, %','± 95 %','sd, pp','min, %','max, %','parameters',
+        'MFLOPs an image','seconds a run']
     def row(arm):
         s = arm.summary
         accuracies = map(percent, (s.mean, s.half_width, s.sd, s.low, s.high))
@@ -370,16 +391,17 @@ def _arms_table(report):
 
 def _lack_of_flops(report):
     lack = ', '.join(arm.label for arm in report.arms if arm.trained and not arm.flops)
-    if lack: yield (f'No FLOPs are known of {lack}: the records hold none. The command simpleattn report {report.study.name} --flops '
-        "counts them for the library's own variants.")
+    command = f'simpleattn report {report.study.name} --flops'
+    if not lack: return
+    yield f"No FLOPs are known of {lack}: the records hold none. The command {command} counts them for the library's own variants."
 
 # %% ../nbs/12_report.ipynb #8f5a0f70
 def _noise_table(report):
     "Where the spread of an arm's runs comes from"
     arms = [arm for arm in report.arms if arm.noise]
     if not arms: return None
-    head = ['arm','runs','sd of runs, pp','seed sd, pp','validation-set sd, pp','p (no seed noise)','standard error of the mean, pp',
-        'the same on new images, pp']
+    head = ['arm','runs','sd of runs, pp','seed sd, pp','validation-set sd, pp','p (no seed noise)',
+        'standard error of the mean, pp','the same on new images, pp']
     def row(label, d):
         seed = 'not detectable' if d.sd_seed is None else percent(d.sd_seed)
         return [label, d.n_runs, percent(d.var_runs**0.5), seed, percent(d.sd_churn), p_value(d.p_seed),
@@ -395,37 +417,41 @@ def _images_table(report):
     head = ['image', 'arm', f'right, {report.study.baseline}', 'right, arm', 'difference, runs']
     rows = [[o.title, d.arm, f'{o.baseline} of {d.n}', f'{o.variant} of {d.n}', f'{o.variant-o.baseline:+d}']
         for d in report.differ for o in d.images]
-    said = [f'{d.arm}: {d.count} of {d.n_images:,} images differ by {d.least} or more of {d.n} runs; exchanging the arms of each seed '
-        f'at random gives {d.chance:.1f} on average.' for d in report.differ]
-    return _Table('Images on which arms differ most', head, rows, said)
+    def said(d):
+        return (f'{d.arm}: {d.count} of {d.n_images:,} images differ by {d.least} or more of {d.n} runs; '
+            f'exchanging the arms of each seed at random gives {d.chance:.1f} on average.')
+    return _Table('Images on which arms differ most', head, rows, [*map(said, report.differ)])
 
 def _diverged_table(report):
     "Runs that diverged, and tries that failed"
     arms = [arm for arm in report.arms if arm.n_diverged or arm.n_failed]
     if not arms: return None
-    rows = [[r.path, arm.label, r.seed, r.reason, len(r.history)] for arm in arms for r in arm.runs if r.status=='diverged']
+    rows = [[r.path, arm.label, r.seed, r.reason, len(r.history)] for arm in arms for r in arm.runs if not r.ok]
     def said(arm):
         n = len(arm.runs)
         upper = 100*divergence_upper(arm.n_diverged, n)
-        return f'{arm.label}: {arm.n_diverged} of {n} runs diverged (95 % interval up to {upper:.1f} %), {arm.n_failed} tries failed.'
-    return _Table('Diverged runs and failed tries', ['record','arm','seed','reason','epochs finished'], rows, [*map(said, arms)])
+        return (f'{arm.label}: {arm.n_diverged} of {n} runs diverged (95 % interval up to {upper:.1f} %), '
+            f'{arm.n_failed} tries failed.')
+    head = ['record','arm','seed','reason','epochs finished']
+    return _Table('Diverged runs and failed tries', head, rows, [*map(said, arms)])
 
 # %% ../nbs/12_report.ipynb #66c4d595
 def _sources(report):
     "Where the numbers come from"
     head = ['record','arm','seed','status','last epoch, %','best epoch, %','seconds','finished','commit']
     yield _Table('Runs', head, [_run_row(o) for o in report.rows])
-    if report.reading.set_aside: yield _Table('Records set aside', ['record','reason'], [[*o] for o in report.reading.set_aside.items()])
+    set_aside = [[*o] for o in report.reading.set_aside.items()]
+    if set_aside: yield _Table('Records set aside', ['record','reason'], set_aside)
     declared = dict(report.reading.declaration)
     declared |= {f"arm {a['arm']}":a for a in declared.pop('arms')}
     yield _fields('Declaration', declared)
-    for name,recipe in {r.recipe['name']:r.recipe for r in report.runs}.items(): yield _fields(f'Recipe {name}', recipe)
+    for name,recipe in report.recipes.items(): yield _fields(f'Recipe {name}', recipe)
     made_with = dict(report.facts)
     yield _fields('Made with', made_with | made_with.pop('versions'))
 
 def _run_row(o):
-    return [o['path'], o['arm'], o['seed'], f"{o['status']} {o['reason']}".strip(), percent(o['acc']), percent(o['best_acc']),
-        f"{o['wall_seconds']:.0f}", o['finished'], o['commit']]
+    status, seconds = f"{o['status']} {o['reason']}".strip(), f"{o['wall_seconds']:.0f}"
+    return [o['path'], o['arm'], o['seed'], status, percent(o['acc']), percent(o['best_acc']), seconds, o['finished'], o['commit']]
 
 def _fields(title, facts): return _Table(title, ['field','value'], [[k, cell(v)] for k,v in facts.items()])
 
@@ -451,7 +477,8 @@ def to_latex(
     report:Report # From `make_report`
 )->str: # LaTeX; the preamble needs booktabs and array
     "The tables of a report for a paper"
-    captions = dict(Comparison=report.headline, Arms=f'Arms of {report.study.name}: last-epoch accuracy on the whole validation set.')
+    of_arms = f'Arms of {report.study.name}: last-epoch accuracy on the whole validation set.'
+    captions = dict(Comparison=report.headline, Arms=of_arms)
     def table(t):
         cells = text_table(t.head[:7], [row[:7] for row in t.rows], 'latex')
         return '\n'.join([r'\begin{table}', r'\centering\footnotesize\setlength{\tabcolsep}{4pt}',
@@ -485,7 +512,8 @@ def _drawn(report):
     yield 'Accuracy against time', plot_cost(trained, baseline)
     if not trained.train_flops.notna().all(): return
     trained = trained.assign(tera=trained.train_flops/1e12)
-    yield 'Accuracy against FLOPs', plot_cost(trained, baseline, 'tera', 'FLOPs', 'training, TFLOPs (3 x forward x images x epochs)')
+    yield 'Accuracy against FLOPs', plot_cost(trained, baseline, 'tera', 'FLOPs',
+        'training, TFLOPs (3 x forward x images x epochs)')
 
 # %% ../nbs/12_report.ipynb #c95b2025
 def to_html(
@@ -498,7 +526,8 @@ def to_html(
     def inline(picture): return jinja2.utils.markupsafe.Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', '', picture))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((files('simpleattn')/'report.html.j2').read_text())
-    return page.render(report=report, figures={k:inline(o) for k,o in figures.items()}, tables=[*_tables(report)], sources=[*_sources(report)])
+    figures = {caption:inline(picture) for caption,picture in figures.items()}
+    return page.render(report=report, figures=figures, tables=[*_tables(report)], sources=[*_sources(report)])
 
 # %% ../nbs/12_report.ipynb #b6f6772d
 def write_report(
@@ -512,7 +541,8 @@ def write_report(
     reading = _read(study)
     out = Path(out or _home(reading))
     if images and any((o/'.git').exists() for o in (out.resolve(), *out.resolve().parents)):
-        raise CliError('--images puts pictures of the data set into the report, and a repository must not hold them: give --out a folder outside of it.')
+        raise CliError('--images puts pictures of the data set into the report, and a repository must not hold them: '
+            'give --out a folder outside of it.')
     forms = _forms(make_report(reading, flops, data, images))
     try: _write(out, forms)
     except OSError as e:
@@ -520,7 +550,7 @@ def write_report(
     return out/'index.html'
 
 def _home(reading):
-    "The folder of a study's report; runs of another env than the declared one have a folder within, so that they replace nothing"
+    "The folder of a study's report; runs of another env than the declared one stand within it, so that they replace nothing"
     study = reading.study
     home = Path('runs' if is_url(study.root) else study.root)/'_reports'/study.name
     return home if study.env==reading.declaration['env'] else home/study.env.replace('*', 'any')
@@ -562,7 +592,7 @@ def _made_of(page, reading):
     if not (page.is_file() and reading.is_declared): return False
     try: said = json.loads(page.with_name('report.json').read_text())
     except (OSError, ValueError): return False
-    runs = {(label, r.seed, r.status, r.acc, r.machine.get('finished')) for label,runs in reading.runs.items() for r in runs}
+    runs = {(label, r.seed, r.status, r.acc, r.machine['finished']) for label,runs in reading.runs.items() for r in runs}
     return (said['study']==reading.declaration and said['env']==reading.study.env
         and {o['arm']:o['n_failed'] for o in said['arms']}==reading.failed
         and {(o['arm'], o['seed'], o['status'], o['acc'], o['finished']) for o in said['runs']}==runs)

@@ -1,5 +1,6 @@
 "Reports: one dict in all forms, nothing fetched, nothing unescaped, nothing unsaid"
 import csv,io,json,os,re,shutil,subprocess
+from dataclasses import replace
 from pathlib import Path
 from html.parser import HTMLParser
 from html import unescape
@@ -255,8 +256,7 @@ def test_flops_of_old_records_are_counted_on_the_network_that_they_describe():
     assert count_flops(run('simple', hash='0')[1])==0 and count_flops(run('simple', name='mine', hash='0')[1])==0
     want,got = run('simple', name='mine')
     assert count_flops(got)==want['flops'], 'a variant is known by its hash, whatever its name'
-    import dataclasses
-    assert count_flops(dataclasses.replace(run('self')[1], params=run('self')[0]['params']+1))==0
+    assert count_flops(replace(run('self')[1], params=run('self')[0]['params']+1))==0
 
 def test_a_new_record_holds_its_flops(tiny, recipe):
     from simpleattn.models import cost
@@ -290,6 +290,16 @@ def test_images_on_which_arms_differ_are_found(tmp_path):
     assert [(o['index'],o['baseline'],o['variant']) for o in one['images']]==[(7,0,6),(11,0,6),(3,6,0)]
     assert (one['n'],one['least'],one['count'])==(6,6,3) and one['chance']<1
     assert 'validation image 7' in to_html(report) and '3 of 500 images differ by 6 or more of 6 runs' in to_markdown(report)
+
+def test_runs_on_two_validation_sets_have_a_report(tmp_path):
+    "Their accuracies stand side by side; no noise, and no image on which arms differ, is made of both"
+    make(tmp_path).declare()
+    for run in find_runs(tmp_path)[0]:
+        b = run.bits()[:24]
+        write_run(replace(run, env='gpu-torch2.15', n_images=24, correct=pack_bits(b), acc=float(b.mean())), tmp_path)
+    report = make_report(load_study('little', tmp_path, 'any'))
+    assert [(arm.summary.n, arm.noise) for arm in report.arms]==[(16,None)]*3 and report.differ==()
+    assert '48 of 48 runs' in to_html(report)
 
 def test_chance_finds_as_many_where_there_is_nothing(tmp_path):
     one, = report_data(make(tmp_path, arms=('baseline','self'), seeds=8))['differ']
