@@ -320,7 +320,7 @@ def arm_costs(
 )->list: # One cost an arm
     "What training on an image costs each arm, measured in this process: `match_epochs` gives it one of its own"
     import time,torch
-    from simpleattn.fast import compiled_once
+    from simpleattn.train import compiled_once
     from simpleattn.models import cost,create_model
     def net(r, v): return create_model(r.backbone, v, 10, r.size, 0, r.stem, r.widen, r.act, r.pool)
     if by=='flops': return [cost(net(*o), o[0].size)['flops'] for o in arms]

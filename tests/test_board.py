@@ -318,9 +318,9 @@ def test_a_record_older_than_a_field_stands_beside_published_rows(tmp_path):
 
 def test_a_compiled_recipe_is_timed_compiled(monkeypatch, recipe):
     "Each arm's network, once, before its first step; a recipe that does not compile is timed as it is"
-    from simpleattn import fast
+    from simpleattn import train
     seen = []
-    monkeypatch.setattr(fast, 'compiled_once', lambda m: seen.append(m) or m)
+    monkeypatch.setattr(train, 'compiled_once', lambda m: seen.append(m) or m)
     arms = [(derive(recipe, compile=c), get_variant(v)) for c,v in ((True,'baseline'),(False,'simple'),(True,'simple'))]
     assert len(arm_costs(arms, device='cpu', rounds=3))==3
     assert [any('SimpleSelfAttention' in type(o).__name__ for o in m.modules()) for m in seen]==[False,True]

@@ -4,7 +4,7 @@ import pytest,torch
 from torch import nn
 from fastcore.script import CliError
 from simpleattn.models import cost,create_model,measure_step,peak_memory,published_arm
-from simpleattn.recipes import published
+from simpleattn.published import published
 from simpleattn.variants import get_variant,parse_site
 
 ROWS = published('cost')
