@@ -902,6 +902,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.study.Study.keep_race': ('study.html#study.keep_race', 'simpleattn/study.py'),
                                   'simpleattn.study.Study.missing': ('study.html#study.missing', 'simpleattn/study.py'),
                                   'simpleattn.study.Study.on_file': ('study.html#study.on_file', 'simpleattn/study.py'),
+                                  'simpleattn.study.Study.pairs': ('study.html#study.pairs', 'simpleattn/study.py'),
                                   'simpleattn.study.Study.race': ('study.html#study.race', 'simpleattn/study.py'),
                                   'simpleattn.study.Study.race_states': ('study.html#study.race_states', 'simpleattn/study.py'),
                                   'simpleattn.study.Study.read': ('study.html#study.read', 'simpleattn/study.py'),

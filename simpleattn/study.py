@@ -422,6 +422,11 @@ def missing(self:Study, skip=())->list: # (arm, seed)
     return self.read().left(skip)
 
 @patch
+def pairs(self:Study)->int:
+    "Pairs of a finished run and its baseline's that can be seen"
+    return self.read().pairs
+
+@patch
 def grown(self:Study)->bool:
     "Were pairs there to be seen before this study was declared, or seeds added after?"
     return self.read().grown
