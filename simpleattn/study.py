@@ -222,17 +222,25 @@ class StudyRuns:
         seeds_added_after_a_look = any(g['seeds'] and g['runs_before'] for g in declared['growth'])
         return bool(declared.get('pairs_before')) or seeds_added_after_a_look or len(self.study.seeds)>len(declared['seeds'])
 
+    @cached_property
+    def race_states(self)->list: return _race_states(self) # Dicts: arm, seed and the fields of `plan.RaceState` (fractions)
+    @cached_property
+    def missing(self)->list: return self.left() # (arm, seed) of runs that are declared and not there
+    @cached_property
+    def comparisons(self): return self.compare() # `Comparisons`, the declared ones
+    def __repr__(self): return f"{self.study}; {self.n_runs} runs are there, {len(self.missing)} are missing"
+
 # %% ../nbs/10_study.ipynb #6dfbde1a
 @patch
 def read(self:Study)->StudyRuns: # Raises `CliError` for what would change the declaration, and for runs of another definition
     "The study as its store is at this moment"
     declaration = self.on_file(env=False) or self.declaration()
-    runs,failed,set_aside = {},{},{}
+    runs,failed,not_believed = {},{},{}
     for label,arm in self.arms.items():
-        runs[label],not_believed = self._runs_of(arm)
+        runs[label],of_this_arm = self._runs_of(arm)
         failed[label] = len(failed_tries(self.root, arm, self.env, self.seeds))
-        set_aside |= {path.removeprefix(f'{self.root}/'):why for path,why in not_believed.items()}
-    return StudyRuns(self, declaration, runs, failed, set_aside)
+        not_believed |= {path.removeprefix(f'{self.root}/'):why for path,why in of_this_arm.items()}
+    return StudyRuns(self, declaration, runs, failed, not_believed)
 
 @patch
 def _runs_of(self:Study, arm): # (`Run`s, {path: reason})
@@ -267,12 +275,11 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
     return declared
 
 # %% ../nbs/10_study.ipynb #8fddb76f
-@patch(as_prop=True)
-def race_states(self:StudyRuns)->list: # Dicts: arm, seed and the fields of `plan.RaceState` (fractions)
+def _race_states(now):
     "State of every arm after every seed that counts, up to its decision"
     from simpleattn.plan import race_seeds
-    study,rows = self.study,[]
-    acc = {label:{r.seed:r.acc if r.ok else float('nan') for r in runs} for label,runs in self.runs.items()}
+    study,rows = now.study,[]
+    acc = {label:{r.seed:r.acc if r.ok else float('nan') for r in runs} for label,runs in now.runs.items()}
     before = acc.pop(study.baseline)
     for label,after in acc.items():
         seeds = [*takewhile(lambda s: s in before and s in after, study.seeds)]
@@ -291,11 +298,6 @@ def left(self:StudyRuns, skip=())->list: # (arm, seed), all arms of a seed toget
         wanted -= {*skip} | {o['arm'] for o in self.race_states if o['verdict']!='undecided'}
         if wanted=={study.baseline} or study.baseline not in wanted: return []
     return [(label, seed) for seed in study.seeds for label in study.arms if label in wanted and (label, seed) not in there]
-
-@patch(as_prop=True)
-def missing(self:StudyRuns)->list: # (arm, seed)
-    "Runs that are declared and not there"
-    return self.left()
 
 # %% ../nbs/10_study.ipynb #1de19f65
 @patch
@@ -317,11 +319,6 @@ def compare(self:StudyRuns,
         sequential=bool(study.raced) or self.grown, contrasts=[*study.contrasts, *contrasts])
     if study.raced: declared['paired'] = True
     return self._noted(compare_many(records, study.baseline, **declared | kwargs))
-
-@patch(as_prop=True)
-def comparisons(self:StudyRuns): # `Comparisons`
-    "The declared comparisons"
-    return self.compare()
 
 # %% ../nbs/10_study.ipynb #c1acdbda
 @patch
