@@ -4,7 +4,7 @@ import numpy as np,pytest
 from conftest import bits
 from test_runs import a_run
 from simpleattn import engines
-from simpleattn.engines import Outcome
+from simpleattn.engines import Ended
 from simpleattn.recipes import CliError,Recipe
 from simpleattn.report import report_data,write_report
 from simpleattn.runs import pack_bits,this_env,write_failure,write_run
@@ -23,13 +23,13 @@ class Planned:
     def next(self):
         if Planned.stop is not None and len(Planned.log)>=Planned.stop: raise KeyboardInterrupt
         Planned.flight = max(Planned.flight, len(self.tasks))
-        t = self.tasks.pop(); name = t.variant.name; Planned.log.append((name, t.seed))
+        t = self.tasks.pop(); name = t.arm.variant.name; Planned.log.append((name, t.seed))
         what = self.gone.get((name, t.seed), self.gone.get(name))
-        if what=='failed': return Outcome(t, 'failed', error='RuntimeError: never')
+        if what=='failed': return Ended(t, 'failed', 'RuntimeError: never')
         acc = None if what=='diverged' else round((.8+.01*np.sin(t.seed)+self.gain[name][t.seed])*N)/N
         bits = np.random.default_rng(t.seed).permutation(N)<(acc or 0)*N
-        write_run(a_run(t.seed, t.variant, t.recipe.name, ENV, acc=acc, status=what or 'ok', n_images=N, correct=pack_bits(bits) if acc else ''), t.root)
-        return Outcome(t, what or 'ok', acc, env=ENV)
+        write_run(a_run(t.seed, t.arm.variant, t.arm.recipe.name, ENV, acc=acc, status=what or 'ok', n_images=N, correct=pack_bits(bits) if acc else ''), t.root)
+        return Ended(t)
     def close(self): type(self).closed = True
 
 @pytest.fixture
@@ -43,11 +43,6 @@ def race(root, *variants, cap=20, workers=1, name='r', **kw):
     return s.race(engine='planned', workers=workers, progress=False)
 def ends(s): return {o['arm']:(o['verdict'], o['n']) for o in s.race_states()}
 def paired(root, name): return sorted(int(p.stem) for p in (root/'tiny'/name/ENV).glob('[0-9]*.json') if 'failed' not in p.name)
-
-def test_what_an_engine_has_to_say_is_said_last(planned, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Planned, 'said', 'Runs at once on a GPU: 2.', raising=False)
-    Study('s', ['baseline','simple'], 2, recipe=TINY, root=tmp_path, env=ENV).run('planned')
-    assert capsys.readouterr().err.splitlines()[-1]=='Runs at once on a GPU: 2.'
 
 # ---- decided in the order of seeds
 
@@ -134,6 +129,17 @@ def test_a_race_may_have_a_higher_cap_later_but_no_other_rule(planned, tmp_path)
     with pytest.raises(CliError, match='raced'): race(tmp_path, 'symmetric', 'simple', cap=12)
     fixed = Study('fixed', ['baseline','simple'], 5, recipe=TINY, root=tmp_path, env=ENV); fixed.declare()
     with pytest.raises(CliError, match='declared with raced'): fixed.race(engine='planned')
+
+# ---- capped: races of old, declared with so many looks up to a cap
+
+def test_a_capped_race_is_read_and_gone_on_with_by_the_always_valid_rule(planned, tmp_path):
+    s = race(tmp_path, 'simple', 'symmetric', cap=12)
+    states,compared = s.race_states(),s.compare().to_dict()
+    d = json.loads(s.file.read_text()); d['raced'] = dict(arms=2, looks=5, cap=12); s.file.write_text(json.dumps(d))
+    old = load_study('r', tmp_path)
+    assert old.raced==d['raced'] and old.race_states()==states and old.compare().to_dict()==compared
+    on = race(tmp_path, 'simple', 'symmetric', cap=15)
+    assert ends(on)['symmetric']==('undecided',15) and json.loads(on.file.read_text())['raced']==d['raced']
 
 # ---- diverged and failed
 

@@ -7,7 +7,7 @@ from test_runs import a_run
 from simpleattn.recipes import Recipe,derive,load_recipes
 from simpleattn.runs import claim,this_env,write_run
 from simpleattn.study import Progress,Study,load_study,make_arms,compare_gains
-from simpleattn.variants import Variant
+from simpleattn.variants import Variant,get_variant
 
 TINY,OTHER = Recipe('tiny'), Recipe('other', lr=.1)
 ENV = this_env('cpu')
@@ -127,7 +127,7 @@ def test_missing_lists_all_arms_of_a_seed_together(tmp_path):
     assert s.missing()==[('baseline',1),('simple',1),('simple',2)]
 
 def test_other_seeds_machines_and_recipes_do_not_count(tmp_path):
-    fill(tmp_path, seeds=[7]); fill(tmp_path, env='nvidia-h100-torch2.15'); fill(tmp_path, recipe='other')
+    fill(tmp_path, seeds=[7]); fill(tmp_path, env='nvidia-h100-torch2.15'); fill(tmp_path, recipe='other', recipe_hash=OTHER.hash)
     assert len(study(tmp_path).missing())==6
 
 def test_a_record_that_cannot_be_believed_is_missing(tmp_path):
@@ -209,7 +209,7 @@ def test_seeds_beyond_the_declared_ones_count_by_the_always_valid_rule(tmp_path)
     assert other.compare()['simple'].to_dict()==before, 'declared afterwards it is no better'
 
 def test_gains_are_of_two_studies_that_share_no_run(tmp_path):
-    for n,r in (('a',TINY),('b',Recipe('else'))): study(tmp_path, seeds=6, name=n, recipe=r).declare(); fill(tmp_path, seeds=range(6-2*(n=='b')), recipe=r.name)
+    for n,r in (('a',TINY),('b',OTHER)): study(tmp_path, seeds=6, name=n, recipe=r).declare(); fill(tmp_path, seeds=range(6-2*(n=='b')), recipe=r.name, recipe_hash=r.hash)
     a,b = load_study('a', tmp_path),load_study('b', tmp_path)
     c, = compare_gains(a, b)
     assert 'Only 4 of 6 declared seeds of b' in c.sentence()
@@ -230,6 +230,25 @@ def test_the_family_is_the_declared_one_whatever_is_shown_or_trained(tmp_path):
 def test_a_comparison_of_too_few_runs_says_what_to_do(tmp_path):
     fill(tmp_path, ['baseline']); fill(tmp_path, ['simple'], [0])
     with pytest.raises(CliError, match='simple.*fewer than two'): study(tmp_path).compare()
+
+# ---- old names
+
+def test_an_arm_keeps_the_name_that_it_was_declared_with_and_its_runs(tmp_path):
+    "simple@2.-1 was once declared as simple-at-2.-1, and its runs stand in a folder of that name"
+    old = dataclasses.replace(get_variant('simple@2.-1'), name='simple-at-2.-1')
+    study(tmp_path, ['baseline',old]).declare()
+    before = (tmp_path/'_studies'/'s.json').read_bytes()
+    fill(tmp_path, ['baseline',old])
+    new = study(tmp_path, ['baseline','simple@2.-1'], baseline='baseline', contrasts=[['baseline','simple@2.-1','noninferior']], name='other')
+    assert [*new.arms]==['baseline','simple@2.-1'] and new.missing()==[]
+    s = study(tmp_path, ['simple@2.-1','baseline'], baseline='baseline')
+    assert [*s.arms]==['simple-at-2.-1','baseline'] and s.missing()==[] and s.declare()['growth']==[] and (tmp_path/'_studies'/'s.json').read_bytes()==before
+    assert s.compare()['simple-at-2.-1'].n==3==load_study('s', tmp_path).compare()['simple-at-2.-1'].n
+
+def test_a_declaration_is_read_where_the_source_of_a_layer_is_gone(tmp_path):
+    gone = Variant('gone', 'gone_with_the_wind.py:Layer', hash='0123456789ab')
+    study(tmp_path, ['baseline',gone]).declare(); fill(tmp_path, ['baseline',gone])
+    assert load_study('s', tmp_path).compare()['gone'].n==3
 
 # ---- drivers
 
