@@ -12,7 +12,7 @@ import errno,json,sys,warnings
 from typing import Annotated
 from fastcore.script import CliError,anno_parser
 from .recipes import check_dataset,check_seed,derive,load_recipes,near
-from .tables import cell,csv_table,text_table
+from .words import cell,csv_table,text_table
 from .variants import get_variant,import_file,variants
 
 # %% ../nbs/13_cli.ipynb #45db2c06

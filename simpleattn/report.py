@@ -12,10 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from statistics import median
 from .recipes import CliError,Recipe
-from .tables import cell,csv_table,latex_text,md_text,text_table
+from .words import cell,csv_table,latex_text,md_text,text_table
 from .variants import get_variant,spelled
 from .runs import find_runs
-from .stats import Comparison,Comparisons,decompose,divergence_upper,summarise
+from .stats import Comparisons,decompose,divergence_upper,summarise
 from .plots import plot_cost,plot_curves,plot_differences,plot_race,plot_runs,plot_study,svg
 
 # %% ../nbs/12_report.ipynb #c3c2053f
@@ -190,8 +190,10 @@ def _headline(cs, recipe, n, N):
 # %% ../nbs/12_report.ipynb #134a6659
 def _again(data):
     "The `Comparisons` that `to_dict` was called on"
+    from types import SimpleNamespace
     d = data['comparisons']
-    return d and Comparisons(**d | dict(comparisons=tuple(Comparison(**c) for c in d['comparisons'])))
+    def again(c): return SimpleNamespace(**c, interval=(c['low'],c['high']) if c['low_sim'] is None or c['family']==1 else (c['low_sim'],c['high_sim']))
+    return d and Comparisons(**d | dict(comparisons=tuple(map(again, d['comparisons']))))
 
 def _tables(data):
     "The tables of a report: title, head, rows of text, words"

@@ -369,25 +369,22 @@ def race(self:Study,
     **kwargs        # As for `run`
 ):
     "Train seeds in their order until every arm is decided or the seeds are used up; decided arms stop"
-    from simpleattn.stats import race_looks
     if self.contrasts: raise CliError('A race compares arms with the baseline only. Leave the contrasts to a study of a declared number of seeds.')
-    if looks is not None: race_looks(len(self.seeds), looks)
     self.raced = dict(arms=len(self.arms)-1, looks=looks, cap=len(self.seeds) if looks else None)
     return self.run(**kwargs)
 
 # %% ../nbs/10_study.ipynb #03abbc9a
 @patch
-def race_states(self:Study, df=None)->list: # Dicts: arm, seed and the fields of `stats.RaceState` (fractions)
+def race_states(self:Study, df=None)->list: # Dicts: arm, seed and the fields of `plan.RaceState` (fractions)
     "State of every arm after every seed that counts, up to its decision"
-    from simpleattn.stats import race_seeds
+    from simpleattn.plan import race_seeds
     self._check(env=False)
     df,rows = self.runs() if df is None else df,[]
     acc = {(a,s):x if ok=='ok' else float('nan') for a,s,x,ok in zip(df.arm, df.seed, df.acc, df.status)}
     for k in self.arms:
         if k==self.baseline: continue
         seeds = [*takewhile(lambda s: (k,s) in acc and (self.baseline,s) in acc, self.seeds)]
-        rule = self.raced['arms'], self.raced['cap'], self.raced['looks']
-        states = race_seeds([acc[self.baseline,s] for s in seeds], [acc[k,s] for s in seeds], self.delta, self.alpha, *rule)
+        states = race_seeds([acc[self.baseline,s] for s in seeds], [acc[k,s] for s in seeds], self.delta, self.alpha, self.raced['arms'])
         rows += [dict(arm=k, seed=s, **o.to_dict()) for s,o in zip(seeds, states)]
     return rows
 
@@ -412,10 +409,10 @@ def plan_study(
     root='runs',         # Folder of all runs
     env:str=None,        # Class of machine; None: this one
     settings=None,       # settings.ini
-    **kwargs             # delta, alpha, effect, target of `stats.plan`
-): # `stats.Plan`
+    **kwargs             # delta, alpha, effect, target of `plan.plan`
+): # `plan.Plan`
     "What a study of the recipe could show, from its runs that are there"
-    from simpleattn.stats import plan
+    from simpleattn.plan import plan
     import numpy as np
     r = recipe if isinstance(recipe, Recipe) else load_recipes(settings)[recipe]
     df = load_runs(root, recipe=r.name, env=env or this_env(), status='ok', recipe_hash=r.hash)
@@ -446,7 +443,7 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
     if d and (hidden := {a['arm'] for a in d['arms']} - {*self.arms}):
         whole = copy(self); whole.arms = self.arms | _read_arms(d)
         cs = whole.compare(contrasts, **kwargs)
-        return replace(cs, comparisons=tuple(c for c in cs if not hidden & {c.arm,c.baseline}))
+        return cs.without(hidden)
     df = self.runs() if df is None else df
     few = [k for k in self.arms if (df.arm==k).sum()<2]
     if self.baseline in few or len(few)==len(self.arms)-1:
@@ -457,14 +454,13 @@ def compare(self:Study, contrasts=(), df=None, **kwargs): # `Comparisons`; keywo
     if self.raced:
         used = {k:[] for k in self.arms if k!=self.baseline}
         for o in self.race_states(df): used[o['arm']].append(o['seed'])
-        kwargs = dict(sequential=(self.raced['cap'], self.raced['looks']) if self.raced['looks'] else True, paired=True) | kwargs
+        kwargs = dict(sequential=True, paired=True) | kwargs
     def records(k): return [r for r in df[df.arm==k].to_dict('records') if k not in used or r['seed'] in used[k]]
     arms = {k:records(k) + [dict(status='failed', seed=None)]*f for k,f in self.failed().items()}
     cs = compare_many(arms, self.baseline, **dict(sequential=self.grown(), alpha=self.alpha, delta=self.delta, n_images=n.pop() if len(n)==1 else None,
         contrasts=[*self.contrasts, *contrasts]) | kwargs)
     if early := d.get('pairs_before') if d else self.pairs():
-        said = f"pairs there before this study was declared: {early}; it holds only where its seeds were not chosen by them"
-        return replace(cs, comparisons=tuple(replace(c, notes=(*c.notes, said)) for c in cs))
+        return cs.noted(f"pairs there before this study was declared: {early}; it holds only where its seeds were not chosen by them")
     return cs if self.raced or self.grown() else _partial(cs, {k:(int((df.arm==k).sum()),len(d['seeds']),'') for k in self.arms})
 
 # %% ../nbs/10_study.ipynb #80b34c2d
@@ -472,9 +468,8 @@ def _partial(cs, done):
     "`cs` with a note where not all declared seeds are there; `done` has seeds, declared seeds and words of each arm"
     def noted(c):
         n,N,of = min(done[k] for k in ((c.baseline,c.arm) if c.arm in done else done))
-        if n>=N: return c
-        return replace(c, notes=(*c.notes, f"only {n} of {N} declared seeds{of}: not the declared comparison, and to stop because of it voids its p-values"))
-    return replace(cs, comparisons=tuple(map(noted, cs)))
+        return None if n>=N else f"only {n} of {N} declared seeds{of}: not the declared comparison, and to stop because of it voids its p-values"
+    return cs.noted(noted)
 
 # %% ../nbs/10_study.ipynb #829ba941
 def compare_gains(
