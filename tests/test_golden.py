@@ -1,0 +1,117 @@
+"""What the library says and computes is what it said at c1d5ce0: numbers to 1e-12, words to the letter, hashes, bits of trainings"""
+import importlib.util,json,math,os,re,shutil,sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+import pytest
+
+HERE = Path(__file__).resolve().parent/'golden'
+spec = importlib.util.spec_from_file_location('golden_make', HERE/'make.py')
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
+
+# Pattern of a path (as a message names it) -> why what stands there is deliberately another now
+CHANGED = {}
+
+_number = re.compile(r'-?\d+\.\d{9,}(?:e[-+]?\d+)?|-?\d(?:\.\d+)?e-\d+')
+
+def close(a, b, tol=1e-12): return a==b or math.isclose(a, b, rel_tol=tol, abs_tol=tol)
+
+def same_text(a, b):
+    "The same to the letter, apart from the last digits of long numbers"
+    return a==b or _number.split(a)==_number.split(b) and all(close(float(x), float(y)) for x,y in zip(_number.findall(a), _number.findall(b)))
+
+def differences(old, new, at=''):
+    "Paths at which two results differ, each with both values"
+    if isinstance(old, dict) and isinstance(new, dict):
+        for k in [*old, *(k for k in new if k not in old)]:
+            if k not in new: yield f'{at}/{k}', 'there', 'gone'
+            elif k not in old: yield f'{at}/{k}', 'not there', new[k]
+            else: yield from differences(old[k], new[k], f'{at}/{k}')
+        if list(old)!=list(new) and {*old}=={*new}: yield f'{at} (order of keys)', list(old), list(new)
+    elif isinstance(old, list) and isinstance(new, list) and len(old)==len(new):
+        for i,(a,b) in enumerate(zip(old, new)): yield from differences(a, b, f'{at}/{i}')
+    elif isinstance(old, str) and isinstance(new, str):
+        if not same_text(old, new): yield (at, *around(old, new))
+    elif type(old) is not type(new) or not (close(old, new) if isinstance(old, float) else old==new): yield at, old, new
+
+def around(a, b, n=60):
+    "Both texts from a little before the place where they part"
+    i = len(os.path.commonprefix([a, b]))
+    return tuple(('...' if i>n else '')+o[max(0, i-n):i+2*n] for o in (a, b))
+
+def unchanged(old, new, name):
+    "Fail with the first differences that nobody has declared"
+    found = [o for o in differences(old, new, name) if not any(fnmatchcase(o[0], k) for k in CHANGED)]
+    if not found: return
+    said = '\n'.join(f'{p}\n    was {str(a)[:400]!r}\n    is  {str(b)[:400]!r}' for p,a,b in found[:8])
+    pytest.fail(f'{len(found)} differences from c1d5ce0, of which the first are\n{said}', pytrace=False)
+
+@pytest.fixture(scope='module')
+def golden(): return make.read('golden.json.xz')
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    "The records of the committed store that were there at c1d5ce0"
+    tmp = tmp_path_factory.mktemp('golden')
+    make.copy_store(tmp/'runs', make.old_store()['records'])
+    return tmp
+
+VERSIONED = ('gate','helps') # by the version of torch, and of Python
+
+@pytest.mark.parametrize('name', make.SECTIONS)
+def test_a_part_is_as_it_was(name, golden, store):
+    old,new = golden[name],make.part(name, store)
+    if name in VERSIONED:
+        if not (both := old.keys() & new.keys()): pytest.skip(f'made with {", ".join(old)}, and here is {", ".join(new)}')
+        old,new = ({k:d[k] for k in both} for d in (old, new))
+    unchanged(old, new, name)
+
+def test_nothing_is_compared_twice_or_not_at_all(golden): assert list(golden)==list(make.SECTIONS)
+
+# ---- a store that c1d5ce0 wrote
+
+def test_an_old_store_is_read_as_it_was(tmp_path):
+    "Sites, derived recipes, a layer whose source is gone, two GPUs, failed tries, diverged runs, older records, a race; a capped race stays readable"
+    root = tmp_path/'runs'
+    shutil.copytree(HERE/'old_store', root)
+    old = make.read('old_store.json.xz')
+    unchanged(old, make.of_old_store(root, old), 'old_store')
+
+def test_a_capped_race_of_old_stays_readable(tmp_path):
+    "Its records are there, and it has an answer"
+    root = tmp_path/'runs'
+    shutil.copytree(HERE/'old_store', root)
+    s = make.public('load_study')('capped', root)
+    assert len(s.runs())==24
+    cs = s.compare()
+    assert len(cs)==1 and all(c.sentence() for c in cs)
+    assert make.cli('report', 'capped', '--root', root, '--out', tmp_path/'out')['code']==0
+
+# ---- trainings
+
+@pytest.fixture(scope='module')
+def trained(): return json.loads((HERE/'trained.json').read_text())
+
+@pytest.mark.slow
+def test_a_training_has_the_bits_it_had(trained):
+    "Two steps of every variant and every optimiser, an epoch of the demo: to the bit on a machine that is known, elsewhere nearly"
+    here = make.machine()
+    new = make.trained()
+    if here in trained['machines']: unchanged(trained['machines'][here], new, 'trained'); return
+    old = next(iter(trained['machines'].values()))
+    far = [(k,a,b) for k,d in old.items() for a,b in zip(d.get('losses', ()), new[k].get('losses', ())) if not close(float.fromhex(a), float.fromhex(b), 1e-4)]
+    assert {k:len(d.get('losses', ())) for k,d in old.items()}=={k:len(d.get('losses', ())) for k,d in new.items()}
+    assert not far, f'losses on {here} differ from those of {next(iter(trained["machines"]))}: {far[:5]}'
+
+@pytest.mark.slow
+def test_what_a_variant_costs_stays(trained): unchanged(trained['costs'], make.costs(), 'costs')
+
+# ---- the comparison itself
+
+def test_a_difference_is_named_by_its_path():
+    old = dict(a=[1., dict(b='x = 0.123456789012345', c=2)], d=None)
+    assert not [*differences(old, dict(a=[1.+1e-13, dict(b='x = 0.123456789012346', c=2)], d=None))]
+    new = dict(a=[1.+1e-9, dict(b='x = 0.123456799012345', c=2.)], e=0)
+    assert [o[0] for o in differences(old, new)]==['/a/0','/a/1/b','/a/1/c','/d','/e']
+    assert [o[0] for o in differences(dict(a=1, b=2), dict(b=2, a=1))]==[' (order of keys)']
+    assert around('x'*100+'one', 'x'*100+'two', 3)==('...xxxone','...xxxtwo')
