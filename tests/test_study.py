@@ -20,10 +20,10 @@ def fill(root, arms=('baseline','simple'), seeds=(0,1,2), env=ENV, recipe='tiny'
 # ---- arms
 
 def test_arms_are_variants_of_a_recipe_or_recipe_and_variant():
-    assert list(make_arms(['baseline','simple@2.-1'], TINY))==['baseline','simple-at-2.-1']
+    assert list(make_arms(['baseline','simple@2.-1'], TINY))==['baseline','simple@2.-1']
     assert list(make_arms([(TINY,'baseline'),(OTHER,'simple')]))==['tiny/baseline','other/simple']
     arms = make_arms(['demo/baseline','woof-cpu/simple'], settings=ROOT/'settings.ini')
-    assert [(a.recipe,a.variant['name']) for a in arms.values()]==[('demo','baseline'),('woof-cpu','simple')]
+    assert [(a.recipe.name,a.variant.name) for a in arms.values()]==[('demo','baseline'),('woof-cpu','simple')]
     mine = Variant('mine', 'simpleattn.attention:SelfAttention')
     assert make_arms([mine,'baseline'], TINY)['mine'].key==(TINY.hash,mine.hash)
 
@@ -289,6 +289,6 @@ def test_the_study_of_the_readme_is_complete_and_as_declared():
     s = load_study('woof-cpu', ROOT/'runs')
     assert list(s.arms)==['baseline','self','simple'] and len(s.seeds)==20 and s.baseline=='baseline'
     r = load_recipes(ROOT/'settings.ini')['woof-cpu']
-    assert {a.recipe_hash for a in s.arms.values()}=={r.hash} and (r.dataset,r.split,r.source)==('imagewoof','v2','160')
+    assert {a.recipe.hash for a in s.arms.values()}=={r.hash} and (r.dataset,r.split,r.source)==('imagewoof','v2','160')
     df = s.runs()
     assert s.missing()==[] and set(df.source)=={'160-derived'} and (df.train_seconds<=4*60).all() and df.n_images.eq(3929).all()
