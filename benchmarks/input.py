@@ -9,8 +9,8 @@ from PIL import Image,ImageFilter
 from common import clock,save,sync
 from plain_fastai import plain_dls
 from simpleattn.data import DecodedImages,get_dls,get_path
-from simpleattn.fast import keep_freed_memory
 from simpleattn.recipes import load_recipes
+from simpleattn.train import keep_freed_memory
 
 SIZES,IMAGES,WANT = (128,64), (320,640,1280), 7.
 

@@ -7,8 +7,9 @@ warnings.simplefilter('ignore')
 import torch,torch.nn.functional as F
 from common import save,side_by_side
 from fastai.optimizer import Adam
-from simpleattn.fast import compiled_once,foreach,keep_freed_memory
 from simpleattn.models import create_model
+from simpleattn.optimisers import foreach
+from simpleattn.train import compiled_once,keep_freed_memory
 
 DEV = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
@@ -47,8 +48,8 @@ def optimisers(backbone='xresnet50'):
 
 def learners(batches=12):
     "An epoch of fastai's loop with this library's callbacks (and 36 images to validate), against the same batches in a bare loop"
-    from simpleattn.data import make_shapes
     from simpleattn.recipes import load_recipes
+    from simpleattn.shapes import make_shapes
     from simpleattn.train import get_learner
     r = dataclasses.replace(load_recipes()['demo'], epochs=1)
     path = make_shapes(Path(tempfile.mkdtemp())/'shapes', r.bs*batches, 36)

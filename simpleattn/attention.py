@@ -73,10 +73,13 @@ class SpectralConv1d(nn.Module):
         init=nn.init.kaiming_normal_    # Fills a weight (nf, ni, ks) in place
     ):
         super().__init__()
-        self.shape,self.spectral,self.symmetric,self.init = (nf,ni,ks),spectral,symmetric,init
+        self.shape = (nf,ni,ks)
+        self.spectral,self.symmetric,self.init = spectral,symmetric,init
         self.weight = nn.Parameter(torch.empty(ni*(ni+1)//2 if symmetric else self.shape))
         if symmetric: self.register_buffer('upper', torch.triu_indices(nf, ni), persistent=False)
-        if spectral: self.u,self.v = nn.Buffer(torch.empty(nf)),nn.Buffer(torch.empty(ni*ks))
+        if spectral:
+            self.u = nn.Buffer(torch.empty(nf))
+            self.v = nn.Buffer(torch.empty(ni*ks))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -85,10 +88,19 @@ class SpectralConv1d(nn.Module):
         self.weight.copy_(w[self.upper[0],self.upper[1],0] if self.symmetric else w)
         if self.spectral: spectral_norm(self.full(), self.u.normal_(), self.v, 15)
 
-    def full(self): return mirror(self.weight, self.upper)[...,None] if self.symmetric else self.weight
-    def kernel(self, step:bool): return spectral_norm(self.full(), self.u, self.v, int(step)) if self.spectral else self.full()
+    def full(self):
+        "The weight (nf, ni, ks), mirrored where only its triangle is stored"
+        return mirror(self.weight, self.upper)[...,None] if self.symmetric else self.weight
+
+    def kernel(self, step:bool):
+        "What is applied; `step` makes a power iteration first"
+        return spectral_norm(self.full(), self.u, self.v, int(step)) if self.spectral else self.full()
+
     def forward(self, x): return F.conv1d(x, self.kernel(self.training), padding=self.shape[2]//2)
-    def _load_from_state_dict(self, state, prefix, *args): new_keys(state, prefix); super()._load_from_state_dict(state, prefix, *args)
+
+    def _load_from_state_dict(self, state, prefix, *args):
+        new_keys(state, prefix)
+        super()._load_from_state_dict(state, prefix, *args)
 
 # %% ../nbs/00_attention.ipynb #03bdaf5d
 def plain_attention(
@@ -166,43 +178,51 @@ def add_product(
     "x + m y; where y is channels last, so is the result"
     last = not y.is_contiguous()
     m,y = (y.mT,m.mT) if last else (m,y)
+    x = x.mT if last and x is not None else x
     if x is None: out = m @ y
-    else: out = (torch.Tensor.baddbmm_ if inplace else torch.baddbmm)(x.mT if last else x, m, y)
+    elif inplace: out = x.baddbmm_(m, y)
+    else: out = torch.baddbmm(x, m, y)
     return out.mT if last else out
 
 # %% ../nbs/00_attention.ipynb #581ec813
 class FoldedAttention(torch.autograd.Function):
-    "x + gamma * (x x^T w) x for x (B, C, N), w (C, C), gamma (1,); under autocast the products run in its dtype and the sum in the input's or gamma's"
+    """x + gamma * (x x^T w) x for x (B, C, N), w (C, C), gamma (1,)
+
+    Under autocast the products run in its dtype and the sum in the input's or gamma's."""
     @staticmethod
     def forward(ctx, x, w, gamma):
-        dev = 'cpu' if x.is_meta else x.device.type
-        low = torch.get_autocast_dtype(dev) if torch.is_autocast_enabled(dev) else x.dtype
-        with torch.autocast(dev, enabled=False):
+        device = 'cpu' if x.is_meta else x.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        with torch.autocast(device, enabled=False):
             xl,wl = x.to(low),w.to(low)
             G = xl @ xl.mT
             M = G @ wl
             ctx.save_for_backward(xl, wl, gamma, G, M)
             ctx.dtypes = x.dtype,w.dtype
-            return add_product(x, M*gamma, x) if x.dtype==low==gamma.dtype else x + gamma*(M @ xl)
+            if x.dtype==low==gamma.dtype: return add_product(x, M*gamma, x)
+            return x + gamma*(M @ xl)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, g):
-        x,w,gamma,G,M = ctx.saved_tensors
+        x,w,gamma,G,M = ctx.saved_tensors # x and w in the products' dtype
+        x_dtype,w_dtype = ctx.dtypes
         gl = g.to(x.dtype)
         D = gl @ x.mT
         dgamma = (D.float()*M.float()).sum().reshape(1).to(gamma.dtype)
         D = D*gamma.to(D.dtype)
         S = D @ w.mT
-        dx = add_product(add_product(g if g.dtype==x.dtype else None, (M*gamma.to(M.dtype)).mT, gl), S+S.mT, x, True)
+        dx = add_product(g if g.dtype==x.dtype else None, (M*gamma.to(M.dtype)).mT, gl)
+        dx = add_product(dx, S+S.mT, x, inplace=True)
+        if not g.dtype==x.dtype==x_dtype: dx = (g+dx).to(x_dtype)
         dw = (G.mT @ D).sum(0, dtype=torch.float32 if x.dtype.itemsize<4 else None)
-        return dx if g.dtype==x.dtype==ctx.dtypes[0] else (g+dx).to(ctx.dtypes[0]), dw.to(ctx.dtypes[1]), dgamma
+        return dx, dw.to(w_dtype), dgamma
 
 # %% ../nbs/00_attention.ipynb #714d7a35
 class GlobalAttention(nn.Module):
     "x + gamma * (values(x) @ attention_map(x).mT): every position attends to all; `LadderAttention` builds the parts"
     traits = dict(residual=True, normalised=True, local=False, fixed_size=False)
-    fused = None # Softmax attention by the fused kernel? None: where it is the faster one
+    fused = None  # Softmax attention by the fused kernel? None: where it is the faster one
     folds = False # Simple attention as `FoldedAttention` where N >= C? `LadderAttention` says so for the simple layer
 
     def forward(self, x):
@@ -211,8 +231,8 @@ class GlobalAttention(nn.Module):
         if self.folds and w.shape[2]==1 and xf.shape[2]>=xf.shape[1]:
             if type(xf) is not torch.Tensor: xf = xf.as_subclass(torch.Tensor)
             return FoldedAttention.apply(xf, w[...,0], self.gamma).reshape(x.shape)
-        o = self.attend(f, w, xf, self.value(xf) if self.final_conv else xf)
-        return x + self.gamma * o.reshape(x.shape)
+        h = self.value(xf) if self.final_conv else xf
+        return x + self.gamma * self.attend(f, w, xf, h).reshape(x.shape)
 
     def projections(self, x, step):
         "f (B, C', N) and the kernel of g (C', C, ks); `step` makes a power iteration"
@@ -220,6 +240,7 @@ class GlobalAttention(nn.Module):
         return F.conv1d(x, self.query.kernel(step)), self.key.kernel(step)
 
     def attend(self, f, w, x, h):
+        "The values h (B, C, N), weighted by what x W asks of f"
         if not self.softmax: return linear_attention(f, w, x, h)
         g = F.conv1d(x, w, padding=w.shape[2]//2)
         fused = fused_wins(h, g.dtype) if self.fused is None else self.fused
@@ -230,11 +251,13 @@ class ReadableAttention(GlobalAttention):
     "What can be read off a `GlobalAttention`: its map, its values and its cost"
     @torch.no_grad()
     def attention_map(self, x):
-        "(B, N, N); row i holds the weights of all positions in output position i: they sum to 1 with softmax, without they are any numbers"
+        """(B, N, N): row i holds the weights of all positions in output position i
+
+        They sum to 1 with softmax; without they are any numbers."""
         xf = x.flatten(2)
         f,w = self.projections(xf, False)
-        s = F.conv1d(xf, w, padding=w.shape[2]//2).mT @ f
-        return s.softmax(-1) if self.softmax else s
+        logits = F.conv1d(xf, w, padding=w.shape[2]//2).mT @ f
+        return logits.softmax(-1) if self.softmax else logits
 
     @torch.no_grad()
     def values(self, x):
@@ -242,19 +265,28 @@ class ReadableAttention(GlobalAttention):
         return F.conv1d(x.flatten(2), self.value.kernel(False)) if self.final_conv else x.flatten(2)
 
     def flops(self, n_positions:int)->int:
-        "2 x multiply-adds of one image: C C' N for f and C C N for values if projected, ks C C' N + (C+C') N N with softmax or the least of `order_costs`"
-        C,nr,ks,N = self.n_channels,self.nr,self.ks,n_positions
-        costs = order_costs(C, N, ks, nr)
-        return 2*((not self.one_matrix)*C*nr*N + self.final_conv*C*C*N + (costs['tokens'] if self.softmax else min(costs.values())))
+        """2 x multiply-adds of one image
+
+        C C' N for f and C C N for values if projected; ks C C' N + (C+C') N N with softmax, or the least of `order_costs`."""
+        C,nr,N = self.n_channels,self.nr,n_positions
+        costs = order_costs(C, N, self.ks, nr)
+        f = 0 if self.one_matrix else C*nr*N
+        values = C*C*N if self.final_conv else 0
+        return 2*(f + values + (costs['tokens'] if self.softmax else min(costs.values())))
 
 # %% ../nbs/00_attention.ipynb #d7d6f411
 def check_options(n_channels, reduction, one_matrix, ks, symmetric):
     "Raise a `ValueError` if no layer has these options"
-    if n_channels < 1: raise ValueError(f"n_channels is {n_channels}: give the number of channels of the input, at least 1")
-    if reduction < 1: raise ValueError(f"reduction is {reduction}: it divides the channels of query and key, so give at least 1")
-    if ks < 1 or ks%2==0: raise ValueError(f"ks is {ks}: give an odd kernel size such as {max(ks, 0)+1}, so that as many positions come out as go in")
-    if symmetric and ks!=1: raise ValueError(f"symmetric needs ks=1 and ks is {ks}: only a C x C matrix can be symmetric")
-    if not one_matrix and (ks!=1 or symmetric): raise ValueError("ks and symmetric belong to the one C x C matrix: give one_matrix=True too")
+    if n_channels < 1:
+        raise ValueError(f"n_channels is {n_channels}: give the number of channels of the input, at least 1")
+    if reduction < 1:
+        raise ValueError(f"reduction is {reduction}: it divides the channels of query and key, so give at least 1")
+    if ks < 1 or ks%2==0:
+        raise ValueError(f"ks is {ks}: give an odd kernel size such as {max(ks, 0)+1}, so that as many positions come out as go in")
+    if symmetric and ks!=1:
+        raise ValueError(f"symmetric needs ks=1 and ks is {ks}: only a C x C matrix can be symmetric")
+    if not one_matrix and (ks!=1 or symmetric):
+        raise ValueError("ks and symmetric belong to the one C x C matrix: give one_matrix=True too")
 
 # %% ../nbs/00_attention.ipynb #6a8d2880
 class LadderAttention(ReadableAttention):
@@ -271,14 +303,18 @@ class LadderAttention(ReadableAttention):
     ):
         super().__init__()
         check_options(n_channels, reduction, one_matrix, ks, symmetric)
-        self.n_channels,self.one_matrix,self.softmax,self.final_conv,self.ks = n_channels,one_matrix,softmax,final_conv,ks
+        self.n_channels,self.ks = n_channels,ks
+        self.one_matrix,self.softmax,self.final_conv = one_matrix,softmax,final_conv
         self.nr = n_channels if one_matrix else max(1, n_channels//reduction)
         self.traits = {**self.traits, 'normalised':softmax}
-        conv = partial(SpectralConv1d, n_channels, spectral=spectral, init=partial(nn.init.kaiming_uniform_, a=math.sqrt(5)))
+        self.folds = one_matrix and not softmax and not final_conv
+
+        torchs_default = partial(nn.init.kaiming_uniform_, a=math.sqrt(5))
+        conv = partial(SpectralConv1d, n_channels, spectral=spectral, init=torchs_default)
         if one_matrix: self.conv = SpectralConv1d(n_channels, n_channels, ks, spectral, symmetric)
         else: self.query,self.key = conv(self.nr),conv(self.nr)
         if final_conv: self.value = conv(n_channels)
-        self.gamma,self.folds = nn.Parameter(torch.zeros(1)),one_matrix and not softmax and not final_conv
+        self.gamma = nn.Parameter(torch.zeros(1))
 
     def reset_parameters(self):
         "Draw every weight again from torch's generator; gamma to 0"
@@ -304,4 +340,5 @@ class SimpleSelfAttention(LadderAttention):
         symmetric:bool=False,   # Store C(C+1)/2 numbers and keep W symmetric? (ks = 1)
         spectral:bool=True      # Spectral norm on W?
     ):
-        super().__init__(n_channels, one_matrix=True, softmax=False, final_conv=False, ks=ks, symmetric=symmetric, spectral=spectral)
+        super().__init__(n_channels, one_matrix=True, softmax=False, final_conv=False,
+            ks=ks, symmetric=symmetric, spectral=spectral)

@@ -17,7 +17,8 @@ def _by_key(
 ): # (..., n, n)
     "Query i times the offset to key j"
     n = t.shape[-2]
-    return t.flatten(-2)[...,n-1:2*n*n-n-1].unflatten(-1, (n,2*n-2))[...,:n] if n>1 else t
+    if n==1: return t
+    return t.flatten(-2)[...,n-1:2*n*n-n-1].unflatten(-1, (n,2*n-2))[...,:n]
 
 def relative_logits(
     q:torch.Tensor,     # Queries (B, heads, H, W, d)
@@ -26,8 +27,9 @@ def relative_logits(
 )->torch.Tensor:        # (B, heads, H*W, H*W)
     "Query times embedding of the offset to each key"
     H,W = q.shape[2:4]
-    y,x = _by_key((q @ row.to(q.dtype).mT).transpose(2,3)).transpose(2,3), _by_key(q @ col.to(q.dtype).mT)
-    return (y[...,None]+x[...,None,:]).reshape(*q.shape[:2], H*W, H*W)
+    by_row = _by_key((q @ row.to(q.dtype).mT).transpose(2,3)).transpose(2,3)
+    by_col = _by_key(q @ col.to(q.dtype).mT)
+    return (by_row[...,None]+by_col[...,None,:]).reshape(*q.shape[:2], H*W, H*W)
 
 def absolute_logits(
     q:torch.Tensor,     # Queries (B, heads, H, W, d)
@@ -36,21 +38,27 @@ def absolute_logits(
     of:str='key'        # Whose position: key (the paper) or query
 )->torch.Tensor:        # (B, heads, H*W, H*W)
     "Query times vector of the position"
-    s = q.flatten(2,3) @ (row[:,None]+col).flatten(0,1).to(q.dtype).mT
-    return s if of=='key' else s.mT
+    places = (row[:,None]+col).flatten(0,1)
+    logits = q.flatten(2,3) @ places.to(q.dtype).mT
+    return logits if of=='key' else logits.mT
 
 # %% ../nbs/02_bottleneck.ipynb #3b025df5
 def check_mhsa(n_out, size, heads, position, scale, position_of):
     "Raise a `ValueError` if no layer has these options"
-    if heads<1 or n_out%heads: raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
-    if position not in ('relative','absolute','none'): raise ValueError(f"position is {position!r}: choose relative, absolute or none")
+    if heads<1 or n_out%heads:
+        raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
+    if position not in ('relative','absolute','none'):
+        raise ValueError(f"position is {position!r}: choose relative, absolute or none")
     if scale not in ('content','both','none'): raise ValueError(f"scale is {scale!r}: choose content, both or none")
-    if position_of not in (None,'key','query'): raise ValueError(f"position_of is {position_of!r}: choose key or query")
+    if position_of not in (None,'key','query'):
+        raise ValueError(f"position_of is {position_of!r}: choose key or query")
     if min(size)<1: raise ValueError(f"size is {size}: give the height and width of the map, at least 1")
 
 # %% ../nbs/02_bottleneck.ipynb #3cc57e13
 class MHSA2d(nn.Module):
-    "Multi-head self-attention over a map with 2-D positions (Srinivas et al. 2021, arXiv 2101.11605): (B, n_channels, H, W) to (B, n_out, H, W)"
+    """Multi-head self-attention over a map with 2-D positions: (B, n_channels, H, W) to (B, n_out, H, W)
+
+    Srinivas et al. 2021, arXiv 2101.11605."""
     traits = dict(residual=False, normalised=True, local=False, fixed_size=True)
     def __init__(self,
         n_channels:int,           # Input channels
@@ -60,16 +68,22 @@ class MHSA2d(nn.Module):
         scale:str='content',      # Which logits are divided by sqrt(d): content, both, none
         n_out:int=None,           # Output channels; as many as go in if None
         bias:bool=False,          # Biases in the projections?
-        position_of:str=None      # Absolute: position of the key (the paper) or of the query; None: query with scale='none', as in that source, else key
+        position_of:str=None      # Absolute: key (the paper) or query; None: query with scale='none' (the source), else key
     ):
         super().__init__()
-        n_out,self.size = n_out or n_channels,tuple(size) if isinstance(size, (tuple,list)) else (size,size)
-        check_mhsa(n_out, self.size, heads, position, scale, position_of)
-        self.n_channels,self.n_out,self.heads,self.position,self.scale = n_channels,n_out,heads,position,scale
+        n_out = n_out or n_channels
+        size = tuple(size) if isinstance(size, (tuple,list)) else (size,size)
+        check_mhsa(n_out, size, heads, position, scale, position_of)
+        self.n_channels,self.n_out,self.size,self.heads = n_channels,n_out,size,heads
+        self.position,self.scale = position,scale
         self.position_of = position_of or ('query' if scale=='none' else 'key')
         self.traits = {**self.traits, 'fixed_size':position!='none'}
+
         self.qkv = nn.Conv2d(n_channels, 3*n_out, 1, bias=bias)
-        if position!='none': self.row,self.col = (nn.Parameter(torch.empty(2*n-1 if position=='relative' else n, n_out//heads)) for n in self.size)
+        if position!='none':
+            rows,cols = (2*n-1 if position=='relative' else n for n in size)
+            self.row = nn.Parameter(torch.empty(rows, n_out//heads))
+            self.col = nn.Parameter(torch.empty(cols, n_out//heads))
         self.reset_parameters()
 
     def reset_parameters(self):
@@ -77,45 +91,59 @@ class MHSA2d(nn.Module):
         nn.init.trunc_normal_(self.qkv.weight, std=self.n_channels**-.5)
         if self.qkv.bias is not None: nn.init.zeros_(self.qkv.bias)
         if self.position!='none':
-            for t in (self.row, self.col): nn.init.trunc_normal_(t, std=(self.n_out//self.heads)**-.5)
+            std = (self.n_out//self.heads)**-.5
+            for embeddings in (self.row, self.col): nn.init.trunc_normal_(embeddings, std=std)
 
 # %% ../nbs/02_bottleneck.ipynb #fceefea3
 @patch
 def project(self:MHSA2d, x):
     "Queries, keys and values, each (B, heads, N, d), and what positions add to the logits (B, heads, N, N) or None"
     if self.traits['fixed_size'] and tuple(x.shape[2:])!=self.size:
-        raise ValueError(f"This MHSA2d was made for maps of {self.size[0]} x {self.size[1]} and got {x.shape[2]} x {x.shape[3]}: make the network for the "
-            "size that it sees (create_model's size)")
+        height,width = self.size
+        raise ValueError(f"This MHSA2d was made for maps of {height} x {width} and got {x.shape[2]} x {x.shape[3]}: "
+            "make the network for the size that it sees (create_model's size)")
     q,k,v = (t.unflatten(1, (self.heads,-1)).flatten(3).mT for t in self.qkv(x).chunk(3, 1))
-    if self.position=='none': return q, k, v, None
-    grid = q.unflatten(2, self.size)
-    s = relative_logits(grid, self.row, self.col) if self.position=='relative' else absolute_logits(grid, self.row, self.col, self.position_of)
-    return q, k, v, s*q.shape[-1]**-.5 if self.scale=='both' else s
+    return q, k, v, self.position_logits(q)
 
 @patch
-def factor(self:MHSA2d): return 1. if self.scale=='none' else (self.n_out//self.heads)**-.5
+def position_logits(self:MHSA2d, q):
+    "What positions add to the logits (B, heads, N, N), or None"
+    if self.position=='none': return None
+    grid = q.unflatten(2, self.size)
+    if self.position=='relative': logits = relative_logits(grid, self.row, self.col)
+    else: logits = absolute_logits(grid, self.row, self.col, self.position_of)
+    return logits*q.shape[-1]**-.5 if self.scale=='both' else logits
+
+@patch
+def factor(self:MHSA2d):
+    "What the logits of the content are multiplied by"
+    return 1. if self.scale=='none' else (self.n_out//self.heads)**-.5
 
 # %% ../nbs/02_bottleneck.ipynb #1b67508c
 @patch
 def forward(self:MHSA2d, x):
-    q,k,v,s = self.project(x)
-    return self.attend(q, k, v, s).mT.reshape(len(x), self.n_out, *x.shape[2:])
+    out = self.attend(*self.project(x))
+    return out.mT.reshape(len(x), self.n_out, *x.shape[2:])
 
 @patch
-def attend(self:MHSA2d, q, k, v, s):
+def attend(self:MHSA2d, q, k, v, bias):
     "(B, heads, N, d). On a CPU the fused kernel that takes a bias gains nothing and copies its input"
-    if s is None or not q.is_cpu: return F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous(), s, scale=self.factor())
-    q,k,v,s = (t.flatten(0,1) for t in (q,k,v,s))
-    return (torch.baddbmm(s, q, k.mT, alpha=self.factor()).softmax(-1).to(v.dtype) @ v).unflatten(0, (-1,self.heads))
+    if bias is None or not q.is_cpu:
+        q,k,v = q.contiguous(),k.contiguous(),v.contiguous()
+        return F.scaled_dot_product_attention(q, k, v, bias, scale=self.factor())
+    q,k,v,bias = (t.flatten(0,1) for t in (q,k,v,bias))
+    weights = torch.baddbmm(bias, q, k.mT, alpha=self.factor()).softmax(-1)
+    return (weights.to(v.dtype) @ v).unflatten(0, (-1,self.heads))
 
 # %% ../nbs/02_bottleneck.ipynb #8a52930f
 @patch
 @torch.no_grad()
 def attention_map(self:MHSA2d, x):
     "(B, heads, N, N): row i holds the weights of all positions in output position i; each sums to 1"
-    q,k,_,s = self.project(x)
-    a = q@k.mT*self.factor()
-    return (a if s is None else a+s).softmax(-1)
+    q,k,_,bias = self.project(x)
+    logits = q@k.mT*self.factor()
+    if bias is not None: logits = logits+bias
+    return logits.softmax(-1)
 
 @patch
 @torch.no_grad()
@@ -127,4 +155,6 @@ def values(self:MHSA2d, x):
 def flops(self:MHSA2d, n_positions:int)->int:
     "2 x multiply-adds of one image: 3 C n_out N for the projections, n_out N N each for q.k, q.r and the weighted sum"
     N = n_positions
-    return 2*(3*self.n_channels*self.n_out*N + self.n_out*N*N*(2 + (self.position!='none')))
+    projections = 3*self.n_channels*self.n_out*N
+    products = 2 if self.position=='none' else 3
+    return 2*(projections + products*self.n_out*N*N)

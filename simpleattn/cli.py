@@ -298,14 +298,14 @@ def _without_tune(changes):
 
 def _sweep(recipe, arms, grid, name, runs, rule, declared, training):
     "The sweep of a command, run, and what it picked"
-    from simpleattn.board import make_sweep,sweep_table
+    from simpleattn.sweep import make_sweep,sweep_table
     sweep = make_sweep(recipe, arms, grid, name, runs, rule, **declared).run(**training)
     print(table(sweep_table(sweep)), file=sys.stderr)
     return sweep
 
 def _reported_study(recipe, arms, name, seeds, sweep, match, declared, training):
     "The study that a sweep and matched epochs make, not yet run"
-    from simpleattn.board import match_rows,reported_study
+    from simpleattn.sweep import match_rows,reported_study
     measure = dict(device=training.get('device'), threads=training.get('threads', 1))
     s = reported_study(recipe, arms, name, seeds, sweep, match, measure, **declared)
     if match: print(table(match_rows(s)), file=sys.stderr)
@@ -505,10 +505,11 @@ def leaderboard(
     entries,not_believed = board.board_entries(root, env), find_runs(root)[1]
     if not_believed: print(f"Left out, because they cannot be believed: {', '.join(not_believed)}.", file=sys.stderr)
     if pr: return _rows_to_send(board.pr_entries(entries, pr, url), pr, fmt)
-    rows = board.leaderboard(entries)
+    best = board.leaderboard(entries)
+    rows = [e.to_dict() for e in best]
     if fmt=='json': return rows
     if fmt=='csv': return _flat(rows)
-    return '\n\n'.join([table(board.board_rows(rows), fmt), *_to_confirm(rows)])
+    return '\n\n'.join([table(board.board_rows(best), fmt), *_to_confirm(rows)])
 
 def _flat(rows):
     "The rows without what is a list or a dict in any of them"
@@ -590,8 +591,9 @@ def _mistake(why, status=2):
 # %% ../nbs/13_cli.ipynb #ca54f2c4
 _cannot_write = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
-def _run(f, fmt='table', **arguments):
+def _run(f, arguments):
     "Call a verb, print what it returns or the sentence of a mistake, and give the exit status"
+    fmt = arguments.get('fmt', 'table')
     try:
         if fmt not in _formats: raise CliError(f'--fmt {fmt}: choose table, json, csv, md or latex.')
         _show(f(**arguments), fmt)
@@ -613,9 +615,9 @@ def main(
 )->int: # Exit status
     "Run one verb"
     verb,*words = (sys.argv[1:] if argv is None else argv) or ['--help']
-    if verb in ('-h','--help'): return _show(_help(), 'table') or 0
-    if verb=='--version': return _show(__version__, 'table') or 0
+    about = {'-h':_help, '--help':_help, '--version':lambda: __version__}
+    if verb in about: return _run(about[verb], {})
     if verb not in verbs: return _mistake(f'no verb {verb!r}. {near(verb, verbs)}')
     arguments = _read_words(verbs[verb], f'simpleattn {verb}', words)
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
-    return _run(verbs[verb], **arguments)
+    return _run(verbs[verb], arguments)

@@ -48,7 +48,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope='session')
 def tiny(tmp_path_factory):
     "48 train and 24 validation images of 40 px in six classes"
-    from simpleattn.data import make_shapes
+    from simpleattn.shapes import make_shapes
     return make_shapes(tmp_path_factory.mktemp('tiny')/'tiny', 48, 24)
 
 @pytest.fixture(scope='session')

@@ -6,13 +6,15 @@ from scipy import stats
 from conftest import ROOT,bits,cli
 from test_cli import call,somewhere
 from test_runs import a_run
-from simpleattn import board
+from simpleattn import sweep
 from simpleattn.board import *
 from simpleattn.cli import _settings
-from simpleattn.recipes import CliError,Recipe,derive,load_recipes,match_recipe,published
+from simpleattn.published import match_recipe,published,published_beside,published_entry,single_runs_beside
+from simpleattn.recipes import CliError,derive,load_recipes
 from simpleattn.runs import this_env,write_failure,write_run
 from simpleattn.stats import holm
 from simpleattn.study import Study,load_study,make_arms
+from simpleattn.sweep import *
 from simpleattn.variants import Variant,get_variant
 
 ALL = load_recipes(ROOT/'settings.ini')
@@ -32,7 +34,7 @@ FIVE = [.76,.77,.775,.765,.78]
 
 def test_an_entry_has_n_mean_interval_and_counts_of_what_failed(tmp_path):
     put(tmp_path, [*FIVE, None]); write_failure(WOOF.name, 'baseline', ENV, 9, 'error', tmp_path)
-    e, = leaderboard(board_entries(tmp_path))
+    e, = (o.to_dict() for o in leaderboard(board_entries(tmp_path)))
     lo,hi = stats.t.interval(.95, 4, np.mean(FIVE), stats.sem(FIVE))
     assert (e['n'],e['diverged'],e['failed'],e['best_of'],e['confirm'])==(5,1,1,1,None)
     assert (e['mean'],e['mean']-e['half_width'],e['mean']+e['half_width'])==pytest.approx((np.mean(FIVE),lo,hi)) and e['best_epochs']==pytest.approx(np.mean(FIVE)+.01)
@@ -44,7 +46,7 @@ def test_an_entry_has_n_mean_interval_and_counts_of_what_failed(tmp_path):
 def test_nothing_pools_across_a_cell(tmp_path, kw):
     put(tmp_path, FIVE); put(tmp_path, [.8]*2+[.81]*3, seeds=range(50, 55), **kw)
     rows = leaderboard(board_entries(tmp_path))
-    assert [(e['n'],e['best_of']) for e in rows]==[(5,1)]*2 and len({e['mean'] for e in rows})==2
+    assert [(e.score.n,e.best_of) for e in rows]==[(5,1)]*2 and len({e.score.mean for e in rows})==2
     text = [{k:v for k,v in o.items() if k not in ('accuracy','best','published')} for o in board_rows(rows)]
     assert text[0]!=text[1], 'the rows say what sets them apart'
 
@@ -52,48 +54,40 @@ def test_arms_of_one_name_and_two_recipes_or_layers_do_not_pool(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, FIVE, derive(WOOF, WOOF.name, lr=1.), seeds=range(50, 55))
     for s in range(60, 65): write_run(dataclasses.replace(a_run(s), env=ENV, recipe=WOOF.to_dict(), recipe_hash=WOOF.hash, correct="", variant=get_variant('baseline').to_dict()|dict(hash='other'), **GOOD), tmp_path)
     es = board_entries(tmp_path)
-    assert [e['n'] for e in es]==[5]*3 and len({(e['recipe_hash'],e['variant']['hash']) for e in es})==3 and leaderboard(es)[0]['best_of']==3
+    assert [e.score.n for e in es]==[5]*3 and len({e.arm for e in es})==3 and leaderboard(es)[0].best_of==3
 
 def test_the_best_mean_is_picked_among_arms_with_runs_enough(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], variant='simple'); put(tmp_path, [.9,.91], variant='self'); put(tmp_path, [.85]*3+[.86]*2+[None], variant='symmetric')
     e, = leaderboard(board_entries(tmp_path))
-    assert (e['arm'],e['best_of'],e['runner_up'])==('woof-128-5/simple',4,'woof-128-5/baseline'), 'two runs are too few, and one of six that diverged counts as zero'
-    assert leaderboard(board_entries(tmp_path), min_runs=2)[0]['arm']=='woof-128-5/self'
+    assert (e.arm.name,e.best_of,e.rivals[0].arm.name)==('woof-128-5/simple',4,'woof-128-5/baseline'), 'two runs are too few, and one of six that diverged counts as zero'
+    assert leaderboard(board_entries(tmp_path), min_runs=2)[0].arm.name=='woof-128-5/self'
     assert 'best of 4' in str(board_rows([e]))
 
 def test_a_pick_is_confirmed_on_reserved_seeds_which_take_no_part_in_it(tmp_path):
     lr = derive(WOOF, lr=.001, stem=(32,32,64))
     put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], lr, 'simple')
     e, = leaderboard(board_entries(tmp_path))
-    verb,*args = shlex.split(e['confirm'])[1:]
-    d = dict(zip(args[1::2], args[2::2]))
+    verb,base,_,*words = shlex.split(e.confirm)[1:]
+    n = next(i for i,o in enumerate(words) if o.startswith('--'))
+    changes,d = words[:n],dict(zip(words[n::2], words[n+1::2]))
     assert d.pop('--root')==str(tmp_path)
-    assert verb=='study' and _settings(args[0], ROOT/'settings.ini', [])==lr and d['--seeds']=='1000,1001,1002,1003,1004'
-    assert [a.key for a in make_arms(d['--variants'].split(','), settings=ROOT/'settings.ini').values()]==[(WOOF.hash,'baseline'), (lr.hash,get_variant('simple').hash)]
-    put(tmp_path, [.5,.51], lr, 'simple', seeds=[1000,1001])
+    recipe = _settings(base, ROOT/'settings.ini', changes)
+    assert verb=='study' and recipe==lr and d['--seeds']=='1000,1001,1002,1003,1004'
+    assert [a.key for a in make_arms(d['--variants'].split(','), recipe, ROOT/'settings.ini').values()]==[(WOOF.hash,'baseline'), (lr.hash,get_variant('simple').hash)]
+    put(tmp_path, [.5,.51], recipe, 'simple', seeds=[1000,1001])
     again, = leaderboard(board_entries(tmp_path))
-    assert again['arm']==e['arm'] and again['mean']==e['mean'] and again['fresh']['n']==2 and again['fresh']['mean']==pytest.approx(.505) and '(n 2)' in board_rows([again])[0]['fresh_seeds']
+    assert again.arm==e.arm and again.score.mean==e.score.mean and again.fresh.n==2 and again.fresh.mean==pytest.approx(.505) and '(n 2)' in board_rows([again])[0]['fresh_seeds']
 
 def test_the_command_names_sites_as_the_command_line_takes_them(tmp_path):
     v = get_variant('simple@1.-1+2.-1')
     for name,x in (('baseline',.01),(v,.02)): put(tmp_path, [o+x for o in FIVE], variant=name)
     e, = leaderboard(board_entries(tmp_path))
-    assert [a.variant['hash'] for a in make_arms(re.search(r'--variants (\S+)', e['confirm'])[1].split(','), settings=ROOT/'settings.ini').values()]==['baseline',v.hash]
+    assert [a.variant.hash for a in make_arms(re.search(r'--variants (\S+)', e.confirm)[1].split(','), settings=ROOT/'settings.ini').values()]==['baseline',v.hash]
 
 def test_the_published_entry_stands_beside_its_own_data_set_only(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, FIVE, ALL['woof-128-5-v1']); put(tmp_path, FIVE, derive(WOOF, noise=5))
-    got = {(e['split'],e['noise']):e['published'] for e in leaderboard(board_entries(tmp_path))}
+    got = {(e.cell.split,e.cell.noise):e.to_dict()['published'] for e in leaderboard(board_entries(tmp_path))}
     assert got=={('v2',0):dict(acc=pytest.approx(.7661), n=5, statistic='mean'), ('v1',0):None, ('v2',5):None}
-
-@pytest.mark.parametrize('name', ['woof-128-5_lr-0.001','demo_lr-0.01_epochs-7','demo_stem-8-16-64','woof-128-5_split-tune_lr-1e-05','demo_crop_min-0.5_step_epochs-3','demo_moms-0.95-0.85-0.9','demo_epochs-2_epochs-1','demo_flip-false'])
-def test_the_name_of_a_derived_recipe_is_enough_to_have_it(name):
-    r = ALL[name]
-    assert r.name==name and r.hash!=ALL[name.split('_')[0]].hash
-    assert derive(ALL['demo'], backbone='timm/resnet50d')==ALL['demo_backbone-timm-resnet50d']
-
-@pytest.mark.parametrize('name', ['demo_','demo_x','demo_lr','demo_learning-1','demos_lr-1','demo_lr-0.010','demo_bs-x'])
-def test_a_name_that_derive_would_not_give_is_unknown(name):
-    with pytest.raises(CliError): ALL[name]
 
 # ---- to the leaderboard
 
@@ -107,7 +101,7 @@ def test_a_broken_rule_is_named_and_alone(tmp_path, why, call):
     put(tmp_path, **kw)
     e, = board_entries(tmp_path)
     assert len(broken_rules(e))==1 and re.search(why, broken_rules(e)[0])
-    code,out,err = call('leaderboard', '--pr', e['arm'], '--root', tmp_path)
+    code,out,err = call('leaderboard', '--pr', e.arm.name, '--root', tmp_path)
     assert code==2 and out=='' and err.count('\n')==1 and re.search(why, err)
 
 def test_what_keeps_every_rule_is_a_row_of_five_columns(tmp_path, call):
@@ -126,17 +120,18 @@ def test_a_row_says_what_was_checked_and_what_could_not_be(tmp_path):
     ours,mine = (pr_text(pr_entries(board_entries(tmp_path), f'woof-128-5/{v}')[0]) for v in ('baseline','mine'))
     for o in ('128 px in training and validation','5 runs','random weights and no test-time augmentation','place of URL'): assert o in ours
     assert 'loads no weights' in mine and 'loads no weights' not in ours
-    assert 'Not to be sent: 4 finished' in pr_text(pr_entries([board_entries(tmp_path)[0]|dict(n=4)], 'woof-128-5/baseline')[0])
+    four = board_entries(tmp_path)[0]
+    assert 'Not to be sent: 4 finished' in pr_text(pr_entries([dataclasses.replace(four, runs=four.runs[:4])], 'woof-128-5/baseline')[0])
     assert 'place of URL' not in pr_text(pr_entries(board_entries(tmp_path), 'woof-128-5/baseline', 'https://x.y')[0])
 
 def test_sweeps_are_no_rows_of_the_board(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, [x+.1 for x in FIVE], derive(WOOF, split='tune'), seeds=range(SWEEP, SWEEP+5))
     e, = leaderboard(board_entries(tmp_path))
-    assert (e['split'],e['best_of'])==('v2',1)
+    assert (e.cell.split,e.best_of)==('v2',1)
 
 def test_the_confirming_command_goes_to_the_folder_of_the_runs(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, [x+.1 for x in FIVE], variant='simple')
-    assert f'--root {tmp_path}' in leaderboard(board_entries(tmp_path))[0]['confirm']
+    assert f'--root {tmp_path}' in leaderboard(board_entries(tmp_path))[0].confirm
 
 def test_a_row_that_beats_the_entry_may_be_sent_and_a_pick_is_judged_by_reserved_seeds(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, [x+.03 for x in FIVE], variant='simple')
@@ -168,7 +163,7 @@ def test_the_board_in_every_format(tmp_path, call):
     code,out,err = call('leaderboard', '--root', tmp_path)
     assert code==0 and err=='' and '78.00 ± 0.98 (n 5)' in out and '76.61 (n 5)' in out and 'best of 2' in out and 'simpleattn study woof-128-5 --variants' in out
     rows = json.loads(call('leaderboard', '--root', tmp_path, '--fmt', 'json')[1])
-    assert rows==leaderboard(board_entries(tmp_path))
+    assert rows==[e.to_dict() for e in leaderboard(board_entries(tmp_path))]
     head,line = call('leaderboard', '--root', tmp_path, '--fmt', 'csv')[1].strip().split('\n')
     assert head.startswith('dataset,split') and 'woof-128-5/simple' in line and '0.78' in line
     assert call('leaderboard', '--root', tmp_path, '--fmt', 'md')[1].startswith('| dataset |')
@@ -205,7 +200,8 @@ def test_ours_stand_beside_the_row_that_they_repeat_with_what_differs(tmp_path):
     ('woof-x18-128-50-lr1e-3-v1','baseline','learning-rate sweep',.821), ('woof-128-5-ranger','simple','fastai/',.7661)])
 def test_every_kind_of_table_finds_its_runs(tmp_path, recipe, variant, table, published_acc):
     put(tmp_path, FIVE, ALL[recipe], variant, n_images=10000 if 'cifar' in recipe else 3929)
-    t = next(t for k,t in published_beside(board_entries(tmp_path)).items() if table in k)
+    entries = board_entries(tmp_path)
+    t = next(t for k,t in published_beside(entries, leaderboard(entries)).items() if table in k)
     mine = t[t.n.notna()]
     assert len(mine)==1 and mine.published.iloc[0]==pytest.approx(published_acc) and mine.arm.iloc[0]==f'{recipe}/{variant}'
     stated = table in ('Stand-Alone','learning-rate sweep')
@@ -230,20 +226,20 @@ def swept(tmp_path, rule, accs, values=('1e-3','3e-3','8e-3'), recipe=WOOF, runs
     s = make_sweep(recipe, ['baseline','simple'], dict(lr=list(values)), runs=runs, rule=rule, root=tmp_path, env=ENV)
     s.declare()
     for k,a in s.arms.items():
-        i = list(values).index(s.protocol['values'][a.recipe]['lr'])
-        put(tmp_path, accs[a.variant['name']][i], a.made_of[0], a.variant['name'], s.seeds)
+        i = list(values).index(s.protocol['values'][a.recipe.name]['lr'])
+        put(tmp_path, accs[a.label][i], a.recipe, a.label, s.seeds)
     return s
 
 def test_a_sweep_is_declared_on_the_tune_split_with_its_rule(tmp_path):
     s = make_sweep(WOOF, ['baseline','simple'], dict(lr=['1e-3','3e-3']), root=tmp_path, env=ENV, rule='each')
     d = s.declare()
-    assert s.name=='woof-128-5-sweep' and [a.recipe for a in s.arms.values()]==['woof-128-5_split-tune_lr-0.001','woof-128-5_split-tune_lr-0.003']*2
-    assert all(a.made_of[0].split=='tune' and ALL[a.recipe].hash==a.recipe_hash for a in s.arms.values()) and min(d['seeds'])>=SWEEP
+    assert s.name=='woof-128-5-sweep' and [a.recipe.name for a in s.arms.values()]==['woof-128-5_split-tune_lr-0.001','woof-128-5_split-tune_lr-0.003']*2
+    assert all(a.recipe.split=='tune' for a in s.arms.values()) and min(d['seeds'])>=SWEEP
     assert d['protocol']['rule']=='each' and d['protocol']['grid']==dict(lr=['1e-3','3e-3']) and 'highest mean' in d['protocol']['picks']
     assert load_study('woof-128-5-sweep', tmp_path).protocol==d['protocol']
     with pytest.raises(CliError, match='protocol'): make_sweep(WOOF, ['baseline','simple'], dict(lr=['1e-3','3e-3']), root=tmp_path, env=ENV).declare()
-    assert {a.variant['name'] for a in make_sweep(WOOF, ['baseline','simple'], dict(lr=['1e-3','3e-3']), 'b', root=tmp_path, env=ENV).arms.values()}=={'baseline'}
-    assert make_sweep(ALL['woof-128-5-v1'], ['baseline'], dict(lr=['1e-3','3e-3']), 'c', root=tmp_path, env=ENV).arms['woof-128-5-v1_split-tune-v1_lr-0.001/baseline'].made_of[0].split=='tune-v1'
+    assert {a.label for a in make_sweep(WOOF, ['baseline','simple'], dict(lr=['1e-3','3e-3']), 'b', root=tmp_path, env=ENV).arms.values()}=={'baseline'}
+    assert make_sweep(ALL['woof-128-5-v1'], ['baseline'], dict(lr=['1e-3','3e-3']), 'c', root=tmp_path, env=ENV).arms['woof-128-5-v1_split-tune-v1_lr-0.001/baseline'].recipe.split=='tune-v1'
     with pytest.raises(CliError, match='baseline.*each'): make_sweep(WOOF, ['baseline'], dict(lr=['1e-3','3e-3']), rule='best', root=tmp_path)
 
 def test_a_sweep_that_cannot_pick_says_so(tmp_path):
@@ -258,11 +254,11 @@ def test_the_rule_picks_for_the_baseline_or_for_each_arm(tmp_path):
     rows = [o for o in sweep_rows(s) if o['picked']]
     assert [(o['variant'],o['values']['lr'],o['edge']) for o in rows]==[('baseline','3e-3',False),('simple','1e-3',True)], 'a diverged run counts as zero; the first of equals'
     r = reported_study(WOOF, ['baseline','simple'], 'r', 5, s, root=tmp_path/'each', env=ENV)
-    assert [(a.recipe,a.made_of[0].lr,a.made_of[0].split) for a in r.arms.values()]==[('woof-128-5',.003,'v2'),('woof-128-5_lr-0.001',.001,'v2')]
+    assert [(a.recipe.name,a.recipe.lr,a.recipe.split) for a in r.arms.values()]==[('woof-128-5',.003,'v2'),('woof-128-5_lr-0.001',.001,'v2')]
     assert r.protocol==dict(sweep='woof-128-5-sweep', rule='each', picked=dict(baseline=dict(lr='3e-3'), simple=dict(lr='1e-3'))) and not {*r.seeds} & {*s.seeds}
     s = swept(tmp_path/'base', 'baseline', ACCS, ('1e-3','4e-3','8e-3'))
     r = reported_study(WOOF, ['baseline','simple'], 'r', 5, s, root=tmp_path/'base', env=ENV)
-    assert {a.recipe for a in r.arms.values()}=={'woof-128-5_lr-0.004'} and r.declare()['protocol']['rule']=='baseline'
+    assert {a.recipe.name for a in r.arms.values()}=={'woof-128-5_lr-0.004'} and r.declare()['protocol']['rule']=='baseline'
 
 def test_a_sweep_that_lacks_runs_picks_nothing_and_its_seeds_are_not_reported(tmp_path):
     s = swept(tmp_path, 'baseline', ACCS)
@@ -303,7 +299,7 @@ def test_steps_are_interleaved(monkeypatch, recipe):
 
 def test_a_measurement_that_was_killed_says_so(monkeypatch, recipe):
     import types
-    monkeypatch.setattr(board.subprocess, 'run', lambda *a, **k: types.SimpleNamespace(returncode=-9, stdout=b'', stderr=b''))
+    monkeypatch.setattr(sweep.subprocess, 'run', lambda *a, **k: types.SimpleNamespace(returncode=-9, stdout=b'', stderr=b''))
     with pytest.raises(CliError, match='could not be measured: it was killed'): match_epochs([(recipe, get_variant('baseline'))], 'flops')
 
 def test_a_record_older_than_a_field_stands_beside_published_rows(tmp_path):
@@ -318,9 +314,9 @@ def test_a_record_older_than_a_field_stands_beside_published_rows(tmp_path):
 
 def test_a_compiled_recipe_is_timed_compiled(monkeypatch, recipe):
     "Each arm's network, once, before its first step; a recipe that does not compile is timed as it is"
-    from simpleattn import fast
+    from simpleattn import train
     seen = []
-    monkeypatch.setattr(fast, 'compiled_once', lambda m: seen.append(m) or m)
+    monkeypatch.setattr(train, 'compiled_once', lambda m: seen.append(m) or m)
     arms = [(derive(recipe, compile=c), get_variant(v)) for c,v in ((True,'baseline'),(False,'simple'),(True,'simple'))]
     assert len(arm_costs(arms, device='cpu', rounds=3))==3
     assert [any('SimpleSelfAttention' in type(o).__name__ for o in m.modules()) for m in seen]==[False,True]
@@ -332,11 +328,11 @@ def test_epochs_matched_by_operations_are_exact_and_frozen(tmp_path, monkeypatch
     s = reported_study(r, ['baseline','simple','botnet'], 's', 2, match='flops', root=tmp_path, env=ENV)
     f = {v:cost(create_model(r.backbone, v, 10, r.size, 0, r.stem, r.widen, r.act, r.pool), r.size)['flops'] for v in ('baseline','simple','botnet')}
     for a in s.arms.values():
-        v,e = a.variant['name'],a.made_of[0].epochs
-        assert e==math.floor(40*f['baseline']/f[v]) and a.recipe==('r' if e==40 else f'r_epochs-{e}') and s.protocol['match']['costs'][v]==f[v]
-    assert s.arms[next(k for k in s.arms if k.endswith('simple'))].made_of[0].epochs<40
+        v,e = a.label,a.recipe.epochs
+        assert e==math.floor(40*f['baseline']/f[v]) and a.recipe.name==('r' if e==40 else f'r_epochs-{e}') and s.protocol['match']['costs'][v]==f[v]
+    assert s.arms[next(k for k in s.arms if k.endswith('simple'))].recipe.epochs<40
     s.declare()
-    monkeypatch.setattr(board, 'match_epochs', lambda *a, **k: pytest.fail('measured again'))
+    monkeypatch.setattr(sweep, 'match_epochs', lambda *a, **k: pytest.fail('measured again'))
     again = reported_study(r, ['baseline','simple','botnet'], 's', 2, match='flops', root=tmp_path, env=ENV)
     assert again.declare()==s.declare() and [a.key for a in again.arms.values()]==[a.key for a in s.arms.values()]
     with pytest.raises(pytest.fail.Exception, match='measured again'): reported_study(derive(r, epochs=20), ['baseline','simple','botnet'], 's', 2, match='flops', root=tmp_path, env=ENV)
@@ -363,7 +359,7 @@ def test_sweep_pick_match_and_report_from_the_command_line(call, tiny, settings)
         '--settings',settings,'--data',tiny,'--device','cpu','--engine','serial']
     code,out,err = call(*args, '--name', 's')
     sweep,s = load_study('s-sweep'),load_study('s')
-    assert sweep.missing()==[] and len(sweep.arms)==4 and {a.recipe.split('_split')[1] for a in sweep.arms.values()}=={'-tune_lr-0.001','-tune_lr-0.01'} and 'picked' in err
+    assert sweep.missing()==[] and len(sweep.arms)==4 and {a.recipe.name.split('_split')[1] for a in sweep.arms.values()}=={'-tune_lr-0.001','-tune_lr-0.01'} and 'picked' in err
     assert s.missing()==[] and s.baseline.endswith('/baseline') and s.protocol['rule']=='each' and {*s.protocol['match']['epochs']}=={'baseline','simple'} and not {*s.seeds} & {*sweep.seeds}
     assert code==0 and s.baseline in out, err
     before = bits('runs')
@@ -377,7 +373,7 @@ def test_the_published_protocol_on_the_demo_recipe(tmp_path):
     sweep,s = load_study('p-sweep', tmp_path/'runs'),load_study('p', tmp_path/'runs')
     pick, = [o for o in sweep_rows(sweep) if o['picked']]
     assert s.protocol['picked']=={'baseline':pick['values']} and s.protocol['sweep']=='p-sweep' and s.missing()==[] and not {*s.seeds} & {*sweep.seeds}
-    base,simple = (json.loads(next((tmp_path/'runs'/a.recipe/a.variant['name']).rglob('0.json')).read_text())['recipe'] for a in s.arms.values())
+    base,simple = (json.loads(next((tmp_path/'runs'/a.recipe.name/a.label).rglob('0.json')).read_text())['recipe'] for a in s.arms.values())
     assert base['split']==simple['split']=='v2' and base['lr']==simple['lr']==float(pick['values']['lr']) and (base['epochs'],simple['epochs'])==(2,1)
     assert 'Report: ' in res.stdout and 'picked' in res.stderr
     before = bits(tmp_path/'runs')

@@ -1,5 +1,6 @@
 """`simpleattn VERB`: one sentence for a mistake, and a table or JSON for a result"""
 import csv,dataclasses,io,json,re,shutil
+from types import SimpleNamespace
 import pytest
 from conftest import bits,cli,python
 from simpleattn import __version__
@@ -314,7 +315,7 @@ def test_a_leaderboard_as_csv_has_the_columns_that_every_row_has(call, root, mon
     "An entry with fresh seeds holds a summary of them where another holds nothing; neither moves the columns"
     rows = [dict(arm='a', fresh=None, mean=.5), dict(arm='b', fresh=dict(n=5), mean=.6)]
     for rs in (rows, rows[::-1]):
-        monkeypatch.setattr('simpleattn.board.leaderboard', lambda es: rs)
+        monkeypatch.setattr('simpleattn.board.leaderboard', lambda es: [SimpleNamespace(to_dict=lambda o=o: o) for o in rs])
         code,out,_ = call('leaderboard', '--root', root, '--fmt', 'csv')
         assert code==0 and [*csv.DictReader(io.StringIO(out))]==[dict(arm=o['arm'], mean=str(o['mean'])) for o in rs]
 

@@ -3,8 +3,8 @@ import functools
 import pytest,torch
 from torch import nn
 from fastcore.script import CliError
-from simpleattn.models import cost,create_model,measure_step,peak_memory,published_arm
-from simpleattn.recipes import published
+from simpleattn.models import cost,create_model,measure_step,peak_memory
+from simpleattn.published import published,published_arm
 from simpleattn.variants import get_variant,parse_site
 
 ROWS = published('cost')

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from fastcore.script import CliError
-from simpleattn.data import (CroppedImages,DecodedImages,center_crop,check_data,crop_boxes,derived,draw_shapes,fingerprint,get_dls,get_path,list_images,make_shapes,
-                             noisy_labels,shape_classes,source_facts,split_files,unpack)
+from simpleattn.data import (CroppedImages,DecodedImages,center_crop,check_data,crop_boxes,derived,fingerprint,get_dls,get_path,list_images,
+                             noisy_labels,source_facts,split_files,unpack)
 from simpleattn.recipes import Recipe,derive
+from simpleattn.shapes import make_shapes,shape_classes
 
 def picture(rng, h, w):
     "A smooth image of chance colours"
@@ -508,6 +509,5 @@ def test_a_full_cache_is_named_and_leaves_nothing_behind(tiny, monkeypatch, tmp_
 
 def test_a_data_set_in_a_folder_of_a_folder(tmp_path):
     "Its name holds a slash, its lock's does not"
-    from simpleattn.data import get_path,make_shapes
     make_shapes(tmp_path/'pets'/'cats', 12, 12, 16)
     assert get_path('pets/cats', data=tmp_path)==tmp_path/'pets'/'cats'

@@ -5,11 +5,11 @@ from PIL import Image
 from torch import nn
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from fastai.optimizer import Adam,RAdam,RMSProp,SGD,ranger
-from simpleattn import fast
+from simpleattn import data,train
 from simpleattn.data import CroppedImages,DecodedImages
-from simpleattn.fast import ForeachOptimizer,KeepOnDevice,foreach
+from simpleattn.optimisers import ForeachOptimizer,foreach,opt_func
 from simpleattn.recipes import Recipe,choices
-from simpleattn.train import fit_recipe,get_learner,opt_func,train_one,weights_hash
+from simpleattn.train import KeepOnDevice,fit_recipe,get_learner,train_one,weights_hash
 
 def trained(make, many, steps=12, groups=False):
     torch.manual_seed(0)
@@ -96,23 +96,23 @@ def test_validation_crops_are_made_once_for_all_seeds(pictures):
     a,b = (CroppedImages(pictures, pictures.files[16:], [0]*8, ['a'], r, s, False) for s in (0,1))
     a.device = b.device = torch.device('cpu')
     a.batch([0], 0); b.batch([0], 0)
-    assert a._val is b._val and a._val.shape==(8,3,64,64)
+    assert a._centers_on_device is b._centers_on_device and a._centers_on_device.shape==(8,3,64,64)
 
 @pytest.mark.parametrize('crop', ['resized','pad'])
 def test_large_images_are_cut_a_few_at_a_time(pictures, crop):
     r = Recipe('r', dataset='set', source='full', bs=8, size=64, crop=crop)
     ds = CroppedImages(pictures, pictures.files, list(range(24)), ['a'], r, 3, True)
     ds.device = torch.device('cpu')
-    whole,cut = ds.batch(range(9), 1)[0],type(ds)._cropped
+    whole,cut = ds.batch(range(9), 1)[0],data.cut_on_device
     seen = []
-    def small(self, rows, *args): seen.append(len(rows)); return cut(self, rows, *args[:4], 2**15)
+    def small(imgs, rows, *args): seen.append(len(rows)); return cut(imgs, rows, *args[:3], 2**15)
     with pytest.MonkeyPatch.context() as mp:
-        mp.setattr(type(ds), '_cropped', small)
+        mp.setattr(data, 'cut_on_device', small)
         assert torch.equal(ds.batch(range(9), 1)[0], whole) and seen[0]==9 and 1 in seen
 
 def test_a_short_batch_is_filled_up_in_the_format_of_the_others():
     import types
-    cb = fast.WholeBatches(8)
+    cb = train.WholeBatches(8)
     x = torch.randn(3,3,8,8).to(memory_format=torch.channels_last)
     cb.learn = types.SimpleNamespace(xb=(x,), training=False)
     cb.before_batch()
@@ -121,7 +121,6 @@ def test_a_short_batch_is_filled_up_in_the_format_of_the_others():
 
 def test_a_run_with_images_on_the_device_is_of_another_pipeline(recipe, tiny, monkeypatch):
     "Its pixels may differ by one level, so it is never paired with a run of the CPU's crops"
-    from simpleattn import train
     plain,get = train_one(recipe, 'simple', data=tiny, device='cpu'), train.get_dls
     def resident(*args):
         dls = get(*args)
@@ -138,18 +137,18 @@ def test_a_compiled_network_is_reused_with_fresh_weights_and_let_go_after_an_err
     calls = []
     monkeypatch.setattr(torch, 'compile', lambda f, **kw: calls.append(kw) or torch._dynamo.optimize('eager')(f))
     r = dataclasses.replace(recipe, compile=True)
-    fast.forget_compiled()
+    train.forget_compiled()
     plain = [train_one(recipe, 'baseline', s, tiny, device='cpu') for s in (0,1)]
     runs = [train_one(r, 'baseline', s, tiny, device='cpu') for s in (0,1,0)]
     assert len(calls)==1 and [o.weights for o in runs]==[plain[0].weights,plain[1].weights,plain[0].weights]
     assert runs[0].correct==plain[0].correct and runs[0].flops==plain[0].flops and r.hash!=recipe.hash
     a,b = (train_one(o, 'simple', 1, tiny, device='cpu').history[0] for o in (recipe,r))
     assert a['train_loss']==pytest.approx(b['train_loss'], rel=1e-5) and a['valid_loss']==pytest.approx(b['valid_loss'], rel=1e-5)
-    assert len(calls)==2 and len(fast._last)==1
-    class Bad(fast.Callback):
+    assert len(calls)==2 and len(train._compiled)==1
+    class Bad(train.Callback):
         def after_loss(self): raise RuntimeError('no')
     with pytest.raises(RuntimeError): train_one(r, 'simple', 1, tiny, device='cpu', cbs=Bad())
-    assert not fast._last
+    assert not train._compiled
 
 @pytest.mark.slow
 @pytest.mark.parametrize('precision', ['float32','bfloat16'])
@@ -157,14 +156,14 @@ def test_compiled_in_earnest_a_run_is_the_plain_one(recipe, tiny, precision):
     "One set of graphs for two seeds; gradients as the plain network's"
     from torch._dynamo.utils import counters
     r = dataclasses.replace(recipe, precision=precision, compile=True)
-    fast.forget_compiled(); counters.clear()
+    train.forget_compiled(); counters.clear()
     losses = lambda run: [h['train_loss'] for h in run.history]
     runs = [train_one(r, 'simple', s, tiny, device='cpu') for s in (0,1)]
     graphs = counters['stats']['unique_graphs']
     plain = [train_one(dataclasses.replace(r, compile=False), 'simple', s, tiny, device='cpu') for s in (0,1)]
     for a,b in zip(runs, plain): assert losses(a)==pytest.approx(losses(b), rel=.02 if precision=='bfloat16' else 1e-4)
     assert runs[0].weights!=runs[1].weights and graphs<=4, counters['graph_break']
-    fast.forget_compiled()
+    train.forget_compiled()
 
 def test_every_network_of_a_process_is_compiled_not_the_first_eight(monkeypatch):
     "torch counts compilations by the code that is compiled, and after the eighth it runs that as it is written"
@@ -173,7 +172,7 @@ def test_every_network_of_a_process_is_compiled_not_the_first_eight(monkeypatch)
     monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend='eager'))
     counters.clear()
     for n in range(3, 14):
-        m = fast.compiled_once(nn.Sequential(nn.Linear(n,2)))
+        m = train.compiled_once(nn.Sequential(nn.Linear(n,2)))
         assert m(torch.randn(4,n)).shape==(4,2)
     assert counters['stats']['unique_graphs']==11
     torch.compiler.reset()

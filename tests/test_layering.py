@@ -4,8 +4,8 @@ import pytest
 from conftest import ROOT,python
 
 LIB = ROOT/'simpleattn'
-NUMBER = {o.stem[3:]:int(o.stem[:2]) for o in (ROOT/'nbs').glob('[0-9][0-9]_*.ipynb')} | dict(tables=3.5, processes=7.5, engines=9.5, preload=9.5, board=12.5, fast=7.6)
-HEAVY = {'attention','local','bottleneck','models','data','fast','train','preload'}
+NUMBER = {o.stem[3:]:int(o.stem[:2]) for o in (ROOT/'nbs').glob('[0-9][0-9]_*.ipynb')} | dict(tables=3.5, shapes=5.5, processes=7.5, engines=9.5, preload=9.5, board=12.5, optimisers=7.7)
+HEAVY = {'attention','local','bottleneck','models','data','optimisers','train','preload'}
 MODULES = sorted(o.stem for o in LIB.glob('*.py') if not o.stem.startswith('_'))
 
 def imported(source):

@@ -7,9 +7,10 @@ from fastai.callback.core import Callback
 from fastai.learner import Learner
 from fastcore.script import CliError
 from simpleattn.attention import SimpleSelfAttention
-from simpleattn.data import get_path,list_images,make_shapes
+from simpleattn.data import get_path,list_images
 from simpleattn.recipes import choices,derive,load_recipes
 from simpleattn.runs import read_run
+from simpleattn.shapes import make_shapes
 from simpleattn.train import chance_limit,fit_recipe,get_learner,train_one
 from simpleattn.variants import Variant
 from conftest import ROOT
