@@ -382,11 +382,8 @@ def comparison(
     from simpleattn.report import keep_report
     reading = study.read()
     _say_missing(reading)
-    comparisons = reading.compare(**kwargs)
-    text = said(comparisons, fmt, full)
-    if fmt!='table' or not report: return text
-    as_declared = 'paired' not in kwargs and not any(kwargs.values())
-    return f"{text}\n\nReport: {keep_report(study, comparisons if as_declared else None, reading.frame)}"
+    text = said(reading.compare(**kwargs), fmt, full)
+    return f'{text}\n\nReport: {keep_report(reading)}' if report and fmt=='table' else text
 
 def _say_missing(reading):
     "On standard error, how many runs are still to come"

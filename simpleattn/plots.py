@@ -7,49 +7,63 @@ __all__ = ['ink', 'grey', 'okabe_ito', 'colours', 'plot_runs', 'plot_differences
            'plot_race', 'svg', 'show_attention']
 
 # %% ../nbs/11_plots.ipynb #62b73c48
-import io,math,re
+import io, math, re
 from html import escape
+from itertools import chain, cycle
+from statistics import mean
+from .words import percent, points
 from .stats import summarise
 
 # %% ../nbs/11_plots.ipynb #a245a27b
-ink,grey = '#6e7781','#7d8590'
+ink, grey = '#6e7781', '#7d8590'
 okabe_ito = '#0072B2 #D55E00 #009E73 #CC79A7 #56B4E9 #E69F00'.split()
 
 def colours(
     arms # Names, baseline first
 )->dict: # Name -> colour
     "The baseline grey, the others in the order of Okabe and Ito"
-    return {a:okabe_ito[(i-1)%len(okabe_ito)] if i else grey for i,a in enumerate(arms)}
+    return dict(zip(arms, chain([grey], cycle(okabe_ito))))
 
 # %% ../nbs/11_plots.ipynb #29efee69
-def _axes(ax, height=3.2):
-    "Bare axes on a transparent ground"
+def _subplots(width, height, n=1):
+    "Axes side by side on a transparent ground; the size is in inches"
     import matplotlib.pyplot as plt
-    if ax is None:
-        ax = plt.subplots(figsize=(4.8, height), layout='constrained')[1]
-        ax.figure.patch.set_alpha(0)
+    figure, axes = plt.subplots(1, n, figsize=(width,height), sharey=True, layout='constrained')
+    figure.patch.set_alpha(0)
+    return axes
+
+def _axes(ax, title, xlabel, ylabel='', grid='y', height=3.2):
+    "Axes in the style of all pictures"
+    if ax is None: ax = _subplots(4.8, height)
     ax.patch.set_alpha(0)
-    ax.spines[['top','right','left']].set_visible(False); ax.spines['bottom'].set_color(grey)
+    ax.spines[['top','right','left']].set_visible(False)
+    ax.spines['bottom'].set_color(grey)
     ax.tick_params(labelcolor=ink, labelsize=9, length=3, color=grey)
-    return ax
-
-def _rows(ax, n):
-    "Axes of `n` rows, the first on top"
-    ax = _axes(ax, 1.1+0.7*n)
-    ax.set(yticks=[], ylim=(n-0.4, -0.5))
-    return ax
-
-def _said(ax, grid, title, x, y='', legend=None):
     ax.grid(axis=grid, color=grey, alpha=0.2, lw=0.6, zorder=0)
     ax.set_title(title, loc='left', size=9, color=ink, pad=8)
-    ax.set_xlabel(x, size=9, color=ink); ax.set_ylabel(y, size=9, color=ink)
-    if legend is not None: ax.legend(frameon=False, labelcolor=ink, fontsize=9, **legend).get_title().set_color(ink)
+    ax.set_xlabel(xlabel, size=9, color=ink)
+    ax.set_ylabel(ylabel, size=9, color=ink)
     return ax
 
-def _note(ax, y, big, small, x, ha, colour):
-    "Two lines of text beside the row `y`"
-    for s,dy,va,c,kw in ((big.replace('/', '/\n'),0,'bottom',colour,dict(size=10, weight='bold')), (small,-2,'top',ink,dict(size=8.5))):
-        ax.annotate(s, (x,y), (0,dy), ('axes fraction','data'), 'offset points', ha=ha, va=va, color=c, annotation_clip=False, **kw)
+def _legend(ax, **kwargs):
+    legend = ax.legend(frameon=False, labelcolor=ink, fontsize=9, **kwargs)
+    legend.get_title().set_color(ink)
+
+# %% ../nbs/11_plots.ipynb #58eed8a1
+def _height(n_rows): return 1.1+0.7*n_rows # inches
+
+def _row_axes(ax, n_rows, title, xlabel):
+    "Axes of rows 0, 1, ..., the first on top"
+    ax = _axes(ax, title, xlabel, grid='x', height=_height(n_rows))
+    ax.set(yticks=[], ylim=(n_rows-0.4, -0.5))
+    return ax
+
+def _note(ax, row, label, detail, colour, side='left'):
+    "A label beside a row, and below it a detail"
+    x, align = (-0.02, 'right') if side=='left' else (1.02, 'left')
+    place = dict(xy=(x,row), xycoords=('axes fraction','data'), textcoords='offset points', ha=align, annotation_clip=False)
+    ax.annotate(label.replace('/', '/\n'), xytext=(0,0), va='bottom', size=10, weight='bold', color=colour, **place)
+    ax.annotate(detail, xytext=(0,-2), va='top', size=8.5, color=ink, **place)
 
 # %% ../nbs/11_plots.ipynb #22bb5877
 def plot_runs(
@@ -60,21 +74,46 @@ def plot_runs(
 ): # The axes
     "Every run as a point, and each arm's mean with its 95 % t-interval"
     arms = list(dict.fromkeys([baseline, *arms, *runs.arm]))
-    ax,last = _rows(ax, len(arms)),{}
-    for y,(a,c) in enumerate(colours(arms).items()):
-        df = runs[runs.arm==a]
-        ok = df[df.status=='ok'] if 'status' in df else df
-        s,xs,ys = summarise(ok.acc), 100*ok.acc.to_numpy(float), [y-0.1+0.16*(i*0.618%1-0.5) for i in range(len(ok))]
-        here = {k:p for k,p in zip(ok.seed, zip(xs, ys)) if k==k and k is not None} if 'seed' in ok else {}
-        pairs = [o for k in here if k in last for o in (last[k], here[k], (math.nan, math.nan))]
-        if pairs: ax.plot(*zip(*pairs), color=grey, lw=0.6, alpha=0.5, zorder=1)
-        ax.scatter(xs, ys, s=20, color=c, alpha=0.75, lw=0, zorder=2)
-        if s.half_width is not None: ax.errorbar(100*s.mean, y+0.2, xerr=100*s.half_width, fmt='D', ms=5, color=c, lw=1.8, capsize=3, zorder=3)
-        sd = f', sd {100*s.sd:.2f}' if s.sd is not None else ''
-        _note(ax, y, a, f'{100*s.mean:.2f} %{sd}, n {s.n}' if s.n else 'no finished run', -0.02, 'right', c)
-        if len(ok)<len(df): ax.annotate(f'{len(df)-len(ok)} diverged', (0.01,y-0.1), xycoords=('axes fraction','data'), size=8.5, color=c, va='center')
-        last = here
-    return _said(ax, 'x', 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %')
+    ax = _row_axes(ax, len(arms), 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %')
+    above = {}
+    for row,(arm,colour) in enumerate(colours(arms).items()):
+        of_arm = runs[runs.arm==arm]
+        finished = of_arm[of_arm.status=='ok'] if 'status' in of_arm else of_arm
+        places = _places(finished, row)
+        here = _by_seed(finished, places)
+        _join(ax, above, here)
+        ax.scatter(*places, s=20, color=colour, alpha=0.75, lw=0, zorder=2)
+        _mean(ax, row, arm, summarise(finished.acc), colour)
+        _diverged(ax, row, len(of_arm)-len(finished), colour)
+        above = here
+    return ax
+
+def _places(runs, row):
+    "x and y of runs; steps of the golden ratio keep neighbours apart"
+    return 100*runs.acc.to_numpy(float), [row-0.1 + 0.16*(i*0.618%1 - 0.5) for i in range(len(runs))]
+
+def _by_seed(runs, places):
+    "Seed -> place, where seeds are known"
+    if 'seed' not in runs: return {}
+    known = runs.seed.notna()
+    return {seed:place for seed,place,there in zip(runs.seed, zip(*places), known) if there}
+
+def _join(ax, above, below):
+    "Lines between the runs of one seed in two rows"
+    gap = math.nan, math.nan
+    line = [o for seed in below if seed in above for o in (above[seed], below[seed], gap)]
+    if line: ax.plot(*zip(*line), color=grey, lw=0.6, alpha=0.5, zorder=1)
+
+def _mean(ax, row, arm, s, colour):
+    "Mean and interval below the runs, and in words beside them"
+    if s.half_width is not None:
+        ax.errorbar(100*s.mean, row+0.2, xerr=100*s.half_width, fmt='D', ms=5, color=colour, lw=1.8, capsize=3, zorder=3)
+    sd = '' if s.sd is None else f', sd {percent(s.sd)}'
+    _note(ax, row, arm, f'{percent(s.mean)} %{sd}, n {s.n}' if s.n else 'no finished run', colour)
+
+def _diverged(ax, row, n, colour):
+    if not n: return
+    ax.annotate(f'{n} diverged', (0.01, row-0.1), xycoords=('axes fraction','data'), size=8.5, color=colour, va='center')
 
 # %% ../nbs/11_plots.ipynb #23e11877
 def plot_differences(
@@ -83,19 +122,33 @@ def plot_differences(
     names:bool=True   # Write the arms' names at the left
 ): # The axes
     "Differences to the baseline with their intervals, the band of equivalence, and the verdicts"
-    cs,rows = comparisons,[comparisons.baseline, *map(comparisons.label, comparisons)]
-    ax,col = _rows(ax, len(rows)),colours(rows)
-    ax.axvspan(-100*cs.delta, 100*cs.delta, color=grey, alpha=0.15, lw=0)
-    ax.axvline(0, color=grey, lw=1); ax.plot(0, 0, 'D', ms=5, color=grey)
-    if names: _note(ax, 0, rows[0], '', -0.02, 'right', grey)
-    for y,(name,c) in enumerate(zip(rows[1:], cs), 1):
-        if None not in c.interval: ax.plot([100*o for o in c.interval], [y,y], color=col[name], lw=2, solid_capstyle='butt')
-        if c.diff is not None: ax.plot(100*c.diff, y, 'D', ms=6, color=col[name])
-        if names: _note(ax, y, name, f'n {c.n}' + ' pairs'*c.paired, -0.02, 'right', col[name])
-        verdict = c.verdict_words.split(' (')[0].replace(' when', '\nwhen') if 'when it trains' in c.verdict_words else c.verdict
-        _note(ax, y, verdict, '' if c.diff is None else f'{100*c.diff:+.2f} pp', 1.02, 'left', col[name])
-    title = f"Difference; {100*(1-cs.alpha):g} % {'simultaneous '*(cs.family>1)}interval"
-    return _said(ax, 'x', title, f'difference to the baseline, pp (band: ±{100*cs.delta:g})')
+    baseline, margin = comparisons.baseline, 100*comparisons.delta
+    labels = [baseline, *map(comparisons.label, comparisons)]
+    simultaneous = 'simultaneous ' if comparisons.family > 1 else ''
+    ax = _row_axes(ax, len(labels), f'Difference; {100*(1-comparisons.alpha):g} % {simultaneous}interval',
+        f'difference to the baseline, pp (band: ±{margin:g})')
+    ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
+    ax.axvline(0, color=grey, lw=1)
+    ax.plot(0, 0, 'D', ms=5, color=grey)
+    if names: _note(ax, 0, baseline, '', grey)
+    colour_of = colours(labels)
+    for row,(label,c) in enumerate(comparisons.labelled(), 1):
+        colour = colour_of[label]
+        _difference(ax, row, c, colour)
+        if names: _note(ax, row, label, f'n {c.n} pairs' if c.paired else f'n {c.n}', colour)
+        _note(ax, row, _short_verdict(c), '' if c.diff is None else points(c.diff), colour, 'right')
+    return ax
+
+def _difference(ax, row, c, colour):
+    low, high = c.interval
+    if low is not None and high is not None:
+        ax.plot([100*low, 100*high], [row,row], color=colour, lw=2, solid_capstyle='butt')
+    if c.diff is not None: ax.plot(100*c.diff, row, 'D', ms=6, color=colour)
+
+def _short_verdict(c):
+    "One word, and on a second line where it holds for the runs that trained only"
+    if 'when it trains' not in c.verdict_words: return c.verdict
+    return c.verdict_words.split(' (')[0].replace(' when', '\nwhen')
 
 # %% ../nbs/11_plots.ipynb #53728ff1
 def plot_study(
@@ -104,14 +157,15 @@ def plot_study(
     title:str=None  # Line above
 ): # The two axes
     "Every run, and beside it the differences with their verdicts"
-    import matplotlib.pyplot as plt
-    arms = [c.arm for c in comparisons if c.baseline==comparisons.baseline]
-    rows = 1+max(len(comparisons), len({*arms, *runs.arm}-{comparisons.baseline}))
-    fig,axes = plt.subplots(1, 2, figsize=(9, 1.1+0.7*rows), sharey=True, layout='constrained')
-    fig.patch.set_alpha(0); fig.get_layout_engine().set(wspace=0.06)
-    plot_runs(runs, comparisons.baseline, axes[0], arms)
+    baseline = comparisons.baseline
+    compared = [c.arm for c in comparisons if c.baseline==baseline]
+    n_others = len({*compared, *runs.arm} - {baseline})
+    axes = _subplots(9, _height(1+max(len(comparisons), n_others)), 2)
+    plot_runs(runs, baseline, axes[0], compared)
     plot_differences(comparisons, axes[1], names=False)
-    if title: fig.suptitle(title, x=0.01, ha='left', size=12, weight='bold', color=ink)
+    figure = axes[0].figure
+    figure.get_layout_engine().set(wspace=0.06)
+    if title: figure.suptitle(title, x=0.01, ha='left', size=12, weight='bold', color=ink)
     return axes
 
 # %% ../nbs/11_plots.ipynb #7a4e4bfb
@@ -120,15 +174,25 @@ def plot_curves(
     ax=None             # Axes to draw on
 ): # The axes
     "Validation accuracy by epoch: the mean of an arm's runs, and a band from the worst to the best"
-    ax = _axes(ax)
-    for a,c in colours(histories).items():
-        n = max((len(h) for h in histories[a]), default=0)
-        by = [[100*h[i]['acc'] for h in histories[a] if i<len(h) and h[i]['acc'] is not None] for i in range(n)]
-        x,by = zip(*((i,o) for i,o in enumerate(by, 1) if o)) if any(by) else ((),())
-        ax.fill_between(x, [*map(min, by)], [*map(max, by)], color=c, alpha=0.15, lw=0)
-        ax.plot(x, [sum(o)/len(o) for o in by], color=c, lw=1.8, marker='o' if n<25 else '', ms=3, label=f'{a}, n {len(histories[a])}')
+    ax = _axes(ax, 'Mean of the runs; band from worst to best run', 'epoch', 'validation accuracy, %')
+    for arm,colour in colours(histories).items():
+        runs = histories[arm]
+        by_epoch = _by_epoch(runs)
+        epochs, accs = list(by_epoch), by_epoch.values()
+        ax.fill_between(epochs, [*map(min, accs)], [*map(max, accs)], color=colour, alpha=0.15, lw=0)
+        marker = 'o' if len(epochs) < 25 else ''
+        ax.plot(epochs, [*map(mean, accs)], color=colour, lw=1.8, marker=marker, ms=3, label=f'{arm}, n {len(runs)}')
     ax.xaxis.get_major_locator().set_params(integer=True)
-    return _said(ax, 'y', 'Mean of the runs; band from worst to best run', 'epoch', 'validation accuracy, %', dict(loc='lower right'))
+    _legend(ax, loc='lower right')
+    return ax
+
+def _by_epoch(histories):
+    "Epoch, from 1 -> accuracies in percent of the runs that have one"
+    accs = {}
+    for history in histories:
+        for epoch,said in enumerate(history, 1):
+            if said['acc'] is not None: accs.setdefault(epoch, []).append(100*said['acc'])
+    return dict(sorted(accs.items()))
 
 # %% ../nbs/11_plots.ipynb #70fe1ab3
 def plot_cost(
@@ -140,18 +204,23 @@ def plot_cost(
     ax=None                # Axes to draw on
 ): # The axes
     "Accuracy against what it cost: every run, and each arm's mean with its 95 % t-interval"
-    ax = _axes(ax)
-    for a,c in colours(dict.fromkeys([baseline, *runs.arm])).items():
-        df = runs[runs.arm==a]
-        if not len(df): continue
-        s,x = summarise(df.acc),df[cost].median()
-        ax.scatter(df[cost], 100*df.acc, s=16, color=c, alpha=0.45, lw=0)
-        ax.errorbar(x, 100*s.mean, yerr=s.half_width and 100*s.half_width, fmt='D', ms=6, color=c, lw=1.8, capsize=3, label=f'{a}, {x:.3g}')
-    low,high = runs[cost].min(),runs[cost].max()
-    pad = max(0.08*(high-low), 0.05*high-(high-low)/2)
-    ax.set_xlim(low-pad, high+pad); ax.ticklabel_format(axis='x', useOffset=False)
-    legend = dict(title='median', title_fontproperties=dict(size=9))
-    return _said(ax, 'y', f'Accuracy against {what}; mean with its 95 % interval', label, 'last-epoch accuracy, %', legend)
+    ax = _axes(ax, f'Accuracy against {what}; mean with its 95 % interval', label, 'last-epoch accuracy, %')
+    for arm,colour in colours(dict.fromkeys([baseline, *runs.arm])).items():
+        of_arm = runs[runs.arm==arm]
+        if not len(of_arm): continue
+        s, median = summarise(of_arm.acc), of_arm[cost].median()
+        ax.scatter(of_arm[cost], 100*of_arm.acc, s=16, color=colour, alpha=0.45, lw=0)
+        half_width = None if s.half_width is None else 100*s.half_width
+        ax.errorbar(median, 100*s.mean, yerr=half_width, fmt='D', ms=6, color=colour, lw=1.8, capsize=3, label=f'{arm}, {median:.3g}')
+    ax.set_xlim(*_at_least_a_tenth(runs[cost].min(), runs[cost].max()))
+    ax.ticklabel_format(axis='x', useOffset=False)
+    _legend(ax, title='median', title_fontproperties=dict(size=9))
+    return ax
+
+def _at_least_a_tenth(low, high):
+    "Limits of an axis with some room, and never less than a tenth of the largest value apart"
+    room = max(0.08*(high-low), 0.05*high - (high-low)/2)
+    return low-room, high+room
 
 # %% ../nbs/11_plots.ipynb #b3ea835f
 def plot_race(
@@ -160,18 +229,29 @@ def plot_race(
     ax=None            # Axes to draw on
 ): # The axes
     "Difference after each seed, with its sequential interval up to the decision"
-    ax,arms = _axes(ax),list(dict.fromkeys(o['arm'] for o in states))
-    ax.axhspan(-100*delta, 100*delta, color=grey, alpha=0.15, lw=0); ax.axhline(0, color=grey, lw=1)
-    col,top = colours([None, *arms]),2*delta
-    for a in arms:
-        x,mean,low,high = zip(*((i, *(math.nan if o[k] is None else 100*o[k] for k in ('mean','low','high')))
-            for i,o in enumerate((o for o in states if o['arm']==a), 1)))
-        ax.fill_between(x, low, high, color=col[a], alpha=0.15, lw=0)
-        end = [o for o in states if o['arm']==a][-1]
-        ax.plot(x, mean, color=col[a], lw=1.8, marker='o', ms=3, label=f"{a}: {end['verdict']} after {x[-1]} seeds")
-        top = max([top, *(abs(o)/100 for o in mean[2:]+low[-1:]+high[-1:] if o==o)])
-    ax.set_ylim(-130*top, 130*top); ax.xaxis.get_major_locator().set_params(integer=True)
-    return _said(ax, 'y', 'Difference after each seed, with its sequential interval', 'seeds', f'difference, pp (band: ±{100*delta:g})', {} if arms else None)
+    margin = 100*delta
+    ax = _axes(ax, 'Difference after each seed, with its sequential interval', 'seeds', f'difference, pp (band: ±{margin:g})')
+    ax.axhspan(-margin, margin, color=grey, alpha=0.15, lw=0)
+    ax.axhline(0, color=grey, lw=1)
+    arms = list(dict.fromkeys(o['arm'] for o in states))
+    colour_of, heights = colours([None, *arms]), [2*margin]
+    for arm in arms:
+        of_arm = [o for o in states if o['arm']==arm]
+        heights += _course(ax, arm, of_arm, colour_of[arm])
+    top = max(heights)
+    ax.set_ylim(-1.3*top, 1.3*top)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    if arms: _legend(ax)
+    return ax
+
+def _course(ax, arm, states, colour):
+    "One arm's course, and the heights that the axes must show: its means from the third seed, and its last interval"
+    def percents(k): return [math.nan if o[k] is None else 100*o[k] for o in states]
+    seeds = range(1, len(states)+1)
+    means, lows, highs = map(percents, ('mean','low','high'))
+    ax.fill_between(seeds, lows, highs, color=colour, alpha=0.15, lw=0)
+    ax.plot(seeds, means, color=colour, lw=1.8, marker='o', ms=3, label=f"{arm}: {states[-1]['verdict']} after {len(states)} seeds")
+    return [abs(o) for o in [*means[2:], lows[-1], highs[-1]] if not math.isnan(o)]
 
 # %% ../nbs/11_plots.ipynb #b2a5dbde
 def svg(
@@ -180,26 +260,57 @@ def svg(
     alone:bool=False   # To stand in a file of its own
 )->str: # An <svg> element
     "A figure as SVG text that is inked in the colour of its page"
+    text = _as_svg(getattr(fig, 'figure', None) or fig)
+    text = text.replace(ink, 'currentColor')
+    text = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", 'system-ui, sans-serif', text)
+    opening, _, rest = _without_idle_ids(text).partition('>')
+    opening = opening.replace('<svg ', f'<svg role="img" aria-label="{escape(label)}" ')
+    return f'{opening}>{_light_and_dark if alone else ""}{rest}'
+
+_light_and_dark = '<style>svg{color:#57606a}@media(prefers-color-scheme:dark){svg{color:#9198a1}}</style>'
+
+def _as_svg(figure):
+    "The <svg> element as matplotlib draws it, the same for the same figure"
     import matplotlib as mpl
+    file = io.StringIO()
     with mpl.rc_context({'svg.fonttype':'none', 'svg.hashsalt':'simpleattn'}):
-        (getattr(fig, 'figure', None) or fig).savefig(f := io.StringIO(), format='svg', transparent=True, metadata=dict(Date=None))
-    s = re.sub(r'<metadata>.*?</metadata>', '', re.sub(r'.*?(?=<svg)', '', f.getvalue(), count=1, flags=re.S), flags=re.S).replace(ink, 'currentColor')
-    s = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", 'system-ui, sans-serif', s)
-    s = re.sub(r' id="([^"]*)"', lambda m, used=set(re.findall(r'#([\w.-]+)', s)): m[0] if m[1] in used else '', s)
-    style = '<style>svg{color:#57606a}@media(prefers-color-scheme:dark){svg{color:#9198a1}}</style>' if alone else ''
-    return s.replace('<svg ', f'<svg role="img" aria-label="{escape(label)}" ', 1).replace('>', f'>{style}', 1)
+        figure.savefig(file, format='svg', transparent=True, metadata=dict(Date=None))
+    text = file.getvalue()
+    return re.sub(r'<metadata>.*?</metadata>', '', text[text.index('<svg'):], flags=re.S)
+
+def _without_idle_ids(text):
+    "Only the ids that something refers to, so that two pictures may stand on one page"
+    used = set(re.findall(r'#([\w.-]+)', text))
+    return re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else '', text)
 
 # %% ../nbs/11_plots.ipynb #c730fc8d
 def _seen(learn, image):
     "An image as validation cuts it: (3, S, S) bytes"
     import numpy as np, torch
-    ds = learn.dls.valid_ds
-    if isinstance(image, int): return ds[image][0]
-    if isinstance(image, torch.Tensor): return image
     from PIL import Image
     from simpleattn.data import center_crop
-    im = image if isinstance(image, Image.Image) else Image.open(image)
-    return center_crop(np.asarray(im.convert('RGB')), ds.recipe.size, ds.recipe.val_extra)
+    images = learn.dls.valid_ds
+    if isinstance(image, int): return images[image][0]
+    if isinstance(image, torch.Tensor): return image
+    if not isinstance(image, Image.Image): image = Image.open(image)
+    return center_crop(np.asarray(image.convert('RGB')), images.recipe.size, images.recipe.val_extra)
+
+def _weights(learn, seen, pixel, layer, head):
+    "What the pixel attends to: an array (H, W) of the layer's places"
+    import torch
+    from fastai.vision.core import TensorImage
+    from simpleattn.models import attention_at
+    batch = TensorImage(seen[None].to(learn.dls.device))
+    batch, = learn.dls.valid.after_batch((batch,))
+    weights = attention_at(learn.model, batch.as_subclass(torch.Tensor), pixel, layer, head)
+    return torch.as_tensor(weights).cpu().numpy()
+
+def _shades(weights):
+    "How weights are laid over an image: of either sign from blue to red, else from transparent to yellow"
+    top = abs(weights).max() or 1.
+    if (weights < 0).any(): return dict(cmap='RdBu_r', vmin=-top, vmax=top, alpha=.6)
+    top = max(top, 4*weights.sum()/weights.size)
+    return dict(cmap='inferno', vmin=0, vmax=top, alpha=.8*weights/top)
 
 # %% ../nbs/11_plots.ipynb #7bca588f
 def show_attention(
@@ -211,19 +322,15 @@ def show_attention(
     ax=None             # Axes to draw on
 ): # The axes
     "What a pixel attends to, over the image"
-    import matplotlib.pyplot as plt, torch
-    from fastai.vision.core import TensorImage
-    from simpleattn.models import attention_at
-    x = _seen(learn, image)
-    at = position or (x.shape[1]//2, x.shape[2]//2)
-    xb = learn.dls.valid.after_batch((TensorImage(x[None].to(learn.dls.device)),))[0]
-    w = torch.as_tensor(attention_at(learn.model, xb.as_subclass(torch.Tensor), at, layer, head)).cpu().numpy()
-    ax,signed = ax or plt.subplots(figsize=(3.2,3.2))[1], (w<0).any()
-    top = abs(w).max() or 1.
-    if not signed: top = max(top, 4*w.sum()/w.size)
-    ax.imshow(x.permute(1,2,0).cpu().numpy(), extent=(0,x.shape[2],x.shape[1],0))
-    kw = dict(cmap='RdBu_r', vmin=-top, vmax=top, alpha=.6) if signed else dict(cmap='inferno', vmin=0, vmax=top, alpha=.8*w/top)
-    ax.imshow(w, extent=(0,x.shape[2],x.shape[1],0), interpolation='nearest', **kw)
-    ax.plot(at[1]+.5, at[0]+.5, 's', ms=7, mfc='none', mec='white', mew=1.5)
+    import matplotlib.pyplot as plt
+    seen = _seen(learn, image)
+    _, height, width = seen.shape
+    row, column = position or (height//2, width//2)
+    weights = _weights(learn, seen, (row,column), layer, head)
+    if ax is None: ax = plt.subplots(figsize=(3.2,3.2))[1]
+    extent = 0, width, height, 0
+    ax.imshow(seen.permute(1,2,0).cpu().numpy(), extent=extent)
+    ax.imshow(weights, extent=extent, interpolation='nearest', **_shades(weights))
+    ax.plot(column+.5, row+.5, 's', ms=7, mfc='none', mec='white', mew=1.5)
     ax.set_axis_off()
     return ax

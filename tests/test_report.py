@@ -7,10 +7,11 @@ import numpy as np,pytest
 from browser import Page as Browser
 from conftest import cli,python
 from simpleattn.recipes import CliError,Recipe
-from simpleattn.report import comparison_table,count_flops,keep_report,report_data,text_table,to_html,to_latex,to_markdown,write_report
+from simpleattn.report import comparison_table,count_flops,keep_report,make_report,report_data,to_html,to_markdown,write_report
 from simpleattn.runs import Run,find_runs,pack_bits,unpack_bits,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import get_variant
+from simpleattn.words import text_table
 
 EVIL = '<script>alert(1)</script>|"\'&'
 ENV = 'cpu-torch2.15'
@@ -120,9 +121,9 @@ def test_the_page_is_whole(page):
 
 def test_markup_is_escaped(tmp_path):
     s = make(tmp_path, recipe=Recipe('evil', dataset=EVIL), name='evil', device=EVIL)
-    d = report_data(s)
-    d['set_aside'][EVIL] = EVIL
-    html,md = to_html(d),to_markdown(d)
+    report = make_report(s)
+    report.reading.set_aside[EVIL] = EVIL
+    html,md = to_html(report),to_markdown(report)
     p = Page(html)
     assert [t for t,_ in p.tags].count('script')==1
     assert ''.join(p.text).count('alert(1)')==4
@@ -141,7 +142,7 @@ def test_an_incomplete_study_says_so(tmp_path):
     s = make(tmp_path, skip={('simple',3),('simple',5)})
     d = report_data(s)
     assert (d['n_runs'],d['n_declared'],d['missing'])==(22, 24, [['simple',3],['simple',5]])
-    for t in (to_html(d), to_markdown(d)): assert '22 of 24 runs' in t and 'Incomplete' in t and 'So far' in t
+    for t in (to_html(make_report(s)), to_markdown(make_report(s))): assert '22 of 24 runs' in t and 'Incomplete' in t and 'So far' in t
 
 def test_a_study_too_small_to_compare_has_a_report(tmp_path):
     s = make(tmp_path, skip={(a,k) for a in ('self','simple') for k in range(1,8)})
@@ -168,14 +169,15 @@ def test_diverged_failed_and_corrupt_are_counted(tmp_path):
     write_failure('little', 'self', ENV, 1, 'killed', tmp_path)
     p = tmp_path/'little'/'baseline'/ENV/'7.json'
     p.write_text(p.read_text().replace('"seed": 7', '"seed": 8'))
-    d = report_data(s)
+    report = make_report(s)
+    d = report.to_dict()
     assert [(a['arm'],a['n'],a['n_diverged'],a['n_failed']) for a in d['arms']]==[('baseline',7,0,0),('self',8,0,1),('simple',7,1,0)]
     assert list(d['set_aside'])==[f'little/baseline/{ENV}/7.json']
-    html = to_html(d)
+    html = to_html(report)
     assert 'checksum' in html and 'diverged loss not finite' in html and '1 diverged' in html
 
 def test_derived_images_are_no_replication(tmp_path):
-    assert 'not the official archive: not a replication' in to_html(report_data(make(tmp_path, source='160-derived')))
+    assert 'not the official archive: not a replication' in to_html(make_report(make(tmp_path, source='160-derived')))
 
 def test_growth_and_other_envs_are_said(tmp_path):
     s = make(tmp_path)
@@ -231,14 +233,15 @@ assert not {{'torch','fastai'}} & set(sys.modules)'''
 # ---- what it costs, where noise comes from, which images
 
 def test_flops_are_shown_where_records_hold_them(tmp_path, study):
-    d = report_data(make(tmp_path, flops=10**9, data=dict(n_train=1000)))
+    report = make_report(make(tmp_path, flops=10**9, data=dict(n_train=1000)))
+    d = report.to_dict()
     assert [a['flops'] for a in d['arms']]==[10**9, 10**9+10**6, 10**9+2*10**6]
     assert {r['train_flops'] for r in d['runs'] if r['arm']=='self'}=={3*(10**9+10**6)*5*960}
-    html = to_html(d)
+    html = to_html(report)
     assert 'Accuracy against FLOPs' in html and '1,001.0' in html and 'No FLOPs are known' not in html
-    d = report_data(study)
-    assert 'Accuracy against time' in to_html(d) and 'Accuracy against FLOPs' not in to_html(d)
-    for t in (to_html(d), to_markdown(d)): assert 'No FLOPs are known of baseline, self, simple' in t and 'report little --flops' in t
+    html = to_html(make_report(study))
+    assert 'Accuracy against time' in html and 'Accuracy against FLOPs' not in html
+    for t in (html, to_markdown(make_report(study))): assert 'No FLOPs are known of baseline, self, simple' in t and 'report little --flops' in t
 
 def test_flops_of_old_records_are_counted_on_the_network_that_they_describe():
     from simpleattn.models import cost,create_model
@@ -249,7 +252,9 @@ def test_flops_of_old_records_are_counted_on_the_network_that_they_describe():
             dict(source='full', fingerprint='0'), dict(finished=''))
     for v in ('baseline','simple','simple@2.-1'): want,got = run(v); assert count_flops(got)==want['flops']>0
     assert run('simple')[0]['flops']>run('baseline')[0]['flops']
-    assert count_flops(run('simple', hash='0')[1])==0 and count_flops(run('simple', name='mine')[1])==0
+    assert count_flops(run('simple', hash='0')[1])==0 and count_flops(run('simple', name='mine', hash='0')[1])==0
+    want,got = run('simple', name='mine')
+    assert count_flops(got)==want['flops'], 'a variant is known by its hash, whatever its name'
     import dataclasses
     assert count_flops(dataclasses.replace(run('self')[1], params=run('self')[0]['params']+1))==0
 
@@ -280,11 +285,11 @@ def differing(tmp_path, gained=(7,11), lost=(3,)):
     return s
 
 def test_images_on_which_arms_differ_are_found(tmp_path):
-    d = report_data(differing(tmp_path))
-    one, = d['differ']
+    report = make_report(differing(tmp_path))
+    one, = report.to_dict()['differ']
     assert [(o['index'],o['baseline'],o['variant']) for o in one['images']]==[(7,0,6),(11,0,6),(3,6,0)]
     assert (one['n'],one['least'],one['count'])==(6,6,3) and one['chance']<1
-    assert 'validation image 7' in to_html(d) and '3 of 500 images differ by 6 or more of 6 runs' in to_markdown(d)
+    assert 'validation image 7' in to_html(report) and '3 of 500 images differ by 6 or more of 6 runs' in to_markdown(report)
 
 def test_chance_finds_as_many_where_there_is_nothing(tmp_path):
     one, = report_data(make(tmp_path, arms=('baseline','self'), seeds=8))['differ']
@@ -314,9 +319,9 @@ def test_images_are_named_and_shown_on_request_only(tmp_path, tiny, monkeypatch)
 def test_diverged_runs_have_a_section(tmp_path, study):
     s = make(tmp_path, diverged={('simple',2)})
     write_failure('little', 'self', ENV, 1, 'killed', tmp_path)
-    for t in (to_html(report_data(s)), to_markdown(report_data(s))):
+    for t in (to_html(make_report(s)), to_markdown(make_report(s))):
         assert f'little/simple/{ENV}/2.json' in t and 'simple: 1 of 8 runs diverged (95 % interval up to 52.7 %), 0 tries failed' in t and 'self: 0 of 8 runs diverged' in t
-    assert 'Diverged runs' not in to_html(report_data(study))
+    assert 'Diverged runs' not in to_html(make_report(study))
 
 def test_the_race_is_drawn(tmp_path):
     env = make(tmp_path).env
@@ -387,9 +392,9 @@ def browser(tmp_path_factory):
 def evil(tmp_path_factory):
     "A page with diverged runs, records set aside and names that are markup"
     p = tmp_path_factory.mktemp('evil')
-    d = report_data(make(p, recipe=Recipe('evil', dataset=EVIL), name='evil', device=EVIL, diverged={('simple',2)}))
-    d['set_aside'][EVIL*9] = EVIL
-    (p/'evil.html').write_text(to_html(d))
+    report = make_report(make(p, recipe=Recipe('evil', dataset=EVIL), name='evil', device=EVIL, diverged={('simple',2)}))
+    report.reading.set_aside[EVIL*9] = EVIL
+    (p/'evil.html').write_text(to_html(report))
     return p/'evil.html'
 
 SHOWN = "[...document.querySelectorAll('table')].find(t => t.tHead.textContent.includes('mean, %'))"
