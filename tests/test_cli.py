@@ -61,7 +61,7 @@ MISTAKES = {'verb':(['trian'], 'trian.*train'), 'recipe':(['train','woof-128-4']
     'study':(['compare','nothing'], "'nothing'"), 'nothing to compare':(['compare'], 'two studies'), 'three studies':(['compare','a','b','c'], 'two studies'),
     'both':(['compare','a','--summary','.8,.01,5','.8,.01,5'], 'Give a study'), 'half a summary':(['compare','--summary','.8,.01,5'], 'MEAN,SD,N twice'), 'percent':(['compare','--summary','84.98,0.782,20','85.67,0.937,20'], 'Divide percent by 100'),
     'one run':(['compare','--summary','.8,.01,1','.8,.01,5'], 'at least two runs'), 'csv':(['compare','nowhere.csv'], 'nowhere.csv'), 'delta of a summary':(['compare','--summary','.8,.01,5','.8,.01,5','--delta','0'], 'delta must be positive'),
-    'race':(['race','dmeo'], 'demo'), 'cap':(['race','demo','--cap','1'], 'two different seeds'), 'looks':(['race','demo','--cap','8','--looks','5'], 'too small'), 'plan':(['plan','dmeo'], 'demo'),
+    'race':(['race','dmeo'], 'demo'), 'cap':(['race','demo','--cap','1'], 'two different seeds'), 'plan':(['plan','dmeo'], 'demo'),
     'plan without runs':(['plan','woof-128-5'], '--sd'), 'plan in percent':(['plan','demo','--sd','0.75','--delta','1'], 'delta must be positive and below 1'), **{f'plan {a}':(['plan','demo','--sd','.01',*a.split()], why) for a,why in {'--power 80':'0.8 for 80 %', '--power 0':'between 0 and 1', '--power nan':'between 0 and 1', '--variants 0':'at least one variant',
         '--effect inf':'effect as a fraction', '--effect 0':'effect as a fraction', '--sd-runs 1':'two runs or more', '--alpha nan':'alpha', '--sd inf':'sd as a fraction', '--sd 0.78':'sd as a fraction', '--corr 1':'correlation'}.items()},
     **{f'summary {o}':(['compare','--summary',o,'.8,.01,5'], why) for o,why in {'.8,.01,inf':'whole number', '.8,.01,nan':'whole number', '.8,.9,5':'cannot have an sd', 'nan,.01,5':'fractions', '.8,inf,5':'fractions'}.items()},
@@ -330,6 +330,18 @@ def test_a_csv_may_name_its_arms_by_numbers(tmp_path, call):
     (tmp_path/'a.csv').write_text('variant,seed,acc\n' + ''.join(f'{v},{s},{(300+7*s%11+40*v+s*v%3)/500}\n' for v in (1,2) for s in range(6)))
     code,out,err = call('compare', tmp_path/'a.csv')
     assert code==0 and '+8.' in out and err==''
+
+def test_a_study_and_a_race_train_alike(call):
+    "The options of training, typed once, are `Study.run`'s, by name and default"
+    from inspect import signature
+    training = signature(Study.run).parameters
+    shared = 'engine workers data device threads checkpoints address gpus_per_run'.split()
+    for verb in ('study','race'):
+        takes = signature(verbs[verb]).parameters
+        assert [takes[k].default for k in shared]==[training[k].default for k in shared] and [*takes][-1]=='fmt'
+        out = call(verb, '--help')[1]
+        assert all(f"--{k.replace('_','-')} " in out for k in shared), verb
+    assert '--looks' not in call('race', '--help')[1]
 
 def test_import_is_an_option_by_that_name(call):
     "And no abbreviation of another"
