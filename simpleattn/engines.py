@@ -1,77 +1,70 @@
 """How runs are executed: one after another here, in worker processes, or on a Ray cluster
 
-Plain Python, tested by tests/test_engines.py and tests/test_ray.py. An engine has three methods: `submit(task)`, `next()` -> a finished `Outcome`, and
-`close()`; `workers`, the runs that it makes at a time; and maybe something to say in the end, `said`. The study decides what to run and what to try again;
-an engine only runs. Torch and fastai are imported in workers, never here."""
-import math,os,re,signal,subprocess,sys,tempfile,time,traceback,types
+Plain Python, tested by tests/test_engines.py and tests/test_ray.py. An engine takes tasks and says that one has ended; what came of it stands in the store.
+It has three methods, `submit(task)`, `next()` -> `Ended` and `close()`, and `workers`, the runs that it makes at a time. The study decides what to run and
+what to try again. Torch and fastai are imported in workers, never here."""
+import os,signal,subprocess,sys,tempfile,threading,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from .processes import die_with,no_main
 from .recipes import CliError,near
 
-__all__ = ['Task', 'Outcome', 'SerialEngine', 'LocalEngine', 'RayEngine', 'make_engine']
+__all__ = ['Task', 'Ended', 'SerialEngine', 'LocalEngine', 'RayEngine', 'make_engine']
+
+# ---- tasks
 
 @dataclass(frozen=True)
 class Task:
     "One run to make"
-    recipe:object        # `Recipe`
-    variant:object       # `Variant`
-    seed:int             # The run's seed
-    root:str             # Absolute folder of the runs, or its URL; the worker writes the record itself
-    data:str=None        # Folder or archive of the data set
-    device:str=None      # None: the GPU if there is one
-    threads:int=1        # CPU threads
-    workers:int=0        # Loader processes
-    checkpoints:str=None # Folder of checkpoints; None: none are written
-    gpus:int=1           # Processes that train it together, each on a GPU of its own
-    @property
-    def arm(self): return self.recipe.hash, self.variant.hash
+    arm:object      # `Arm`
+    seed:int        # The run's seed
+    machine:object  # `Machine`, its folders absolute
+    root:str        # Absolute folder of the runs, or its URL; the worker writes the record itself
+    env:str=None    # Class of machine that the run must be made on; None: any
 
 @dataclass(frozen=True)
-class Outcome:
-    "What became of a task"
+class Ended:
+    "A task has ended"
     task:Task
-    status:str          # ok, diverged; failed: it raised; lost: its process died; refused: a user's mistake; exists, claimed: another process has it
-    acc:float=None      # Last-epoch accuracy, a fraction
-    seconds:float=0.    # Wall time of the run
-    error:str=''        # What went wrong, with the end of the log
-    env:str=None        # Class of machine that the run was made on
+    how:str='made' # made; exists, claimed: another process has it; refused: a user's mistake; elsewhere: of another env; failed: it raised; lost: its process died
+    error:str=''   # What went wrong, with the end of the log; the env of a worker that is elsewhere
 
 def run_task(
     task:Task # The run to make
-)->Outcome:   # Its outcome; the record is written
+)->Ended:     # Its record is in the store where it was made
     "Train one run and publish its record, unless another process has it or is at it"
-    from simpleattn.runs import as_root,claim,run_path,this_env
-    from simpleattn.train import train_one
-    t0,at = time.perf_counter(),'.'
+    from simpleattn.runs import as_root,claim,run_path
+    from simpleattn.train import train_arm
+    path = '.'
     try:
-        at = run_path(task.recipe.name, task.variant.name, this_env(task.device, task.gpus), task.seed)
-        with claim(task.root, at) as ours:
-            if not ours: return Outcome(task, 'claimed')
-            run = train_one(task.recipe, task.variant, task.seed, task.data, task.workers, task.device, task.threads, root=task.root,
-                checkpoints=task.checkpoints, gpus=task.gpus)
-    except CliError as e: return Outcome(task, 'refused', error=str(e))
+        env = task.machine.env
+        if task.env not in (None, env): return Ended(task, 'elsewhere', env)
+        path = run_path(task.arm.recipe.name, task.arm.variant.name, env, task.seed)
+        with claim(task.root, path) as ours:
+            if not ours: return Ended(task, 'claimed')
+            train_arm(task.arm, task.seed, task.machine, root=task.root)
+    except CliError as e: return Ended(task, 'refused', str(e))
     except Exception as e:
-        there = isinstance(e, FileExistsError) and (as_root(task.root)/at).exists()
-        return Outcome(task, 'exists') if there else Outcome(task, 'failed', error=traceback.format_exc())
-    return Outcome(task, run.status, run.acc, time.perf_counter()-t0, env=run.env)
+        if isinstance(e, FileExistsError) and (as_root(task.root)/path).exists(): return Ended(task, 'exists')
+        return Ended(task, 'failed', traceback.format_exc())
+    return Ended(task)
 
-def packed(task):
+def packed(task)->bytes:
     "A task as bytes, with the classes that a worker could not import"
     import cloudpickle
     from simpleattn.variants import ship
-    ship(task.variant)
+    ship(task.arm.variant)
     return cloudpickle.dumps(task)
 
-def run_packed(payload):
-    "`run_task` of such bytes, as plain values"
+def run_packed(payload)->tuple: # How it ended and the error, as text
+    "`run_task` of such bytes"
     import cloudpickle
-    try: out = run_task(cloudpickle.loads(payload))
-    except BaseException: out = Outcome(None, 'failed', error=traceback.format_exc())
-    return out.status, out.acc, out.seconds, out.error, out.env
+    try: ended = run_task(cloudpickle.loads(payload))
+    except BaseException: return 'failed', traceback.format_exc()
+    return ended.how, ended.error
+
+# ---- one after another
 
 class SerialEngine:
     "Runs in this process, one after another"
@@ -81,6 +74,31 @@ class SerialEngine:
     def next(self): return run_task(self.tasks.popleft())
     def close(self): self.tasks.clear()
 
+# ---- what processes need of each other
+
+@contextmanager
+def no_main():
+    "multiprocessing would import the user's script again in every worker; a task carries all that a worker needs, so main is hidden"
+    main = sys.modules['__main__']
+    sys.modules['__main__'] = types.ModuleType('__main__')
+    try: yield
+    finally: sys.modules['__main__'] = main
+
+def die_with(sentinel):
+    "End this process as soon as another one is gone"
+    from multiprocessing.connection import wait
+    def watch():
+        wait([sentinel])
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+def ends_silently():
+    "For a fork server: a driver that is stopped while it asks for a worker ends it with an EOFError, which is no news for the terminal"
+    usual = sys.excepthook
+    def hook(kind, *args):
+        if kind is not EOFError: usual(kind, *args)
+    sys.excepthook = hook
+
 @contextmanager
 def _unheard():
     "A process that is started here inherits that it does not hear Ctrl-C; this one hears it a moment later"
@@ -88,172 +106,153 @@ def _unheard():
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
-def _worker(conn, log, gpus):
+def _work(conn, log, gpu):
     "Body of a worker process: tasks until the pipe is closed, their output in a file"
     from multiprocessing import parent_process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with(parent_process().sentinel)
-    if gpus: os.environ['CUDA_VISIBLE_DEVICES'] = gpus
+    if gpu: os.environ['CUDA_VISIBLE_DEVICES'] = gpu
     try:
-        with open(log, 'ab', 0) as f: os.dup2(f.fileno(), 1); os.dup2(f.fileno(), 2)
+        with open(log, 'ab', 0) as f:
+            os.dup2(f.fileno(), 1)
+            os.dup2(f.fileno(), 2)
     except FileNotFoundError: return # the driver was stopped meanwhile, and its folder is gone
     while True:
         try: payload = conn.recv_bytes()
         except EOFError: return
         conn.send(run_packed(payload))
 
-class AtOnce:
-    """How many runs at once a GPU should make: one more, up to four, for as long as that makes over 5 % more runs an hour and the memory holds them.
-    What decides are the seconds of runs that began and ended while just so many were at work, none a worker's first, compared within their arms."""
-    def __init__(self, gpus, most=4): self.gpus,self.most,self.n,self.settled,self.said,self.seconds = gpus,most,1,False,'',{}
+# ---- in worker processes
 
-    def settle(self, n, why):
-        self.n,self.settled = n,True
-        self.said = f'Runs at once on a GPU: {n}; {why}. Their seconds are those of up to {max(self.seconds, default=1)} at once.' if why else ''
+@dataclass(eq=False)
+class _Worker:
+    conn:object         # The driver's end of its pipe
+    log:Path            # File of its output
+    gpu:str             # The device that it sees; None on a CPU
+    process:object=None
+    task:Task=None      # What it is at, or was at last
 
-    def saw(self, gpu, arm, seconds):
-        "Such a run has ended"
-        here,less = self.seconds.setdefault(self.n, {}),self.seconds.get(self.n-1)
-        here.setdefault(arm, []).append(seconds)
-        both = here.keys() & less.keys() if less else here.keys()
-        if self.settled or sum(len(here[a]) for a in both)<2*self.n*self.gpus: return
-        gain = less and self.n/(self.n-1)*median(median(less[a])/median(here[a]) for a in both)
-        if less and gain<=1.05: self.settle(self.n-1, f'{self.n} make {gain:.2f} times the runs an hour')
-        elif self.n==self.most or not _fits(gpu, self.n): self.settle(self.n, less and f'{gain:.2f} times the runs an hour of {self.n-1}')
-        else: self.n += 1
+    def give(self, task):
+        self.task = task
+        if self.log.is_file(): os.truncate(self.log, 0)
+        try: self.conn.send_bytes(packed(task))
+        except (BrokenPipeError, ConnectionResetError): pass # it died: `next` sees that
 
-def _fits(gpu, n):
-    "Does a GPU's memory, with `n` workers in it, hold one more like them and a tenth beyond? No where nothing tells"
-    from simpleattn.runs import _lines,_nvidia
-    for o in _nvidia('index,uuid,memory.used,memory.total', _lines.__wrapped__): # as it is now
-        mib = [int(m) for m in re.findall(r'(\d+) MiB', o)]
-        if gpu in o.split(', ')[:2] and len(mib)==2: return mib[0]*(n+1)/n <= .9*mib[1]
-    return False
+    def answer(self): # How the task ended, and the error
+        try: return self.conn.recv()
+        except (EOFError, ConnectionResetError): return 'lost', ''
+
+    def end(self):
+        "Its pipe is closed, so it ends by itself"
+        self.conn.close()
+        self.process.join()
 
 class LocalEngine:
     """Worker processes forked from a server that has imported fastai once; a process that dies costs its own run only. On a CPU a process makes one run.
-    On GPUs it stays for the seeds of its arm, workers take the devices in turn, and `AtOnce` says how many there are."""
+    On GPUs it stays for the seeds of its arm, with the compiled network and the images on the device."""
     preload = ['simpleattn.preload']
-    said = property(lambda self: self.choice.said if self.choice else '') # what was found out on the way, for the user
     def __init__(self,
-        workers:int=None, # Processes; None: one a core, or on GPUs as many as give the most runs an hour
+        workers:int=None, # Processes; None: one a core, or one a GPU, or one an arm that compiles on GPUs
         gpus:list=None,   # Devices, as CUDA_VISIBLE_DEVICES takes them; None: a CPU
-        per_run=1,        # GPUs of a run, whole or a fraction
-        keep:bool=None,   # Workers stay for their arm; None: on GPUs
+        per_run=1,        # GPUs of a run: 1 or a fraction
+        compiled:int=0,   # Arms whose recipe compiles
         **kwargs
     ):
         import multiprocessing as mp
-        cores = len(os.sched_getaffinity(0)) if hasattr(os,'sched_getaffinity') else os.cpu_count()
-        k = max(1, int(per_run))
-        if gpus and k>len(gpus): raise CliError(f"gpus_per_run = {per_run}: {len(gpus)} GPU{'s'*(len(gpus)>1)} here, give at most so many.")
-        groups = [','.join(gpus[i:i+k]) for i in range(0, len(gpus)-k+1, k)] if gpus else [None]
-        self.workers = workers or max(1, (int(len(groups)/min(per_run,1)) if gpus else cores))
-        self.groups,self.slots = groups,deque(groups[i%len(groups)] for i in range(self.workers))
-        self.keep = bool(gpus) and per_run<=1 if keep is None else keep
-        self.choice = AtOnce(len(groups), min(4, max(1, cores//len(groups)))) if gpus and not workers and per_run==1 and self.keep else None
-        self.ctx,self.tasks,self.running,self.idle = mp.get_context('forkserver'),deque(),[],[]
+        self.keep = bool(gpus)
+        self.workers = workers or (max(int(len(gpus)/per_run), compiled) if gpus else _cores())
+        self.free = deque(gpus[i%len(gpus)] if gpus else None for i in range(self.workers)) # places without a worker, by their device
+        self.tasks,self.running,self.idle = deque(), [], []
         self.logs = tempfile.TemporaryDirectory(prefix='simpleattn-')
+        self.ctx = mp.get_context('forkserver')
         self.ctx.set_forkserver_preload(self.preload)
 
     def submit(self, task): self.tasks.append(task)
 
-    def _start(self, slot):
+    def next(self):
+        from multiprocessing.connection import wait
+        self._fill()
+        ready = wait([w.conn for w in self.running])[0]
+        worker = next(w for w in self.running if w.conn is ready)
+        how,error = worker.answer()
+        self.running.remove(worker)
+        if self.keep and how not in ('failed','lost'): self.idle.append(worker) # an error of CUDA stays with its process
+        else: self._end(worker)
+        if how=='lost': error = f'the process ended with code {worker.process.exitcode}'
+        if how in ('failed','lost') and worker.log.is_file(): error += '\n' + worker.log.read_text(errors='replace')[-4000:]
+        return Ended(worker.task, how, error)
+
+    def _fill(self):
+        "Work for every place: a worker that is idle goes on with its arm, or else makes way for a new one"
+        while self.tasks and (self.idle or self.free):
+            worker,task = self._of_its_arm()
+            if worker:
+                self.idle.remove(worker)
+                self.running.append(worker)
+            else:
+                if not self.free: self._end(self.idle.pop(0))
+                task = self._of_a_new_arm()
+                worker = self._start()
+            self.tasks.remove(task)
+            worker.give(task)
+
+    def _of_its_arm(self):
+        "An idle worker, and a task of the arm that it was at"
+        for worker in self.idle:
+            for task in self.tasks:
+                if task.arm==worker.task.arm: return worker, task
+        return None, None
+
+    def _of_a_new_arm(self):
+        "A task for a new worker; where workers stay, of an arm that no other has"
+        at_work = {w.task.arm for w in self.running if self.keep}
+        return next((t for t in self.tasks if t.arm not in at_work), self.tasks[0])
+
+    def _start(self):
         "A new worker, known before it starts: whatever interrupts this, it ends with its pipe"
         conn,theirs = self.ctx.Pipe()
-        self.slots.remove(slot)
-        w = types.SimpleNamespace(conn=conn, log=Path(self.logs.name)/f'{time.monotonic_ns()}.log', slot=slot, task=None, process=None, done=0)
-        self.running.append(w)
-        for k in range(3):
-            try: w.process = self._forked(theirs, str(w.log), w.slot); break
+        worker = _Worker(conn, Path(self.logs.name)/f'{time.monotonic_ns()}.log', self.free.popleft())
+        self.running.append(worker)
+        for tries_left in (2,1,0):
+            try:
+                worker.process = self._forked(theirs, str(worker.log), worker.gpu)
+                break
             except (EOFError, OSError):
-                if k==2: raise
+                if not tries_left: raise
                 time.sleep(.2) # the server was killed at this moment; the next try starts another
         theirs.close()
-        return w
+        return worker
 
     def _forked(self, *args):
         from multiprocessing import forkserver,resource_tracker
-        p = self.ctx.Process(target=_worker, args=args)
+        process = self.ctx.Process(target=_work, args=args)
         resource_tracker.ensure_running() # would end the mask
         with no_main():
             with _unheard(): forkserver.ensure_running()
-            p.start()
-        return p
+            process.start()
+        return process
 
-    def _give(self, w, task):
-        self.tasks.remove(task)
-        w.task,w.calm,w.beside = task,True,self.workers//len(self.groups)
-        if w.log.is_file(): os.truncate(w.log, 0)
-        try: w.conn.send_bytes(packed(task))
-        except (BrokenPipeError, ConnectionResetError): pass # it died: `next` sees that
-
-    def _end(self, w):
-        "Let a worker go: its pipe is closed, so it ends by itself"
-        w.conn.close()
-        w.process.join()
-        self.slots.append(w.slot)
-
-    def _fill(self):
-        "Work for every place, on the device that has the least; there a worker that stays goes on with its arm, or else makes way for a new one"
-        def on(slot): return sum(w.slot==slot for w in self.running)
-        while self.tasks and (places := [w.slot for w in self.idle]+[*self.slots]) and on(slot := min(places, key=on))<math.ceil(self.workers/len(self.groups)):
-            here = [w for w in self.idle if w.slot==slot]
-            w,task = next(((w,t) for w in here for t in self.tasks if t.arm==w.task.arm), (None,None))
-            if w: self.idle.remove(w); self.running.append(w)
-            else:
-                for o in here: self.idle.remove(o); self._end(o)
-                task,w = self._pick(),self._start(slot)
-            self._give(w, task)
-        if len(self.running)!=self.workers or not all(w.done for w in self.running): self._stir()
-
-    def _pick(self):
-        "A task for a new worker: of an arm that no other has; while the number at once is being found out, of one that another has and that was timed"
-        at_work,joins = {w.task.arm for w in self.running if self.keep}, bool(self.choice and self.choice.n>1 and not self.choice.settled)
-        return next((t for t in self.tasks if (t.arm in at_work)==joins), self.tasks[0])
-
-    def _stir(self):
-        "What is under way says nothing about the number at once: others begin or end beside it"
-        for w in self.running: w.calm = False
-
-    def _choose(self, w, status, seconds, error):
-        "Have the number of workers follow from a run that has ended; is it to be made again, with fewer beside it?"
-        c,full = self.choice, status=='failed' and w.beside>1 and re.search('out ?of ?memory|ALLOC_FAILED', error, re.I)
-        if full and w.beside==c.n: c.settle(c.n-1, 'more do not fit into its memory')
-        elif status=='ok' and w.calm: c.saw(w.slot, w.task.arm, seconds)
-        if (n := c.n*len(self.groups))!=self.workers:
-            self.slots.extend(self.groups*((n-self.workers)//len(self.groups)))
-            self.workers = n
-            while self.idle and len(self.running)+len(self.idle)>n: self._end(self.idle.pop())
-            self._stir()
-        return bool(full)
-
-    def next(self):
-        from multiprocessing.connection import wait
-        while True:
-            self._fill()
-            ready = wait([w.conn for w in self.running])[0]
-            w = next(o for o in self.running if o.conn is ready)
-            try: out = w.conn.recv()
-            except (EOFError, ConnectionResetError): out = None
-            self.running.remove(w)
-            if self.keep and out and out[0]!='failed': self.idle.append(w) # an error of CUDA stays with its process
-            else: self._end(w)
-            status,acc,seconds,error,env = out or ('lost', None, 0., f'the process ended with code {w.process.exitcode}', None)
-            w.done += status in ('ok','diverged')
-            if not (self.choice and self._choose(w, status, seconds, error)): break
-            self.tasks.append(w.task)
-        if status in ('failed','lost') and w.log.is_file(): error += '\n' + w.log.read_text(errors='replace')[-4000:]
-        return Outcome(w.task, status, acc, seconds, error, env)
+    def _end(self, worker):
+        worker.end()
+        self.free.append(worker.gpu)
 
     def close(self):
-        procs = [w.process for w in self.running+self.idle if w.process]
-        for w in self.running+self.idle: w.conn.close()
-        for p in procs: p.terminate()
-        for p in procs: p.join(2)
-        for p in procs:
-            if p.is_alive(): p.kill(); p.join()
-        self.running.clear(); self.idle.clear(); self.tasks.clear(); self.logs.cleanup()
+        workers = self.running+self.idle
+        processes = [w.process for w in workers if w.process]
+        for w in workers: w.conn.close()
+        for p in processes: p.terminate()
+        for p in processes: p.join(2)
+        for p in processes:
+            if p.is_alive():
+                p.kill()
+                p.join()
+        for o in (self.running, self.idle, self.tasks): o.clear()
+        self.logs.cleanup()
+
+def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+# ---- on a cluster
 
 class RayEngine:
     "Tasks of a Ray cluster, a window of them at a time; workers write their records to the store themselves"
@@ -261,50 +260,71 @@ class RayEngine:
         workers:int=None, # Runs at a time; None: as many as the cluster holds
         address:str=None, # An existing cluster, such as auto or ray://host:10001; None: one on this machine, on loopback only
         gpus:list=None,   # Not None: runs are made on GPUs
-        per_run=1,        # GPUs of a run, whole or a fraction
+        per_run=1,        # GPUs of a run: 1 or a fraction
         threads:int=1,    # CPUs of a run
         **kwargs
     ):
-        # Ray reads its environment when it is imported
-        ours = _alone() if address is None and 'ray' not in sys.modules else dict(address='local', include_dashboard=False)
-        try: import ray
-        except ImportError: raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
-        env = {k:os.environ[k] for k in ('SIMPLEATTN_DATA',) if k in os.environ} | dict(OMP_NUM_THREADS=str(threads))
-        self.ray,self.mine,self.tasks,self.running = ray,not ray.is_initialized(),deque(),{}
-        try:
-            if self.mine: ray.init(**ours if address is None else dict(address=address), log_to_driver=False, runtime_env=dict(env_vars=env))
-        except Exception as e:
-            ray.shutdown()
-            raise CliError(f"Ray {f'at {address}' if address else 'here'} did not answer: {(str(e).strip() or repr(e)).splitlines()[0]}") from e
-        self.need = dict(num_cpus=threads, **(dict(num_gpus=per_run) if gpus is not None else {}))
-        self.remote = ray.remote(**self.need, max_retries=0, max_calls=0, scheduling_strategy='SPREAD')(run_packed)
+        where = _where(address) # Ray reads its environment when it is imported
+        self.ray = ray = _import_ray()
         self.limit = workers
+        self.tasks,self.running = deque(), {}
+        self.mine = not ray.is_initialized()
+        if self.mine: self._connect(where, address, threads)
+        self.need = dict(num_cpus=threads)
+        if gpus is not None: self.need['num_gpus'] = per_run
+        self.remote = ray.remote(**self.need, max_retries=0, max_calls=0, scheduling_strategy='SPREAD')(run_packed)
+
+    def _connect(self, where, address, threads):
+        env = dict(OMP_NUM_THREADS=str(threads))
+        if 'SIMPLEATTN_DATA' in os.environ: env['SIMPLEATTN_DATA'] = os.environ['SIMPLEATTN_DATA']
+        try: self.ray.init(**where, log_to_driver=False, runtime_env=dict(env_vars=env))
+        except Exception as e:
+            self.ray.shutdown()
+            why = (str(e).strip() or repr(e)).splitlines()[0]
+            raise CliError(f"Ray {f'at {address}' if address else 'here'} did not answer: {why}") from e
 
     def submit(self, task): self.tasks.append(task)
 
     @property
     def workers(self):
         "Runs that are asked for at a time, or that the cluster can hold at this moment"
-        have = self.ray.cluster_resources()
-        n = min(have.get(k, 0)/v for k,v in (('CPU',self.need['num_cpus']), ('GPU',self.need.get('num_gpus', 0))) if v)
-        return self.limit or max(1, int(n))
+        if self.limit: return self.limit
+        there = self.ray.cluster_resources()
+        needed = dict(CPU=self.need['num_cpus'], GPU=self.need.get('num_gpus'))
+        return max(1, int(min(there.get(k, 0)/n for k,n in needed.items() if n)))
 
     def next(self):
-        while True:
-            while self.tasks and len(self.running)<(self.limit or self.workers*9/8): # one of eight more waits at the nodes
-                task = self.tasks.popleft()
-                self.running[self.remote.remote(packed(task))] = task
+        done = []
+        while not done:
+            self._fill()
             done,_ = self.ray.wait(list(self.running), timeout=5)
-            if done: break
         task = self.running.pop(done[0])
-        try: status,acc,seconds,error,env = self.ray.get(done[0])
-        except self.ray.exceptions.RayError as e: return Outcome(task, 'lost', error=f'{type(e).__name__}: {e}'.strip()[-4000:])
-        return Outcome(task, status, acc, seconds, error, env)
+        try: how,error = self.ray.get(done[0])
+        except self.ray.exceptions.RayError as e: how,error = 'lost', f'{type(e).__name__}: {e}'.strip()[-4000:]
+        return Ended(task, how, error)
+
+    def _fill(self):
+        while self.tasks and len(self.running)<(self.limit or self.workers*9/8): # one of eight more waits at the nodes
+            task = self.tasks.popleft()
+            self.running[self.remote.remote(packed(task))] = task
 
     def close(self):
         for o in self.running: self.ray.cancel(o, force=True)
-        self.running.clear(); self.tasks.clear()
-        if self.mine: self.ray.shutdown(); self.mine = False
+        self.running.clear()
+        self.tasks.clear()
+        if self.mine: self.ray.shutdown()
+        self.mine = False
+
+def _where(address):
+    "What Ray is asked for"
+    if address: return dict(address=address)
+    if 'ray' in sys.modules: return dict(address='local', include_dashboard=False)
+    return _alone()
+
+def _import_ray():
+    try: import ray
+    except ImportError: raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
+    return ray
 
 def _alone():
     "A Ray of our own: on loopback only, without dashboard and usage statistics"
@@ -314,6 +334,8 @@ def _alone():
     subprocess.run([sys.executable, '-c', 'from ray.dashboard.utils import *; get_all_modules(DashboardAgentModule)'], capture_output=True)
     return dict(address='local', include_dashboard=False, _node_ip_address='127.0.0.1')
 
+# ---- by name
+
 engines = dict(serial=SerialEngine, local=LocalEngine, ray=RayEngine)
 
 def make_engine(
@@ -321,6 +343,7 @@ def make_engine(
     **kwargs   # Of the engine, such as workers
 ):
     "An engine by its name"
-    if (n := kwargs.get('workers')) is not None and n<1: raise CliError(f"workers = {n}: give at least 1.")
+    n = kwargs.get('workers')
+    if n is not None and n<1: raise CliError(f"workers = {n}: give at least 1.")
     if name not in engines: raise CliError(f"No engine {name!r}. {near(name, engines)}")
     return engines[name](**kwargs)

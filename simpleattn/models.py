@@ -470,16 +470,6 @@ def _why(error):
     another_map = 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
     return f'{type(error).__name__}: {str(error).strip() or another_map}'
 
-# %% ../nbs/05_models.ipynb #a7c1e5f2
-@patch
-def network(self:Arm,
-    n_out:int,     # Classes
-    seed:int=None  # Weights from the seed's streams; None draws from torch's present generator
-)->nn.Module: # (B, 3, size, size) to (B, n_out)
-    "The network that an arm trains"
-    r = self.recipe
-    return create_model(r.backbone, self.variant, n_out, r.size, seed, r.stem, r.widen, r.act, r.pool)
-
 # %% ../nbs/05_models.ipynb #91c0de19
 @patch
 def network(self:Arm,

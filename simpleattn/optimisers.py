@@ -165,9 +165,9 @@ def _adamw_step(params, grads, states, hypers):
         torch._fused_adamw_(*lists, [], [step]*len(at), lr=hypers['lr'], beta1=hypers['mom'],
             beta2=hypers['sqr_mom'], weight_decay=wd, eps=hypers['eps'], amsgrad=False, maximize=False)
 
-# %% ../nbs/07b_optimisers.ipynb #eb0e815b
+# %% ../nbs/07b_optimisers.ipynb #c267fa36
 class ForeachOptimizer(Optimizer):
-    "fastai's `Optimizer` with each callback run over all parameters of a group at once; state, hyper-parameters and state dict are the same"
+    "fastai's `Optimizer`, each callback run over all parameters of a group at once; its state is the same"
     @torch.no_grad()
     def step(self, closure=None):
         if closure is not None: raise NotImplementedError("fastai's optimisers take no closure")

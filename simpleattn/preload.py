@@ -1,6 +1,6 @@
 "Imported once by the fork server, so that every worker starts with it: fastai, threads, and the commit as it is before the first run"
 import os,signal,warnings
-from simpleattn.processes import ends_silently
+from simpleattn.engines import ends_silently
 
 _parent = os.getppid()
 def _alone(*args):

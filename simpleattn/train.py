@@ -110,7 +110,7 @@ class AvgSmoothLossOnDevice(AvgSmoothLoss):
         loss = learn.loss.detach().mean()
         self.val = torch.lerp(loss, self.val.to(loss), self.beta)
 
-# %% ../nbs/08_train.ipynb #a86f29eb
+# %% ../nbs/08_train.ipynb #08f1f43b
 class KeepOnDevice(Callback):
     "Leave losses on the device until the epoch's end"
     order, run_valid = 49, False # before the recorder
@@ -118,7 +118,8 @@ class KeepOnDevice(Callback):
         recorder = self.learn.recorder
         if isinstance(recorder.smooth_loss, AvgSmoothLossOnDevice): return
         smooth = AvgSmoothLossOnDevice(beta=recorder.smooth_loss.beta)
-        vars(recorder).update(loss=AvgLossOnDevice(), smooth_loss=smooth) # set as attributes, fastai would warn that its own are shadowed
+        # by `recorder.loss = ...` fastai warns, rightly, that the learner has a loss as well
+        vars(recorder).update(loss=AvgLossOnDevice(), smooth_loss=smooth)
     def after_train(self):
         losses = self.learn.recorder.losses
         new = [o for o in losses if o.device.type!='cpu']
@@ -136,13 +137,14 @@ class AnyMixedPrecision(MixedPrecision):
         self.learn.scaler = GradScaler(device, enabled=self.dtype==torch.float16)
         self.scales = L()
 
-# %% ../nbs/08_train.ipynb #6209a794
+# %% ../nbs/08_train.ipynb #963461e1
 _compiled = {} # key -> the compiled network; that of the arm which this process trained last
 _numbers = itertools.count()
 
 def _compile(model):
     "Have each call of a network run its compiled form"
-    call = model._call_impl # `model.compile` of torch 2.11 does not enter torch's own containers, and an xresnet is one
+    # `model.compile` of torch 2.11 does not enter torch's own containers, and an xresnet is one
+    call = model._call_impl
     def whole(*args): return call(*args)
     # torch counts compilations by code, and gives up at the ninth
     whole.__code__ = whole.__code__.replace(co_name=f'whole_{next(_numbers)}')
@@ -158,9 +160,10 @@ def compiled_once(
     if network is not None: network.load_state_dict(model.state_dict())
     else:
         network = model
-        if key: forget_compiled()
-        if key: _compiled[key] = network
         _compile(network)
+        if key:
+            forget_compiled()
+            _compiled[key] = network
     for p in network.parameters(): p.grad = None
     return network
 
@@ -188,15 +191,15 @@ class WholeBatches(Callback):
         self.learn.pred = self.pred[:self.n].clone()
         self.learn.xb = (self.xb[0][:self.n],)
 
-# %% ../nbs/08_train.ipynb #e14cfe40
+# %% ../nbs/08_train.ipynb #e858c5c6
 def _loss(recipe): return LabelSmoothingCrossEntropy(eps=recipe.smooth) if recipe.smooth else CrossEntropyLossFlat()
 
 def _callbacks(recipe, seed, model, dls):
     "What a recipe asks of the training loop"
     cbs = [PairedStreams(seed), StopWhenDiverged(), RecordCorrect(), KeepOnDevice()]
     if recipe.compile: cbs.append(WholeBatches(dls.valid.bs))
-    has_format = all(p.dim()<5 for p in model.parameters()) # 3-D convolutions, as in timm's lambda, have no channels last
-    if has_format: cbs.append(ChannelsLast())
+    # 3-D convolutions, as in timm's lambda, have no channels last
+    if all(p.dim()<5 for p in model.parameters()): cbs.append(ChannelsLast())
     if recipe.precision!='float32': cbs.append(AnyMixedPrecision(getattr(torch, recipe.precision)))
     if recipe.mixup: cbs.append(MixUp(recipe.mixup))
     return cbs
@@ -216,7 +219,8 @@ def get_learner(
     recipe = arm.recipe
     dls = get_dls(recipe, seed, data, workers, device)
     model = arm.network(dls.c, seed).to(dls.device)
-    if recipe.compile: model = compiled_once(model, (*arm.key, str(dls.device)) if reuse else None)
+    key = (*arm.key, str(dls.device)) if reuse else None
+    if recipe.compile: model = compiled_once(model, key)
     cbs = _callbacks(recipe, seed, model, dls) + list(L(cbs))
     return Learner(dls, model, loss_func=_loss(recipe), opt_func=opt_func(recipe), lr=recipe.lr, wd=recipe.wd,
         moms=recipe.moms, metrics=AvgMetricOnDevice(accuracy), cbs=cbs)
@@ -233,7 +237,7 @@ def fit_recipe(
     def steps(pos): return r.lr*r.step_gamma**int(pos*r.epochs/r.step_epochs)
     learn.fit(r.epochs, r.lr, cbs=ParamScheduler(dict(lr=steps)))
 
-# %% ../nbs/08_train.ipynb #3d30db89
+# %% ../nbs/08_train.ipynb #c5b76be4
 _of_the_recorder = ('lrs','iters','losses','values')
 
 def _plain(o):
@@ -258,6 +262,7 @@ def _state(learn):
         seconds=correct.seconds)
     return _plain(state)
 
+# %% ../nbs/08_train.ipynb #9fc7339f
 def _put_back(learn, state):
     "Make a learner what it was"
     recorder, correct = learn.recorder, learn.record_correct

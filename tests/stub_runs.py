@@ -15,26 +15,21 @@ def stub_run(recipe, variant, seed, env=None, **kw):
         data=dict(dataset='tiny', source='full', fingerprint='0'*12, n_train=20, n_val=10), machine=dict(finished='2026-01-01T00:00:00Z', device='cpu'))
     return Run(**{**d, **kw})
 
-def train_one(recipe, variant, seed, data, workers, device, threads, root=None, checkpoints=None, gpus=1):
-    at = as_root(root)/run_path(recipe.name, variant.name, env_name('cpu'), seed)
+def train_arm(arm, seed=0, machine=None, root=None, progress=False, cbs=None):
+    variant = arm.variant
+    at = as_root(root)/run_path(arm.recipe.name, variant.name, env_name('cpu'), seed)
     if at.exists(): raise FileExistsError(at)
     with open(os.environ['STUB_LOG'], 'a') as f: f.write(f"{variant.name} {seed} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES') or '-'}\n")
     does = variant.kwargs.get('does')
-    if does=='dies': print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)
+    if does=='dies':
+        print('last words', flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
     if does=='raises': raise RuntimeError('this one always raises')
-    if does=='dies-once' and not Path(variant.kwargs['mark']).exists(): Path(variant.kwargs['mark']).touch(); os.kill(os.getpid(), signal.SIGKILL)
-    _takes(float(os.environ.get('STUB_SECONDS', .05)), **variant.kwargs)
-    run = stub_run(recipe, variant, seed)
+    if does=='dies-once' and not Path(variant.kwargs['mark']).exists():
+        Path(variant.kwargs['mark']).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(float(os.environ.get('STUB_SECONDS', .05)))
+    run = stub_run(arm.recipe, variant, seed)
     write_run(run, root)
     if does=='dies-late': os.kill(os.getpid(), signal.SIGKILL) # the record is out, the answer is not
     return run
-
-def _takes(seconds, does=None, power=0, folder=None, **_):
-    "Time passes; with `does='shares'` the more of it, the more others are at it: their number goes to a file"
-    if does!='shares': return time.sleep(seconds)
-    here = Path(folder)/f'at-it-{os.getpid()}'
-    here.touch()
-    n = len([*Path(folder).glob('at-it-*')])
-    with open(Path(folder)/'beside', 'a') as f: f.write(f'{n}\n')
-    time.sleep(seconds*n**power)
-    here.unlink()

@@ -6,9 +6,9 @@ from fastcore.script import CliError
 from conftest import SIMPLEATTN,bits,run_process
 from simpleattn.engines import LocalEngine,Task,engines,make_engine
 from simpleattn.recipes import derive,load_recipes
-from simpleattn.runs import find_runs
+from simpleattn.runs import Machine,find_runs
 from simpleattn.study import Study
-from simpleattn.variants import Variant,get_variant,import_file
+from simpleattn.variants import Arm,Variant,get_variant,import_file
 
 def workers():
     "Processes of runs: the children of this process's fork server"
@@ -61,13 +61,13 @@ def test_a_finished_study_starts_no_worker(both, recipe, tiny, layers):
 def test_a_run_that_is_there_is_not_made_again(both, recipe, tiny):
     eng = LocalEngine(1)
     try:
-        eng.submit(Task(recipe, get_variant('baseline'), 0, str(both['local']), str(tiny), 'cpu'))
-        assert eng.next().status=='exists'
+        eng.submit(Task(Arm(recipe, get_variant('baseline')), 0, Machine('cpu', data=str(tiny)), str(both['local'])))
+        assert eng.next().how=='exists'
     finally: eng.close()
 
 def test_closing_ends_running_workers_within_5_s(recipe, tiny, tmp_path):
     eng = LocalEngine(2)
-    for s in range(4): eng.submit(Task(derive(recipe, epochs=500), get_variant('baseline'), s, str(tmp_path), str(tiny), 'cpu'))
+    for s in range(4): eng.submit(Task(Arm(derive(recipe, epochs=500), get_variant('baseline')), s, Machine('cpu', data=str(tiny)), str(tmp_path)))
     eng._fill()
     assert wait_for(lambda: len(workers())==2)
     time.sleep(1)
@@ -225,7 +225,7 @@ def test_a_training_that_stumbles_over_a_file_of_its_own_has_failed(tmp_path, re
     "FileExistsError says that the record is there only where it is"
     import simpleattn.train as train
     def stumbles(*args, **kwargs): raise FileExistsError('my own folder')
-    monkeypatch.setattr(train, 'train_one', stumbles)
+    monkeypatch.setattr(train, 'train_arm', stumbles)
     from simpleattn.engines import run_task
-    o = run_task(Task(recipe, get_variant('baseline'), 0, str(tmp_path), data=str(tiny), device='cpu'))
-    assert o.status=='failed' and 'my own folder' in o.error
+    o = run_task(Task(Arm(recipe, get_variant('baseline')), 0, Machine('cpu', data=str(tiny)), str(tmp_path)))
+    assert o.how=='failed' and 'my own folder' in o.error

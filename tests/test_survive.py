@@ -1,5 +1,5 @@
 """A study outlives its workers and its driver, counts nothing twice, and shares its work with other drivers"""
-import itertools,json,os,random,signal,subprocess,sys,time,types
+import json,os,signal,subprocess,sys,time
 from collections import Counter
 from pathlib import Path
 import psutil,pytest
@@ -8,9 +8,9 @@ from conftest import ROOT,SIMPLEATTN
 from simpleattn import engines
 from simpleattn.engines import LocalEngine,Task
 from simpleattn.recipes import CliError,Recipe
-from simpleattn.runs import find_runs,this_env
+from simpleattn.runs import Machine,find_runs,this_env
 from simpleattn.study import Study
-from simpleattn.variants import Variant
+from simpleattn.variants import Arm,Variant
 from test_engines import failures,session,wait_for
 
 LAYER = 'simpleattn.attention:SimpleSelfAttention'
@@ -88,10 +88,11 @@ from simpleattn.engines import LocalEngine
 from simpleattn import cli,study,variants
 LocalEngine.preload = ['stub_train']
 run = study.Study._task
-def one(self, arm, seed, facts): # Only this seed of the arm has the layer that dies
-    import dataclasses
-    t = run(self, arm, seed, facts)
-    return dataclasses.replace(t, variant=dataclasses.replace(t.variant, kwargs=dict(does='dies'))) if (arm,seed)==('simple',3) else t
+def one(self, arm, seed, machine): # Only this seed of the arm has the layer that dies
+    from dataclasses import replace
+    t = run(self, arm, seed, machine)
+    dies = replace(t.arm, variant=replace(t.arm.variant, kwargs=dict(does='dies')))
+    return replace(t, arm=dies) if (arm,seed)==('simple',3) else t
 study.Study._task = one
 sys.exit(cli.main(['study','demo','--variants','baseline,simple','--runs','6','--name','s','--root',{str(tmp_path/'runs')!r},'--device','cpu','--workers','2']))
 '''
@@ -114,25 +115,25 @@ def test_a_worker_killed_after_its_record_is_out_cost_nothing(tmp_path, stub, mo
 # ---- workers that stay
 
 def drain(eng, tasks):
-    "All outcomes, with one more try for what was lost"
+    "How all ended, with one more try for what was lost"
     for t in tasks: eng.submit(t)
     res = []
     try:
-        while len([o for o in res if o.status!='lost'])<len(tasks):
+        while len([o for o in res if o.how!='lost'])<len(tasks):
             o = eng.next()
             res.append(o)
-            if o.status=='lost': eng.submit(o.task)
+            if o.how=='lost': eng.submit(o.task)
     finally: eng.close()
     return res
 
 def tasks_of(tmp_path, variants, seeds):
     from simpleattn.variants import get_variant
-    return [Task(Recipe('tiny'), get_variant(v), s, str(tmp_path/'runs'), device='cpu') for s in range(seeds) for v in variants]
+    return [Task(Arm(Recipe('tiny'), get_variant(v)), s, Machine('cpu'), str(tmp_path/'runs')) for s in range(seeds) for v in variants]
 
 def test_on_gpus_a_worker_stays_for_the_seeds_of_its_arm_and_devices_go_round(tmp_path, stub, monkeypatch):
     monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
     res = drain(LocalEngine(2, gpus=['4','7']), tasks_of(tmp_path, ['baseline','simple','self'], 4))
-    assert len(res)==12 and {o.status for o in res}=={'ok'}
+    assert len(res)==12 and {o.how for o in res}=={'made'}
     by = {}
     for v,s,pid,dev in stub.lines(): by.setdefault((pid,dev), []).append((v,int(s)))
     assert {len(set(v for v,_ in o)) for o in by.values()}=={1}, 'a worker keeps to its arm'
@@ -143,7 +144,7 @@ def test_a_worker_that_stays_is_replaced_after_a_crash_and_its_device_with_it(tm
     monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
     dies = Variant('dies', LAYER, kwargs=dict(does='dies-once', mark=str(tmp_path/'mark')))
     res = drain(LocalEngine(1, gpus=['3']), tasks_of(tmp_path, [dies], 4))
-    assert [o.status for o in res].count('lost')==1 and len(find_runs(tmp_path/'runs')[0])==4
+    assert [o.how for o in res].count('lost')==1 and len(find_runs(tmp_path/'runs')[0])==4
     pids = [pid for _,_,pid,_ in stub.lines()]
     assert len(pids)==5 and len(set(pids))==2 and pids[0]!=pids[1] and len(set(pids[1:]))==1 and {d for *_,d in stub.lines()}=={'3'}
 
@@ -152,154 +153,30 @@ def test_a_worker_that_stays_is_replaced_after_a_run_that_failed(tmp_path, stub,
     monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
     eng = LocalEngine(1, gpus=['3'])
     for t in tasks_of(tmp_path, [Variant('bad', LAYER, kwargs=dict(does='raises'))], 3): eng.submit(t)
-    try: assert [eng.next().status for _ in range(3)]==['failed']*3
+    try: assert [eng.next().how for _ in range(3)]==['failed']*3
     finally: eng.close()
     assert len({pid for _,_,pid,_ in stub.lines()})==3
 
-@pytest.mark.parametrize('gpus,per_run,workers,slots', [(['0','1','2'],1,None,['0','1','2']), (['0','1'],.5,None,['0','1','0','1']), (['0','1','2','3','4'],2,None,['0,1','2,3']),
+@pytest.mark.parametrize('gpus,per_run,workers,slots', [(['0','1','2'],1,None,['0','1','2']), (['0','1'],.5,None,['0','1','0','1']), (['0','1'],.25,None,['0','1']*4),
     (['0','1'],1,3,['0','1','0']), (None,1,2,[None,None])])
 def test_devices_are_dealt_out(gpus, per_run, workers, slots):
     eng = LocalEngine(workers, gpus=gpus, per_run=per_run)
-    assert [*eng.slots]==slots and eng.workers==len(slots) and eng.keep==(bool(gpus) and per_run<=1)
+    assert [*eng.free]==slots and eng.workers==len(slots) and eng.keep==bool(gpus)
     eng.close()
 
-# ---- how many runs at once on a GPU
-
-class Conn:
-    "The driver's end of a worker that trains nothing: `Played` says when it has finished"
-    def __init__(self, eng): self.eng = eng
-    def send_bytes(self, task): self.eng.begin(self, task)
-    def recv(self): return self.out
-    def close(self): self.closed = True
-
-class Played(LocalEngine):
-    """The engine with GPUs that are played: on one, `holds` workers fit into the memory, and up to `shares` runs at once go at full speed. A run takes as long as
-    the name of its variant; a worker's first run longer by `first`; an arm in `big` takes all of a GPU's memory."""
-    def __init__(self, monkeypatch, gpus, holds, shares, first=0., big=(), noise=.01, most=4, seed=0):
-        monkeypatch.setattr(engines, 'packed', lambda task: task)
-        monkeypatch.setattr(engines, '_fits', lambda gpu, n: n<holds)
-        monkeypatch.setattr('multiprocessing.connection.wait', lambda conns: [self.until_one_is_done()])
-        super().__init__(gpus=[str(i) for i in range(gpus)])
-        self.choice.most = most
-        self.card,self.rng,self.now,self.log,self.made,self.seen = (shares, first, big, noise),random.Random(seed),0.,[],[],[]
-    def _start(self, slot):
-        self.slots.remove(slot)
-        w = types.SimpleNamespace(conn=Conn(self), log=Path('none'), slot=slot, task=None, process=types.SimpleNamespace(join=lambda *a: None, terminate=lambda: None, is_alive=lambda: False), done=0)
-        self.running.append(w)
-        return w
-    def begin(self, conn, task):
-        w = next(w for w in self.running if w.conn is conn)
-        shares,first,big,noise = self.card
-        on = [o for o in self.running+self.idle if o.slot==w.slot]
-        w.left,w.t0 = len(task.variant.name)*self.rng.uniform(1-noise, 1+noise) + first*(not w.done),self.now
-        w.oom = task.variant.name in big and len(on)>1
-        self.log.append((task.variant.name, task.seed, w.slot))
-    def until_one_is_done(self):
-        def on(w): return sum(o.slot==w.slot for o in self.running)
-        counts = [sum(w.slot==g for w in self.running) for g in self.groups]
-        self.seen.append((self.choice.n, counts, [sum(w.slot==g for w in self.idle) for g in self.groups], len(self.tasks)))
-        speed = {id(w):min(1., self.card[0]/on(w)) for w in self.running}
-        w = min(self.running, key=lambda w: 0 if w.oom else w.left/speed[id(w)])
-        t = 0 if w.oom else w.left/speed[id(w)]
-        for o in self.running: o.left -= t*speed[id(o)]
-        self.now += t
-        w.conn.out = ('failed', None, 0., 'torch.OutOfMemoryError: CUDA out of memory.', None) if w.oom else ('ok', .5, self.now-w.t0, '', None)
-        return w.conn
-    def play(self, arms, seeds):
-        tasks = [Task(Recipe('tiny'), Variant(a, LAYER, kwargs=dict(does=a)) if a!='baseline' else Variant(a), s, 'runs') for s in range(seeds) for a in arms]
-        for t in tasks: self.submit(t)
-        for _ in tasks:
-            o = self.next()
-            self.made.append((o.task.variant.name, o.task.seed, o.status))
-        self.close()
-        assert sorted(self.made)==sorted((t.variant.name, t.seed, 'ok') for t in tasks), 'each once'
-        for (_,before,_,_),(n,running,idle,left) in zip(self.seen, self.seen[1:]):
-            assert all(r<=max(n, b) for r,b in zip(running, before)), 'nothing starts beyond the number of its GPU'
-            assert not left or min(running)>=n, 'and no GPU has fewer while there is work'
-            assert max(i+r for i,r in zip(idle, running))<=n+1, 'what waits holds memory'
-        return [k for k,g in itertools.groupby(n for n,*_ in self.seen)]
-
-@pytest.mark.parametrize('holds,shares,levels', [(4,1,[1,2,1]), (4,2,[1,2,3,2]), (4,3,[1,2,3,4,3]), (9,9,[1,2,3,4]), (2,9,[1,2]), (3,1.02,[1,2,1]), (1,9,[1])])
-@pytest.mark.parametrize('gpus', [1,2,4])
-@pytest.mark.parametrize('first', [0.,30.], ids=['','slow starts'])
-def test_as_many_runs_at_once_as_pay(monkeypatch, holds, shares, levels, gpus, first):
-    eng = Played(monkeypatch, gpus, holds, shares, first)
-    assert eng.play(['baseline','simple','symmetric'], 40*gpus*(3 if first else 1))==levels
-    assert eng.choice.settled and (f'GPU: {levels[-1]};' in eng.said)==(holds>1) and ('up to' in eng.said)==(holds>1)
-    assert {d for *_,d in eng.log}=={str(i) for i in range(gpus)}
-
-@pytest.mark.parametrize('seed', range(5))
-def test_arms_of_different_lengths_are_compared_with_themselves(monkeypatch, seed):
-    "One arm takes seven times as long as another; by their seconds alone two at once would look seven times worse, or better"
-    for arms in (['baseline-of-21-letters','sss'], ['sss','baseline-of-21-letters']):
-        eng = Played(monkeypatch, 2, 4, 2, seed=seed, noise=.02)
-        assert eng.play(arms, 80)==[1,2,3,2]
-
-def test_a_study_of_few_seeds_ends_before_it_knows(monkeypatch):
-    eng = Played(monkeypatch, 1, 4, 1)
-    assert set(eng.play(['baseline','simple'], 2))<={1,2} and not eng.choice.settled and eng.said==''
-
-def test_an_arm_that_does_not_fit_beside_others_gets_a_gpu_for_itself_and_loses_no_try(monkeypatch):
-    for arms in (['baseline','simple','sasa'], ['sasa','baseline','simple']):
-        eng = Played(monkeypatch, 2, 4, 9, big=['sasa'])
-        assert eng.play(arms, 30)[-1]==1 and eng.choice.settled and 'memory' in eng.said
-
-def test_runs_that_say_nothing_are_not_counted(monkeypatch):
-    "Others began or ended beside them; they failed, diverged early, or were another's; or they were a worker's first"
-    eng = Played(monkeypatch, 1, 4, 9)
-    w = types.SimpleNamespace(slot='0', calm=True, beside=1, task=types.SimpleNamespace(arm='a'))
-    for calm,status in ((True,'failed'),(True,'exists'),(True,'claimed'),(True,'diverged'),(False,'ok')):
-        w.calm = calm
-        assert not eng._choose(w, status, 1., 'RuntimeError') and eng.choice.seconds=={}
-    w.calm = True; eng._choose(w, 'ok', 1., '')
-    assert eng.choice.seconds=={1:{'a':[1.]}}
+@pytest.mark.parametrize('compiled,gpus,workers', [(3,['0'],3), (2,['0','1','2'],3), (0,['0'],1), (3,None,None)])
+def test_each_arm_that_compiles_has_a_worker_of_its_own_on_gpus(compiled, gpus, workers):
+    eng = LocalEngine(gpus=gpus, compiled=compiled)
+    assert eng.workers==(workers or LocalEngine().workers)
     eng.close()
 
-@pytest.mark.parametrize('error,again', [('torch.OutOfMemoryError: CUDA out of memory.',True), ('RuntimeError: CUDA error: out of memory',True), ('CUBLAS_STATUS_ALLOC_FAILED',True), ('RuntimeError: shape',False)])
-def test_a_full_memory_lowers_the_number_once_for_all_whom_it_met(monkeypatch, error, again):
-    eng = Played(monkeypatch, 1, 4, 9); eng.choice.n = 3
-    w = types.SimpleNamespace(slot='0', calm=True, beside=3, task=types.SimpleNamespace(arm='a'))
-    assert [eng._choose(w, 'failed', 1., error) for _ in range(3)]==[again]*3 and eng.choice.n==3-again
-    w.beside = 1
-    assert not eng._choose(w, 'failed', 1., error), 'alone it has failed'
-    eng.close()
-
-@pytest.mark.parametrize('gpu,lines,n,fits', [('0',['0, GPU-a, 5000 MiB, 81559 MiB'],1,True), ('GPU-a',['0, GPU-b, 9 MiB, 99 MiB','3, GPU-a, 4000 MiB, 10240 MiB'],1,True),
-    ('GPU-a',['3, GPU-a, 8000 MiB, 10240 MiB'],2,False), ('3',['3, GPU-a, 9000 MiB, 10240 MiB'],1,False), ('3',['3, GPU-a, [N/A], [N/A]'],1,False), ('0',['1, GPU-c, 1 MiB, 99 MiB'],1,False), ('0',[],1,False)])
-def test_memory_says_whether_a_card_holds_one_more(tmp_path, monkeypatch, gpu, lines, n, fits):
-    "As nvidia-smi says at this moment"
-    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
-    smi = tmp_path/'nvidia-smi'
-    for said,want in (([],False), (lines,fits), (['broken'],False), (lines,fits)):
-        smi.write_text('#!/bin/sh\n' + ''.join(f'echo "{o}"\n' for o in said)); smi.chmod(0o755)
-        assert engines._fits(gpu, n)==want
-
-@pytest.mark.parametrize('power,want', [(0,3),(2,1)], ids=['runs that do not slow each other','runs that do'])
-def test_the_engine_finds_how_many_runs_at_once_pay_and_keeps_to_it(tmp_path, stub, monkeypatch, power, want):
-    monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
-    monkeypatch.setattr(engines, '_fits', lambda gpu, n: n<3)
-    monkeypatch.setenv('STUB_SECONDS', '.15')
-    arms = [Variant(f'a{i}', LAYER, kwargs=dict(does='shares', power=power, folder=str(tmp_path))) for i in range(3)]
-    eng = LocalEngine(gpus=['3'])
-    eng.choice.most = 4 # also where there are two cores
-    res = drain(eng, [Task(Recipe('tiny'), v, s, str(tmp_path/'runs'), device='cpu') for s in range(16) for v in arms])
-    assert len(res)==48 and {o.status for o in res}=={'ok'} and len(find_runs(tmp_path/'runs')[0])==48
-    assert eng.choice.settled and eng.choice.n==want==eng.workers and f'at once on a GPU: {want};' in eng.said
-    assert {d for *_,d in stub.lines()}=={'3'}
-    assert max(int(n) for n in (tmp_path/'beside').read_text().split())==max(want, 2), 'two were tried'
-    if want==1: assert (tmp_path/'beside').read_text().split()[-6:]==['1']*6, 'and in the end there is one'
-
-def test_a_number_that_was_asked_for_is_not_changed(tmp_path, stub, monkeypatch):
-    monkeypatch.setattr(engines, '_fits', lambda gpu, n: 1/0)
-    for kw in (dict(workers=2, gpus=['0']), dict(gpus=['0'], per_run=.5), dict(gpus=['0','1'], per_run=2), dict(gpus=None), dict(gpus=['0'], keep=False)):
-        eng = LocalEngine(**kw); eng.close()
-        assert eng.choice is None and eng.said==''
+# ---- which GPUs
 
 class Asked:
     "An engine that notes what it was asked for, and makes nothing"
     def __init__(self, gpus=None, **kw): Asked.gpus,self.workers = gpus,1
-    def submit(self, task): Asked.device = task.device
-    def next(self): return engines.Outcome(types.SimpleNamespace(recipe=Recipe('tiny'), variant=Variant('baseline'), seed=0), 'refused', error='enough')
+    def submit(self, task): Asked.device = task.machine.device
+    def next(self): return engines.Ended(None, 'refused', error='enough')
     def close(self): pass
 
 @pytest.mark.parametrize('engine,device,gpus,seen', [('local',None,['4','7'],None), ('local','cuda',['4','7'],'cuda'), ('local','cuda:0',['4'],'cuda'), ('local','cuda:1',['7'],'cuda'), ('serial','cuda:1',['4','7'],'cuda:1')])
@@ -314,8 +191,9 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr('simpleattn.study.gpus_here', lambda: ['4','7'])
     with pytest.raises(CliError, match="'cuda:2'.*0 to 1"): Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path, env='some-gpu').run(device='cuda:2', progress=False)
 
-def test_more_gpus_for_a_run_than_there_are_is_one_sentence():
-    with pytest.raises(CliError, match='gpus_per_run = 2: 1 GPU'): LocalEngine(gpus=['0'], per_run=2)
+@pytest.mark.parametrize('n', [0,-1,1.5,2])
+def test_a_run_takes_one_gpu_or_a_fraction_of_it(tmp_path, n):
+    with pytest.raises(CliError, match='gpus_per_run'): Study('s', ['baseline','simple'], 2, recipe=Recipe('demo', dataset='shapes'), root=tmp_path).run(gpus_per_run=n)
 
 # ---- stopping
 

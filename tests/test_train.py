@@ -9,10 +9,10 @@ from fastcore.script import CliError
 from simpleattn.attention import SimpleSelfAttention
 from simpleattn.data import get_path,list_images
 from simpleattn.recipes import choices,derive,load_recipes
-from simpleattn.runs import read_run
+from simpleattn.runs import Machine,read_run
 from simpleattn.shapes import make_shapes
-from simpleattn.train import chance_limit,fit_recipe,get_learner,train_one
-from simpleattn.variants import Variant
+from simpleattn.train import chance_limit,fit_recipe,get_learner,train_arm,train_one
+from simpleattn.variants import Variant,read_arm
 from conftest import ROOT
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def test_the_accuracy_is_the_mean_of_its_bits_and_what_validate_says(recipe, tin
 
 def test_the_record_holds_what_identifies_and_explains_a_run(recipe, tiny, tmp_path):
     run = train_one(recipe, 'simple@2.-1', 5, tiny, root='runs')
-    assert (tmp_path/'runs'/'tiny'/'simple-at-2.-1'/run.env/'5.json').is_file()
+    assert (tmp_path/'runs'/'tiny'/'simple@2.-1'/run.env/'5.json').is_file()
     assert run.env==f"cpu-torch{'.'.join(torch.__version__.split('+')[0].split('.')[:2])}" and run.recipe==recipe.to_dict() and run.recipe_hash==recipe.hash
     assert run.variant['layer']=='simpleattn.attention:SimpleSelfAttention' and run.variant['site']=='2.-1'
     assert run.params==sum(p.numel() for p in get_learner(recipe, 'simple@2.-1', 5, tiny).model.parameters())
@@ -197,6 +197,14 @@ def test_threads_are_as_asked_and_then_as_before(recipe, tiny):
 def test_training_says_nothing_unless_asked(recipe, tiny, capfd):
     train_one(recipe, 'baseline', 0, tiny)
     assert capfd.readouterr().out==''
+
+def test_no_callback_shadows_an_attribute_of_the_learner(recipe, tiny, recwarn):
+    train_one(recipe, 'baseline', 0, tiny)
+    assert not [o for o in recwarn if 'shadowing' in str(o.message)]
+
+def test_an_arm_and_its_names_are_the_same_run(recipe, tiny):
+    run = train_arm(read_arm('simple', recipe), 3, Machine(device='cpu', data=tiny))
+    assert facts(run)==facts(train_one(recipe, 'simple', 3, tiny, device='cpu'))
 
 # ---- optimisers, schedules, precision
 
