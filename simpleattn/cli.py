@@ -41,7 +41,7 @@ def _add_argument(parser, name, parameter):
     kind,notes = ann_parts(parameter.anno)
     how = dict(next((o for o in notes if isinstance(o, dict)), {}))
     has_default = parameter.default is not Parameter.empty
-    text = parameter.docment
+    text = parameter.docment or ''
     if has_default and parameter.default is not None:
         how['default'] = parameter.default
         text += f' (default: {parameter.default})'

@@ -286,7 +286,7 @@ def test_runs_of_two_machines_are_refused_and_unpaired_on_request(call, tmp_path
     assert code==0 and 'Welch t' in out and 'Unpaired on request, across env' in out
 
 def test_a_plan_is_printed_before_any_training(call, tmp_path):
-    from simpleattn.stats import plan
+    from simpleattn.plan import plan
     d = json.loads(call('plan', 'demo', '--runs', '5', '--sd', '0.0078', '--sd-runs', '20', '--variants', '2', '--effect', '0.005', '--fmt', 'json')[1])
     assert d==plan(5, .0078, 20, effect=.005, variants=2).to_dict() and d['runs_needed']==49 and d['sd_diff_upper']>d['sd_diff']
     code,out,err = call('plan', 'demo', '--sd', '0.0078')
