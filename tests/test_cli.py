@@ -335,6 +335,18 @@ def test_a_csv_may_name_its_arms_by_numbers(tmp_path, call):
     code,out,err = call('compare', tmp_path/'a.csv')
     assert code==0 and '+8.' in out and err==''
 
+def test_a_study_and_a_race_train_alike(call):
+    "The options of training, typed once, are `Study.run`'s, by name and default"
+    from inspect import signature
+    training = signature(Study.run).parameters
+    shared = 'engine workers data device threads checkpoints address gpus_per_run'.split()
+    for verb in ('study','race'):
+        takes = signature(verbs[verb]).parameters
+        assert [takes[k].default for k in shared]==[training[k].default for k in shared] and [*takes][-1]=='fmt'
+        out = call(verb, '--help')[1]
+        assert all(f"--{k.replace('_','-')} " in out for k in shared), verb
+    assert '--looks' not in call('race', '--help')[1]
+
 def test_import_is_an_option_by_that_name(call):
     "And no abbreviation of another"
     for verb in ('study','race','train','cost','variants'):
