@@ -137,7 +137,7 @@ class AnyMixedPrecision(MixedPrecision):
         self.learn.scaler = GradScaler(device, enabled=self.dtype==torch.float16)
         self.scales = L()
 
-# %% ../nbs/08_train.ipynb #963461e1
+# %% ../nbs/08_train.ipynb #3ae7b28b
 _compiled = {} # key -> the compiled network; that of the arm which this process trained last
 _numbers = itertools.count()
 
@@ -157,13 +157,13 @@ def compiled_once(
 ): # The network to train: `model`, or the one compiled before under this key, now with the weights of `model`
     "A compiled network for each seed of an arm, compiled for the first only"
     network = _compiled.get(key)
-    if network is not None: network.load_state_dict(model.state_dict())
-    else:
+    if network is None:
         network = model
-        _compile(network)
         if key:
             forget_compiled()
             _compiled[key] = network
+        _compile(network)
+    else: network.load_state_dict(model.state_dict())
     for p in network.parameters(): p.grad = None
     return network
 
