@@ -219,7 +219,8 @@ class Recipes(dict):
         self.path = path
     def __repr__(self): return f"{len(self)} recipes: {', '.join([*self][:8])}{', ...'*(len(self)>8)}"
     def __missing__(self, name):
-        raise CliError(f"No recipe {name!r} in {self.path}. {near(name, self)} `simpleattn recipes` lists all {len(self)}.")
+        said = [f"No recipe {name!r} in {self.path}.", near(name, self), f"`simpleattn recipes` lists all {len(self)}."]
+        raise CliError(' '.join(filter(None, said)))
 
 # %% ../nbs/03_recipes.ipynb #2649a8fa
 def load_recipes(

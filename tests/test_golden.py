@@ -10,15 +10,27 @@ make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
 
 # Pattern of a path (as a message names it) -> why what stands there is deliberately another now
-CHANGED = {}
+CHANGED = {
+    'plans/cli woof-128-5-v1_precision-float32_compile-true *':'names of derived recipes are not read back: a record holds its recipe in full',
+    'recipes/wrong/*':'no two blanks where no name is near',
+    'statistics/40 compare_many/unpaired/to_dict/comparisons/1/hedges_g':'its last digit is that of the arm before now, and what is alike is not listed',
+    'variants/sites/*':'a variant at a site is named as it is asked for: simple@2.-1',
+    'variants/cli*':'the same',
+    'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
+    'helps/3.11/race/out':'looks are gone; address, checkpoints and fractions of a GPU are there again',
+}
 
-_number = re.compile(r'-?\d+\.\d{9,}(?:e[-+]?\d+)?|-?\d(?:\.\d+)?e-\d+')
+_number = re.compile(r'-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e-\d+')
 
 def close(a, b, tol=1e-12): return a==b or math.isclose(a, b, rel_tol=tol, abs_tol=tol)
 
+def same_number(a, b):
+    "The same to the letter, or to 1e-12 where one of them has all its digits"
+    return a==b or max(len(a), len(b))>10 and close(float(a), float(b))
+
 def same_text(a, b):
     "The same to the letter, apart from the last digits of long numbers"
-    return a==b or _number.split(a)==_number.split(b) and all(close(float(x), float(y)) for x,y in zip(_number.findall(a), _number.findall(b)))
+    return a==b or _number.split(a)==_number.split(b) and all(map(same_number, _number.findall(a), _number.findall(b)))
 
 def differences(old, new, at=''):
     "Paths at which two results differ, each with both values"

@@ -175,8 +175,13 @@ def plans(tmp):
     plan_study,root = public('plan_study'),tmp/'runs'
     names = sorted({o.split('/')[0] for o in old_store()['records']})
     hows = [dict(), dict(runs=10, variants=3), dict(corr=.3), dict(sd=.0075), dict(sd=.0075, sd_runs=20, corr=.5, runs=20), dict(sd=.02, delta=.02, effect=.03, alpha=.1, target=.9), dict(runs=1), dict(sd=0.)]
+    def recipe(name):
+        "A derived recipe is the one that its records hold"
+        if name in [*public('load_recipes')(SETTINGS)]: return name
+        held = next(r for r in public('find_runs')(root)[0] if r.recipe['name']==name)
+        return public('Recipe')(**held.recipe)
     def told(name, how):
-        try: p = plan_study(name, root=root, env=ENV, settings=SETTINGS, **how)
+        try: p = plan_study(recipe(name), root=root, env=ENV, settings=SETTINGS, **how)
         except (CliError, ValueError) as e: return str(e)
         return dict(p.to_dict(), said=p.words)
     res = {f'{k} {json.dumps(how)}':told(k, how) for k in [*names,'nette-128-5'] for how in hows}
@@ -191,7 +196,8 @@ def records(tmp):
     runs,bad = public('find_runs')(root)
     def one(r):
         d = r.to_dict()
-        return [r.path, r.arm, repr(r), r.seed, r.status, r.acc, None if r.bits() is None else int(r.bits().sum()), [*d],
+        arm = r.arm if isinstance(r.arm, str) else r.arm.name # a value by now
+        return [r.path, arm, repr(r), r.seed, r.status, r.acc, None if r.bits() is None else int(r.bits().sum()), [*d],
             hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()[:16]]
     df = public('load_runs')(root)
     table = {k:[*map(plain, df[k])] for k in df if k!='correct'} | dict(correct=[plain(o.sum()) for o in df.correct])
@@ -344,7 +350,7 @@ def recipes(tmp):
     derive = public('derive')
     more = [derive(rs['demo'], lr='0.008'), derive(rs['demo'], lr=.008, epochs='1'), derive(rs['woof-128-5'], precision='float32', backbone='timm/resnet26', stem='32,32,64'),
         derive(rs['demo'], 'mine', opt='sgd', decouple_wd='false', moms='0.9,0.8,0.9')]
-    back = [rs[o].hash for o in ('demo_lr-0.008','demo_lr-0.008_epochs-1','woof-128-5_precision-float32_backbone-timm-resnet26_stem-32-32-64')]
+    back = [r.hash for r in more[:3]] # what their names, read back, gave at c1d5ce0
     return dict(hashes={k:r.hash for k,r in rs.items()}, fields={k:r.changed() and plain(r.changed()) for k,r in rs.items()}, whole=plain(rs['demo']), html=rs['demo']._repr_html_(), repr=repr(rs),
         derived=[[r.name, r.hash, plain(r)] for r in more], back=back, wrong=[said(lambda o=o: rs[o]) for o in ('woof-128','demo_lr-x','demo_colour-1')],
         bad=[said(derive, rs['demo'], **o) for o in (dict(lr='fast'), dict(opt='lamb'), dict(size='0'), dict(colour='1'), dict(stem='1,2'), dict(name='A b'))],
