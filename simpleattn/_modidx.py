@@ -642,6 +642,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'simpleattn.report._read': ('report.html#_read', 'simpleattn/report.py'),
                                    'simpleattn.report._records': ('report.html#_records', 'simpleattn/report.py'),
                                    'simpleattn.report._reported': ('report.html#_reported', 'simpleattn/report.py'),
+                                   'simpleattn.report._right_in_pairs': ('report.html#_right_in_pairs', 'simpleattn/report.py'),
                                    'simpleattn.report._run_row': ('report.html#_run_row', 'simpleattn/report.py'),
                                    'simpleattn.report._six': ('report.html#_six', 'simpleattn/report.py'),
                                    'simpleattn.report._sources': ('report.html#_sources', 'simpleattn/report.py'),

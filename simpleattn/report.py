@@ -171,25 +171,32 @@ class Differing:
 
     def to_dict(self): return dict(vars(self), images=[o.to_dict() for o in self.images])
 
-def _differing(label, baseline, variant, k=4):
-    "The `k` images that `variant` gains most, and loses most, on `baseline`; None where runs share no images"
+def _right_in_pairs(baseline, variant):
+    "Which images were right, pairs x images, of either arm; None where not two pairs share their images"
     import numpy as np
     def by_pair(runs): return {(r.comparable, r.seed):r for r in runs if r.ok and r.correct}
     before, after = by_pair(baseline), by_pair(variant)
     pairs = sorted(before.keys() & after.keys())
     image_sets = {(r.n_images, r.fingerprint, r.recipe['split']) for o in (before,after) for r in map(o.get, pairs)}
     if len(pairs)<2 or len(image_sets)>1: return None
+    return [np.array([o[pair].bits() for pair in pairs], np.float32) for o in (before,after)] # whole numbers that BLAS multiplies
 
-    # pairs x images; whole numbers that BLAS multiplies
-    B, V = (np.array([o[p].bits() for p in pairs], np.float32) for o in (before,after))
-    gain = (V-B).sum(0)
+def _differing(label, baseline, variant, k=4):
+    "The `k` images that `variant` gains most, and loses most, on `baseline`; None where runs share no images"
+    import numpy as np
+    right = _right_in_pairs(baseline, variant)
+    if right is None: return None
+    before, after = right
+    gain = (after-before).sum(0)
     by_gain = np.argsort(-gain, kind='stable').tolist()
     chosen = [i for i in dict.fromkeys([*by_gain[:k], *by_gain[-k:]]) if gain[i]]
+    images = tuple(DifferingImage(i, None, int(before[:,i].sum()), int(after[:,i].sum())) for i in chosen)
+
     least = min((abs(int(gain[i])) for i in chosen), default=1)
-    exchanged = np.random.default_rng(0).choice([-1,1], (100,len(pairs)))@(V-B)
-    images = tuple(DifferingImage(i, None, int(B[:,i].sum()), int(V[:,i].sum())) for i in chosen)
-    return Differing(label, len(pairs), len(gain), least, int((abs(gain)>=least).sum()),
-        float((abs(exchanged)>=least).sum(1).mean()), images)
+    exchanges = np.random.default_rng(0).choice([-1,1], (100,len(before)))
+    by_chance = abs(exchanges@(after-before)) >= least
+    count = int((abs(gain) >= least).sum())
+    return Differing(label, *before.shape, least, count, float(by_chance.sum(1).mean()), images)
 
 # %% ../nbs/12_report.ipynb #f01daf31
 def _named(differ, run, data, show):
@@ -451,7 +458,8 @@ def _sources(report):
 
 def _run_row(o):
     status, seconds = f"{o['status']} {o['reason']}".strip(), f"{o['wall_seconds']:.0f}"
-    return [o['path'], o['arm'], o['seed'], status, percent(o['acc']), percent(o['best_acc']), seconds, o['finished'], o['commit']]
+    accuracies = percent(o['acc']), percent(o['best_acc'])
+    return [o['path'], o['arm'], o['seed'], status, *accuracies, seconds, o['finished'], o['commit']]
 
 def _fields(title, facts): return _Table(title, ['field','value'], [[k, cell(v)] for k,v in facts.items()])
 

@@ -83,7 +83,7 @@ def test_each_number_stands_under_its_head(tmp_path):
     for p in (tmp_path/'little').rglob('*.json'): # runs whose best epoch is not their last
         d = {k:v for k,v in json.loads(p.read_text()).items() if k!='sha256'}
         p.unlink(); write_run(Run(**d | dict(best_acc=d['acc']+.05)), tmp_path)
-    tables = [[[o.strip() for o in r] for r in t] for t in md_tables(to_markdown(report_data(s)))]
+    tables = [[[o.strip() for o in r] for r in t] for t in md_tables(to_markdown(make_report(s)))]
     under = lambda first, *heads: {r[0]:[r[t[0].index(h)] for h in heads] for t in tables if t[0][0]==first and heads[0] in t[0] for r in t[2:]}
     df = s.runs(); pct = lambda *xs: [f'{100*x:.2f}' for x in xs]
     arms = under('arm', 'mean, %', '± 95 %', 'sd, pp', 'min, %', 'max, %')
