@@ -6,7 +6,8 @@ import csv,sys,time
 from importlib.resources import files
 import numpy as np, pandas as pd
 from common import save
-from simpleattn.stats import capped_state,compare,compare_many,race_seeds
+from simpleattn.plan import race_seeds
+from simpleattn.stats import compare,compare_many
 
 SD,M = 0.0075,3925
 NAMES = ['baseline','a','b','c','d']
@@ -66,9 +67,6 @@ def races(k):
     power,pairs = share(f, int(4000*k))
     yield row('race at an effect of one sd, power within 30 seeds', power, '>=0.95', int(4000*k))
     yield row('race at an effect of one sd, pairs on average', pairs, '<=15', int(4000*k))
-    rng = np.random.default_rng(6)
-    def g(): x = draw(rng, 30, 2, .5); return capped_state(x[:,1]-x[:,0], 30, 1e-5).verdict in ('better','worse')
-    yield row('capped race, 5 looks up to 30 seeds, error', share(g, int(4000*k))[0], '<=0.06', int(4000*k))
     rng = np.random.default_rng(7)
     def h(): x = draw(rng, 20, 2, .5); return [any(compare(*x[:n].T, sequential=q).p<.05 for n in (5,12,20)) for q in (True,False)]
     valid,fixed = share(h, int(1500*k))
@@ -98,14 +96,13 @@ def diverging(k):
         c = compare_many(df)['v']; return c.verdict=='better', c.p is not None and c.p<.05 and c.diff>0
     verdict,completers = share(f, int(1000*k))
     yield row('variant that loses its worst fifth, named better', verdict, '<=0.025', int(1000*k), by_completers_alone=completers)
-    for looks in (None,5):
-        rng,rule = np.random.default_rng([11, looks or 0]),dict(cap=30, looks=looks) if looks else {}
-        def g():
-            x = draw(rng, 30, 2, .5); lost = x[:,1] < .85+SD*-.8416; either = np.where(rng.random(x.shape)<.1, np.nan, x)
-            return race_seeds(x[:,0], np.where(lost, np.nan, x[:,1]), 1e-5, **rule)[-1].verdict=='better', race_seeds(*either.T, 1e-5, **rule)[-1].verdict in ('better','worse')
-        fifth,random = share(g, int(1500*k))
-        yield row('race of a variant that loses its worst fifth, named better', fifth, '<=0.025', int(1500*k), looks=looks)
-        yield row('race where a tenth of the runs of both arms diverges, error', random, '<=0.035', int(1500*k), looks=looks)
+    rng = np.random.default_rng([11, 0])
+    def g():
+        x = draw(rng, 30, 2, .5); lost = x[:,1] < .85+SD*-.8416; either = np.where(rng.random(x.shape)<.1, np.nan, x)
+        return race_seeds(x[:,0], np.where(lost, np.nan, x[:,1]), 1e-5)[-1].verdict=='better', race_seeds(*either.T, 1e-5)[-1].verdict in ('better','worse')
+    fifth,random = share(g, int(1500*k))
+    yield row('race of a variant that loses its worst fifth, named better', fifth, '<=0.025', int(1500*k))
+    yield row('race where a tenth of the runs of both arms diverges, error', random, '<=0.035', int(1500*k))
 
 def real(k):
     "Random halves of 20 published runs of one arm against each other"

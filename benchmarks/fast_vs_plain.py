@@ -8,7 +8,7 @@ import torch
 from common import save
 from plain_fastai import plain_variant
 from simpleattn.recipes import load_recipes
-from simpleattn.stats import race_seeds
+from simpleattn.plan import race_seeds
 from simpleattn.study import Study
 
 GPU = torch.cuda.is_available()

@@ -115,7 +115,7 @@ class Entry:
         reserved = [r for r in self.runs if r.seed not in seeds]
         return Score.of(reserved) if self.rivals and reserved else None
 
-    def __repr__(self): return f"Entry {self.arm.name}, {self.cell.dataset} {self.cell.split}, {self.cell.source}: {_accuracy(self.score)}"
+    def __repr__(self): return f'Entry {self.arm.name} ({self.cell.source}): {_accuracy(self.score)}'
 
 def _accuracy(score):
     half_width = f' ± {percent(score.half_width)}' if score.half_width else ''
@@ -135,7 +135,7 @@ def _one_a_seed(runs):
     "An arm may stand in two folders, where its name was once spelled in another way"
     by_seed = {}
     for r in runs: by_seed.setdefault(r.seed, r)
-    return tuple(by_seed.values())
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 def _failed(runs, root):
     folders = {r.path.rpartition('/')[0] for r in runs}
@@ -162,7 +162,7 @@ def _best(entries, min_runs):
 
 # %% ../nbs/12a_board.ipynb #b7c0e105
 def _derived_from(entry, recipes):
-    "The recipe of the settings that an entry's was derived from, and the fields that differ; its own name where that is all that is known"
+    "The nearest recipe of the settings that an entry's was derived from, and what differs; else its own name and nothing"
     name = entry.recipe['name']
     bases = [r for r in recipes.values() if name.startswith(f'{r.name}_')]
     if name in recipes or not bases: return name, {}
@@ -216,12 +216,13 @@ def to_dict(self:Entry)->dict: # Accuracies are fractions
     "JSON types only; of a pick also best_of, runner_up, fresh, confirm, published"
     first = self.runs[0]
     runs = [dict(seed=r.seed, status=r.status, acc=r.acc, best_acc=r.best_acc, path=r.path) for r in self.runs]
-    facts = dict(**dataclasses.asdict(self.cell), root=self.root, arm=self.arm.name, **dataclasses.asdict(self.score), failed=self.failed,
-        recipe=self.recipe, recipe_hash=first.recipe_hash, variant=first.variant, commits=self.commits, runs=runs)
+    facts = dict(**dataclasses.asdict(self.cell), root=self.root, arm=self.arm.name, **dataclasses.asdict(self.score),
+        failed=self.failed, recipe=self.recipe, recipe_hash=first.recipe_hash, variant=first.variant, commits=self.commits, runs=runs)
     if self.rivals is None: return facts
     fresh = self.fresh and dataclasses.asdict(self.fresh)
     runner_up = self.rivals[0].arm.name if self.rivals else None
-    return facts | dict(best_of=self.best_of, runner_up=runner_up, fresh=fresh, confirm=self.confirm, published=published_entry(self.cell))
+    return facts | dict(best_of=self.best_of, runner_up=runner_up, fresh=fresh, confirm=self.confirm,
+        published=published_entry(self.cell))
 
 # %% ../nbs/12a_board.ipynb #6bf9a7bb
 def _facts(cell): return {k:getattr(cell, k) for k in ('noise','fingerprint','n_images','pipeline')} | cell.versions
@@ -293,10 +294,12 @@ def _to_send(e, url):
     fresh = e.fresh is not None and e.fresh.n>=5
     score,current = e.fresh if fresh else e.score, published_entry(e.cell)
     code = f"[simpleattn {e.arm.name}, commit {', '.join(e.commits)}]({url})"
-    row = {'Size (px)':e.cell.size, 'Epochs':e.cell.epochs, 'URL':code, 'Accuracy':f'{percent(score.mean)}%', '# Runs':f'{score.n}, mean'}
+    beats = current and chance_to_beat(dataclasses.asdict(score), current['acc'])
+    row = {'Size (px)':e.cell.size, 'Epochs':e.cell.epochs, 'URL':code, 'Accuracy':f'{percent(score.mean)}%',
+        '# Runs':f'{score.n}, mean'}
     return dict(arm=e.arm.name, source=e.cell.source, env=e.cell.env, row=row, n=score.n, half_width=score.half_width,
-        current=current, beats=current and chance_to_beat(dataclasses.asdict(score), current['acc']), broken=broken_rules(e, score),
-        best_of=e.best_of, fresh=fresh, confirm=e.confirm, own_layer=_own_layer(e))
+        current=current, beats=beats, broken=broken_rules(e, score), best_of=e.best_of, fresh=fresh, confirm=e.confirm,
+        own_layer=_own_layer(e))
 
 # %% ../nbs/12a_board.ipynb #4620927d
 def pr_text(

@@ -542,9 +542,13 @@ def crop_on_device(
     pixels = flat[start[...,None] + places(3)].float() # (n, most[0], most[1], 3)
     across = triangles(w, full[:,1], first[:,1], size, most[1], flip)
     down = triangles(h, full[:,0], first[:,0], size, most[0])
-    narrow = torch.einsum('nxj,nyjc->nyxc', across, pixels).round_()
-    crops = torch.einsum('nyi,nixc->ncyx', down, narrow).round_()
+    narrow = _to_levels(torch.einsum('nxj,nyjc->nyxc', across, pixels))
+    crops = _to_levels(torch.einsum('nyi,nixc->ncyx', down, narrow))
     return crops.clamp_(0, 255).to(torch.uint8)
+
+def _to_levels(x):
+    "Round halves up. The order of a sum, which depends on the batch, moves its last bits and would decide where a half goes"
+    return x.add_(0.5+1e-3).floor_()
 
 # %% ../nbs/06_data.ipynb #0f485c1a
 def _send(a, device): # without waiting for the kernels before

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special as sp
 from .words import plan_words
 
-# %% ../nbs/09_plan.ipynb #297e85f4
+# %% ../nbs/09_plan.ipynb #ca55465a
 def plain(v):
     "JSON-able form of `v`: NaN and infinities become None"
     if isinstance(v, np.generic): v = v.item()
@@ -28,16 +28,18 @@ def plain(v):
 class Record:
     "A result that is shown by the names in `shown`; without them, by its fields"
     shown = ()
-    def to_dict(self)->dict: return {k: plain(getattr(self, k)) for k in self.shown or [f.name for f in fields(self)]}
+    def to_dict(self): return {k: plain(getattr(self, k)) for k in self.shown or [f.name for f in fields(self)]}
     def __repr__(self): return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k,v in self.to_dict().items())})"
 
-# %% ../nbs/09_plan.ipynb #734e4434
+# %% ../nbs/09_plan.ipynb #a8d763a8
 def check_rates(
     delta:float, # Smallest difference that matters (fraction)
     alpha:float  # Error rate
 ):
     "Raise a `ValueError` for a margin or an error rate that is none"
-    if not 0 < delta < 1: raise ValueError(f"delta must be positive and below 1, got {delta}: the smallest difference that matters, 0.01 for one point")
+    if not 0 < delta < 1:
+        raise ValueError(f"delta must be positive and below 1, got {delta}: "
+            "the smallest difference that matters, 0.01 for one point")
     if not 0 < alpha < 0.5: raise ValueError(f"alpha must lie between 0 and 0.5, got {alpha}")
 
 # %% ../nbs/09_plan.ipynb #890a4449
@@ -115,7 +117,7 @@ def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:fl
     _check_design(delta, sd, target, alpha)
     return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired), target)
 
-# %% ../nbs/09_plan.ipynb #0db769d1
+# %% ../nbs/09_plan.ipynb #7fee2aa0
 @dataclass(frozen=True, repr=False)
 class Plan(Record):
     "What `n` seeds can do; `_upper` at the 80 % upper bound of the sd, None where it is not known from how many runs the sd comes"
@@ -129,8 +131,8 @@ class Plan(Record):
     minutes:float=None # Of one run
     target:float=0.8  # Power
 
-    shown = ('n','sd_diff','delta','effect','alpha','variants','detectable','runs_needed','runs_equivalence',
-        'sd_diff_upper','detectable_upper','runs_needed_upper','runs_equivalence_upper','hours','hours_needed','hours_equivalence','target')
+    shown = '''n sd_diff delta effect alpha variants detectable runs_needed runs_equivalence sd_diff_upper
+        detectable_upper runs_needed_upper runs_equivalence_upper hours hours_needed hours_equivalence target'''.split()
 
     @property
     def _rates(self): return self.target, self.alpha/self.variants
@@ -141,29 +143,29 @@ class Plan(Record):
     def _hours(self, n): return None if self.minutes is None or n is None else n*(self.variants+1)*self.minutes/60
 
     @cached_property
-    def sd_diff_upper(self)->float: return sd_upper(self.sd_diff, self.n_sd-1) if self.n_sd else None
+    def sd_diff_upper(self): return sd_upper(self.sd_diff, self.n_sd-1) if self.n_sd else None
     @cached_property
-    def detectable(self)->float: return self._detectable(self.sd_diff)
+    def detectable(self): return self._detectable(self.sd_diff)
     @cached_property
-    def detectable_upper(self)->float: return self._detectable(self.sd_diff_upper)
+    def detectable_upper(self): return self._detectable(self.sd_diff_upper)
     @cached_property
-    def runs_needed(self)->int: return self._needed(self.sd_diff)
+    def runs_needed(self): return self._needed(self.sd_diff)
     @cached_property
-    def runs_needed_upper(self)->int: return self._needed(self.sd_diff_upper)
+    def runs_needed_upper(self): return self._needed(self.sd_diff_upper)
     @cached_property
-    def runs_equivalence(self)->int: return self._equivalence(self.sd_diff)
+    def runs_equivalence(self): return self._equivalence(self.sd_diff)
     @cached_property
-    def runs_equivalence_upper(self)->int: return self._equivalence(self.sd_diff_upper)
+    def runs_equivalence_upper(self): return self._equivalence(self.sd_diff_upper)
     @property
-    def hours(self)->float: return self._hours(self.n) # of all arms, one run at a time
+    def hours(self): return self._hours(self.n) # of all arms, one run at a time
     @property
-    def hours_needed(self)->float: return self._hours(self.runs_needed)
+    def hours_needed(self): return self._hours(self.runs_needed)
     @property
-    def hours_equivalence(self)->float: return self._hours(self.runs_equivalence)
+    def hours_equivalence(self): return self._hours(self.runs_equivalence)
     @property
-    def words(self)->str: return plan_words(self)
+    def words(self): return plan_words(self)
 
-# %% ../nbs/09_plan.ipynb #1bf06934
+# %% ../nbs/09_plan.ipynb #3c1cff74
 def plan(
     n:int,               # Seeds of each arm
     sd:float,            # sd of a run (fraction)
@@ -180,7 +182,8 @@ def plan(
     check_rates(delta, alpha)
     effect = delta if effect is None else effect
     if not (n >= 2 and 0 < sd <= 0.5 and (corr is None or -1 < corr < 1)):
-        raise ValueError(f"plan wants two seeds or more, an sd as a fraction (0.0075 for 0.75 pp) and a correlation within -1 to 1, got {n}, {sd}, {corr}")
+        raise ValueError("plan wants two seeds or more, "
+            f"an sd as a fraction (0.0075 for 0.75 pp) and a correlation within -1 to 1, got {n}, {sd}, {corr}")
     if not (variants >= 1 and (n_sd is None or 2 <= n_sd < math.inf) and 0 < effect < 1):
         raise ValueError("plan wants at least one variant, an sd from two runs or more, and an effect as a fraction (0.005 for 0.5 pp), "
             f"got {variants}, {n_sd}, {effect}")
@@ -234,7 +237,7 @@ class RaceState(Record):
     look:int=None           # The last two were of capped races and are kept for those who read them
     final:bool=False
 
-# %% ../nbs/09_plan.ipynb #3eb7117b
+# %% ../nbs/09_plan.ipynb #895ef059
 def prefixes(
     d:np.ndarray # (n,) differences
 )->tuple:        # n, mean and sd, (n-1,) each, of the first two differences, the first three, ...
@@ -253,8 +256,11 @@ def _called(mean, sd, half, half_eq, delta):
 def _check_differences(d):
     d = np.asarray(d, float)
     if d.ndim != 1 or not np.isfinite(d).all():
-        raise ValueError("d must be one difference (fraction) a seed, in seed order and without NaN: race_seeds takes runs that diverged")
-    if (np.abs(d) > 1).any(): raise ValueError(f"differences must be fractions within -1 to 1, got {np.abs(d).max():g}: divide percent by 100")
+        raise ValueError("d must be one difference (fraction) a seed, in seed order and without NaN: "
+            "race_seeds takes runs that diverged")
+    if (np.abs(d) > 1).any():
+        raise ValueError("differences must be fractions within -1 to 1, "
+            f"got {np.abs(d).max():g}: divide percent by 100")
     return d
 
 # %% ../nbs/09_plan.ipynb #449fec2e
@@ -330,7 +336,7 @@ def check_accuracies(
     if not ((x < 0) | (x > 1)).any(): return x
     raise ValueError(f"{arm!r} has accuracies outside 0-1 ({np.nanmin(x):g} to {np.nanmax(x):g}): {hint}")
 
-# %% ../nbs/09_plan.ipynb #9ca86edb
+# %% ../nbs/09_plan.ipynb #2038a306
 def race_seeds(
     baseline,          # (n,) accuracies (fractions) in the order of seeds set beforehand; NaN where the run diverged
     variant,           # (n,) the same of the variant
@@ -341,11 +347,12 @@ def race_seeds(
     "State of a race after each seed; where runs diverged, all seeds must agree with the completers"
     baseline, variant = np.asarray(baseline, float), np.asarray(variant, float)
     if len(baseline) != len(variant):
-        raise ValueError(f"{len(baseline)} and {len(variant)} runs: a race wants both of every seed, NaN for one that diverged")
+        raise ValueError(f"{len(baseline)} and {len(variant)} runs: a race wants both of every seed, "
+            "NaN for one that diverged")
     check_accuracies(baseline, 'baseline'); check_accuracies(variant, 'variant')
     d = variant-baseline
     ok = ~np.isnan(d)
-    path = [RaceState(0, delta=delta, alpha=alpha/k), *race_path(d[ok], delta, alpha, k)] # the state after so many completers
+    path = [RaceState(0, delta=delta, alpha=alpha/k), *race_path(d[ok], delta, alpha, k)] # by completers
     before, after = np.nan_to_num(baseline, nan=-1), np.nan_to_num(variant, nan=-1) # a diverged run loses
     ahead, p = np.sign(after-before).cumsum(), divergence_race_p(after > before, before > after)
     states = []

@@ -97,16 +97,17 @@ def published_arm(
     return backbone, variant, 1000, 224
 
 # %% ../nbs/11a_published.ipynb #f9380bca
-def _key_of_row(row): return tuple(row[k] for k in ('dataset','split','size_px','epochs'))
-def _key_of_cell(cell): return cell.dataset, cell.split, str(cell.size), str(cell.epochs)
+def _same_table(cell, row):
+    "Would a cell stand in the table of a leaderboard's row?"
+    key = cell.dataset, cell.split, str(cell.size), str(cell.epochs)
+    return not cell.noise and key==(row['dataset'], row['split'], row['size_px'], row['epochs'])
 
 def published_entry(
     cell # A cell of the board, or a `Recipe`: what has dataset, split, noise, size and epochs
 )->dict: # acc (fraction), n, statistic; None where the leaderboard has no such table
     "The current entry of fastai/imagenette for the same data set, generation, size and epochs"
-    if cell.noise: return None
     for row in published():
-        if row['source'].startswith('fastai/') and _key_of_row(row)==_key_of_cell(cell):
+        if row['source'].startswith('fastai/') and _same_table(cell, row):
             return dict(acc=float(row['accuracy'])/100, n=int(row['n_runs']), statistic=row['statistic'])
 
 # %% ../nbs/11a_published.ipynb #d6073dca
@@ -115,7 +116,8 @@ def _recipe_of(row, recipes):
     recipe = match_recipe(row, recipes)
     layers = re.search(r'net-?(?:s1-)?(\d+)$', row['model'])
     if recipe or not layers: return recipe
-    wanted = dict(dataset=row['dataset'], size=int(row['size_px']), epochs=int(row['epochs']), backbone=f'resnet{layers[1]}')
+    size,epochs = int(row['size_px']), int(row['epochs'])
+    wanted = dict(dataset=row['dataset'], size=size, epochs=epochs, backbone=f'resnet{layers[1]}')
     return next((r for r in recipes.values() if _has(r, wanted)), None)
 
 _may_differ = ('name','split','source','precision','compile')
@@ -123,10 +125,12 @@ _may_differ = ('name','split','source','precision','compile')
 def _repeats(entry, row, base):
     "Is this entry made of runs of the row's arm?"
     if base is None or entry.arm.label!=row_variant(row): return False
-    return all(entry.recipe[k]==v for k,v in base.to_dict().items() if k not in _may_differ)
+    ours = entry.recipe
+    return all(ours[k]==v for k,v in base.to_dict().items() if k not in _may_differ)
 
 # %% ../nbs/11a_published.ipynb #23b423bd
-_n_images = {('imagewoof','v2'):3929, ('imagenette','v2'):3925, ('imagewoof','v1'):500, ('imagenette','v1'):500, ('cifar10','test'):10000}
+_n_images = {('imagewoof','v2'):3929, ('imagenette','v2'):3925, ('imagewoof','v1'):500, ('imagenette','v1'):500,
+    ('cifar10','test'):10000}
 
 def differences(
     e,         # An entry of the board
@@ -167,7 +171,7 @@ def published_beside(
     for row in published():
         base = _recipe_of(row, recipes)
         if row['model']: ours = [e for e in entries if _repeats(e, row, base)]
-        else: ours = [e for e in best if published_entry(e.cell) and _key_of_cell(e.cell)==_key_of_row(row)]
+        else: ours = [e for e in best if _same_table(e.cell, row)]
         table = tables.setdefault(f"{row['source']}: {row['table']}", [])
         table += [_theirs(row, base) | _ours(e, row, base) for e in ours or [None]]
     return {name:pd.DataFrame(rows) for name,rows in tables.items()}
@@ -201,18 +205,19 @@ def single_runs_beside(
     "Our runs against published single runs, as two samples"
     import pandas as pd
     from simpleattn.stats import compare_many,summarise
-    recipes,rows,samples,pairs = _own_recipes(), [], {}, {}
+    recipes = _own_recipes()
+    rows,samples,contrasts = [], {}, []
     for row,theirs in _published_samples():
-        base,summary = match_recipe(row, recipes), summarise(theirs)
+        base,s = match_recipe(row, recipes), summarise(theirs)
+        facts = row | dict(n_published=s.n, published=s.mean, sd_published=s.sd)
         for entry in [e for e in entries if _repeats(e, row, base) and e.score.n>1] or [None]:
-            i = len(rows)
-            rows.append(row | dict(n_published=summary.n, published=summary.mean, sd_published=summary.sd) | _our_sample(entry, row, base))
-            if entry is None: continue
-            pairs[i] = f'theirs {i}', f'ours {i}'
-            samples |= zip(pairs[i], (theirs, [r.acc for r in entry.runs if r.ok]))
-    compared = {}
-    if pairs: compared = dict(zip(pairs, compare_many(samples, None, alpha, delta, paired=False, contrasts=list(pairs.values()))))
-    return pd.DataFrame([row | _verdict(compared.get(i)) for i,row in enumerate(rows)])
+            if entry:
+                contrast = f'theirs {len(rows)}', f'ours {len(rows)}'
+                contrasts.append(contrast)
+                samples |= zip(contrast, (theirs, [r.acc for r in entry.runs if r.ok]))
+            rows.append(facts | _our_sample(entry, row, base))
+    cs = iter(compare_many(samples, None, alpha, delta, paired=False, contrasts=contrasts) if contrasts else ())
+    return pd.DataFrame([row | _verdict(next(cs) if row['n'] else None) for row in rows])
 
 def _our_sample(entry, row, base):
     if entry is None: return dict.fromkeys(('arm','env','n','ours','replication','differs'))

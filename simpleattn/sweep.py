@@ -6,7 +6,7 @@
 __all__ = ['make_sweep', 'sweep_rows', 'sweep_table', 'arm_costs', 'match_epochs', 'reported_study', 'match_rows']
 
 # %% ../nbs/12b_sweep.ipynb #c7a00003
-import itertools,json,math,subprocess,sys
+import itertools,json,math,subprocess,sys,time
 from dataclasses import asdict
 from .recipes import CliError,derive
 from .variants import Arm,get_variant,read_arm,ship
@@ -14,8 +14,6 @@ from .study import Study
 from .board import SWEEP,Score
 
 # %% ../nbs/12b_sweep.ipynb #8ac04f07
-_rules = ('baseline','each')
-
 def make_sweep(
     recipe,            # `Recipe` whose values are swept
     variants:list,     # Names or `Variant`s, baseline first
@@ -26,7 +24,8 @@ def make_sweep(
     **kwargs           # Of `Study`
 )->Study: # Not yet run; `sweep_rows` reads it
     "A sweep on the tune split, with the rule that picks declared before its first run"
-    if rule not in _rules: raise CliError(f"Rule {rule!r}: choose baseline (its best value for all arms) or each (every arm its own).")
+    if rule not in ('baseline','each'):
+        raise CliError(f"Rule {rule!r}: choose baseline (its best value for all arms) or each (every arm its own).")
     variants = [get_variant(v) for v in variants]
     if rule=='baseline': variants = variants[:1]
     values = _values_of(recipe, grid)
@@ -107,7 +106,7 @@ def arm_costs(
 
 def _step_of(arm, device):
     "A function that trains an arm's network on a batch and returns the ms for each image"
-    import time,torch
+    import torch
     from simpleattn.train import compiled_once
     recipe = arm.recipe
     net = arm.network(10).to(device, memory_format=torch.channels_last).train()

@@ -140,7 +140,7 @@ def noise_words(
     else: said = 'seed variance < 0 (not detectable)'
     return f"{said}; churn sd {points(d.sd_churn, '')} on {d.n_images} images"
 
-# %% ../nbs/03a_words.ipynb #d2077230
+# %% ../nbs/03a_words.ipynb #161ef959
 def _by_how_much(c):
     low, high = c.interval
     if low is not None and (low if c.answer == 'better' else -high) > c.delta: return 'by more than'
@@ -154,8 +154,8 @@ def answer_words(
     if c.answer in ('better','worse'): return f'{c.answer} ({_by_how_much(c)} {margin})'
     if c.answer == 'noninferior': return f'not worse by {margin} or more'
     if c.answer == 'equivalent': return f'equivalent within {margin}'
-    if c.runs_needed and c.runs_needed > (c.n or 0): return f'undecided (needs about {c.runs_needed} seeds to see {margin})'
-    return f'undecided (margin {margin})'
+    more = c.runs_needed and c.runs_needed > (c.n or 0)
+    return f'undecided (needs about {c.runs_needed} seeds to see {margin})' if more else f'undecided (margin {margin})'
 
 def verdict_words(
     c # A `Comparison`
@@ -170,7 +170,7 @@ def verdict_words(
     if c.ranked != 'undecided': return f'undecided when it trains, {c.ranked} over all seeds {diverged}'
     return f'undecided {diverged}'
 
-# %% ../nbs/03a_words.ipynb #af549b3b
+# %% ../nbs/03a_words.ipynb #b8f0bc48
 def summary(
     c # A `Comparison`
 )->dict: # n, difference, p_adj, verdict, runs_needed, new_images
@@ -178,7 +178,8 @@ def summary(
     low, high = c.interval
     span = 'no interval yet' if low is None else f'{points(low)} to {points(high)}'
     difference = None if c.diff is None else f'{points(c.diff)} ({span})'
-    return dict(n=c.n, difference=difference, p_adj=c.p_adj, verdict=c.verdict_words, runs_needed=c.runs_needed, new_images=c.new_verdict)
+    return dict(n=c.n, difference=difference, p_adj=c.p_adj, verdict=c.verdict_words, runs_needed=c.runs_needed,
+        new_images=c.new_verdict)
 
 def _short(v):
     if v is None: return ''
@@ -234,7 +235,7 @@ def _difference(c):
     if c.diff is None: return ''
     return f"The difference is {points(c.diff)} ({'; '.join([_interval(c), *_alone_and_adjusted(c)])}){_means(c)}."
 
-# %% ../nbs/03a_words.ipynb #eea5c31c
+# %% ../nbs/03a_words.ipynb #748ec16e
 def _equivalence(c):
     "The p of an equivalence"
     if c.verdict != 'equivalent' or c.tost_p is None: return ''
@@ -260,9 +261,10 @@ def _undetected(c):
     "What this n could have detected, where nothing was"
     if c.goal != 'difference' or c.p_adj is None or c.p_adj < c.alpha: return ''
     found = c.detectable()
-    return f"No difference was detected; with this n, one of {points(found, '')} would be found in 80 % of studies." if found else ''
+    if not found: return ''
+    return f"No difference was detected; with this n, one of {points(found, '')} would be found in 80 % of studies."
 
-# %% ../nbs/03a_words.ipynb #fc7d8aff
+# %% ../nbs/03a_words.ipynb #93c656ab
 def _diverging(c):
     "What diverged, or the rate that n clean runs cannot exclude"
     if c.divergence_upper is None: return ''
@@ -282,5 +284,6 @@ def sentence(
     recipe = recipe or c.recipe
     title = f"{c.arm} against {c.baseline}{f' on {recipe}' if recipe else ''}:"
     if c.why: return f'{title} {c.verdict_words}.'
-    said = [title, _how(c), _difference(c), _verdict(c, population), _interval_disagrees(c), _new_images(c), _undetected(c), _diverging(c)]
+    said = [title, _how(c), _difference(c), _verdict(c, population), _interval_disagrees(c), _new_images(c), _undetected(c),
+        _diverging(c)]
     return ' '.join([o for o in said if o] + [f'{o[0].upper()}{o[1:]}.' for o in c.notes])

@@ -84,6 +84,21 @@ def test_the_command_names_sites_as_the_command_line_takes_them(tmp_path):
     e, = leaderboard(board_entries(tmp_path))
     assert [a.variant.hash for a in make_arms(re.search(r'--variants (\S+)', e.confirm)[1].split(','), settings=ROOT/'settings.ini').values()]==['baseline',v.hash]
 
+def test_arms_that_share_a_derived_recipe_are_confirmed_with_it(tmp_path):
+    lr = derive(WOOF, lr=.001, flip=False)
+    put(tmp_path, FIVE, lr); put(tmp_path, [x+.01 for x in FIVE], lr, 'simple')
+    e, = leaderboard(board_entries(tmp_path))
+    assert 'simpleattn study woof-128-5 --set lr=0.001 flip=false --variants baseline,simple --seeds' in e.confirm
+    assert _settings('woof-128-5', ROOT/'settings.ini', ['lr=0.001','flip=false'])==lr
+
+def test_an_arm_in_two_folders_is_one_entry_by_either_name(tmp_path):
+    v = get_variant('simple@2.-1')
+    old = dataclasses.replace(v, name='simple-at-2.-1')
+    put(tmp_path, FIVE, variant=old); put(tmp_path, [.5,.6], variant=v, seeds=[4,5])
+    e, = board_entries(tmp_path)
+    assert [(r.seed,r.acc) for r in e.runs]==[*enumerate(FIVE), (5,.6)] and e.names=={'woof-128-5/simple-at-2.-1','woof-128-5/simple@2.-1'}
+    assert [len(pr_entries([e], name)) for name in e.names]==[1,1]
+
 def test_the_published_entry_stands_beside_its_own_data_set_only(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, FIVE, ALL['woof-128-5-v1']); put(tmp_path, FIVE, derive(WOOF, noise=5))
     got = {(e.cell.split,e.cell.noise):e.to_dict()['published'] for e in leaderboard(board_entries(tmp_path))}

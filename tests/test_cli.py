@@ -245,6 +245,10 @@ def test_a_csv_of_other_peoples_runs_is_compared(call, tmp_path):
     code,out,err = call('compare', f)
     assert code==0 and err=='' and 'mine against baseline: paired t, n = 8 shared seeds, seed correlation 0.73' in out and 'Report' not in out
 
+def test_the_arm_named_baseline_is_the_baseline_wherever_it_stands(call, tmp_path):
+    f = tmp_path/'runs.csv'; f.write_text(CSV.replace('mine','baseline'))
+    assert [(c['baseline'],c['arm']) for c in json.loads(call('compare', f, '--fmt', 'json')[1])['comparisons']]==[('baseline','plain')]
+
 @pytest.mark.parametrize('text,says', [('variant,seed\na,1', 'columns arm'), ('', 'cannot be read'), ('variant,seed,accuracy', 'there are no runs'), (CSV+'\n,9,.8', 'has no variant'), ('variant,seed,accuracy,n_images\na,0,.5,inf\na,1,.6,inf\nb,0,.5,inf\nb,1,.7,inf', 'number of validation images'), (CSV.replace('0.842','84.2'), 'percent divide by 100'), (CSV.replace('0.842','high'), "'high'"),
     (CSV.replace('0.842',''), 'NaN'), (CSV.replace('plain,1,','plain,0,'), 'seed twice'), ('variant,seed,accuracy\na,0,.5\na,1,.6', 'second arm'), ('variant,seed,accuracy\na,0,.5\na,1,.6\nb,0,.5', 'at least two'),
     ('variant,seed,accuracy,env\na,0,.5,x\na,1,.6,x\nb,0,.5,y\nb,1,.7,y', 'differ in env.*paired=False|unpaired')], ids=range(12))
@@ -260,11 +264,14 @@ def test_what_compare_cannot_heed_is_refused(call, args, says):
     assert code==2 and out=='' and says in err and err.count('\n')==1, err
 
 def test_two_studies_are_compared_by_their_gains(call, root):
+    "Of two recipes: a run of one is never a run of the other"
+    recipes = dict(tiny=Recipe('tiny'), other=Recipe('other', epochs=7))
     for v in ('baseline','simple'):
-        for s in range(3): write_run(a_run(s, v, 'other', this_env('cpu'), acc=round(ACC[v][s]-.1*(v=='simple')*(s<2), 1)), root)
-    for n in ('tiny','other'): Study(n, ['baseline','simple'], 3, recipe=Recipe(n), root=root, env=this_env('cpu')).file.parent.mkdir(exist_ok=True)
-    for n in ('tiny','other'):
-        s = Study(n, ['baseline','simple'], 3, recipe=Recipe(n), root=root, env=this_env('cpu')); s.declare()
+        for s in range(3):
+            run = a_run(s, v, 'other', this_env('cpu'), acc=round(ACC[v][s]-.1*(v=='simple')*(s<2), 1))
+            write_run(dataclasses.replace(run, recipe=recipes['other'].to_dict(), recipe_hash=recipes['other'].hash), root)
+    for n,r in recipes.items():
+        s = Study(n, ['baseline','simple'], 3, recipe=r, root=root, env=this_env('cpu')); s.declare()
         d = json.loads(s.file.read_text()); s.file.write_text(json.dumps(dict(d, pairs_before=0)))
     code,out,err = call('compare', 'other', 'tiny', '--root', root, '--fmt', 'json')
     c, = json.loads(out)['comparisons']

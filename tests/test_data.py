@@ -162,6 +162,15 @@ def test_v1_is_refused_where_it_cannot_be_told(tiny):
     for o in ('v1','tune-v1'):
         with pytest.raises(CliError, match='v1 cannot be told'): split_files(tiny, o)
 
+def test_v1_validates_on_the_files_of_ilsvrcs_validation_set_wherever_they_stand(tmp_path):
+    "Today's val folder holds images of either set, and so does train"
+    for part in ('train','val'):
+        for c in ('a','b'):
+            (tmp_path/part/c).mkdir(parents=True)
+            for o in ('ILSVRC2012_val_0000','n0208_val_','n0209_'): (tmp_path/part/c/f'{o}{part}{c}.JPEG').touch()
+    tr,va = check_split(tmp_path, 'v1')
+    assert len(va)==4 and all('/ILSVRC2012_val_' in f for f in va) and {f.split('/')[0] for f in tr}=={f.split('/')[0] for f in va}=={'train','val'}
+
 def test_v1_is_the_published_split_of_the_real_imagewoof(woof_listing):
     tr,va = check_split(woof_listing, 'v1')
     assert (len(tr),len(va))==(12454,500)

@@ -4,7 +4,11 @@ import pytest
 from conftest import ROOT,python
 
 LIB = ROOT/'simpleattn'
-NUMBER = {o.stem[3:]:int(o.stem[:2]) for o in (ROOT/'nbs').glob('[0-9][0-9]_*.ipynb')} | dict(tables=3.5, shapes=5.5, processes=7.5, engines=9.5, preload=9.5, board=12.5, optimisers=7.7)
+NOTEBOOKS = sorted((ROOT/'nbs').glob('[0-9][0-9]*_*.ipynb'))
+ORDER = [o.stem.partition('_')[2] for o in NOTEBOOKS]
+PLAIN = dict(engines='study', preload='study') # plain modules, and the notebook that they stand before
+NUMBER = {name:i for i,name in enumerate(ORDER)}
+NUMBER |= {name:NUMBER[after]-.5 for name,after in PLAIN.items()}
 HEAVY = {'attention','local','bottleneck','models','data','optimisers','train','preload'}
 MODULES = sorted(o.stem for o in LIB.glob('*.py') if not o.stem.startswith('_'))
 

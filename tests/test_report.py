@@ -76,6 +76,20 @@ def test_html_and_markdown_hold_the_numbers(study, page):
             assert f'{100*runs[runs.arm==c.arm].acc.mean():.2f}' in t and f'{100*runs[runs.arm==c.arm].acc.std():.2f}' in t
     for r in report_data(study)['runs']: assert r['path'] in html and r['path'] in md and (study.root/r['path']).is_file()
 
+def test_each_number_stands_under_its_head(tmp_path):
+    from simpleattn.stats import summarise
+    s = make(tmp_path, arms=('baseline','self'))
+    for p in (tmp_path/'little').rglob('*.json'): # runs whose best epoch is not their last
+        d = {k:v for k,v in json.loads(p.read_text()).items() if k!='sha256'}
+        p.unlink(); write_run(Run(**d | dict(best_acc=d['acc']+.05)), tmp_path)
+    tables = [[[o.strip() for o in r] for r in t] for t in md_tables(to_markdown(report_data(s)))]
+    under = lambda first, *heads: {r[0]:[r[t[0].index(h)] for h in heads] for t in tables if t[0][0]==first and heads[0] in t[0] for r in t[2:]}
+    df = s.runs(); pct = lambda *xs: [f'{100*x:.2f}' for x in xs]
+    arms = under('arm', 'mean, %', '± 95 %', 'sd, pp', 'min, %', 'max, %')
+    for k in s.arms: o = summarise(df[df.arm==k].acc); assert arms[k]==pct(o.mean, o.half_width, o.sd, o.low, o.high)
+    runs = under('record', 'last epoch, %', 'best epoch, %')
+    assert runs=={f'little/{r.variant}/{ENV}/{r.seed}.json':pct(r.acc, r.acc+.05) for r in df.itertuples()}
+
 def test_the_same_records_give_the_same_bytes(study, page, tmp_path):
     other = write_report(study, tmp_path)
     assert page.parent==study.root/'_reports'/'little'

@@ -1,5 +1,5 @@
 """What is committed is what the notebooks and the sources say"""
-import ast,json,shutil
+import json,shutil
 import pytest
 from conftest import ROOT,SHARED,python
 
@@ -44,41 +44,3 @@ def test_the_package_holds_a_copy_of_the_published_figures(table):
 def test_no_output_names_a_folder_of_a_machine():
     outs = {f.name:json.dumps([c.get('outputs') for c in json.loads(f.read_text())['cells']]) for f in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in f.parts}
     assert len(outs)>15 and [k for k,o in outs.items() if '/site-packages/' in o or '/home/' in o or str(ROOT)+'/' in o]==[]
-
-def code_lines(f):
-    "Lines of a module that are code: blanks, comments, docstrings and the documented parameters of a signature aside"
-    text = f.read_text()
-    lines = {i for i,o in enumerate(text.splitlines(), 1) if o.strip() and not o.strip().startswith('#')}
-    for n in ast.walk(ast.parse(text)):
-        if isinstance(n, ast.FunctionDef): lines -= set(range(n.lineno+1, n.body[0].lineno))
-        d = n.body[0] if isinstance(n, (ast.FunctionDef,ast.ClassDef,ast.Module)) and n.body else None
-        if isinstance(d, ast.Expr) and isinstance(d.value, ast.Constant): lines -= set(range(max(d.lineno, getattr(n,'lineno',0)+1), d.end_lineno+1))
-    return len(lines)
-
-SCIENCE = 'attention local bottleneck variants models data train stats'.split()
-
-def test_infrastructure_does_not_outweigh_the_science(capsys):
-    "Of the lines of code, those that run, keep and show studies are fewer than those of layers, networks, data, training and statistics; all are under 4,400"
-    n = {f.stem:code_lines(f) for f in (ROOT/'simpleattn').glob('*.py') if not f.name.startswith('_')}
-    science = sum(n[k] for k in SCIENCE)
-    with capsys.disabled(): print(f' [the library has {sum(n.values())} lines of code, {science} of them science]', end='')
-    assert sum(n.values())-science < science and sum(n.values()) < 4400, n
-
-def cell_lines(src):
-    "Lines of a cell: blanks, directives, and the documented parameters and fields of a signature or a dataclass aside"
-    src = '\n'.join('' if l.startswith('#|') else l for l in src.splitlines())
-    text = src.splitlines()
-    lines = {i for i,o in enumerate(text, 1) if o.strip()}
-    for n in ast.walk(ast.parse(src)):
-        if isinstance(n, ast.FunctionDef): lines -= set(range(n.lineno+1, n.body[0].lineno))
-        if isinstance(n, ast.AnnAssign) and ' # ' in text[n.lineno-1]: lines -= {n.lineno}
-    return len(lines)
-
-def test_cells_and_lines_are_short():
-    "An exported cell has at most 30 lines, and no line of the library or of a notebook's code more than 160 characters"
-    cells = [(f.name, ''.join(c['source'])) for f in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in f.parts
-        for c in json.loads(f.read_text())['cells'] if c['cell_type']=='code']
-    long = [(f, s[:80]) for f,s in cells if s.startswith('#| export') and cell_lines(s)>30]
-    wide = [(f, l) for f,s in [*cells, *((o.name, o.read_text()) for o in (ROOT/'simpleattn').glob('*.py') if o.name!='_modidx.py')]
-        for l in s.splitlines() if len(l)>160]
-    assert not long and not wide, (long, wide)

@@ -100,6 +100,12 @@ def test_dropout_in_the_backbone_is_paired(recipe, tiny):
     assert len(a[0])==6 and not torch.equal(a[0][0], a[0][1]), 'a mask for every batch'
     assert not torch.equal(a[1], masks(recipe, 'baseline', tiny, 1)[1]), 'and for every seed'
 
+def test_dropouts_of_one_shape_have_masks_of_their_own(recipe, tiny):
+    learn,drops = get_learner(recipe, 'baseline', 0, tiny), [Ones(.5), Ones(.5)]
+    learn.model[-1] = nn.Sequential(*drops, learn.model[-1])
+    with learn.no_bar(), learn.no_logging(): fit_recipe(learn, recipe)
+    assert len(drops[0].masks)==6 and not any(torch.equal(a, b) for a,b in zip(*(d.masks for d in drops)))
+
 def test_every_variant_of_a_seed_starts_from_the_same_backbone(recipe, tiny):
     a,*others = (get_learner(recipe, v, 7, tiny).model.state_dict() for v in VARIANTS)
     for b in others: assert len(b)>len(a) and all(torch.equal(t, b[k]) for k,t in a.items())

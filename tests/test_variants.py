@@ -226,6 +226,11 @@ def test_the_hash_changes_with_layer_arguments_and_site_and_not_with_name_or_doc
     assert len({v.hash, Variant('a', 'simpleattn.attention:SelfAttention', '1.-1', dict(ks=1)).hash, Variant('a', v.layer, '1.0', dict(ks=1)).hash,
                 Variant('a', v.layer, '1.-1', dict(ks=3)).hash, Variant('a', v.layer, 'replace:1', dict(ks=1)).hash})==5
 
+def test_the_order_of_arguments_does_not_count():
+    layer = 'simpleattn.attention:LadderAttention'
+    a,b = Variant('a', layer, kwargs=dict(softmax=False, reduction=4)), Variant('a', layer, kwargs=dict(reduction=4, softmax=False))
+    assert [*a.kwargs]!=[*b.kwargs] and a.hash==b.hash
+
 def test_a_file_is_identified_by_its_text(tmp_path):
     p = light(tmp_path, 'class A: pass\n')
     h = Variant('a', f'{p}:A').hash

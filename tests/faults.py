@@ -1,0 +1,404 @@
+"""Faults seeded into the library, and the tests that must notice each of them
+
+    python tests/faults.py                      every fault, one after another
+    python tests/faults.py holm-order --list    some of them, or only their names
+    python tests/faults.py --module stats       those of one module
+    python tests/faults.py --sound              the same tests on the library as it is: all must pass
+    python tests/faults.py --record FILE        write what was found as JSON
+
+Each fault changes one text of one module in a copy of the library, in a temporary folder, and runs only the tests that
+should notice. A fault is caught where a test fails. A change that is no Python, or a test that cannot be collected, proves
+nothing and counts as an error. The exit status is 0 where every fault was caught.
+
+`FAULTS` says what is broken and who should notice. `CHANGES` holds the texts: it alone follows the library when that is
+rewritten."""
+import argparse,json,os,re,shutil,signal,subprocess,sys,tempfile,time
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+LIMIT = 300 # seconds for the tests of one fault
+
+# ---- what is broken, and who should notice: name -> (one sentence, tests)
+# `stats::wilson_ends` stands for tests/test_stats.py::test_wilson_ends
+
+FAULTS = {
+    # the copy is what is imported, here and in processes that a test starts
+    'import': ('The library cannot be imported.', ['stats::wilson_ends']),
+    'import-by-code': ('It cannot be imported by `python -c` in a process of its own.', ['stats::import_is_light']),
+    'import-by-command': ('It cannot be imported by the installed command.', ['cli::the_command_is_installed']),
+    'import-by-path': ('It cannot be imported where a test names the folder.',
+        ['runs::a_gpu_that_is_hidden_or_does_not_answer_is_none']),
+    # stats
+    'diff-sign': ('The difference is baseline minus variant.', ['stats::paired_check_case']),
+    'interval-alpha': ('The interval takes alpha on each side.', ['stats::paired_check_case']),
+    't-one-sided': ('The p-value of a difference is one-sided.', ['stats::paired_check_case']),
+    'paired-ddof': ('The sd of the differences divides by n.', ['stats::paired_check_case']),
+    'welch-df': ("Welch's degrees of freedom divide by n, not n - 1.", ['stats::welch_check_case']),
+    'student-df': ("Student's test has one degree of freedom too many.", ['stats::published_summaries']),
+    'hedges': ("Hedges' correction has the wrong sign in its denominator.", ['stats::effect_sizes_and_improvement']),
+    'tost-side': ('The upper of the two one-sided tests looks at the lower margin.', ['stats::tost_against_statsmodels']),
+    'tost-smaller': ('Equivalence is shown by the smaller of two p-values.', ['stats::tost_against_statsmodels']),
+    'wilson': ("Wilson's interval forgets a square.", ['stats::effect_sizes_and_improvement', 'stats::wilson_ends']),
+    'signflip-tail': ('Sign patterns as extreme as the data are not counted.', ['stats::signflip_is_exact']),
+    'signflip-half': ('The sign-flip p of fractions is one-sided.', ['stats::signflip_is_exact']),
+    'verdict-side': ('A worse variant is called better.', ['stats::verdicts']),
+    'pairing-share': ('Half of the seeds are enough to pair.', ['stats::pairing_rule']),
+    'pairs-across-env': ('Runs of two machines are paired.', ['stats::pairs_never_cross']),
+    'holm-order': ('Holm begins with the largest p-value.', ['stats::holm_against_statsmodels']),
+    'holm-family': ('Holm forgets the size of the family where a p-value is missing.', ['stats::holm_against_statsmodels']),
+    'interval-family': ('Simultaneous intervals are no wider than single ones.', ['stats::family']),
+    'needed-family': ('The seeds needed forget the family.', ['stats::family']),
+    'raced-family': ("A race's adjusted p forgets the family.", ['stats::sequential_comparison_has_no_fixed_p']),
+    'noninferior-p': ('Non-inferiority in a family is judged by the two-sided p.', ['stats::declared_contrasts']),
+    'maxt-raced': ('max-T is computed for fewer than eight seeds.', ['stats::maxt_only_from_eight']),
+    'power-tail': ('The power of a two-sided test forgets its far tail.', ['stats::power_against_statsmodels']),
+    'sd-upper': ('The upper bound of an sd is its lower bound.', ['stats::sd_upper']),
+    'plan-family': ('A plan forgets that variants share the error rate.', ['stats::plan']),
+    'plan-hours': ("A plan's hours forget the baseline.", ['stats::plan']),
+    'plan-corr': ('A seed correlation makes the sd of the difference larger.', ['stats::plan']),
+    'seed-variance': ('Seed variance is the sum, not the difference, of run variance and churn.', ['stats::decomposition_case']),
+    'churn-ddof': ('The variance within an image divides by R.', ['stats::decomposition_case']),
+    'churn-images': ('Churn divides by M, not M - 1.', ['stats::decomposition_case']),
+    'new-images-churn': ('Churn is added where it should be taken off the variance over images.',
+        ['stats::decomposition_against_anova']),
+    'worst-rank-sign': ('A diverged variant counts in its favour.', ['stats::worst_rank']),
+    'worst-rank-family': ('The ranks of all seeds are judged without the family.', ['stats::worst_rank_counts_the_family']),
+    'divergence-bound': ('The bound of the divergence rate is one-sided.', ['stats::divergence_numbers']),
+    'race-radius': ('The radius of the confidence sequence forgets (n-1)/n.', ['stats::race_half_widths']),
+    'race-family': ('A race of several arms spends alpha on each.', ['stats::race_verdicts']),
+    'race-equivalence': ("A race's equivalence is judged at alpha, not at 2 alpha.", ['stats::race_interval_inverts_e']),
+    'race-p-last': ("A race's p is that of its last seed, not the smallest so far.", ['stats::race_p_keeps_its_minimum']),
+    'pocock-spent': ('Every look spends all of alpha so far again.', ['stats::pocock_bounds']),
+    'capped-goes-on': ('A capped race looks on after its decision.', ['stats::capped_race_stops_at_its_look']),
+    'gains-order': ('The first gain minus the second.', ['stats::diff_of_diffs', 'stats::gains_in_a_family']),
+    # study
+    'forgotten-arm': ('The last arm is never missing.', ['study::missing_lists_all_arms_of_a_seed_together']),
+    'seed-order': ('Declared seeds may be given in another order.', ['study::declared_seeds_are_not_chosen_again']),
+    'growth-seen': ('Growth is recorded as if no run had been seen.', ['study::growth_is_recorded_with_the_runs_that_were_seen']),
+    'growth-seeds': ('Seeds that a study grew by are not declared.', ['study::growth_is_recorded_with_the_runs_that_were_seen']),
+    'pairs-before': ('Pairs that were there before a declaration are not counted.',
+        ['study::a_declaration_says_how_many_pairs_could_be_seen_before_it']),
+    'study-env': ('A study reads the runs of every machine.', ['study::other_seeds_machines_and_recipes_do_not_count']),
+    'hidden-arms': ('Arms that are declared and not named leave the family.',
+        ['study::the_family_is_the_declared_one_whatever_is_shown_or_trained']),
+    'missing-note': ('A study that lacks one seed passes for the declared one.',
+        ['study::a_study_that_is_not_complete_is_not_the_declared_comparison']),
+    'gains-studies': ('Gains of two studies are compared the other way round.', ['cli::two_studies_are_compared_by_their_gains']),
+    'plan-from-runs': ("A plan takes the mean of the sds' roots.", ['race::a_plan_from_the_runs_of_a_recipe']),
+    'failed-tries': ('Failed tries do not reach the comparison.',
+        ['report::an_arm_without_runs_keeps_its_place_and_blocks_nobody']),
+    # runs
+    'checksum': ("A record's checksum is not held against its content.",
+        ['runs::a_record_that_cannot_be_believed_is_named_left_in_place_and_not_counted']),
+    'path': ("A record's path is not held against its content.",
+        ['runs::a_record_that_cannot_be_believed_is_named_left_in_place_and_not_counted']),
+    'newer-schema': ('A record of a newer schema is read.',
+        ['runs::a_record_that_cannot_be_believed_is_named_left_in_place_and_not_counted']),
+    'overwrite': ('A record is replaced by the next one of its name.', ['runs::a_record_is_never_overwritten']),
+    'failed-as-runs': ('Failed tries are read as runs.', ['runs::failed_tries_are_numbered_and_are_not_runs']),
+    'bits-order': ('Bits are read from the other end of the byte.', ['runs::bits_are_packed_and_unpacked']),
+    'seeds-as-text': ('Runs are in the order of their seeds as text.', ['runs::every_run_is_one_row_in_order']),
+    'env-minor': ("An env does not tell torch's minor version.", ['runs::env_is_the_device_and_torchs_minor_version']),
+    'chance': ('The limit of chance is three standard errors.', ['train::the_limit_of_chance']),
+    'merge': ('Merging replaces what differs.', ['store::merging_copies_what_is_missing_and_names_what_differs']),
+    # recipes and variants
+    'hash-field': ('The hash of a recipe misses its first field.', ['recipes::the_hash_changes_with_every_field']),
+    'default': ('A default is another one.', ['recipes::defaults_stay_what_they_were']),
+    'row-split': ('A published row of another split is taken for v1.',
+        ['recipes::every_published_training_row_has_one_recipe_and_one_variant']),
+    'stream-keys': ('Streams do not depend on their index.', ['recipes::streams_are_the_same_everywhere_and_apart']),
+    'kwargs-order': ("The order of a layer's arguments changes its hash.",
+        ['variants::the_order_of_arguments_does_not_count']),
+    'site-hash': ('The hash of a variant misses its site.',
+        ['variants::the_hash_changes_with_layer_arguments_and_site_and_not_with_name_or_doc']),
+    'also-hash': ('The hash of a variant misses what goes in with it.', ['variants::what_goes_in_with_a_variant_is_part_of_it']),
+    'stage-range': ('replace:1-3 misses its last stage.', ['variants::a_site_is_read']),
+    # data
+    'split-v1': ('Split v1 validates on every image of val.',
+        ['data::v1_validates_on_the_files_of_ilsvrcs_validation_set_wherever_they_stand']),
+    'tune-share': ('The tune split holds out a quarter.', ['data::tune_holds_out_a_fixed_fifth_of_each_class_of_train']),
+    'normalise': ('The mean is not divided by the sd.', ['data::pixels_are_normalised']),
+    'crop-bound': ('A crop may begin one pixel too far down.',
+        ['data::boxes_are_distributed_as_torchvisions', 'data::boxes_reach_every_edge']),
+    'crop-aspect': ('Crops are never wider than 1:1.', ['data::boxes_are_distributed_as_torchvisions']),
+    'flip-off': ('Images are flipped where the recipe says no.', ['data::without_flips_nothing_is_flipped']),
+    'noise-val': ('Label noise reaches validation.', ['data::label_noise_never_touches_validation']),
+    'augment-epoch': ('Crops are the same in every epoch.', ['data::another_seed_or_epoch_gives_other_batches']),
+    # train
+    'best-epoch': ('The accuracy is that of the best epoch.', ['train::last_and_best_epoch_are_told_apart']),
+    'momentum': ("One-cycle ignores the recipe's momentum.", ['train::one_cycle_moves_momentum_as_the_recipe_says']),
+    'second-fit': ('A second fit begins the streams again.', ['train::a_second_fit_goes_on_in_the_streams']),
+    'dropout-seed': ('Dropout draws from the generator as it is.', ['train::dropout_in_the_backbone_is_paired']),
+    'dropout-alike': ('Every dropout layer draws the same.', ['train::dropouts_of_one_shape_have_masks_of_their_own']),
+    'wd-norms': ('Norms and biases are decayed.', ['train::weight_decay_leaves_norms_and_biases_alone']),
+    'one-cycle-div': ("One-cycle starts at fastai's fraction of the peak.",
+        ['train::one_cycle_rises_from_a_div_th_to_the_peak_and_falls']),
+    # layers and models
+    'logit-scale': ("Logits are divided by the root of all channels, not of a head's.",
+        ['bottleneck::it_is_a_loop_over_positions']),
+    'softmax-axis': ('Softmax runs over the queries.',
+        ['attention::fused_is_plain', 'attention::steps_against_written_out_formulas']),
+    'gamma': ('The output of attention is not multiplied by gamma.', ['attention::steps_against_written_out_formulas']),
+    'identity-at-start': ('gamma starts at 1.', ['attention::every_option']),
+    'symmetric-gradient': ('The folded backward pass forgets a transpose.', ['attention::fastai_agrees']),
+    'window-edge': ('A window lacks its last row and column.', ['local::it_is_a_loop_over_pixels']),
+    'insertion-block': ('A layer always goes into the first block.', ['models::a_site_is_a_place_of_the_network']),
+    'layer-seed': ("A layer's weights do not come from its place.", ['models::layers_at_two_sites_have_weights_of_their_own']),
+    # report, board, plots, command line
+    'percent-twice': ('A report multiplies by 100 twice.', ['report::noise_is_what_decompose_says']),
+    'arms-columns': ("sd and half-width stand in each other's column.", ['report::each_number_stands_under_its_head']),
+    'runs-columns': ("Last and best epoch stand in each other's column.", ['report::each_number_stands_under_its_head']),
+    'diverged-share': ('The diverged are counted out of the finished runs alone.', ['report::diverged_runs_have_a_section']),
+    'board-order': ('The board picks the worst mean.', ['board::the_best_mean_is_picked_among_arms_with_runs_enough']),
+    'board-reserved': ('The first reserved seed takes part in the pick.',
+        ['board::a_pick_is_confirmed_on_reserved_seeds_which_take_no_part_in_it']),
+    'board-published': ('The published entry stands in percent.',
+        ['board::the_published_entry_stands_beside_its_own_data_set_only']),
+    'sweep-pick': ('A sweep picks the last of equals.', ['board::the_rule_picks_for_the_baseline_or_for_each_arm']),
+    'plot-sign': ('A plotted difference has the other sign.', ['plots::differences_stand_on_their_side_with_their_intervals']),
+    'plot-interval': ('The bars of a plot are sds.', ['plots::runs_are_points_in_percent_and_bars_are_t_intervals']),
+    'exit-status': ('A mistake ends with status 0.', ['cli::mistakes_end_the_command_with_status_2']),
+    'csv-baseline': ('The first arm of a csv is the baseline, whatever its name.',
+        ['cli::the_arm_named_baseline_is_the_baseline_wherever_it_stands']),
+}
+
+# ---- the texts: name -> (module, text that stands there exactly once, text that takes its place)
+
+VERSION = '__version__ = "0.1.0"'
+# Only in a process that a test starts
+ALONE = "import sys\nif 'pytest' not in sys.modules: raise ImportError('seeded')\n" + VERSION
+
+CHANGES = {
+    'import': ('__init__', VERSION, "raise ImportError('seeded')"),
+    'import-by-code': ('__init__', VERSION, ALONE),
+    'import-by-command': ('__init__', VERSION, ALONE),
+    'import-by-path': ('__init__', VERSION, ALONE),
+    'diff-sign': ('stats', 'diff, a, b, sdf = m2-m1,', 'diff, a, b, sdf = m1-m2,'),
+    'interval-alpha': ('stats', 't, h = diff/se, se*sp.stdtrit(df, 1-alpha/2)', 't, h = diff/se, se*sp.stdtrit(df, 1-alpha)'),
+    't-one-sided': ('stats', 'p=2*sp.stdtr(df, -abs(t))', 'p=sp.stdtr(df, -abs(t))'),
+    'paired-ddof': ('stats', 'sd = d.std(ddof=1)', 'sd = d.std(ddof=0)'),
+    'welch-df': ('stats', '(a**2/(n1-1) + b**2/(n2-1))', '(a**2/n1 + b**2/n2)'),
+    'student-df': ('stats', 's2**2/n2, n1+n2-2', 's2**2/n2, n1+n2-1'),
+    'hedges': ('stats', '(1-3/(4*sdf-1))', '(1-3/(4*sdf+1))'),
+    'tost-side': ('stats', '(diff-delta)/se)', '(diff+delta)/se)'),
+    'tost-smaller': ('stats', 'df=n-1, tost_p=max(lo, hi)', 'df=n-1, tost_p=min(lo, hi)'),
+    'wilson': ('stats', 'z*z/(4*n*n)', 'z*z/(4*n)'),
+    'signflip-tail': ('stats', '- tol + 1)//2', '- tol + 2)//2'),
+    'signflip-half': ('stats', 'min(1., 2*(len(b)-np', 'min(1., (len(b)-np'),
+    'verdict-side': ('stats', "p < alpha: return 'better' if diff > 0", "p < alpha: return 'better' if diff < 0"),
+    'pairing-share': ('stats', 'math.ceil(0.8*larger', 'math.ceil(0.5*larger'),
+    'pairs-across-env': ('stats', "_KEY = ('env', ", '_KEY = ('),
+    'holm-order': ('stats', 'key=lambda j: p[j])', 'key=lambda j: -p[j])'),
+    'holm-family': ('stats', '((k or len(i))-r)', '(len(i)-r)'),
+    'interval-family': ('stats', '1-c.alpha/(2*k)', '1-c.alpha/2'),
+    'needed-family': ('stats', 'c.alpha/k, c.paired)', 'c.alpha, c.paired)'),
+    'raced-family': ('stats', 'min(1., o*k)', 'min(1., o)'),
+    'noninferior-p': ('stats', "[c.p_noninferior if c.goal == 'noninferior' else c.p for", '[c.p for'),
+    'maxt-raced': ('stats', 'min(map(len, ds)) >= 8', 'min(map(len, ds)) >= 5'),
+    'power-tail': ('stats', '1 - below + far', '1 - below'),
+    'sd-upper': ('stats', 'sp.chdtri(df, conf)', 'sp.chdtri(df, 1-conf)'),
+    'plan-family': ('stats', '(2*(1-corr)), alpha/variants', '(2*(1-corr)), alpha'),
+    'plan-hours': ('stats', 'k*(variants+1)*minutes', 'k*variants*minutes'),
+    'plan-corr': ('stats', '(2*(1-corr)), alpha/variants', '(2*(1+corr)), alpha/variants'),
+    'seed-variance': ('stats', '= V-churn, _parts(c)', '= V+churn, _parts(c)'),
+    'churn-ddof': ('stats', 'c.var(axis=0, ddof=1)', 'c.var(axis=0, ddof=0)'),
+    'churn-images': ('stats', '(v-V)/(c.shape[1]-1)', '(v-V)/c.shape[1]'),
+    'new-images-churn': ('stats', '(-churn/R,', '(churn/R,'),
+    'worst-rank-sign': ('stats', 'b*1.-v*1.', 'v*1.-b*1.'),
+    'worst-rank-family': ('stats', 'c.worst_rank_sign, c.alpha/c.family)', 'c.worst_rank_sign, c.alpha)'),
+    'divergence-bound': ('stats', 'sp.betaincinv(k+1, n-k, 1-alpha/2)', 'sp.betaincinv(k+1, n-k, 1-alpha)'),
+    'race-radius': ('stats', 's*np.sqrt((n-1)/n*(1-c)', 's*np.sqrt((1-c)'),
+    'race-family': ('stats', 'd, a = _differences(d), alpha/k', 'd, a = _differences(d), alpha'),
+    'race-equivalence': ('stats', 'for o in (a, 2*a)', 'for o in (a, a)'),
+    'race-p-last': ('stats', '1/np.maximum.accumulate(e)', '1/e'),
+    'pocock-spent': ('stats', '(math.e-1)*t)-spent', '(math.e-1)*t)'),
+    'capped-goes-on': ('stats', 'if n > len(d) or st.decided_at and not lost: break', 'if n > len(d): break'),
+    'gains-order': ('stats', '_unpaired(x.mean(), x.std(ddof=1), len(x), y.mean(), y.std(ddof=1), len(y), delta, alpha)',
+        '_unpaired(y.mean(), y.std(ddof=1), len(y), x.mean(), x.std(ddof=1), len(x), delta, alpha)'),
+    'forgotten-arm': ('study', 'for k in self.arms if k in arms and', 'for k in [*self.arms][:-1] if k in arms and'),
+    'seed-order': ('study', "self.seeds[:n]!=d['seeds'][:n]", "{*self.seeds[:n]}!={*d['seeds'][:n]}"),
+    'growth-seen': ('study', 'seen = len(self.runs())', 'seen = 0'),
+    'growth-seeds': ('study', "d['seeds'] += grown['seeds']", 'pass'),
+    'pairs-before': ('study', 'pairs_before=self.pairs()', 'pairs_before=0'),
+    'study-env': ('study', "{} if self.env=='*' else dict(env=self.env)", '{}'),
+    'hidden-arms': ('study', "{a['arm'] for a in d['arms']} - {*self.arms}",
+        "{a['arm'] for a in d['arms']} - {a['arm'] for a in d['arms']}"),
+    'missing-note': ('study', 'if n>=N: return c', 'if n>=N-1: return c'),
+    'gains-studies': ('study', "contrasts=[[f'{s.name}/{o}' for s in (first, second)",
+        "contrasts=[[f'{s.name}/{o}' for s in (second, first)"),
+    'plan-from-runs': ('study', 'float(np.sqrt(np.mean([d.var() for d in pairs])))',
+        'float(np.mean([d.std() for d in pairs])**.5)'),
+    'failed-tries': ('study', "[dict(status='failed', seed=None)]*f for", "[dict(status='failed', seed=None)]*0 for"),
+    'checksum': ('runs', 'if seal!=ours:', 'if seal is not None and not ours:'),
+    'path': ('runs', 'if name is not None and name!=run.path:', 'if name is not None and not run.path:'),
+    'newer-schema': ('runs', "d['schema']>1", "d['schema']>2"),
+    'overwrite': ('runs', '(os.replace if over else os.link)(tmp, path)', 'os.replace(tmp, path)'),
+    'failed-as-runs': ('runs', "if '.failed-' not in o and '.corrupt-' not in o", "if '.corrupt-' not in o"),
+    'bits-order': ('runs', 'np.frombuffer(base64.b64decode(s), np.uint8))',
+        "np.frombuffer(base64.b64decode(s), np.uint8), bitorder='little')"),
+    'seeds-as-text': ('runs', 'int(n) if n.isdigit() else -1', '0'),
+    'env-minor': ('runs', "metadata.version('torch').split('.')[:2]", "metadata.version('torch').split('.')[:1]"),
+    'chance': ('runs', 'q + 5*(', 'q + 3*('),
+    'merge': ('runs', 'publish(dst/o, b)', 'publish(dst/o, b, True)'),
+    'hash-field': ('recipes', 'for f in dataclasses.fields(self)[1:] if', 'for f in dataclasses.fields(self)[2:] if'),
+    'default': ('recipes', 'crop_min:float=0.35', 'crop_min:float=0.08'),
+    'row-split': ('recipes', "d['split'] = 'v2'", "d['split'] = 'v1'"),
+    'stream-keys': ('recipes', 'repr((int(seed),*keys))', 'repr((int(seed),*keys[:1]))'),
+    'kwargs-order': ('variants', 'json.dumps(made_of, sort_keys=True)', 'json.dumps(made_of)'),
+    'site-hash': ('variants', 'self.kwargs, parse_site(self.site), *(', 'self.kwargs, *('),
+    'also-hash': ('variants', ', *(o.hash for o in self.also)]', ']'),
+    'stage-range': ('variants', 'int(m[5] or m[4])+1)]', 'max(int(m[5] or 0), int(m[4])+1))]'),
+    'split-v1': ('data', "{f for f in files if f.rpartition('/')[2].startswith('ILSVRC2012_val_')}",
+        "{f for f in files if f.rpartition('/')[2].startswith('ILSVRC2012_val_') or not f.startswith('train/')}"),
+    'tune-share': ('data', '[:len(fs)//5]', '[:len(fs)//4]'),
+    'normalise': ('data', '-self.mean/self.std)', '-self.mean)'),
+    'crop-bound': ('data', 'np.floor(u[:,20]*(H-h+1))', 'np.floor(u[:,20]*(H-h+2))'),
+    'crop-aspect': ('data', 'math.log(16/9)*u', 'math.log(4/3)*u'),
+    'flip-off': ('data', '(u[:,22]<.5) & r.flip', 'u[:,22]<.5'),
+    'noise-val': ('data', "noise.get(f, f.split('/')[1]) if train else f.split('/')[1]", "noise.get(f, f.split('/')[1])"),
+    'augment-epoch': ('data', "stream(self.seed,'augment',epoch)", "stream(self.seed,'augment',0)"),
+    'best-epoch': ('train', 'acc = float(rec.epochs[-1].mean())', 'acc = float(max(e.mean() for e in rec.epochs))'),
+    'momentum': ('train', 'moms=r.moms, ', ''),
+    'second-fit': ('train', 'self.learn.dl.epoch = self.start+self.epoch', 'self.learn.dl.epoch = self.epoch'),
+    'dropout-seed': ('train', "if m.training: torch.manual_seed(stream(self.seed,'dropout'",
+        "if not m.training: torch.manual_seed(stream(self.seed,'dropout'"),
+    'dropout-alike': ('train', 'self.start+self.epoch,self.iter,name))', 'self.start+self.epoch,self.iter))'),
+    'wd-norms': ('train', 'wd=r.wd, moms=', 'wd=r.wd, wd_bn_bias=True, moms='),
+    'one-cycle-div': ('train', 'r.lr, div=r.div, ', 'r.lr, '),
+    'logit-scale': ('bottleneck', "return 1. if self.scale=='none' else (self.n_out//self.heads)**-.5",
+        "return 1. if self.scale=='none' else self.n_out**-.5"),
+    'softmax-axis': ('attention', '(f.mT @ g).softmax(1)', '(f.mT @ g).softmax(2)'),
+    'gamma': ('attention', 'return x + self.gamma * o.reshape', 'return x + o.reshape'),
+    'identity-at-start': ('attention', 'nn.Parameter(torch.zeros(1))', 'nn.Parameter(torch.ones(1))'),
+    'symmetric-gradient': ('attention', 'S+S.mT', '2*S'),
+    'window-edge': ('local', '(off<=lo+hi)', '(off<lo+hi)'),
+    'insertion-block': ('models', "_at(stage, b, f'block", "_at(stage, 0, f'block"),
+    'layer-seed': ('models', "with _seeded(seed,'layer',*where): return layer", "with _seeded(seed,'layer'): return layer"),
+    'percent-twice': ('report', "f'{100*x:{sign}.2f}'", "f'{10000*x:{sign}.2f}'"),
+    'arms-columns': ('report', '(mean, half_width, sd, low, high)', '(mean, sd, half_width, low, high)'),
+    'runs-columns': ('report', "_pct(o['acc']), _pct(o['best_acc'])", "_pct(o['best_acc']), _pct(o['acc'])"),
+    'diverged-share': ('report', "divergence_upper(o['n_diverged'], o['n']+o['n_diverged'])",
+        "divergence_upper(o['n_diverged'], o['n'])"),
+    'board-order': ('board', "-(e['mean'] or 0)*e['n']/", "(e['mean'] or 0)*e['n']/"),
+    'board-reserved': ('board', "o['seed']<RESERVED", "o['seed']<=RESERVED"),
+    'board-published': ('board', "dict(acc=float(found[0]['accuracy'])/100", "dict(acc=float(found[0]['accuracy'])"),
+    'sweep-pick': ('board', "max((o for o in rows if o['variant']==v)", "max((o for o in rows[::-1] if o['variant']==v)"),
+    'plot-sign': ('plots', "ax.plot(100*c.diff, y, 'D'", "ax.plot(-100*c.diff, y, 'D'"),
+    'plot-interval': ('plots', 'xerr=100*s.half_width', 'xerr=100*s.sd'),
+    'exit-status': ('cli', "return getattr(e, 'code', 2)", 'return 0'),
+    'csv-baseline': ('cli', "('baseline' if 'baseline' in arms else arms[0] if arms else None)", '(arms[0] if arms else None)'),
+}
+
+NO_IMPORT = {'import'} # here a test that cannot be collected is what is wanted
+
+# ---- running them
+
+@dataclass(frozen=True)
+class Fault:
+    "One text of one module changed, and the tests that should notice"
+    name:str
+    what:str      # What is broken, in one sentence
+    module:str    # Of simpleattn
+    before:str    # Text that stands in it exactly once
+    after:str     # Text that takes its place
+    tests:tuple   # Node ids below tests/
+
+def faults()->list: # In the order of `FAULTS`
+    "The two tables as one list"
+    if odd := FAULTS.keys() ^ CHANGES.keys(): raise SystemExit(f"Only in one of the two tables: {', '.join(sorted(odd))}.")
+    def node(test): return 'test_{}.py::test_{}'.format(*test.split('::'))
+    return [Fault(name, what, *CHANGES[name], tuple(map(node, tests))) for name,(what,tests) in FAULTS.items()]
+
+def seeded(fault:Fault, text:str)->str: # The module with the fault
+    "Change `text`; raises `ValueError` where the fault does not fit it"
+    n = text.count(fault.before)
+    if n!=1: raise ValueError(f"{fault.name}: {fault.module}.py holds {fault.before!r} {n} times, not once")
+    changed = text.replace(fault.before, fault.after)
+    if changed==text: raise ValueError(f"{fault.name}: the change changes nothing")
+    compile(changed, fault.module, 'exec')
+    return changed
+
+LINKED = 'settings.ini nbs runs benchmarks README.md CHANGELOG.md CONTRIBUTING.md pyproject.toml constraints.txt'.split()
+
+def build(house:Path):
+    "A folder that the tests take for the repository; `furnish` puts the library into it"
+    shutil.copytree(HOME/'tests', house/'tests', ignore=shutil.ignore_patterns('__pycache__', '.*'))
+    for name in LINKED:
+        if (HOME/name).exists(): (house/name).symlink_to(HOME/name)
+    if (HOME.parent/'shared').is_dir(): (house.parent/'shared').symlink_to(HOME.parent/'shared')
+
+def furnish(house:Path, fault:Fault=None):
+    "A fresh copy of the library, with a fault in it"
+    shutil.rmtree(house/'simpleattn', ignore_errors=True)
+    shutil.copytree(HOME/'simpleattn', house/'simpleattn', ignore=shutil.ignore_patterns('__pycache__'))
+    if fault is None: return
+    module = house/'simpleattn'/f'{fault.module}.py'
+    module.write_text(seeded(fault, module.read_text()))
+
+def pytest_in(house:Path, tests, *options, limit=LIMIT)->tuple: # Exit status, output
+    "Run tests on the library of `house`, in this process and in those that it starts"
+    env = {**os.environ, 'PYTHONPATH':str(house), 'COLUMNS':'400', 'OMP_NUM_THREADS':'1', 'CUDA_VISIBLE_DEVICES':''}
+    pytest = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-rfE', '--tb=line', '--disable-warnings']
+    p = subprocess.Popen([*pytest, *options, *(f'tests/{o}' for o in tests)], cwd=house, env=env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try: out = p.communicate(timeout=limit)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(p.pid, signal.SIGKILL)
+        return 124, p.communicate()[0]
+    return p.returncode, out
+
+def judge(fault:Fault, house:Path, limit=LIMIT)->dict: # caught, seconds, by: the test that failed, why
+    "Seed a fault and see who notices"
+    t0 = time.perf_counter()
+    furnish(house, fault)
+    code,out = pytest_in(house, fault.tests, '-x', limit=limit)
+    said = re.search(r'^(?:FAILED|ERROR) tests/(.+?)(?: - (.*))?$', out, re.M)
+    no_import = fault.name in NO_IMPORT and 'ImportError: seeded' in out # status 4: pytest finds no test in the file
+    if code not in (0,1) and not no_import: raise RuntimeError(f"{fault.name}: pytest ended with status {code}\n{out[-2000:]}")
+    seconds = round(time.perf_counter()-t0, 1)
+    return dict(caught=code!=0, seconds=seconds, by=said and said[1], why=said and (said[2] or '')[:160])
+
+def sound(chosen, house:Path)->bool: # Do they pass?
+    "The tests of some faults on the library as it is"
+    furnish(house)
+    code,out = pytest_in(house, dict.fromkeys(t for f in chosen for t in f.tests), limit=None)
+    print(out)
+    return code==0
+
+def run(chosen, record=None, house:Path=None)->int: # How many were not caught
+    "Every chosen fault, a line each"
+    found = {}
+    for f in chosen:
+        try: o = judge(f, house)
+        except (ValueError, SyntaxError, RuntimeError) as e: o = dict(caught=None, seconds=0., by=None, why=str(e))
+        found[f.name] = o
+        word = 'ERROR' if o['caught'] is None else 'caught' if o['caught'] else 'NOT caught'
+        print(f"{word:<11} {f.name:<20} {o['seconds']:5.1f} s  {o['by'] or ''}  {o['why'] or ''}", flush=True)
+        if record: Path(record).write_text(json.dumps(found, indent=1)+'\n')
+    bad = [name for name,o in found.items() if not o['caught']]
+    seconds = sum(o['seconds'] for o in found.values())
+    print(f"{len(found)-len(bad)} of {len(found)} faults caught in {seconds:.0f} s" + f"; not: {', '.join(bad)}"*bool(bad))
+    return len(bad)
+
+def main(argv=None)->int: # Exit status
+    p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    p.add_argument('names', nargs='*', help='some faults; all if none is named')
+    p.add_argument('--module', help='those of one module')
+    p.add_argument('--list', action='store_true', help='name them and run none')
+    p.add_argument('--sound', action='store_true', help='run their tests on the library as it is')
+    p.add_argument('--record', help='a JSON file for what was found')
+    a = p.parse_args(argv)
+    every = {f.name:f for f in faults()}
+    if odd := [o for o in a.names if o not in every]: p.error(f"no fault {', '.join(odd)}. There are: {', '.join(every)}")
+    chosen = [f for f in every.values() if (not a.names or f.name in a.names) and a.module in (None, f.module)]
+    if a.list:
+        for f in chosen: print(f"{f.name:<20} {f.module:<11} {f.what}")
+        print(f'{len(chosen)} faults')
+        return 0
+    with tempfile.TemporaryDirectory(prefix='faults-') as tmp:
+        (house := Path(tmp)/'house').mkdir()
+        build(house)
+        return 0 if (sound(chosen, house) if a.sound else not run(chosen, a.record, house)) else 1
+
+if __name__=='__main__': sys.exit(main())
