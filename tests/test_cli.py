@@ -264,11 +264,14 @@ def test_what_compare_cannot_heed_is_refused(call, args, says):
     assert code==2 and out=='' and says in err and err.count('\n')==1, err
 
 def test_two_studies_are_compared_by_their_gains(call, root):
+    "Of two recipes: a run of one is never a run of the other"
+    recipes = dict(tiny=Recipe('tiny'), other=Recipe('other', epochs=7))
     for v in ('baseline','simple'):
-        for s in range(3): write_run(a_run(s, v, 'other', this_env('cpu'), acc=round(ACC[v][s]-.1*(v=='simple')*(s<2), 1)), root)
-    for n in ('tiny','other'): Study(n, ['baseline','simple'], 3, recipe=Recipe(n), root=root, env=this_env('cpu')).file.parent.mkdir(exist_ok=True)
-    for n in ('tiny','other'):
-        s = Study(n, ['baseline','simple'], 3, recipe=Recipe(n), root=root, env=this_env('cpu')); s.declare()
+        for s in range(3):
+            run = a_run(s, v, 'other', this_env('cpu'), acc=round(ACC[v][s]-.1*(v=='simple')*(s<2), 1))
+            write_run(dataclasses.replace(run, recipe=recipes['other'].to_dict(), recipe_hash=recipes['other'].hash), root)
+    for n,r in recipes.items():
+        s = Study(n, ['baseline','simple'], 3, recipe=r, root=root, env=this_env('cpu')); s.declare()
         d = json.loads(s.file.read_text()); s.file.write_text(json.dumps(dict(d, pairs_before=0)))
     code,out,err = call('compare', 'other', 'tiny', '--root', root, '--fmt', 'json')
     c, = json.loads(out)['comparisons']
