@@ -6,9 +6,9 @@ from conftest import ROOT,python
 LIB = ROOT/'simpleattn'
 NOTEBOOKS = sorted((ROOT/'nbs').glob('[0-9][0-9]*_*.ipynb'))
 ORDER = [o.stem.partition('_')[2] for o in NOTEBOOKS]
-PLAIN = dict(engines='study', preload='study') # plain modules, and the notebook that they stand before
+PLAIN = dict(engines='study', preload='study') # plain modules in their order, and the notebook that they stand before
 NUMBER = {name:i for i,name in enumerate(ORDER)}
-NUMBER |= {name:NUMBER[after]-.5 for name,after in PLAIN.items()}
+NUMBER |= {name:NUMBER[after]-1/(i+2) for i,(name,after) in enumerate(PLAIN.items())}
 HEAVY = {'attention','local','bottleneck','models','data','optimisers','train','preload'}
 MODULES = sorted(o.stem for o in LIB.glob('*.py') if not o.stem.startswith('_'))
 
