@@ -10,6 +10,7 @@ __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 
 # %% ../nbs/13_cli.ipynb #205b5e17
 import dataclasses,errno,json,shutil,sys,warnings
 from argparse import ArgumentParser,HelpFormatter
+from contextlib import contextmanager
 from functools import partial
 from inspect import Parameter,signature
 from typing import Annotated
@@ -19,7 +20,7 @@ from fastcore.script import CliError
 from . import __version__
 from .recipes import Recipe,check_dataset,check_seed,derive,load_recipes,near
 from .words import percent,table
-from .variants import get_variant,import_file,variants
+from .variants import Arm,get_variant,import_file,variants
 
 # %% ../nbs/13_cli.ipynb #c11a0003
 RecipeName = Annotated[str, "A recipe's name"]
@@ -53,8 +54,8 @@ def _add_argument(parser, name, parameter):
     if kind is not bool: how['metavar'] = f'({kind.__name__})'
     return parser.add_argument(*also, f"--{name.replace('_','-')}", dest=name, **how)
 
-def _read_words(f, prog, words):
-    "The arguments of `f` that the words of a command line are; exits with 0 after --help, and with 2 where they cannot be read"
+def _read_arguments(f, prog, words):
+    "What the words of a command line give the parameters of `f`; exits with 0 after --help, with 2 for what it cannot read"
     width = shutil.get_terminal_size((120,30)).columns
     parser = ArgumentParser(prog, description=f.__doc__, epilog=f'simpleattn {__version__}',
         formatter_class=partial(HelpFormatter, max_help_position=width//2, width=width))
@@ -103,8 +104,8 @@ def _settings(recipe, settings, changes):
 def _grid(changes):
     "KEY=VALUE words with one value, and as lists those with several; the commas of a tuple are one value"
     types = {f.name:f.type for f in dataclasses.fields(Recipe)}
-    pairs = [(change, *change.split('=', 1)) for change in changes if '=' in change]
-    many = {key:value.split(',') for _,key,value in pairs if ',' in value and types.get(key, tuple) is not tuple}
+    pairs = dict(change.split('=', 1) for change in changes if '=' in change)
+    many = {k:v.split(',') for k,v in pairs.items() if ',' in v and types.get(k, tuple) is not tuple}
     return [change for change in changes if change.partition('=')[0] not in many], many
 
 def _import(path):
@@ -163,7 +164,8 @@ def data(
     found = check_data(get_path(dataset, source, data))
     out = _data_words(found) if fmt=='table' else found
     unreadable = found['unreadable']
-    if unreadable: raise Told(out, f"{len(unreadable)} images cannot be read: {', '.join(unreadable)}. Replace or remove them.", 2)
+    why = f"{len(unreadable)} images cannot be read: {', '.join(unreadable)}. Replace or remove them."
+    if unreadable: raise Told(out, why, 2)
     return out
 
 def _data_words(found):
@@ -213,25 +215,27 @@ def train(
 ):
     "Train one run, with progress, and write its record"
     _import(import_file)
-    recipe,variant = _settings(recipe, settings, set), get_variant(variant)
-    from simpleattn.runs import claim,probe,run_path
-    place = run_path(recipe.name, variant.name, _env(device), check_seed(seed))
-    check_dataset(recipe.dataset, data)
-    path = _free_place(root, place)
+    arm = Arm(_settings(recipe, settings, set), get_variant(variant))
+    from simpleattn.runs import Machine,run_path
+    machine = Machine(device, threads, data=data, checkpoints=checkpoints)
+    place = run_path(arm.recipe.name, arm.variant.name, machine.env, check_seed(seed))
+    check_dataset(arm.recipe.dataset, data)
+    with _own_place(root, place) as path:
+        from simpleattn.train import train_arm
+        run = train_arm(arm, seed, machine, root, progress=True)
+    accuracy = 'no accuracy' if run.acc is None else f'{percent(run.acc)}%'
+    return f'{arm.name} seed {seed}: {accuracy} ({run.status}), {run.wall_seconds:.0f} s, {path}'
+
+@contextmanager
+def _own_place(root, place):
+    "The path of a record that is not there yet, and that nobody else makes meanwhile"
+    from simpleattn.runs import as_root,claim,probe
+    path = as_root(root)/place
+    if path.exists(): raise CliError(f'{path} is there already. Choose another --seed or --root; records are never overwritten.')
     probe(root)
     with claim(root, place) as ours:
-        if not ours: raise CliError(f"{path} is being trained by another process. Choose another --seed, or wait for it.")
-        from simpleattn.train import train_one
-        run = train_one(recipe, variant, seed, data, device=device, threads=threads, progress=True, root=root, checkpoints=checkpoints)
-    accuracy = 'no accuracy' if run.acc is None else f'{percent(run.acc)}%'
-    return f"{recipe.name}/{variant.name} seed {seed}: {accuracy} ({run.status}), {run.wall_seconds:.0f} s, {path}"
-
-def _free_place(root, place):
-    "Where a record is to stand, below the root; refuses a place that is taken"
-    from simpleattn.runs import as_root
-    path = as_root(root)/place
-    if path.exists(): raise CliError(f"{path} is there already. Choose another --seed or --root; records are never overwritten.")
-    return path
+        if not ours: raise CliError(f'{path} is being trained by another process. Choose another --seed, or wait for it.')
+        yield path
 
 # %% ../nbs/13_cli.ipynb #51ac1e4e
 @_takes(_training, before='set')
@@ -265,13 +269,13 @@ def study(
     recipe = _settings(recipe, settings, _without_tune(set) if grid else set)
     sweep = _sweep(recipe, arms, grid, name, sweep_runs, pick, declared, kwargs) if grid else None
     if sweep or match: s = _reported_study(recipe, arms, name, seeds, sweep, match, declared, kwargs)
-    else: s = _declared_study(name or recipe.name, arms, seeds, baseline, recipe, contrasts=_contrasts(contrasts), settings=settings, **declared)
+    else: s = _declared_study(name or recipe.name, arms, seeds, baseline, recipe, settings, _contrasts(contrasts), **declared)
     return _finished(s.run(**kwargs), fmt)
 
-def _declared_study(*args, **kwargs):
+def _declared_study(name, arms, seeds, baseline, recipe, settings, contrasts=(), **declared):
     "The study of a command, said on standard error"
     from simpleattn.study import Study
-    s = Study(*args, **kwargs)
+    s = Study(name, arms, seeds, baseline, recipe, contrasts=contrasts, settings=settings, **declared)
     print(s, file=sys.stderr)
     return s
 
@@ -281,8 +285,9 @@ def _finished(study, fmt):
     if not study.gave_up: return comparison(study, fmt)
     try: text = comparison(study, fmt)
     except CliError: text = ''
-    lost = ', '.join(study.gave_up.values())
-    raise Told(text, f"{len(study.gave_up)} of {len(study.arms)*len(study.seeds)} runs failed three times: {lost}. The same command tries them again.")
+    lost,n_runs = study.gave_up.values(), len(study.arms)*len(study.seeds)
+    why = f"{len(lost)} of {n_runs} runs failed three times: {', '.join(lost)}. The same command tries them again."
+    raise Told(text, why)
 
 # %% ../nbs/13_cli.ipynb #4ff62736
 def _arms_of_protocol(arms, baseline, contrasts):
@@ -332,10 +337,11 @@ def race(
     **kwargs                   # Of `Study.run`
 ):
     "Add seeds until every variant is better, worse or equivalent within delta; the same command goes on where it stopped"
-    seeds,env = _seeds(cap, seeds), _env(kwargs.get('device'))
+    seeds,arms = _seeds(cap, seeds), variants.split(',')
+    declared = dict(root=root, delta=delta, alpha=alpha, env=_env(kwargs.get('device')))
     _import(import_file)
     recipe = _settings(recipe, settings, set)
-    s = _declared_study(name or f'{recipe.name}-race', variants.split(','), seeds, baseline, recipe, root, delta, alpha, env=env, settings=settings)
+    s = _declared_study(name or f'{recipe.name}-race', arms, seeds, baseline, recipe, settings, **declared)
     return _finished(s.race(**kwargs), fmt)
 
 def demo(
@@ -365,7 +371,8 @@ def plan(
 ):
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
-    p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings, delta=delta, effect=effect, target=power, alpha=alpha)
+    wanted = dict(delta=delta, effect=effect, target=power, alpha=alpha)
+    p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings, **wanted)
     if fmt=='json': return p.to_dict()
     rows = [dict(field=k, value=v) for k,v in p.to_dict().items()]
     return f'{table(rows)}\n\n{p.words}' if fmt=='table' else rows
@@ -451,7 +458,8 @@ def compare(
     "Compare arms: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
     how = dict(contrasts=_contrasts(contrasts), extra=sensitivity) | (dict(paired=False) if unpaired else {})
-    _check_asked(what, summary, dict(contrasts=contrasts, unpaired=unpaired, sensitivity=sensitivity, baseline=baseline, env=env))
+    given = dict(contrasts=contrasts, unpaired=unpaired, sensitivity=sensitivity, baseline=baseline, env=env)
+    _check_asked(what, summary, given)
     if summary: return said(_compare_summaries(summary, rates), fmt, full)
     if _is_csv(what[0]): return said(compare_csv(what[0], baseline, **how, **rates), fmt, full)
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
@@ -515,8 +523,8 @@ def _flat(rows):
 
 def _to_confirm(rows):
     "A sentence for each pick that no reserved seeds have confirmed yet"
-    def sentence(e): return f"{e['arm']} was picked as the best of {e['best_of']} arms. Reserved seeds confirm it: {e['confirm']}"
-    return [sentence(e) for e in rows if e['confirm'] and not e['fresh']]
+    said = '{arm} was picked as the best of {best_of} arms. Reserved seeds confirm it: {confirm}'
+    return [said.format(**e) for e in rows if e['confirm'] and not e['fresh']]
 
 def _rows_to_send(entries, arm, fmt):
     "The rows of an arm that keep the rules, as text; refuses an arm without one"
@@ -530,7 +538,8 @@ def _rows_to_send(entries, arm, fmt):
     return '\n\n'.join(map(pr_text, good))
 
 # %% ../nbs/13_cli.ipynb #683ba943
-_run_columns = 'recipe variant env seed status acc best_acc best_epoch n_images params train_seconds wall_seconds source finished'.split()
+_run_columns = ('recipe variant env seed status acc best_acc best_epoch n_images params '
+    'train_seconds wall_seconds source finished').split()
 
 def runs(
     recipe:str=None,    # Only this recipe
@@ -549,7 +558,8 @@ def runs(
     for path,why in suspect.items(): print(f'{path}: {why}', file=sys.stderr)
     if not merged and not verify: return df.astype(object).where(df.notna(), None).to_dict('records')
     out = _merged_words(merged) if merged else _verified_words(df)
-    if suspect: raise Told(out, f"{len(suspect)} files need a look; see above. A corrupt record's run is made again by its study.")
+    why = f"{len(suspect)} files need a look; see above. A corrupt record's run is made again by its study."
+    if suspect: raise Told(out, why)
     return out
 
 def _suspect_there(store, merged):
@@ -563,11 +573,12 @@ def _merged_words(merged):
     return f"{merged['copied']} files copied, {merged['there']} were there, {n_differ} differ, {n_corrupt} not believed"
 
 def _verified_words(df):
-    return f"{len(df)} records, each with its path, schema and checksum held against its content; {len(df.attrs['corrupt'])} not believed"
+    n_corrupt = len(df.attrs['corrupt'])
+    return f'{len(df)} records, each with its path, schema and checksum held against its content; {n_corrupt} not believed'
 
 # %% ../nbs/13_cli.ipynb #8cf9b174
-verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train, study=study, race=race,
-    compare=compare, report=report, leaderboard=leaderboard, runs=runs)
+verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train,
+    study=study, race=race, compare=compare, report=report, leaderboard=leaderboard, runs=runs)
 
 def _help():
     about = 'Does an attention layer help? Paired runs with and without it, and verdicts.'
@@ -615,6 +626,6 @@ def main(
     about = {'-h':_help, '--help':_help, '--version':lambda: __version__}
     if verb in about: return _run(about[verb], {})
     if verb not in verbs: return _mistake(f'no verb {verb!r}. {near(verb, verbs)}')
-    arguments = _read_words(verbs[verb], f'simpleattn {verb}', words)
+    arguments = _read_arguments(verbs[verb], f'simpleattn {verb}', words)
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     return _run(verbs[verb], arguments)
