@@ -4,4 +4,4 @@ Modules:
 
 - `simpleattn.engines`: How runs are executed: one after another here, in worker processes, or on a Ray cluster"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
