@@ -10,7 +10,9 @@ make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
 
 # Pattern of a path (as a message names it) -> why what stands there is deliberately another now
-CHANGED = {}
+CHANGED = {
+    'helps/*/study/out':'a run has one GPU or a share of one, and on GPUs there is one run a GPU',
+    'helps/*/race/out':'the same; a race has no --looks, and trains like a study: --checkpoints, --address, --gpus-per-run'}
 
 _number = re.compile(r'-?\d+\.\d{9,}(?:e[-+]?\d+)?|-?\d(?:\.\d+)?e-\d+')
 
