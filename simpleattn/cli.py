@@ -94,7 +94,7 @@ def _training(
     "How runs are trained, as `Study.run` takes it"
 
 # %% ../nbs/13_cli.ipynb #45db2c06
-def _settings(recipe, settings, changes):
+def _recipe_of(recipe, settings, changes):
     "The recipe of a command, with its --set"
     recipe = load_recipes(settings)[recipe]
     for change in changes:
@@ -215,7 +215,7 @@ def train(
 ):
     "Train one run, with progress, and write its record"
     _import(import_file)
-    arm = Arm(_settings(recipe, settings, set), get_variant(variant))
+    arm = Arm(_recipe_of(recipe, settings, set), get_variant(variant))
     from simpleattn.runs import Machine,run_path
     machine = Machine(device, threads, data=data, checkpoints=checkpoints)
     place = run_path(arm.recipe.name, arm.variant.name, machine.env, check_seed(seed))
@@ -266,7 +266,7 @@ def study(
     declared = dict(root=root, delta=delta, alpha=alpha, env=_env(kwargs.get('device')))
     if grid or match: arms = _arms_of_protocol(arms, baseline, contrasts)
     _import(import_file)
-    recipe = _settings(recipe, settings, _without_tune(set) if grid else set)
+    recipe = _recipe_of(recipe, settings, _without_tune(set) if grid else set)
     sweep = _sweep(recipe, arms, grid, name, sweep_runs, pick, declared, kwargs) if grid else None
     if sweep or match: s = _reported_study(recipe, arms, name, seeds, sweep, match, declared, kwargs)
     else: s = _declared_study(name or recipe.name, arms, seeds, baseline, recipe, settings, _contrasts(contrasts), **declared)
@@ -340,7 +340,7 @@ def race(
     seeds,arms = _seeds(cap, seeds), variants.split(',')
     declared = dict(root=root, delta=delta, alpha=alpha, env=_env(kwargs.get('device')))
     _import(import_file)
-    recipe = _settings(recipe, settings, set)
+    recipe = _recipe_of(recipe, settings, set)
     s = _declared_study(name or f'{recipe.name}-race', arms, seeds, baseline, recipe, settings, **declared)
     return _finished(s.race(**kwargs), fmt)
 
