@@ -16,9 +16,10 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import metadata
 from importlib.resources import files
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
-from fastcore.basics import groupby
+from fastcore.basics import chunked,groupby
 from .recipes import CliError,NamedRecipe,PIPELINE,name_re
 from .variants import Arm,Variant
 
@@ -132,7 +133,7 @@ def unpack_bits(
     if not text: return None
     import numpy as np
     packed = np.frombuffer(base64.b64decode(text), np.uint8)
-    return np.unpackbits(packed)[:n].astype(bool)
+    return np.unpackbits(packed, count=n).astype(bool)
 
 # %% ../nbs/07_runs.ipynb #511a435c
 def as_root(
@@ -146,14 +147,12 @@ def as_root(
     except Exception as e:
         raise CliError(f"{root} cannot be opened: {e}. Look at its address and credentials; `pip install 'simpleattn[s3]'` brings what S3 needs.") from None
 
-_reached = set() # URLs that have answered
-
+@lru_cache
 def _open_url(url):
+    "The folder at a URL, which has answered once"
     from upath import UPath
     path = UPath(url, use_listings_cache=False)
-    if url not in _reached:
-        path.exists()
-        _reached.add(url)
+    path.exists()
     return path
 
 def is_url(root)->bool:
@@ -238,7 +237,7 @@ def write_run(
 
 def _next_name(path, kind):
     "SEED.failed-K.json or SEED.corrupt-K.json that is not there"
-    for k in range(1, 10**6):
+    for k in count(1):
         beside = path.with_name(path.name.replace('.json', f'.{kind}-{k}.json'))
         if not beside.exists(): return beside
 
@@ -295,7 +294,7 @@ def _believe(content, path=None):
     try:
         if isinstance(content, Exception): raise content
         facts = json.loads(content)
-    except (OSError, ValueError, RecursionError) as e: raise ValueError(f'not readable as JSON ({e})') from None
+    except Exception as e: raise ValueError(f'not readable as JSON ({e})') from None
     if not isinstance(facts, dict): raise ValueError('not a record')
     schema,seal = facts.get('schema'), facts.pop('sha256', None)
     if type(schema) is int and schema>1: raise ValueError('of a newer schema; a newer simpleattn reads it')
@@ -354,8 +353,7 @@ def _contents(root, names): # (name, bytes or the error)
         for o in names: yield o, _bytes(root/o)
         return
     base = root.path.rstrip('/')
-    for first in range(0, len(names), 500):
-        part = names[first:first+500]
+    for part in chunked(names, 500):
         got = root.fs.cat([f'{base}/{o}' for o in part], on_error='return')
         for o in part: yield o, got[f'{base}/{o}']
 
@@ -376,7 +374,7 @@ def read_files(
     names # Of records, below the root
 ): # (path below the root, `Run`, or the reason why it is not believed)
     "Read these records"
-    for name,content in _contents(as_root(root), [*names]):
+    for name,content in _contents(as_root(root), names):
         try: yield name, _believe(content, name)
         except ValueError as e: yield name, str(e)
 
@@ -580,8 +578,7 @@ def machine_facts(
 )->dict: # device, threads, versions, commit, finished (UTC)
     "Facts of the machine for a record"
     from simpleattn import __version__
-    versions = dict(python=platform.python_version())
-    versions |= {o:metadata.version(o) for o in ('torch','torchvision','fastai','timm','numpy','pillow')}
-    versions |= dict(simpleattn=__version__)
+    packages = {o:metadata.version(o) for o in ('torch','torchvision','fastai','timm','numpy','pillow')}
+    versions = dict(python=platform.python_version(), **packages, simpleattn=__version__)
     return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}', versions=versions, commit=code_commit(),
         finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))

@@ -6,8 +6,9 @@
 __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'compare_gains', 'Progress', 'plan_study']
 
 # %% ../nbs/10_study.ipynb #d440cc80
-import json,signal,sys,time
-from contextlib import contextmanager
+import io,json,signal,sys,time
+from collections import Counter
+from contextlib import closing,contextmanager
 from dataclasses import dataclass,replace
 from functools import cached_property
 from itertools import combinations,takewhile
@@ -487,13 +488,14 @@ class _Driver:
     "Keeps an engine busy until every run is there or has failed `tries` times"
     def __init__(self, study, eng, tries, bar):
         self.study,self.eng,self.tries,self.bar = study,eng,tries,bar
-        self.at_work,self.done,self.given_up = 0,0,0
-        self.claimed = []              # tasks that another driver is at
-        self.failed,self.last = {}, {} # task -> failed tries, last line of the error
+        self.at_work = 0
+        self.claimed = []       # tasks that another driver is at
+        self.failed = Counter() # task -> failed tries
+        self.last = {}          # task -> last line of its error
 
     def drive(self, tasks):
         for task in tasks: self.submit(task)
-        if self.bar and tasks: self.bar.update()
+        if tasks: self.bar.update()
         while self.at_work or self.claimed:
             if not self.at_work: self.ask_again()
             self.take(self.eng.next())
@@ -517,9 +519,11 @@ class _Driver:
         if ended.how=='elsewhere':
             raise CliError(f"Runs here are of env {ended.error}, and study {study.name!r} is of {study.env}. Give --device, or another name for this machine's study.")
         run = self.record(ended.task)
-        if run: self.done += 1
+        if run: self.bar.done += 1
         else: self.count_failure(ended.task, ended.error or 'There is no record of it in the store.')
-        if self.bar: self.say(ended, run)
+        how = run.status if run and ended.how!='exists' else ended.how
+        acc = f' {run.acc:.1%}' if run and run.acc is not None else ''
+        self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
 
     def record(self, task): # `Run`, None where there is none to be believed
         path = run_path(task.arm.recipe.name, task.arm.variant.name, self.study.env, task.seed)
@@ -530,20 +534,14 @@ class _Driver:
         "Keep a failed try; try again, give up, or stop where nothing works"
         study,(recipe,variant) = self.study, (task.arm.recipe.name, task.arm.variant.name)
         path = write_failure(recipe, variant, study.env, task.seed, error, study.root)
-        self.failed[task] = self.failed.get(task, 0)+1
+        self.failed[task] += 1
         self.last[task] = error.strip().split('\n')[-1]
         alike = len(self.last)>2 and len({*self.last.values()})==1
-        if alike and not self.done:
+        if alike and not self.bar.done:
             raise CliError(f"The first {len(self.last)} runs all failed alike: {self.last[task]}. The whole error is in {path.parent}.")
         if self.failed[task]<self.tries: return self.submit(task)
-        self.given_up += 1
+        self.bar.failed += 1
         study.gave_up[recipe, variant, task.seed] = str(path)
-
-    def say(self, ended, run):
-        how = run.status if run and ended.how!='exists' else ended.how
-        acc = f' {run.acc:.1%}' if run and run.acc is not None else ''
-        self.bar.done,self.bar.failed = self.done,self.given_up
-        self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
 
 # %% ../nbs/10_study.ipynb #8332bd95
 @patch
@@ -637,10 +635,8 @@ def run(self:Study,
             self.declare()
             self._tidy()
         for todo in self._portions(eng, progress):
-            bar = Progress(len(todo)) if progress else None
-            try: _Driver(self, eng, tries, bar).drive([self._task(label, seed, machine) for label,seed in todo])
-            finally:
-                if bar: bar.close()
+            with closing(Progress(len(todo), None if progress else io.StringIO())) as bar:
+                _Driver(self, eng, tries, bar).drive([self._task(label, seed, machine) for label,seed in todo])
     return self
 
 @patch
