@@ -140,10 +140,10 @@ def as_root(
     root # A local folder, or an fsspec URL such as s3://bucket/runs
 ): # `Path`, or a `UPath` with the same methods
     "The folder of all runs"
-    if hasattr(root, 'fs'): return root
-    if not isinstance(root, str) or '://' not in root: return Path(root)
-    if root.startswith('file://'): return Path(root[7:])
-    try: return _open_url(root)
+    if is_url(root): return root
+    path = str(root).removeprefix('file://')
+    if '://' not in path: return Path(path)
+    try: return _open_url(path)
     except Exception as e:
         raise CliError(f"{root} cannot be opened: {e}. Look at its address and credentials; `pip install 'simpleattn[s3]'` brings what S3 needs.") from None
 
@@ -437,11 +437,11 @@ def load_runs(
     for k in [*filters, *(columns or ())]:
         if k not in _columns: raise CliError(f"Runs have no {k!r}. There are: {', '.join(_columns)}.")
     wanted = {k:set(v) if isinstance(v, (list,tuple,set,range)) else {v} for k,v in filters.items()}
+    in_path = ('recipe','variant','env')
     def may_be_wanted(name):
-        recipe,variant,env,_ = name.split('/')
-        in_path = dict(recipe=recipe, variant=variant, env=env, seed=_seed_of(name))
-        return is_record(name) and all(v in (-1, *wanted[k]) for k,v in in_path.items() if k in wanted)
-    patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in ('recipe','variant','env')]
+        said = dict(zip(in_path, name.split('/')), seed=_seed_of(name))
+        return is_record(name) and all(v in (-1, *wanted[k]) for k,v in said.items() if k in wanted)
+    patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
     names,corrupt = filter(may_be_wanted, list_files(root, *patterns)), {}
     runs = _believed(root, read_files(root, names), corrupt)
     table = runs_frame((r for r in runs if all(_value(r, k) in v for k,v in wanted.items())), columns)

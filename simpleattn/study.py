@@ -421,9 +421,9 @@ def failed(self:Study)->dict: # Arm -> number
     return self.read().failed
 
 @patch
-def missing(self:Study, skip=())->list: # (arm, seed)
-    "Runs that are declared and not there; of a race those that it may still need, apart from arms to `skip`"
-    return self.read().left(skip)
+def missing(self:Study)->list: # (arm, seed)
+    "Runs that are declared and not there; of a race those that it may still need"
+    return self.read().missing
 
 @patch
 def pairs(self:Study)->int:
@@ -556,7 +556,7 @@ def _portions(self:Study, eng, progress):
     while left := now.left(stuck):
         arms = {label for label,_ in left}
         seeds = list(dict.fromkeys(seed for _,seed in left))[:max(1, eng.workers//len(arms))]
-        todo = [(label, seed) for label,seed in left if seed in seeds]
+        todo = [o for o in left if o[1] in seeds]
         yield todo
         now = self.read()
         stuck |= {label for label,_ in {*todo} & {*now.left(stuck)}}
@@ -690,9 +690,8 @@ def keep_race(self:Study, say=True)->Path: # NAME.race.jsonl
 def race(self:Study, **kwargs):
     "Train seeds in their order until every arm is decided or the seeds are used up; decided arms stop"
     if self.contrasts: raise CliError('A race compares arms with the baseline only. Leave the contrasts to a study of a declared number of seeds.')
-    before = self.raced or {}
-    capped = dict(looks=before.get('looks'), cap=before.get('cap')) # facts of old declarations, which are read by the always-valid rule too
-    self.raced = dict(arms=len(self.arms)-1, **capped)
+    before = self.raced or {} # looks and cap are facts of old declarations, which are read by the always-valid rule too
+    self.raced = dict(arms=len(self.arms)-1, looks=before.get('looks'), cap=before.get('cap'))
     return self.run(**kwargs)
 
 # %% ../nbs/10_study.ipynb #df3d3ee4
