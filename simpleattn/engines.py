@@ -177,10 +177,11 @@ class LocalEngine:
         worker = next(w for w in self.running if w.conn is ready)
         how,error = worker.answer()
         self.running.remove(worker)
-        if self.keep and how not in ('failed','lost'): self.idle.append(worker) # an error of CUDA stays with its process
+        failed = how in ('failed','lost')
+        if self.keep and not failed: self.idle.append(worker) # an error of CUDA stays with its process
         else: self._end(worker)
         if how=='lost': error = f'the process ended with code {worker.process.exitcode}'
-        if how in ('failed','lost') and worker.log.is_file(): error += '\n' + worker.log.read_text(errors='replace')[-4000:]
+        if failed and worker.log.is_file(): error += '\n' + worker.log.read_text(errors='replace')[-4000:]
         return Ended(worker.task, how, error)
 
     def _fill(self):
@@ -199,10 +200,8 @@ class LocalEngine:
 
     def _of_its_arm(self):
         "An idle worker, and a task of the arm that it was at"
-        for worker in self.idle:
-            for task in self.tasks:
-                if task.arm==worker.task.arm: return worker, task
-        return None, None
+        pairs = ((worker, task) for worker in self.idle for task in self.tasks if task.arm==worker.task.arm)
+        return next(pairs, (None, None))
 
     def _of_a_new_arm(self):
         "A task for a new worker; where workers stay, of an arm that no other has"
@@ -244,9 +243,8 @@ class LocalEngine:
         for p in processes: p.terminate()
         for p in processes: p.join(2)
         for p in processes:
-            if p.is_alive():
-                p.kill()
-                p.join()
+            p.kill() # does nothing to one that has ended
+            p.join()
         for o in (self.running, self.idle, self.tasks): o.clear()
         self.logs.cleanup()
 
@@ -265,7 +263,9 @@ class RayEngine:
         **kwargs
     ):
         where = _where(address) # Ray reads its environment when it is imported
-        self.ray = ray = _import_ray()
+        try: import ray
+        except ImportError: raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
+        self.ray = ray
         self.limit = workers
         self.tasks,self.running = deque(), {}
         self.mine = not ray.is_initialized()
@@ -320,11 +320,6 @@ def _where(address):
     if address: return dict(address=address)
     if 'ray' in sys.modules: return dict(address='local', include_dashboard=False)
     return _alone()
-
-def _import_ray():
-    try: import ray
-    except ImportError: raise CliError("--engine ray needs Ray: pip install 'simpleattn[ray]'.") from None
-    return ray
 
 def _alone():
     "A Ray of our own: on loopback only, without dashboard and usage statistics"

@@ -16,7 +16,10 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import metadata
 from importlib.resources import files
+from itertools import count
+from operator import attrgetter
 from pathlib import Path
+from fastcore.basics import chunked,groupby
 from .recipes import CliError,NamedRecipe,PIPELINE,name_re
 from .variants import Arm,Variant
 
@@ -64,7 +67,7 @@ class Run:
     @property
     def comparable(self)->tuple:
         "What must agree before two runs may stand in one comparison"
-        return tuple(getattr(self, k) for k in comparable)
+        return attrgetter(*comparable)(self)
 
     def bits(self): # (n_images,) bool; None where the run has none
         "Which validation images were right"
@@ -130,28 +133,26 @@ def unpack_bits(
     if not text: return None
     import numpy as np
     packed = np.frombuffer(base64.b64decode(text), np.uint8)
-    return np.unpackbits(packed)[:n].astype(bool)
+    return np.unpackbits(packed, count=n).astype(bool)
 
 # %% ../nbs/07_runs.ipynb #511a435c
 def as_root(
     root # A local folder, or an fsspec URL such as s3://bucket/runs
 ): # `Path`, or a `UPath` with the same methods
     "The folder of all runs"
-    if hasattr(root, 'fs'): return root
-    if not isinstance(root, str) or '://' not in root: return Path(root)
-    if root.startswith('file://'): return Path(root[7:])
-    try: return _open_url(root)
+    if is_url(root): return root
+    path = str(root).removeprefix('file://')
+    if '://' not in path: return Path(path)
+    try: return _open_url(path)
     except Exception as e:
         raise CliError(f"{root} cannot be opened: {e}. Look at its address and credentials; `pip install 'simpleattn[s3]'` brings what S3 needs.") from None
 
-_reached = set() # URLs that have answered
-
+@lru_cache
 def _open_url(url):
+    "The folder at a URL, which has answered once"
     from upath import UPath
     path = UPath(url, use_listings_cache=False)
-    if url not in _reached:
-        path.exists()
-        _reached.add(url)
+    path.exists()
     return path
 
 def is_url(root)->bool:
@@ -236,7 +237,7 @@ def write_run(
 
 def _next_name(path, kind):
     "SEED.failed-K.json or SEED.corrupt-K.json that is not there"
-    for k in range(1, 10**6):
+    for k in count(1):
         beside = path.with_name(path.name.replace('.json', f'.{kind}-{k}.json'))
         if not beside.exists(): return beside
 
@@ -290,23 +291,18 @@ def set_aside(
 # %% ../nbs/07_runs.ipynb #e3c1f276
 def _believe(content, path=None):
     "The run in a record's bytes; raises `ValueError` with the reason if it cannot be believed"
-    if isinstance(content, Exception): raise ValueError(f'not readable as JSON ({content})')
-    try: facts,seal,ours = _unsealed(content)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as e: raise ValueError(f'not readable as JSON ({e})') from None
-    if seal!=ours: raise ValueError('checksum does not match its content')
+    try:
+        if isinstance(content, Exception): raise content
+        facts = json.loads(content)
+    except Exception as e: raise ValueError(f'not readable as JSON ({e})') from None
+    if not isinstance(facts, dict): raise ValueError('not a record')
+    schema,seal = facts.get('schema'), facts.pop('sha256', None)
+    if type(schema) is int and schema>1: raise ValueError('of a newer schema; a newer simpleattn reads it')
+    if seal!=_seal(facts): raise ValueError('checksum does not match its content')
     try: run = Run(**facts)
     except TypeError as e: raise ValueError(f'fields do not match ({e})') from None
-    if path is not None and path!=run.path: raise ValueError(f'content says {run.path}')
+    if path not in (None, run.path): raise ValueError(f'content says {run.path}')
     return run
-
-def _unsealed(content):
-    "A record's facts, the checksum that it names, and the one that it should name"
-    facts = json.loads(content)
-    if not isinstance(facts, dict): raise ValueError('not a record')
-    schema = facts.get('schema')
-    if type(schema) is int and schema>1: raise ValueError('of a newer schema; a newer simpleattn reads it')
-    seal = facts.pop('sha256', None)
-    return facts, seal, _seal(facts)
 
 def read_run(
     path,     # A record's file
@@ -330,7 +326,7 @@ def list_files(
     root = as_root(root)
     patterns = [*patterns, *'****'[len(patterns):]]
     found = _glob(root, patterns) if is_url(root) else _walk(root, patterns)
-    return sorted((o for o in found if o[0]!='_' and o.endswith('.json')), key=_by_seed)
+    return sorted((o for o in found if o[0]!='_' and o.endswith('.json')), key=lambda o: (o.split('/')[:-1], _seed_of(o), o))
 
 def _walk(folder, patterns, at=''):
     "Files of a local folder; no link is followed"
@@ -347,10 +343,9 @@ def _glob(root, patterns):
     base = root.path.rstrip('/')
     return [o[len(base):].lstrip('/') for o in root.fs.glob('/'.join([base, *patterns]))]
 
-def _by_seed(name):
-    *arm,file = name.split('/')
-    seed = file.split('.')[0]
-    return arm, int(seed) if seed.isdigit() else -1, file
+def _seed_of(name): # -1 where a file is not named by a seed
+    seed = name.rpartition('/')[2].split('.')[0]
+    return int(seed) if seed.isdigit() else -1
 
 def _contents(root, names): # (name, bytes or the error)
     "What files of a store hold; from an object store 500 at a time"
@@ -358,21 +353,17 @@ def _contents(root, names): # (name, bytes or the error)
         for o in names: yield o, _bytes(root/o)
         return
     base = root.path.rstrip('/')
-    for first in range(0, len(names), 500):
-        part = names[first:first+500]
+    for part in chunked(names, 500):
         got = root.fs.cat([f'{base}/{o}' for o in part], on_error='return')
         for o in part: yield o, got[f'{base}/{o}']
 
 # %% ../nbs/07_runs.ipynb #2ec8af7e
 def iter_runs(
     root='runs',                      # Folder of all runs, or its URL
-    recipe='*', variant='*', env='*', # Names, or patterns of them
-    keep=None                         # Called with the parts of a record's path; False leaves it out unread
+    recipe='*', variant='*', env='*'  # Names, or patterns of them
 ): # (path below the root, `Run`, or the reason why it is not believed)
     "Every record of a store, one after another"
-    root = as_root(root)
-    names = filter(is_record, list_files(root, recipe, variant, env, '*.json'))
-    yield from read_files(root, [o for o in names if not keep or keep(*o.split('/'))])
+    return read_files(root, filter(is_record, list_files(root, recipe, variant, env)))
 
 def is_record(name:str)->bool: # Below the root
     "Is a file of a store, by its name, a run's record, and not a failed try or one set aside?"
@@ -383,7 +374,7 @@ def read_files(
     names # Of records, below the root
 ): # (path below the root, `Run`, or the reason why it is not believed)
     "Read these records"
-    for name,content in _contents(as_root(root), [*names]):
+    for name,content in _contents(as_root(root), names):
         try: yield name, _believe(content, name)
         except ValueError as e: yield name, str(e)
 
@@ -392,28 +383,27 @@ def find_runs(
     recipe='*', variant='*', env='*' # Names, or patterns of them
 )->tuple: # ([Run], {path: reason}) in the order of recipe, variant, env, seed
     "Every record that can be believed, and the others by name"
-    return _sorted_out(root, iter_runs(root, recipe, variant, env))
+    corrupt = {}
+    return [*_believed(root, iter_runs(root, recipe, variant, env), corrupt)], corrupt
 
-def _sorted_out(root, found):
-    root,runs,corrupt = as_root(root), [], {}
+def _believed(root, found, corrupt): # `Run`s
+    "The runs among what was found; the others are named in `corrupt`"
     for name,run in found:
-        if isinstance(run, Run): runs.append(run)
-        else: corrupt[str(root/name)] = run
-    return runs, corrupt
+        if isinstance(run, Run): yield run
+        else: corrupt[str(as_root(root)/name)] = run
 
 # %% ../nbs/07_runs.ipynb #a84863c7
 def arm_folders(
     root,       # Folder of all runs, or its URL
     arm:Arm,    # Whose runs
     env='*'     # Class of machine, or a pattern of it
-)->list: # RECIPE/VARIANT/ENV below the root; those of the arm's own names first
+)->dict: # RECIPE/VARIANT/ENV -> its records, below the root; those of the arm's own names first
     "The folders that hold an arm's runs"
-    own = f'{arm.name}/'
-    records = {} # folder -> its first record
-    for name in filter(is_record, list_files(root, '*', '*', env)): records.setdefault(name.rpartition('/')[0], name)
-    others = [first for folder,first in records.items() if not folder.startswith(own)]
-    alike = [run.path.rpartition('/')[0] for _,run in read_files(root, others) if isinstance(run, Run) and run.arm==arm]
-    return [folder for folder in records if folder.startswith(own)] + alike
+    folders = groupby(filter(is_record, list_files(root, '*', '*', env)), lambda name: name.rpartition('/')[0])
+    own = {folder:names for folder,names in folders.items() if folder.startswith(f'{arm.name}/')}
+    first = {folders[o][0]:o for o in folders if o not in own}
+    alike = [first[name] for name,run in read_files(root, first) if isinstance(run, Run) and run.arm==arm]
+    return own | {folder:folders[folder] for folder in alike}
 
 def arm_runs(
     root,       # Folder of all runs, or its URL
@@ -422,15 +412,10 @@ def arm_runs(
     seeds=None  # Only these; None: all
 )->tuple: # ([Run], {path: reason}); of a run that stands in two folders the first
     "An arm's records that can be believed, and the others by name"
-    wanted = None if seeds is None else {str(s) for s in seeds}
-    names = [o for folder in arm_folders(root, arm, env) for o in filter(is_record, list_files(root, *folder.split('/')))
-        if wanted is None or _seed_of(o) in wanted or not _seed_of(o).isdigit()]
-    runs,corrupt = _sorted_out(root, read_files(root, names))
-    once = {}
-    for run in runs: once.setdefault((run.env, run.seed), run)
+    names = [o for records in arm_folders(root, arm, env).values() for o in records if seeds is None or _seed_of(o) in (-1, *seeds)]
+    once,corrupt = {}, {}
+    for run in _believed(root, read_files(root, names), corrupt): once.setdefault((run.env, run.seed), run)
     return [*once.values()], corrupt
-
-def _seed_of(name): return name.rpartition('/')[2].removesuffix('.json')
 
 def failed_tries(
     root,       # Folder of all runs, or its URL
@@ -439,9 +424,8 @@ def failed_tries(
     seeds=()    # Of these seeds
 )->list: # Names below the root
     "Tries of an arm's runs that raised or died"
-    seeds = {str(s) for s in seeds}
-    names = list_files(root, arm.recipe.name, arm.variant.name, env, '*.failed-*.json')
-    return [o for o in names if o.rpartition('/')[2].split('.')[0] in seeds]
+    seeds = {*seeds}
+    return [o for o in list_files(root, arm.recipe.name, arm.variant.name, env, '*.failed-*.json') if _seed_of(o) in seeds]
 
 # %% ../nbs/07_runs.ipynb #5f29fb71
 def load_runs(
@@ -452,39 +436,33 @@ def load_runs(
     "All runs as a table"
     for k in [*filters, *(columns or ())]:
         if k not in _columns: raise CliError(f"Runs have no {k!r}. There are: {', '.join(_columns)}.")
-    columns = columns or _columns
     wanted = {k:set(v) if isinstance(v, (list,tuple,set,range)) else {v} for k,v in filters.items()}
-    def keep(recipe, variant, env, file):
-        seed = file.removesuffix('.json')
-        in_path = dict(recipe=recipe, variant=variant, env=env, seed=int(seed) if seed.isdigit() else None)
-        return all(v is None or v in wanted[k] for k,v in in_path.items() if k in wanted)
-    patterns = {k:filters[k] for k in ('recipe','variant','env') if isinstance(filters.get(k), str)}
-    rows,corrupt = {k:[] for k in columns}, {}
-    for name,run in iter_runs(root, keep=keep, **patterns):
-        if isinstance(run, str): corrupt[str(as_root(root)/name)] = run
-        elif all(_value(run, k) in v for k,v in wanted.items()):
-            for k in columns: rows[k].append(_value(run, k))
-    return _frame(rows, corrupt)
-
-def _frame(rows, corrupt):
-    import pandas as pd
-    df = pd.DataFrame(rows)
-    df.attrs['corrupt'] = corrupt
-    return df
+    in_path = ('recipe','variant','env')
+    def may_be_wanted(name):
+        said = dict(zip(in_path, name.split('/')), seed=_seed_of(name))
+        return is_record(name) and all(v in (-1, *wanted[k]) for k,v in said.items() if k in wanted)
+    patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
+    names,corrupt = filter(may_be_wanted, list_files(root, *patterns)), {}
+    runs = _believed(root, read_files(root, names), corrupt)
+    table = runs_frame((r for r in runs if all(_value(r, k) in v for k,v in wanted.items())), columns)
+    table.attrs['corrupt'] = corrupt
+    return table
 
 def runs_frame(
     runs,        # `Run`s
     columns=None # Columns to keep; None: all
 ): # pandas DataFrame, one row a run, as `load_runs` gives it
     "Runs as a table"
-    columns = columns or _columns
-    return _frame({k:[_value(r, k) for r in runs] for k in columns}, {})
+    import pandas as pd
+    table = {k:[] for k in columns or _columns}
+    for run in runs:
+        for k,values in table.items(): values.append(_value(run, k))
+    return pd.DataFrame(table)
 
 # %% ../nbs/07_runs.ipynb #14412b53
 _columns = ('recipe variant env seed status acc best_acc best_epoch n_images correct params train_seconds wall_seconds precision pipeline recipe_hash '
     'variant_hash source fingerprint finished').split()
-_inside = dict(recipe='recipe.name', variant='variant.name', precision='recipe.precision', variant_hash='variant.hash', source='data.source',
-    fingerprint='data.fingerprint', finished='machine.finished')
+_inside = dict(recipe='recipe.name', variant='variant.name', variant_hash='variant.hash', source='data.source', finished='machine.finished')
 
 def _value(run, column):
     if column=='correct': return run.bits()
@@ -600,8 +578,7 @@ def machine_facts(
 )->dict: # device, threads, versions, commit, finished (UTC)
     "Facts of the machine for a record"
     from simpleattn import __version__
-    versions = dict(python=platform.python_version())
-    versions |= {o:metadata.version(o) for o in ('torch','torchvision','fastai','timm','numpy','pillow')}
-    versions |= dict(simpleattn=__version__)
+    packages = {o:metadata.version(o) for o in ('torch','torchvision','fastai','timm','numpy','pillow')}
+    versions = dict(python=platform.python_version(), **packages, simpleattn=__version__)
     return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}', versions=versions, commit=code_commit(),
         finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))

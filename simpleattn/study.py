@@ -6,8 +6,9 @@
 __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'compare_gains', 'Progress', 'plan_study']
 
 # %% ../nbs/10_study.ipynb #d440cc80
-import json,signal,sys,time
-from contextlib import contextmanager
+import io,json,signal,sys,time
+from collections import Counter
+from contextlib import closing,contextmanager
 from dataclasses import dataclass,replace
 from functools import cached_property
 from itertools import combinations,takewhile
@@ -50,13 +51,12 @@ def _read_seeds(seeds):
     if len(seeds)<2 or len(set(seeds))<len(seeds): raise CliError(f"A study needs at least two different seeds, not {seeds}.")
     return seeds
 
-def _names_of(contrast): return contrast if len(contrast)==4 else contrast[:2]
-
-def _check_contrasts(contrasts, arms, known):
+def _check_contrasts(contrasts, arms, declared):
     if not contrasts: return
     from simpleattn.stats import check_contrasts
     check_contrasts(contrasts)
-    for name in {name for c in contrasts for name in _names_of(c)} - {*known}:
+    named = {name for c in contrasts for name in (c if len(c)==4 else c[:2])}
+    for name in named - {*arms, *declared}:
         raise CliError(f"A contrast names {name!r}, which is not an arm. There are: {', '.join(arms)}.")
 
 # %% ../nbs/10_study.ipynb #6f3db12c
@@ -73,13 +73,17 @@ def _read_declaration(path)->dict: # None where there is none
     raise CliError(f"{path} is damaged, so the study is not known as it was declared. Bring the file back from git or a copy, or move it away and "
         "declare the study again: its runs stay.")
 
-def _declared_names(arms, declaration):
+def _declared_arms(declaration):
+    "Label -> `Arm`, as it was declared"
+    return {a['arm']:Arm.from_dict(a) for a in declaration.get('arms', ())}
+
+def _declared_names(arms, declared):
     "Label -> the name that an arm was declared with: simple@2.-1 was once simple-at-2.-1"
-    declared = {Arm.from_dict(a):a['arm'] for a in declaration.get('arms', ())}
+    before = {arm:label for label,arm in declared.items()}
     names = {}
     for label,arm in arms.items():
-        before = declared.get(arm, label)
-        names[label] = label if label in declared.values() or before in arms else before
+        name = before.get(arm, label)
+        names[label] = label if label in declared or name in arms else name
     return names
 
 # %% ../nbs/10_study.ipynb #da553e4d
@@ -104,21 +108,23 @@ class Study:
         _check_rates(delta, alpha)
         if not isinstance(arms, dict): arms = make_arms(arms, recipe, settings)
         if len(arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
-        if baseline and baseline not in arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(arms)}.")
+        baseline = baseline or next(iter(arms))
+        if baseline not in arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(arms)}.")
         self.name,self.root = name,as_root(root)
         self.seeds = _read_seeds(seeds)
         self.delta,self.alpha = delta,alpha
         self.env = env or this_env()
 
         declaration = _read_declaration(self.file) or {}
-        names = _declared_names(arms, declaration)
+        declared = _declared_arms(declaration)
+        names = _declared_names(arms, declared)
         self.arms = {names[label]:arm for label,arm in arms.items()}
-        self.baseline = names[baseline] if baseline else next(iter(self.arms))
+        self.baseline = names[baseline]
         # what was declared holds, also for those who do not repeat it
         self.raced = raced or declaration.get('raced')
         self.protocol = protocol or declaration.get('protocol')
         self.contrasts = [[names.get(o, o) for o in c] for c in contrasts or declaration.get('contrasts', ())]
-        _check_contrasts(self.contrasts, self.arms, [*self.arms, *(a['arm'] for a in declaration.get('arms', ()))])
+        _check_contrasts(self.contrasts, self.arms, declared)
 
     @property
     def file(self)->Path:
@@ -147,17 +153,17 @@ def on_file(self:Study, env=True)->dict: # None where there is none
     if declared is None: return None
     new = self.declaration()
     for k in ('baseline','delta','alpha','env','contrasts','raced','protocol'):
-        before,now = declared.get(k) or None, new.get(k) or None
-        if before==now or k=='env' and not env: continue
-        raise CliError(f"Study {self.name!r} was declared with {k} = {declared.get(k)!r}, not {new.get(k)!r}. Keep that, or choose another name.")
+        before,now = declared.get(k), new.get(k)
+        if (before or None)==(now or None) or k=='env' and not env: continue
+        raise CliError(f"Study {self.name!r} was declared with {k} = {before!r}, not {now!r}. Keep that, or choose another name.")
     _check_arms(self, declared)
     _check_seeds(self, declared['seeds'])
     return declared
 
 def _check_arms(study, declared):
-    for a in declared['arms']:
-        if a['arm'] not in study.arms or study.arms[a['arm']]==Arm.from_dict(a): continue
-        raise CliError(f"Arm {a['arm']!r} of study {study.name!r} has changed since it was declared. Give the recipe or variant another name.")
+    for label,arm in _declared_arms(declared).items():
+        if study.arms.get(label, arm)==arm: continue
+        raise CliError(f"Arm {label!r} of study {study.name!r} has changed since it was declared. Give the recipe or variant another name.")
 
 def _check_seeds(study, declared):
     "The first of the declared seeds, all of them, or all and more after them"
@@ -179,9 +185,9 @@ def load_study(
     if declared is None:
         there = sorted(o.stem for o in folder.glob('*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
-    arms = {a['arm']:Arm.from_dict(a) for a in declared['arms']}
     env = '*' if env=='any' else env or declared['env']
-    return Study(name, arms, declared['seeds'], declared['baseline'], root=root, delta=declared['delta'], alpha=declared['alpha'], env=env)
+    fixed = {k:declared[k] for k in ('seeds','baseline','delta','alpha')}
+    return Study(name, _declared_arms(declared), root=root, env=env, **fixed)
 
 # %% ../nbs/10_study.ipynb #63b015f2
 @dataclass(frozen=True, eq=False, repr=False)
@@ -215,12 +221,16 @@ class StudyRuns:
         return sum(r.seed in baseline for label,runs in self.runs.items() if label!=self.study.baseline for r in runs)
 
     @property
+    def early_pairs(self)->int:
+        "Pairs that were there before the study was declared; all of them where nobody declared it"
+        return self.declaration.get('pairs_before', 0) if self.is_declared else self.pairs
+
+    @property
     def grown(self)->bool:
         "Were pairs there to be seen before this study was declared, or seeds added after?"
-        if not self.is_declared: return self.pairs>0
         declared = self.declaration
-        seeds_added_after_a_look = any(g['seeds'] and g['runs_before'] for g in declared['growth'])
-        return bool(declared.get('pairs_before')) or seeds_added_after_a_look or len(self.study.seeds)>len(declared['seeds'])
+        seeds_added_after_a_look = any(g['seeds'] and g['runs_before'] for g in declared.get('growth', ()))
+        return self.early_pairs>0 or seeds_added_after_a_look or len(self.study.seeds)>len(declared['seeds'])
 
     @cached_property
     def race_states(self)->list: return _race_states(self) # Dicts: arm, seed and the fields of `plan.RaceState` (fractions)
@@ -264,7 +274,7 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
     if declared is None:
         declared = dict(new, declared=now, commit=code_commit(), pairs_before=self.read().pairs, growth=[])
     else:
-        there = {a['arm'] for a in declared['arms']}
+        there = _declared_arms(declared)
         arms = [a for a in new['arms'] if a['arm'] not in there]
         seeds = [s for s in self.seeds if s not in declared['seeds']]
         if not arms and not seeds: return declared
@@ -310,15 +320,13 @@ def compare(self:StudyRuns,
     study = self.study
     for k in {'alpha','delta'} & {*kwargs}:
         raise CliError(f"{k} is that of the study, {getattr(study, k)}: leave it out here, or make a study of another name.")
-    hidden = {a['arm']:Arm.from_dict(a) for a in self.declaration['arms'] if a['arm'] not in study.arms}
-    if hidden: return study.with_arms(hidden).read().compare(contrasts, **kwargs).without(hidden)
+    declared_arms = _declared_arms(self.declaration)
+    hidden = {*declared_arms} - {*study.arms}
+    if hidden: return study.with_arms(declared_arms).read().compare(contrasts, **kwargs).without(hidden)
     self._check_enough()
-    records = self._records()
-    n_images = {r.n_images for runs in self.runs.values() for r in runs}
-    declared = dict(alpha=study.alpha, delta=study.delta, n_images=n_images.pop() if len(n_images)==1 else None,
+    declared = dict(alpha=study.alpha, delta=study.delta, paired=True if study.raced else None,
         sequential=bool(study.raced) or self.grown, contrasts=[*study.contrasts, *contrasts])
-    if study.raced: declared['paired'] = True
-    return self._noted(compare_many(records, study.baseline, **declared | kwargs))
+    return self._noted(compare_many(self._records(), study.baseline, **declared | kwargs))
 
 # %% ../nbs/10_study.ipynb #c1acdbda
 @patch
@@ -327,8 +335,8 @@ def _check_enough(self:StudyRuns):
     study = self.study
     few = [label for label,runs in self.runs.items() if len(runs)<2]
     if study.baseline not in few and len(few)<len(study.arms)-1: return
-    folders = [o for arm in study.arms.values() for o in arm_folders(study.root, arm)]
-    others = sorted({o.rpartition('/')[2] for o in folders} - {study.env})
+    envs = {folder.rpartition('/')[2] for arm in study.arms.values() for folder in arm_folders(study.root, arm)}
+    others = sorted(envs - {study.env})
     also = f" There are runs of {', '.join(others)}: pairs never cross two machines, and `--env any --unpaired` compares them as unpaired." if others else ''
     raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}. `simpleattn study` trains what is missing.{also}")
 
@@ -336,15 +344,16 @@ def _check_enough(self:StudyRuns):
 def _records(self:StudyRuns)->dict: # Arm -> rows as dicts
     "What is compared: all runs, or of a race those that count for its decision; and failed tries"
     counted = {(o['arm'], o['seed']) for o in self.race_states} if self.study.raced else None
-    def counts(row): return counted is None or row['arm']==self.study.baseline or (row['arm'], row['seed']) in counted
-    rows = [row for row in self.frame.to_dict('records') if counts(row)]
-    def of(label): return [row for row in rows if row['arm']==label]
-    return {label:of(label) + [dict(status='failed', seed=None)]*n_failed for label,n_failed in self.failed.items()}
+    def counts(label, run): return counted is None or label==self.study.baseline or (label, run.seed) in counted
+    def rows(label): return _rows(r for r in self.runs[label] if counts(label, r))
+    return {label:rows(label) + [dict(status='failed', seed=None)]*n_failed for label,n_failed in self.failed.items()}
+
+def _rows(runs): return runs_frame(runs).to_dict('records')
 
 @patch
 def _noted(self:StudyRuns, comparisons):
     "With a note where pairs were there before the declaration, or seeds are missing"
-    early = self.declaration.get('pairs_before') if self.is_declared else self.pairs
+    early = self.early_pairs
     if early: return comparisons.noted(f"pairs there before this study was declared: {early}; it holds only where its seeds were not chosen by them")
     if self.study.raced or self.grown: return comparisons
     n_declared = len(self.declaration['seeds'])
@@ -364,9 +373,8 @@ def _note_missing(comparisons, seeds):
 def with_arms(self:Study,
     arms:dict # Label -> `Arm`
 )->Study:
-    "The same study with further arms"
-    return Study(self.name, self.arms|arms, self.seeds, self.baseline, root=self.root, delta=self.delta, alpha=self.alpha, contrasts=self.contrasts,
-        env=self.env, raced=self.raced, protocol=self.protocol)
+    "The same declared study with further arms of its declaration"
+    return Study(self.name, self.arms|arms, self.seeds, self.baseline, root=self.root, delta=self.delta, alpha=self.alpha, env=self.env)
 
 # %% ../nbs/10_study.ipynb #d8e91a9d
 def compare_gains(
@@ -381,10 +389,9 @@ def compare_gains(
     def name(study, label): return f'{study.name}/{label}'
     arms,seeds = {},{}
     for o in both:
-        rows = o.frame.to_dict('records')
-        for label in [o.study.baseline, *shared]:
+        for label in (o.study.baseline, *shared):
             arm = name(o.study, label)
-            arms[arm] = [row for row in rows if row['arm']==label]
+            arms[arm] = _rows(o.runs[label])
             seeds[arm] = len(arms[arm]), len(o.study.seeds), f' of {o.study.name}'
     contrasts = [[name(study, arm) for study in (first, second) for arm in (study.baseline, label)] for label in shared]
     comparisons = compare_many(arms, None, first.alpha, first.delta, contrasts=contrasts)
@@ -414,9 +421,9 @@ def failed(self:Study)->dict: # Arm -> number
     return self.read().failed
 
 @patch
-def missing(self:Study, skip=())->list: # (arm, seed)
-    "Runs that are declared and not there; of a race those that it may still need, apart from arms to `skip`"
-    return self.read().left(skip)
+def missing(self:Study)->list: # (arm, seed)
+    "Runs that are declared and not there; of a race those that it may still need"
+    return self.read().missing
 
 @patch
 def pairs(self:Study)->int:
@@ -481,13 +488,14 @@ class _Driver:
     "Keeps an engine busy until every run is there or has failed `tries` times"
     def __init__(self, study, eng, tries, bar):
         self.study,self.eng,self.tries,self.bar = study,eng,tries,bar
-        self.at_work,self.done,self.given_up = 0,0,0
-        self.claimed = []              # tasks that another driver is at
-        self.failed,self.last = {}, {} # task -> failed tries, last line of the error
+        self.at_work = 0
+        self.claimed = []       # tasks that another driver is at
+        self.failed = Counter() # task -> failed tries
+        self.last = {}          # task -> last line of its error
 
     def drive(self, tasks):
         for task in tasks: self.submit(task)
-        if self.bar and tasks: self.bar.update()
+        if tasks: self.bar.update()
         while self.at_work or self.claimed:
             if not self.at_work: self.ask_again()
             self.take(self.eng.next())
@@ -510,36 +518,30 @@ class _Driver:
         if ended.how=='refused': raise CliError(ended.error)
         if ended.how=='elsewhere':
             raise CliError(f"Runs here are of env {ended.error}, and study {study.name!r} is of {study.env}. Give --device, or another name for this machine's study.")
-        run = study._record(ended.task)
-        if run: self.done += 1
+        run = self.record(ended.task)
+        if run: self.bar.done += 1
         else: self.count_failure(ended.task, ended.error or 'There is no record of it in the store.')
-        if self.bar: self.say(ended, run)
+        how = run.status if run and ended.how!='exists' else ended.how
+        acc = f' {run.acc:.1%}' if run and run.acc is not None else ''
+        self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
+
+    def record(self, task): # `Run`, None where there is none to be believed
+        path = run_path(task.arm.recipe.name, task.arm.variant.name, self.study.env, task.seed)
+        try: return read_run(self.study.root/path, self.study.root)
+        except ValueError: return None
 
     def count_failure(self, task, error):
         "Keep a failed try; try again, give up, or stop where nothing works"
         study,(recipe,variant) = self.study, (task.arm.recipe.name, task.arm.variant.name)
         path = write_failure(recipe, variant, study.env, task.seed, error, study.root)
-        self.failed[task] = self.failed.get(task, 0)+1
+        self.failed[task] += 1
         self.last[task] = error.strip().split('\n')[-1]
         alike = len(self.last)>2 and len({*self.last.values()})==1
-        if alike and not self.done:
+        if alike and not self.bar.done:
             raise CliError(f"The first {len(self.last)} runs all failed alike: {self.last[task]}. The whole error is in {path.parent}.")
         if self.failed[task]<self.tries: return self.submit(task)
-        self.given_up += 1
+        self.bar.failed += 1
         study.gave_up[recipe, variant, task.seed] = str(path)
-
-    def say(self, ended, run):
-        how = run.status if run and ended.how!='exists' else ended.how
-        acc = f' {run.acc:.1%}' if run and run.acc is not None else ''
-        self.bar.done,self.bar.failed = self.done,self.given_up
-        self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
-
-@patch
-def _record(self:Study, task): # `Run`, None where there is none to be believed
-    "The record of a task's run"
-    path = run_path(task.arm.recipe.name, task.arm.variant.name, self.env, task.seed)
-    try: return read_run(self.root/path, self.root)
-    except ValueError: return None
 
 # %% ../nbs/10_study.ipynb #8332bd95
 @patch
@@ -554,7 +556,7 @@ def _portions(self:Study, eng, progress):
     while left := now.left(stuck):
         arms = {label for label,_ in left}
         seeds = list(dict.fromkeys(seed for _,seed in left))[:max(1, eng.workers//len(arms))]
-        todo = [(label, seed) for label,seed in left if seed in seeds]
+        todo = [o for o in left if o[1] in seeds]
         yield todo
         now = self.read()
         stuck |= {label for label,_ in {*todo} & {*now.left(stuck)}}
@@ -633,10 +635,8 @@ def run(self:Study,
             self.declare()
             self._tidy()
         for todo in self._portions(eng, progress):
-            bar = Progress(len(todo)) if progress else None
-            try: _Driver(self, eng, tries, bar).drive([self._task(label, seed, machine) for label,seed in todo])
-            finally:
-                if bar: bar.close()
+            with closing(Progress(len(todo), None if progress else io.StringIO())) as bar:
+                _Driver(self, eng, tries, bar).drive([self._task(label, seed, machine) for label,seed in todo])
     return self
 
 @patch
@@ -675,23 +675,6 @@ def keep_race(self:StudyRuns, say=True)->Path: # NAME.race.jsonl, a line for eac
 def _stands(state):
     "Where an arm of a race stands"
     said = f"{state['arm']} after {state['n']} pairs: "
-    if state['mean'] is None: return said + state['verdict']
-    interval = '' if state['low'] is None else f" ({percent(state['low'], '+')} to {percent(state['high'], '+')})"
-    return f"{said}{points(state['mean'])}{interval}, {state['verdict']}"
-
-@patch
-def keep_race(self:StudyRuns, say=True)->Path: # NAME.race.jsonl, a line for each arm and seed
-    "Keep the states of the race beside its declaration, and say where each arm stands"
-    path = self.study.file.with_suffix('.race.jsonl')
-    publish(path, ''.join(json.dumps(o)+'\n' for o in self.race_states), over=True)
-    latest = {o['arm']:o for o in self.race_states}
-    if say:
-        for state in latest.values(): print(_stands(state), file=sys.stderr)
-    return path
-
-def _stands(state):
-    "Where an arm of a race stands"
-    said = f"{state['arm']} after {state['n']} pairs: "
     if state['mean'] is not None: said += points(state['mean'])
     if state['low'] is not None: said += f" ({percent(state['low'], '+')} to {percent(state['high'], '+')})"
     return said + (', ' if state['mean'] is not None else '') + state['verdict']
@@ -707,9 +690,8 @@ def keep_race(self:Study, say=True)->Path: # NAME.race.jsonl
 def race(self:Study, **kwargs):
     "Train seeds in their order until every arm is decided or the seeds are used up; decided arms stop"
     if self.contrasts: raise CliError('A race compares arms with the baseline only. Leave the contrasts to a study of a declared number of seeds.')
-    before = self.raced or {}
-    capped = dict(looks=before.get('looks'), cap=before.get('cap')) # facts of old declarations, which are read by the always-valid rule too
-    self.raced = dict(arms=len(self.arms)-1, **capped)
+    before = self.raced or {} # looks and cap are facts of old declarations, which are read by the always-valid rule too
+    self.raced = dict(arms=len(self.arms)-1, looks=before.get('looks'), cap=before.get('cap'))
     return self.run(**kwargs)
 
 # %% ../nbs/10_study.ipynb #df3d3ee4

@@ -48,19 +48,22 @@ def site_name(
     return '+'.join(place(*o) for o in parse_site(site))
 
 # %% ../nbs/04_variants.ipynb #9bdcd686
+_basic = {'simpleattn', *sys.stdlib_module_names}
+
+def _is_basic(module):
+    "Is a module, by its name, of this library or of Python itself?"
+    return module.split('.')[0] in _basic
+
 def _installed(o):
     "Does a class, function or module belong to an installed package or to Python itself?"
     name = o.__name__ if inspect.ismodule(o) else o.__module__ or ''
-    top = name.split('.')[0]
-    if top=='__main__': return False
-    if top in ('simpleattn','builtins') or top in sys.stdlib_module_names: return True
-    return 'site-packages' in (getattr(sys.modules.get(name), '__file__', None) or '')
+    if name=='__main__': return False
+    return _is_basic(name) or 'site-packages' in (getattr(sys.modules.get(name), '__file__', None) or '')
 
 def _version(module):
     "Version of the package that a module belongs to; empty where it has none of its own"
-    top = module.split('.')[0]
-    if top in sys.stdlib_module_names or top in ('simpleattn','builtins'): return ''
-    try: return metadata.version(top)
+    if _is_basic(module): return ''
+    try: return metadata.version(module.split('.')[0])
     except metadata.PackageNotFoundError: return ''
 
 # %% ../nbs/04_variants.ipynb #5b9a7b63
@@ -75,10 +78,8 @@ def _names(code):
     return set(code.co_names).union(*inner)
 
 def _statements(function):
-    try: source = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError): return _code(function.__code__)
-    try: return ast.unparse(ast.parse(source))
-    except SyntaxError: return _code(function.__code__)
+    try: return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(function))))
+    except (OSError, TypeError, SyntaxError): return _code(function.__code__)
 
 def _closed_over(cell):
     try: return cell.cell_contents
@@ -98,7 +99,7 @@ _not_of_a_class = {'__module__', '__qualname__', '__doc__', '__dict__', '__weakr
 def _members(cls):
     "What a class defines; a method that is patched in once more leaves the old one under _orig_"
     def plain(member):
-        if isinstance(member, property): return getattr(member, '__func__', [member.fget, member.fset])
+        if isinstance(member, property): return [member.fget, member.fset]
         return getattr(member, '__func__', member)
     return {k:plain(v) for k,v in sorted(vars(cls).items()) if k not in _not_of_a_class and not k.startswith('_orig_')}
 
@@ -133,7 +134,7 @@ def identity(
     if isinstance(o, dict): return '{' + ','.join(f'{k!r}:{identity(v, seen)}' for k,v in o.items()) + '}'
     if isinstance(o, (bool,int,float,complex,str,bytes,type(None))): return repr(o)
     if inspect.ismodule(o): return _module(o)
-    if not (inspect.isclass(o) or inspect.isfunction(o)): return _object(o, seen)
+    if not isinstance(o, (type, types.FunctionType)): return _object(o, seen)
     if _installed(o): return f'{o.__module__}:{o.__qualname__} {_version(o.__module__)}'
     if o in seen: return o.__qualname__
     seen.add(o)
@@ -154,8 +155,13 @@ def layer_identity(
     return path if path.startswith('simpleattn.') else identity(layer)
 
 # %% ../nbs/04_variants.ipynb #bb8c3823
+class _Keyed:
+    "What is equal where its key is"
+    def __eq__(self, other): return isinstance(other, type(self)) and self.key==other.key
+    def __hash__(self): return hash(self.key)
+
 @dataclass(frozen=True, eq=False)
-class Variant:
+class Variant(_Keyed):
     "A named change of a backbone"
     name:str                                # [a-z0-9._@+-]+
     layer:object=None                       # A class, 'module:Class' or 'file.py:Class'; called with its site's channels; None is the baseline
@@ -173,8 +179,6 @@ class Variant:
 
     @property
     def key(self)->str: return self.hash
-    def __eq__(self, other): return isinstance(other, Variant) and self.key==other.key
-    def __hash__(self): return hash(self.key)
 
     @property
     def changes(self)->bool:
@@ -214,7 +218,7 @@ def _check_variant(v):
     if not isinstance(v.name, str) or not name_re.fullmatch(v.name):
         raise CliError(f"Variant {v.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
     parse_site(v.site)
-    if not (v.layer is None or isinstance(v.layer, str) or inspect.isclass(v.layer) or inspect.isfunction(v.layer)):
+    if not isinstance(v.layer, (types.NoneType, str, type, types.FunctionType)):
         raise CliError(f"Variant {v.name!r}: a layer is a class, a function that makes one, or its path; not {v.layer!r}.")
     try: json.dumps(v.kwargs)
     except TypeError as e: raise CliError(f"Variant {v.name!r}: arguments must be numbers, strings, lists or dicts ({e}).") from None
@@ -309,12 +313,11 @@ def spelled(
     variant:Variant # As a record has it
 )->str: # What `get_variant` takes; the variant's name where it is no variant of this process
     "How a recorded variant is asked for: found by its hash, at its site if need be"
-    def is_it(name): return get_variant(name)==variant
-    if variant.name in _registry and is_it(variant.name): return variant.name
-    site = variant.site.replace(',', '+')
-    bases = [o for o in _registry if variant.changes and _registry[o].changes and _registry[o].layer==variant.layer]
+    if not variant.changes or _registry.get(variant.name)==variant: return variant.name
+    bases = [o for o,base in _registry.items() if base.changes and base.layer==variant.layer]
     named_after = sorted(bases, key=lambda o: variant.name.startswith(o)*len(o), reverse=True)
-    return next((f'{o}@{site}' for o in named_after if is_it(f'{o}@{site}')), variant.name)
+    names = [f"{o}@{variant.site.replace(',', '+')}" for o in named_after]
+    return next((o for o in names if get_variant(o)==variant), variant.name)
 
 # %% ../nbs/04_variants.ipynb #144fde20
 def _ours(name, layer, doc, site='1.-1', **kwargs):
@@ -378,7 +381,7 @@ del kind,layer,n,position,stages
 
 # %% ../nbs/04_variants.ipynb #a2fe2fff
 @dataclass(frozen=True, eq=False)
-class Arm:
+class Arm(_Keyed):
     "A recipe with a variant"
     recipe:object   # `Recipe`; `NamedRecipe` where a declaration is all that there is
     variant:Variant # What is put into its backbone
@@ -391,8 +394,6 @@ class Arm:
     def key(self)->tuple: return self.recipe.hash, self.variant.hash
     @property
     def can_train(self)->bool: return isinstance(self.recipe, Recipe)
-    def __eq__(self, other): return isinstance(other, Arm) and self.key==other.key
-    def __hash__(self): return hash(self.key)
 
     def to_dict(self)->dict:
         "JSON types only; the recipe by name and hash"

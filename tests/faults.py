@@ -230,7 +230,7 @@ CHANGES = {
     'plan-from-runs': ('study', 'float(np.sqrt(np.mean([d.var() for d in pairs])))',
         'float(np.mean([d.std() for d in pairs])**.5)'),
     'failed-tries': ('study', "[dict(status='failed', seed=None)]*f for", "[dict(status='failed', seed=None)]*0 for"),
-    'checksum': ('runs', 'if seal!=ours:', 'if seal is not None and not ours:'),
+    'checksum': ('runs', 'if seal!=_seal(facts):', 'if seal is not None and not _seal(facts):'),
     'path': ('runs', 'if name is not None and name!=run.path:', 'if name is not None and not run.path:'),
     'newer-schema': ('runs', "d['schema']>1", "d['schema']>2"),
     'overwrite': ('runs', '(os.replace if over else os.link)(tmp, path)', 'os.replace(tmp, path)'),
