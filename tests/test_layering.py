@@ -4,14 +4,10 @@ import pytest
 from conftest import ROOT,python
 
 LIB = ROOT/'simpleattn'
-<<<<<<< HEAD
 NOTEBOOKS = sorted((ROOT/'nbs').glob('[0-9][0-9]*_*.ipynb'))
 ORDER = [o.stem.partition('_')[2] for o in NOTEBOOKS]
 NUMBER = {name:i for i,name in enumerate(ORDER)}
 NUMBER |= dict(engines=NUMBER['study']-.6, preload=NUMBER['study']-.5) # plain modules, before the notebook that uses them
-=======
-NUMBER = {o.stem[3:]:int(o.stem[:2]) for o in (ROOT/'nbs').glob('[0-9][0-9]_*.ipynb')} | dict(tables=3.5, shapes=5.5, engines=9.5, preload=9.6, board=12.5, optimisers=7.7)
->>>>>>> d2c09257605c3462d01858be093bd7eff1f6c761
 HEAVY = {'attention','local','bottleneck','models','data','optimisers','train','preload'}
 MODULES = sorted(o.stem for o in LIB.glob('*.py') if not o.stem.startswith('_'))
 
