@@ -159,11 +159,12 @@ class Differing:
     least:int       # In so many runs at least do these images differ
     count:int       # Images that differ in as many runs or more
     chance:float    # How many there would be on average if the arms were exchanged at random
-    images:list     # `DifferingImage`s, first those that the arm gains most
+    images:tuple    # `DifferingImage`s, first those that the arm gains most
 
     def to_dict(self): # JSON types
         def without_no_picture(facts): return {k:v for k,v in facts if k!='jpeg' or v}
-        return asdict(self, dict_factory=without_no_picture)
+        facts = asdict(self, dict_factory=without_no_picture)
+        return dict(facts, images=[*facts['images']])
 
 def _right_in_pairs(baseline, variant):
     "Which images were right, pairs x images, of either arm; None where not two pairs share their images"
@@ -184,7 +185,7 @@ def _differing(label, baseline, variant, k=4):
     gain = (after-before).sum(0)
     by_gain = np.argsort(-gain, kind='stable').tolist()
     chosen = [i for i in dict.fromkeys([*by_gain[:k], *by_gain[-k:]]) if gain[i]]
-    images = [DifferingImage(i, None, n_before[i], n_after[i]) for i in chosen]
+    images = tuple(DifferingImage(i, None, n_before[i], n_after[i]) for i in chosen)
 
     least = min((abs(o.variant-o.baseline) for o in images), default=1)
     exchanges = np.random.default_rng(0).choice([-1,1], (100,len(before)))
@@ -204,7 +205,7 @@ def _named(differ, run, data, show):
     def named(image):
         name = names[image.index]
         return replace(image, name=name, jpeg=_thumbnail(path/name) if show else None)
-    return [replace(o, images=[*map(named, o.images)]) for o in differ]
+    return [replace(o, images=tuple(map(named, o.images))) for o in differ]
 
 def _thumbnail(path, px=112): # base64
     from PIL import Image
