@@ -7,9 +7,10 @@ __all__ = ['RESERVED', 'SWEEP', 'Cell', 'Score', 'Entry', 'board_entries', 'lead
            'chance_to_beat', 'pr_entries', 'pr_text']
 
 # %% ../nbs/12a_board.ipynb #6c062cb6
-import dataclasses,json,math
-from dataclasses import dataclass
+import math
+from dataclasses import asdict,dataclass,field,replace
 from functools import cached_property
+from operator import attrgetter
 from fastcore.basics import groupby,patch
 from scipy.special import stdtr
 from .recipes import CliError,Recipe,load_recipes
@@ -35,7 +36,7 @@ class Cell:
     n_images:int     # Validation images
     env:str          # Class of machine
     pipeline:int     # Version of the input pipeline
-    versions:dict    # Of the libraries
+    versions:dict = field(hash=False) # Of the libraries
 
     @classmethod
     def of(cls, run):
@@ -44,8 +45,6 @@ class Cell:
         shared = {k:getattr(run, k) for k in comparable if k!='precision'}
         return cls(**table, **shared, source=run.data['source'], versions=run.machine.get('versions', {}))
 
-    @property
-    def key(self)->str: return json.dumps(dataclasses.asdict(self), sort_keys=True)
     @property
     def table(self)->tuple: return self.dataset, self.split, self.size, self.epochs
 
@@ -111,8 +110,7 @@ class Entry:
     @property
     def fresh(self)->Score: # None where there are none, or nothing to confirm
         "Of the reserved seeds of a pick"
-        seeds = {r.seed for r in self.ordinary}
-        reserved = [r for r in self.runs if r.seed not in seeds]
+        reserved = [r for r in self.runs if r not in self.ordinary]
         return Score.of(reserved) if self.rivals and reserved else None
 
     def __repr__(self): return f'Entry {self.arm.name} ({self.cell.source}): {_accuracy(self.score)}'
@@ -128,13 +126,12 @@ def board_entries(
 )->list: # `Entry`s
     "Every arm in every cell"
     runs,_ = find_runs(root, env=env or '*')
-    by_arm = groupby(runs, lambda r: (Cell.of(r).key, r.arm))
+    by_arm = groupby(runs, lambda r: (Cell.of(r), r.arm))
     return [Entry(_one_a_seed(rs), _failed(rs, root), str(root)) for rs in by_arm.values()]
 
 def _one_a_seed(runs):
     "An arm may stand in two folders, where its name was once spelled in another way"
-    by_seed = {}
-    for r in runs: by_seed.setdefault(r.seed, r)
+    by_seed = {r.seed:r for r in reversed(runs)}
     return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 def _failed(runs, root):
@@ -147,31 +144,31 @@ def leaderboard(
     min_runs:int=5  # Arms with fewer finished runs stand behind those that have as many
 )->list: # The best `Entry` of each cell, with its rivals
     "Best mean per data set x size x epochs, beside the published entry"
-    cells = groupby((e for e in entries if not e.cell.split.startswith('tune')), lambda e: e.cell.key)
+    cells = groupby((e for e in entries if not e.cell.split.startswith('tune')), attrgetter('cell'))
     picks = [_best(es, min_runs) for es in cells.values()]
     return sorted(picks, key=lambda e: (*e.cell.table, -(e.score.mean or 0)))
 
 def _best(entries, min_runs):
     "The pick of one cell; an arm without rivals was not picked, and keeps all its runs"
-    if len(entries)==1: return dataclasses.replace(entries[0], rivals=())
+    if len(entries)==1: return replace(entries[0], rivals=())
     def rank(e):
         score = Score.of(e.ordinary)
         return score.n<min_runs, -score.ranked
     top,*rest = sorted(entries, key=rank)
-    return dataclasses.replace(top, rivals=tuple(rest))
+    return replace(top, rivals=tuple(rest))
 
 # %% ../nbs/12a_board.ipynb #b7c0e105
 def _derived_from(entry, recipes):
     "The nearest recipe of the settings that an entry's was derived from, and what differs; else its own name and nothing"
     name = entry.recipe['name']
-    bases = [r for r in recipes.values() if name.startswith(f'{r.name}_')]
-    if name in recipes or not bases: return name, {}
     def changes(base):
         before = base.to_dict()
         return {k:v for k,v in entry.recipe.items() if k!='name' and v!=before.get(k)}
-    base,changed = min(((r, changes(r)) for r in bases), key=lambda o: len(o[1]))
-    in_the_order_of_the_name = sorted(changed, key=lambda k: name.find(f'_{k}-'))
-    return base.name, {k:changed[k] for k in in_the_order_of_the_name}
+    derived = {r.name:changes(r) for r in recipes.values() if name.startswith(f'{r.name}_')}
+    if name in recipes or not derived: return name, {}
+    base = min(derived, key=lambda o: len(derived[o]))
+    in_the_order_of_the_name = sorted(derived[base].items(), key=lambda o: name.find(f'_{o[0]}-'))
+    return base, dict(in_the_order_of_the_name)
 
 def _set_text(value):
     "A field's value as --set takes it"
@@ -196,12 +193,11 @@ def confirm(self:Entry)->str: # None where nothing was picked
     if not self.rivals: return None
     pair = self.rivals[0], self
     recipe,changes,arms = _asked_for(pair)
-    words = [f'simpleattn study {recipe}']
+    seeds = ','.join(str(RESERVED+i) for i in range(5))
+    words = ['simpleattn study', recipe]
     if changes: words += ['--set', *(f'{k}={_set_text(v)}' for k,v in changes.items())]
-    words.append(f"--variants {','.join(arms)}")
-    words.append(f"--seeds {','.join(str(RESERVED+i) for i in range(5))}")
-    words.append(f"--name {self.arm.name.replace('/','-')}-confirm")
-    if self.root!='runs': words.append(f'--root {self.root}')
+    words += ['--variants', ','.join(arms), '--seeds', seeds, '--name', f"{self.arm.name.replace('/','-')}-confirm"]
+    if self.root!='runs': words += ['--root', self.root]
     if any(map(_own_layer, pair)): words.append('--import FILE')
     return ' '.join(words)
 
@@ -215,35 +211,35 @@ def _own_layer(entry):
 def to_dict(self:Entry)->dict: # Accuracies are fractions
     "JSON types only; of a pick also best_of, runner_up, fresh, confirm, published"
     first = self.runs[0]
-    runs = [dict(seed=r.seed, status=r.status, acc=r.acc, best_acc=r.best_acc, path=r.path) for r in self.runs]
-    facts = dict(**dataclasses.asdict(self.cell), root=self.root, arm=self.arm.name, **dataclasses.asdict(self.score),
-        failed=self.failed, recipe=self.recipe, recipe_hash=first.recipe_hash, variant=first.variant, commits=self.commits, runs=runs)
+    runs = [{k:getattr(r, k) for k in ('seed','status','acc','best_acc','path')} for r in self.runs]
+    facts = dict(**asdict(self.cell), root=self.root, arm=self.arm.name, **asdict(self.score), failed=self.failed,
+        recipe=self.recipe, recipe_hash=first.recipe_hash, variant=first.variant, commits=self.commits, runs=runs)
     if self.rivals is None: return facts
-    fresh = self.fresh and dataclasses.asdict(self.fresh)
     runner_up = self.rivals[0].arm.name if self.rivals else None
-    return facts | dict(best_of=self.best_of, runner_up=runner_up, fresh=fresh, confirm=self.confirm,
+    return facts | dict(best_of=self.best_of, runner_up=runner_up, fresh=self.fresh and asdict(self.fresh), confirm=self.confirm,
         published=published_entry(self.cell))
 
 # %% ../nbs/12a_board.ipynb #6bf9a7bb
 def _facts(cell): return {k:getattr(cell, k) for k in ('noise','fingerprint','n_images','pipeline')} | cell.versions
 
-def _apart_by(entry, rows):
-    "What sets an entry apart from others of its data set, size and length"
-    others = [_facts(o.cell) for o in rows if o.cell.table==entry.cell.table]
-    return ', '.join(f'{k} {v}' for k,v in _facts(entry.cell).items() if any(o.get(k)!=v for o in others))
+def _apart_by(cell, cells):
+    "What sets a cell apart from others of its data set, size and length"
+    others = [_facts(o) for o in cells if o.table==cell.table]
+    return ', '.join(f'{k} {v}' for k,v in _facts(cell).items() if any(o.get(k)!=v for o in others))
 
 def board_rows(
     rows:list # From `leaderboard`
 )->list: # Dicts of text
     "A leaderboard to read"
-    return [_row(e, _apart_by(e, rows)) for e in rows]
+    cells = [e.cell for e in rows]
+    return [dict(**_row(e), apart_by=_apart_by(e.cell, cells)) for e in rows]
 
-def _row(e, apart_by):
+def _row(e):
     cell,published = e.cell, published_entry(e.cell)
     return dict(dataset=cell.dataset, split=cell.split, source=cell.source, px=cell.size, epochs=cell.epochs,
         best=e.arm.name, accuracy=_accuracy(e.score), diverged=e.score.diverged, failed=e.failed,
         picked=f'best of {e.best_of}' if e.rivals else '', fresh_seeds=_accuracy(e.fresh) if e.fresh else '',
-        published=f"{percent(published['acc'])} (n {published['n']})" if published else '', env=cell.env, apart_by=apart_by)
+        published=f"{percent(published['acc'])} (n {published['n']})" if published else '', env=cell.env)
 
 # %% ../nbs/12a_board.ipynb #a813a124
 def broken_rules(
@@ -294,7 +290,7 @@ def _to_send(e, url):
     fresh = e.fresh is not None and e.fresh.n>=5
     score,current = e.fresh if fresh else e.score, published_entry(e.cell)
     code = f"[simpleattn {e.arm.name}, commit {', '.join(e.commits)}]({url})"
-    beats = current and chance_to_beat(dataclasses.asdict(score), current['acc'])
+    beats = current and chance_to_beat(asdict(score), current['acc'])
     row = {'Size (px)':e.cell.size, 'Epochs':e.cell.epochs, 'URL':code, 'Accuracy':f'{percent(score.mean)}%',
         '# Runs':f'{score.n}, mean'}
     return dict(arm=e.arm.name, source=e.cell.source, env=e.cell.env, row=row, n=score.n, half_width=score.half_width,
@@ -308,7 +304,8 @@ def pr_text(
     "A row to paste"
     def line(cells): return f"|{'|'.join(map(str, cells))}|"
     table = [line(p['row']), line(['--']*5), line(p['row'].values())]
-    sentences = [_against_the_entry(p), _of_the_pick(p), _not_to_be_sent(p) if p['broken'] else _checked(p)]
+    last = f"Not to be sent: {'; '.join(p['broken'])}." if p['broken'] else _checked(p)
+    sentences = [_against_the_entry(p), _of_the_pick(p), last]
     return '\n'.join([*table, '', *filter(None, sentences)])
 
 def _against_the_entry(p):
@@ -324,8 +321,6 @@ def _of_the_pick(p):
     picked = f"Picked as the best of {p['best_of']} arms"
     if p['fresh']: return f'{picked}, and judged by its reserved seeds alone.'
     return f"{picked}: too high until its reserved seeds say otherwise. {p['confirm']}"
-
-def _not_to_be_sent(p): return f"Not to be sent: {'; '.join(p['broken'])}."
 
 def _checked(p):
     said = (f"Checked: {p['row']['Size (px)']} px in training and validation, files {p['source']}, {p['n']} runs of as many seeds,"

@@ -10,7 +10,9 @@ __all__ = ['ink', 'grey', 'okabe_ito', 'colours', 'plot_runs', 'plot_differences
 import io, math, re
 from html import escape
 from itertools import chain, cycle
-from statistics import mean
+from operator import itemgetter
+from fastcore.basics import groupby
+import numpy as np
 from .words import percent, points
 from .stats import summarise
 
@@ -22,7 +24,7 @@ def colours(
     arms # Names, baseline first
 )->dict: # Name -> colour
     "The baseline grey, the others in the order of Okabe and Ito"
-    return dict(zip(arms, chain([grey], cycle(okabe_ito))))
+    return dict(zip(dict.fromkeys(arms), chain([grey], cycle(okabe_ito))))
 
 # %% ../nbs/11_plots.ipynb #29efee69
 def _subplots(width, height, n=1):
@@ -74,10 +76,10 @@ def plot_runs(
     arms=()        # Arms that stand next, also where they have no run
 ): # The axes
     "Every run as a point, and each arm's mean with its 95 % t-interval"
-    arms = list(dict.fromkeys([baseline, *arms, *runs.arm]))
-    ax = _row_axes(ax, len(arms), 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %')
+    colour_of = colours([baseline, *arms, *runs.arm])
+    ax = _row_axes(ax, len(colour_of), 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %')
     above = {}
-    for row,(arm,colour) in enumerate(colours(arms).items()):
+    for row,(arm,colour) in enumerate(colour_of.items()):
         of_arm = runs[runs.arm==arm]
         finished = of_arm[of_arm.status=='ok'] if 'status' in of_arm else of_arm
         places = _places(finished, row)
@@ -85,13 +87,16 @@ def plot_runs(
         _join(ax, above, here)
         ax.scatter(*places, s=20, color=colour, alpha=0.75, lw=0, zorder=2)
         _mean(ax, row, arm, summarise(finished.acc), colour)
-        _diverged(ax, row, len(of_arm)-len(finished), colour)
+        n_diverged = len(of_arm)-len(finished)
+        if n_diverged:
+            ax.annotate(f'{n_diverged} diverged', (0.01, row-0.1), xycoords=('axes fraction','data'), size=8.5, color=colour,
+                va='center')
         above = here
     return ax
 
 def _places(runs, row):
     "x and y of runs; steps of the golden ratio keep neighbours apart"
-    return 100*runs.acc.to_numpy(float), [row-0.1 + 0.16*(i*0.618%1 - 0.5) for i in range(len(runs))]
+    return 100*runs.acc.to_numpy(float), row-0.1 + 0.16*(np.arange(len(runs))*0.618%1 - 0.5)
 
 def _by_seed(runs, places):
     "Seed -> place, where seeds are known"
@@ -111,10 +116,6 @@ def _mean(ax, row, arm, s, colour):
             zorder=3)
     sd = '' if s.sd is None else f', sd {percent(s.sd)}'
     _note(ax, row, arm, f'{percent(s.mean)} %{sd}, n {s.n}' if s.n else 'no finished run', colour)
-
-def _diverged(ax, row, n, colour):
-    if not n: return
-    ax.annotate(f'{n} diverged', (0.01, row-0.1), xycoords=('axes fraction','data'), size=8.5, color=colour, va='center')
 
 # %% ../nbs/11_plots.ipynb #23e11877
 def plot_differences(
@@ -141,9 +142,8 @@ def plot_differences(
     return ax
 
 def _difference(ax, row, c, colour):
-    low, high = c.interval
-    if low is not None and high is not None:
-        ax.plot([100*low, 100*high], [row,row], color=colour, lw=2, solid_capstyle='butt')
+    if None not in c.interval:
+        ax.plot(100*np.array(c.interval), [row,row], color=colour, lw=2, solid_capstyle='butt')
     if c.diff is not None: ax.plot(100*c.diff, row, 'D', ms=6, color=colour)
 
 def _short_verdict(c):
@@ -177,10 +177,9 @@ def plot_curves(
     "Validation accuracy by epoch: the mean of an arm's runs, and a band from the worst to the best"
     ax = _axes(ax, 'Mean of the runs; band from worst to best run', 'epoch', 'validation accuracy, %')
     for arm,colour in colours(histories).items():
-        by_epoch = _by_epoch(histories[arm])
-        means, lows, highs = ([*map(f, by_epoch.values())] for f in (mean, min, max))
-        marker = 'o' if len(by_epoch) < 25 else ''
-        _course(ax, list(by_epoch), means, lows, highs, colour, f'{arm}, n {len(histories[arm])}', marker)
+        accs = _by_epoch(histories[arm])
+        marker = 'o' if accs.shape[1] < 25 else ''
+        _course(ax, accs.columns+1, accs.mean(), accs.min(), accs.max(), colour, f'{arm}, n {len(accs)}', marker)
     ax.xaxis.get_major_locator().set_params(integer=True)
     _legend(ax, loc='lower right')
     return ax
@@ -191,12 +190,10 @@ def _course(ax, x, means, lows, highs, colour, label, marker='o'):
     ax.plot(x, means, color=colour, lw=1.8, marker=marker, ms=3, label=label)
 
 def _by_epoch(histories):
-    "Epoch, from 1 -> accuracies in percent of the runs that have one"
-    accs = {}
-    for history in histories:
-        for epoch,said in enumerate(history, 1):
-            if said['acc'] is not None: accs.setdefault(epoch, []).append(100*said['acc'])
-    return dict(sorted(accs.items()))
+    "DataFrame, runs x epochs from 0: accuracies in percent"
+    import pandas as pd
+    accs = pd.DataFrame([[epoch['acc'] for epoch in history] for history in histories], dtype=float)
+    return 100*accs.dropna(axis=1, how='all')
 
 # %% ../nbs/11_plots.ipynb #70fe1ab3
 def plot_cost(
@@ -209,7 +206,7 @@ def plot_cost(
 ): # The axes
     "Accuracy against what it cost: every run, and each arm's mean with its 95 % t-interval"
     ax = _axes(ax, f'Accuracy against {what}; mean with its 95 % interval', label, 'last-epoch accuracy, %')
-    for arm,colour in colours(dict.fromkeys([baseline, *runs.arm])).items():
+    for arm,colour in colours([baseline, *runs.arm]).items():
         of_arm = runs[runs.arm==arm]
         if not len(of_arm): continue
         s, median = summarise(of_arm.acc), of_arm[cost].median()
@@ -239,22 +236,18 @@ def plot_race(
         f'difference, pp (band: ±{margin:g})')
     ax.axhspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axhline(0, color=grey, lw=1)
-    arms, shown = dict.fromkeys(o['arm'] for o in states), [2*margin]
-    colour_of = colours([None, *arms])
-    for arm in arms:
-        of_arm = [o for o in states if o['arm']==arm]
+    by_arm, top = groupby(states, itemgetter('arm')), 2*margin
+    colour_of = colours([None, *by_arm])
+    for arm,of_arm in by_arm.items():
         n, verdict = len(of_arm), of_arm[-1]['verdict']
-        means, lows, highs = (_percents(of_arm, k) for k in ('mean','low','high'))
+        means, lows, highs = (100*np.array([o[k] for o in of_arm], float) for k in ('mean','low','high'))
         _course(ax, range(1, n+1), means, lows, highs, colour_of[arm], f'{arm}: {verdict} after {n} seeds')
         # the first intervals are wider than any axis, so only the last is shown whole
-        shown += [abs(o) for o in (*means[2:], lows[-1], highs[-1]) if not math.isnan(o)]
-    top = max(shown)
+        top = np.nanmax(np.abs([top, *means[2:], lows[-1], highs[-1]]))
     ax.set_ylim(-1.3*top, 1.3*top)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    if arms: _legend(ax)
+    if by_arm: _legend(ax)
     return ax
-
-def _percents(states, k): return [math.nan if o[k] is None else 100*o[k] for o in states]
 
 # %% ../nbs/11_plots.ipynb #b2a5dbde
 def svg(
@@ -289,7 +282,7 @@ def _without_idle_ids(text):
 # %% ../nbs/11_plots.ipynb #c730fc8d
 def _seen(learn, image):
     "An image as validation cuts it: (3, S, S) bytes"
-    import numpy as np, torch
+    import torch
     from PIL import Image
     from simpleattn.data import center_crop
     images = learn.dls.valid_ds

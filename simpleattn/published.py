@@ -7,7 +7,8 @@ __all__ = ['published', 'row_recipe', 'row_variant', 'match_recipe', 'published_
            'published_beside', 'single_runs_beside']
 
 # %% ../nbs/11a_published.ipynb #ed5d2969
-import csv,itertools,re
+import csv,re
+from operator import attrgetter
 from importlib.resources import files
 from .recipes import CliError,Recipe,Recipes,choices,load_recipes
 
@@ -173,7 +174,7 @@ def published_beside(
         if row['model']: ours = [e for e in entries if _repeats(e, row, base)]
         else: ours = [e for e in best if _same_table(e.cell, row)]
         table = tables.setdefault(f"{row['source']}: {row['table']}", [])
-        table += [_theirs(row, base) | _ours(e, row, base) for e in ours or [None]]
+        table += [_theirs(row, base) | _ours(_beside_tables, e, row, base) for e in ours or [None]]
     return {name:pd.DataFrame(rows) for name,rows in tables.items()}
 
 def _theirs(row, base):
@@ -182,20 +183,24 @@ def _theirs(row, base):
     n = int(row['n_runs']) if row['n_runs'] else None
     return facts | dict(recipe=base and base.name, published=float(row['accuracy'])/100, n_published=n, statistic=row['statistic'])
 
-def _ours(entry, row, base):
-    if entry is None:
-        return dict.fromkeys(('our_best_epochs','our_last_epoch','half_width','n','arm','env','replication','differs'))
-    score,(same,differs) = entry.score, differences(entry, row, base)
-    return dict(our_best_epochs=score.best_epochs, our_last_epoch=score.mean, half_width=score.half_width, n=score.n,
-        arm=entry.arm.name, env=entry.cell.env, replication=same, differs=differs)
+_beside_tables = dict(our_best_epochs='score.best_epochs', our_last_epoch='score.mean', half_width='score.half_width', n='score.n',
+    arm='arm.name', env='cell.env')
+_beside_runs = dict(arm='arm.name', env='cell.env', n='score.n', ours='score.mean')
+
+def _ours(columns, entry, row, base):
+    "What a table says of an entry: column -> attribute, and how the protocols differ; nothing where there is no entry"
+    facts = {k:entry and attrgetter(attribute)(entry) for k,attribute in columns.items()}
+    same,differs = differences(entry, row, base) if entry else (None, None)
+    return dict(**facts, replication=same, differs=differs)
 
 # %% ../nbs/11a_published.ipynb #dd90b5e9
 _arm_of_run = 'source dataset split size_px epochs batch model optimiser lr schedule variant'.split()
 
 def _published_samples():
     "Every arm of the published single runs: what its rows share, and its accuracies (fractions)"
-    for key,rows in itertools.groupby(published('runs'), lambda row: [row[k] for k in _arm_of_run]):
-        yield dict(zip(_arm_of_run, key)), [float(row['accuracy'])/100 for row in rows]
+    import pandas as pd
+    for key,rows in pd.DataFrame(published('runs')).groupby(_arm_of_run, sort=False):
+        yield dict(zip(_arm_of_run, key)), (rows.accuracy.astype(float)/100).tolist()
 
 def single_runs_beside(
     entries:list,      # From `board_entries`
@@ -206,25 +211,17 @@ def single_runs_beside(
     import pandas as pd
     from simpleattn.stats import compare_many,summarise
     recipes = _own_recipes()
-    rows,samples,contrasts = [], {}, []
+    rows,samples = [], {}
     for row,theirs in _published_samples():
         base,s = match_recipe(row, recipes), summarise(theirs)
         facts = row | dict(n_published=s.n, published=s.mean, sd_published=s.sd)
         for entry in [e for e in entries if _repeats(e, row, base) and e.score.n>1] or [None]:
-            if entry:
-                contrast = f'theirs {len(rows)}', f'ours {len(rows)}'
-                contrasts.append(contrast)
-                samples |= zip(contrast, (theirs, [r.acc for r in entry.runs if r.ok]))
-            rows.append(facts | _our_sample(entry, row, base))
+            if entry: samples |= {f'theirs {len(rows)}':theirs, f'ours {len(rows)}':[r.acc for r in entry.runs if r.ok]}
+            rows.append(facts | _ours(_beside_runs, entry, row, base))
+    contrasts = [(f'theirs {i}', f'ours {i}') for i,row in enumerate(rows) if row['n']]
     cs = iter(compare_many(samples, None, alpha, delta, paired=False, contrasts=contrasts) if contrasts else ())
     return pd.DataFrame([row | _verdict(next(cs) if row['n'] else None) for row in rows])
 
-def _our_sample(entry, row, base):
-    if entry is None: return dict.fromkeys(('arm','env','n','ours','replication','differs'))
-    same,differs = differences(entry, row, base)
-    return dict(arm=entry.arm.name, env=entry.cell.env, n=entry.score.n, ours=entry.score.mean, replication=same, differs=differs)
-
 def _verdict(c):
-    if c is None: return dict.fromkeys(('diff','low','high','p','p_adj','verdict'))
-    low,high = c.interval
-    return dict(diff=c.diff, low=low, high=high, p=c.p, p_adj=c.p_adj, verdict=c.verdict_words)
+    told = (c.diff, *c.interval, c.p, c.p_adj, c.verdict_words) if c else [None]*6
+    return dict(zip(('diff','low','high','p','p_adj','verdict'), told))

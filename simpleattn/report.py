@@ -9,9 +9,11 @@ __all__ = ['comparison_table', 'ReportedArm', 'count_flops', 'DifferingImage', '
 # %% ../nbs/12_report.ipynb #13124983
 import base64, io, json, re
 from dataclasses import asdict, dataclass, replace
-from fastcore.basics import patch
+from fastcore.basics import GetAttr, patch
+import numpy as np
 from functools import cached_property
 from importlib.resources import files
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from .recipes import CliError, Recipe
@@ -31,21 +33,20 @@ def _six(comparisons):
     head = ['arm', 'n', f'difference ({100*(1-cs.alpha):g} % {simultaneous}{kind})', 'adjusted p', 'verdict',
         f'seeds to see {100*cs.delta:g} pp', 'on new images']
     def row(label, c):
-        six = c.summary()
-        return [label, *(p_value(v) if k=='p_adj' else cell(v) for k,v in six.items())]
+        return [label, *(p_value(v) if k=='p_adj' else cell(v) for k,v in c.summary().items())]
     return head, [row(*o) for o in cs.labelled()]
 
 def _records(comparisons):
     "A dict an arm (fractions), baseline first"
     cs = comparisons
-    c = max(cs, key=lambda c: (c.baseline==cs.baseline, c.n_baseline or 0))
-    baseline = dict(arm=cs.baseline, n=c.n_baseline, mean=c.mean_baseline, sd=c.sd_baseline)
-    baseline |= dict.fromkeys(('diff','low','high','p','p_adj','corr')) | dict(verdict='baseline')
     def record(label, c):
         low, high = c.interval
         return dict(arm=label, n=c.n, mean=c.mean_variant, sd=c.sd_variant, diff=c.diff, low=low, high=high,
             p=c.p, p_adj=c.p_adj, corr=c.corr, verdict=c.verdict_words)
-    return [baseline, *(record(*o) for o in cs.labelled())]
+    records = [record(*o) for o in cs.labelled()]
+    c = max(cs, key=lambda c: (c.baseline==cs.baseline, c.n_baseline or 0))
+    baseline = dict(arm=cs.baseline, n=c.n_baseline, mean=c.mean_baseline, sd=c.sd_baseline, verdict='baseline')
+    return [dict.fromkeys(records[0]) | baseline, *records]
 
 # %% ../nbs/12_report.ipynb #28c72152
 def comparison_table(
@@ -83,8 +84,6 @@ class ReportedArm:
 
     @property
     def trained(self): return [r for r in self.runs if r.ok]
-    @property
-    def n_diverged(self): return len(self.runs)-len(self.trained)
     @cached_property
     def bits(self): # Runs x images; None where runs did not keep them, or have other images
         "Which images were right"
@@ -92,7 +91,9 @@ class ReportedArm:
         if len(bits)<2 or any(o is None for o in bits) or len({*map(len, bits)})>1: return None
         return bits
     @cached_property
-    def summary(self): return summarise([r.acc for r in self.trained], self.bits, self.n_diverged, self.n_failed)
+    def summary(self):
+        n_diverged = len(self.runs)-len(self.trained)
+        return summarise([r.acc for r in self.trained], self.bits, n_diverged, self.n_failed)
     @cached_property
     def noise(self): return decompose(self.bits) if self.bits else None
     @property
@@ -107,20 +108,15 @@ class ReportedArm:
         return 3*self.flops*run.recipe['epochs']*(run.data['n_train']//bs*bs)
 
     def to_dict(self)->dict: # JSON types; accuracies are fractions
-        named = dict(arm=self.label, recipe=self.arm.recipe.name, variant=self.arm.variant.name)
-        noise = self.noise and self.noise.to_dict()
-        cost = dict(params=self.params, flops=self.flops or None, noise=noise, seconds=self.seconds)
-        return named | self.summary.to_dict() | cost
+        return dict(arm=self.label, recipe=self.arm.recipe.name, variant=self.arm.variant.name, **self.summary.to_dict(),
+            params=self.params, flops=self.flops or None, noise=self.noise and self.noise.to_dict(), seconds=self.seconds)
 
-    def rows(self)->list: # A dict a run, JSON types
-        return [*map(self._row, self.runs)]
-
-    def _row(self, run):
-        named = {k:getattr(run, k) for k in ('seed','status','acc','best_acc','path','reason')}
-        cost = dict(epochs=len(run.history), train_seconds=run.train_seconds, wall_seconds=run.wall_seconds,
-            train_flops=self.training_flops(run))
-        made = {k:run.machine.get(k) for k in ('finished','commit')}
-        return dict(arm=self.label, **named, **cost, **made, history=[dict(acc=epoch['acc']) for epoch in run.history])
+    def row(self, run)->dict: # JSON types
+        "One of its runs"
+        facts = {k:getattr(run, k) for k in ('seed','status','acc','best_acc','path','reason')}
+        return dict(arm=self.label, **facts, epochs=len(run.history), train_seconds=run.train_seconds,
+            wall_seconds=run.wall_seconds, train_flops=self.training_flops(run), finished=run.machine['finished'],
+            commit=run.machine.get('commit'), history=[dict(acc=epoch['acc']) for epoch in run.history])
 
 # %% ../nbs/12_report.ipynb #5021d7f8
 def count_flops(
@@ -153,10 +149,6 @@ class DifferingImage:
     def title(self): return self.name or f'validation image {self.index}'
     @property
     def folder(self): return self.title.split('/')[-2:][0]
-    def to_dict(self):
-        facts = asdict(self)
-        if self.jpeg is None: del facts['jpeg']
-        return facts
 
 @dataclass(frozen=True)
 class Differing:
@@ -169,30 +161,33 @@ class Differing:
     chance:float    # How many there would be on average if the arms were exchanged at random
     images:tuple    # `DifferingImage`s, first those that the arm gains most
 
-    def to_dict(self): return dict(vars(self), images=[o.to_dict() for o in self.images])
+    def to_dict(self): # JSON types
+        def without_no_picture(facts): return {k:v for k,v in facts if k!='jpeg' or v}
+        facts = asdict(self, dict_factory=without_no_picture)
+        return dict(facts, images=[*facts['images']])
 
 def _right_in_pairs(baseline, variant):
     "Which images were right, pairs x images, of either arm; None where not two pairs share their images"
-    import numpy as np
     def by_pair(runs): return {(r.comparable, r.seed):r for r in runs if r.ok and r.correct}
     before, after = by_pair(baseline), by_pair(variant)
     pairs = sorted(before.keys() & after.keys())
-    image_sets = {(r.n_images, r.fingerprint, r.recipe['split']) for o in (before,after) for r in map(o.get, pairs)}
+    both = [[of_arm[pair] for pair in pairs] for of_arm in (before,after)]
+    image_sets = {(r.n_images, r.fingerprint, r.recipe['split']) for runs in both for r in runs}
     if len(pairs)<2 or len(image_sets)>1: return None
-    return [np.array([o[pair].bits() for pair in pairs], np.float32) for o in (before,after)] # whole numbers that BLAS multiplies
+    return [np.array([r.bits() for r in runs], np.float32) for runs in both] # whole numbers that BLAS multiplies
 
 def _differing(label, baseline, variant, k=4):
     "The `k` images that `variant` gains most, and loses most, on `baseline`; None where runs share no images"
-    import numpy as np
     right = _right_in_pairs(baseline, variant)
     if right is None: return None
     before, after = right
+    n_before, n_after = (o.sum(0).astype(int).tolist() for o in right)
     gain = (after-before).sum(0)
     by_gain = np.argsort(-gain, kind='stable').tolist()
     chosen = [i for i in dict.fromkeys([*by_gain[:k], *by_gain[-k:]]) if gain[i]]
-    images = tuple(DifferingImage(i, None, int(before[:,i].sum()), int(after[:,i].sum())) for i in chosen)
+    images = tuple(DifferingImage(i, None, n_before[i], n_after[i]) for i in chosen)
 
-    least = min((abs(int(gain[i])) for i in chosen), default=1)
+    least = min((abs(o.variant-o.baseline) for o in images), default=1)
     exchanges = np.random.default_rng(0).choice([-1,1], (100,len(before)))
     by_chance = abs(exchanges@(after-before)) >= least
     count = int((abs(gain) >= least).sum())
@@ -223,24 +218,20 @@ def _thumbnail(path, px=112): # base64
 
 # %% ../nbs/12_report.ipynb #94356d7d
 @dataclass(frozen=True, eq=False, repr=False)
-class Report:
+class Report(GetAttr):
     "Everything that is said of a study"
+    _default = 'reading'
+    _xtra = 'study declaration is_declared n_runs n_declared missing race_states set_aside'.split()
     reading:StudyRuns # What the store holds of it
     arms:tuple        # `ReportedArm`s, in the order of the study
     differ:tuple=()   # `Differing` of arms that share seeds and images with the baseline
 
     @property
-    def study(self): return self.reading.study
-    @property
     def runs(self)->list: return [r for arm in self.arms for r in arm.runs]
     @cached_property
-    def rows(self)->list: return [row for arm in self.arms for row in arm.rows()] # A dict a run
-    @cached_property
-    def missing(self)->list: return self.reading.missing
+    def rows(self)->list: return [arm.row(r) for arm in self.arms for r in arm.runs] # A dict a run
     @property
-    def n_declared(self)->int: return len(self.runs)+len(self.missing)
-    @cached_property
-    def race(self)->list: return self.reading.race_states if self.study.raced else []
+    def race(self)->list: return self.race_states if self.study.raced else []
     @cached_property
     def facts(self)->dict: return _facts(self.runs)
     @property
@@ -262,8 +253,7 @@ class Report:
     @property
     def headline(self)->str:
         if not self.comparisons: return f'No comparison yet: {self._compared[1]}'
-        n, n_declared = len(self.runs), self.n_declared
-        against = f'So far, from {n} of {n_declared} runs, against' if n < n_declared else 'Against'
+        against = f'So far, from {self.n_runs} of {self.n_declared} runs, against' if self.missing else 'Against'
         on = f' on {self.recipe}' if self.recipe else ''
         return f"{against} {self.comparisons.baseline}{on}: {'; '.join(_finding(*o) for o in self.labelled)}."
     @property
@@ -295,15 +285,15 @@ def _warnings(report):
     yield from _of_its_progress(report)
     yield from _of_its_images(report.facts['sources'])
     yield from _of_its_declaration(report)
-    commits, set_aside = report.facts['commits'], report.reading.set_aside
+    commits, set_aside = report.facts['commits'], report.set_aside
     if len(commits) > 1:
         yield f'The runs were made by {len(commits)} commits of this library: what changed between them may be in a difference.'
     if any(o.endswith('+') for o in commits): yield 'Some runs were made by code that differed from its commit (marked +).'
     if set_aside: yield f'Records set aside because they cannot be believed: {len(set_aside)}. They are named below.'
 
 def _of_its_progress(report):
-    n, n_declared = len(report.runs), report.n_declared
-    if n >= n_declared: return
+    n, n_declared = report.n_runs, report.n_declared
+    if not report.missing: return
     if report.study.raced:
         yield f'The race goes on: {n} of at most {n_declared} runs are there. It may be looked at, and stopped, at any time.'
     else:
@@ -317,9 +307,9 @@ def _of_its_images(sources):
     if len(sources) > 1: yield f"The runs used images of more than one source: {', '.join(sources)}."
 
 def _of_its_declaration(report):
-    study, declaration = report.study, report.reading.declaration
+    study, declaration = report.study, report.declaration
     if study.env!=declaration['env']: yield f"Runs of {study.env}; the study was declared for {declaration['env']}."
-    if not report.reading.is_declared:
+    if not report.is_declared:
         yield 'The study has no declaration on file: nothing shows that it was fixed before its first run.'
     for o in declaration.get('growth', []):
         if study.raced or not (o['seeds'] and o['runs_before']): continue
@@ -352,14 +342,13 @@ def _reported(reading, label, count):
 @patch
 def to_dict(self:Report)->dict: # JSON types only; accuracies and differences are fractions
     "Everything that a report says"
-    head = dict(schema=1, study=self.reading.declaration, env=self.study.env, n_runs=len(self.runs),
-        n_declared=self.n_declared, missing=[[*o] for o in self.missing], race=self.race)
-    said = dict(headline=self.headline, warnings=self.warnings, sentences=self.sentences)
-    compared = dict(comparisons=self.comparisons and self.comparisons.to_dict(),
-        summaries=[dict(arm=label, **c.summary()) for label,c in self.labelled])
-    arms = dict(arms=[arm.to_dict() for arm in self.arms], differ=[o.to_dict() for o in self.differ])
-    sources = dict(recipes=self.recipes, facts=self.facts, set_aside=self.reading.set_aside, runs=self.rows)
-    return head | said | compared | arms | sources
+    return dict(schema=1, study=self.declaration, env=self.study.env, n_runs=self.n_runs, n_declared=self.n_declared,
+        missing=[[*o] for o in self.missing], race=self.race,
+        headline=self.headline, warnings=self.warnings, sentences=self.sentences,
+        comparisons=self.comparisons and self.comparisons.to_dict(),
+        summaries=[dict(arm=label, **c.summary()) for label,c in self.labelled],
+        arms=[arm.to_dict() for arm in self.arms], differ=[o.to_dict() for o in self.differ],
+        recipes=self.recipes, facts=self.facts, set_aside=self.set_aside, runs=self.rows)
 
 def report_data(
     study,            # A `Study`, or its `read()`
@@ -385,38 +374,42 @@ def _tables(report):
     for make in (_noise_table, _images_table, _diverged_table):
         if table := make(report): yield table
 
-def _arms_table(report):
-    head = ['arm','n ok','diverged','failed tries','mean, %','± 95 %','sd, pp','min, %','max, %','parameters',
-        'MFLOPs an image','seconds a run']
-    def row(arm):
-        s = arm.summary
-        accuracies = map(percent, (s.mean, s.half_width, s.sd, s.low, s.high))
-        flops = f'{arm.flops/1e6:,.1f}' if arm.flops else ''
-        seconds = '' if arm.seconds is None else f'{arm.seconds:.0f}'
-        return [arm.label, s.n, s.n_diverged, s.n_failed, *accuracies, cell(arm.params), flops, seconds]
-    return _Table('Arms', head, [*map(row, report.arms)], [*_lack_of_flops(report)])
+_arm_columns = {'arm':'label', 'n ok':'summary.n', 'diverged':'summary.n_diverged', 'failed tries':'summary.n_failed',
+    'mean, %':'summary.mean', '± 95 %':'summary.half_width', 'sd, pp':'summary.sd', 'min, %':'summary.low',
+    'max, %':'summary.high', 'parameters':'params', 'MFLOPs an image':'flops', 'seconds a run':'seconds'}
 
-def _lack_of_flops(report):
+def _rows(columns, things):
+    "A row for each thing; columns are heads with the attribute that stands below"
+    return [[_written(head, attrgetter(attribute)(o)) for head,attribute in columns.items()] for o in things]
+
+def _written(head, value):
+    "A value as the head of its column names it"
+    if value is None: return 'not detectable' if head=='seed sd, pp' else ''
+    if head.endswith(('%','pp')): return percent(value)
+    if head.startswith('p '): return p_value(value)
+    if head.startswith('seconds'): return f'{value:.0f}'
+    if head.startswith('MFLOPs'): return f'{value/1e6:,.1f}' if value else ''
+    return cell(value)
+
+def _arms_table(report):
     lack = ', '.join(arm.label for arm in report.arms if arm.trained and not arm.flops)
     command = f'simpleattn report {report.study.name} --flops'
-    if not lack: return
-    yield f"No FLOPs are known of {lack}: the records hold none. The command {command} counts them for the library's own variants."
+    said = f"No FLOPs are known of {lack}: the records hold none. The command {command} counts them for the library's own variants."
+    return _Table('Arms', [*_arm_columns], _rows(_arm_columns, report.arms), [said] if lack else [])
 
 # %% ../nbs/12_report.ipynb #8f5a0f70
+_noise_columns = {'arm':'label', 'runs':'noise.n_runs', 'sd of runs, pp':'summary.sd', 'seed sd, pp':'noise.sd_seed',
+    'validation-set sd, pp':'noise.sd_churn', 'p (no seed noise)':'noise.p_seed',
+    'standard error of the mean, pp':'noise.se_this_set', 'the same on new images, pp':'noise.se_new_images'}
+
 def _noise_table(report):
     "Where the spread of an arm's runs comes from"
     arms = [arm for arm in report.arms if arm.noise]
     if not arms: return None
-    head = ['arm','runs','sd of runs, pp','seed sd, pp','validation-set sd, pp','p (no seed noise)',
-        'standard error of the mean, pp','the same on new images, pp']
-    def row(label, d):
-        seed = 'not detectable' if d.sd_seed is None else percent(d.sd_seed)
-        return [label, d.n_runs, percent(d.var_runs**0.5), seed, percent(d.sd_churn), p_value(d.p_seed),
-            percent(d.se_this_set), percent(d.se_new_images)]
     said = ('The squares of seed sd and validation-set sd add up to that of the runs. Seed sd is how much trainings differ; '
         f'validation-set sd is what scoring a run on only {arms[0].noise.n_images:,} images adds. More seeds average out both; '
         'that these images are a sample stays, and is in the last column.')
-    return _Table('Seed noise and validation-set noise', head, [row(arm.label, arm.noise) for arm in arms], [said])
+    return _Table('Seed noise and validation-set noise', [*_noise_columns], _rows(_noise_columns, arms), [said])
 
 def _images_table(report):
     "Images on which arms differ most"
@@ -431,13 +424,13 @@ def _images_table(report):
 
 def _diverged_table(report):
     "Runs that diverged, and tries that failed"
-    arms = [arm for arm in report.arms if arm.n_diverged or arm.n_failed]
+    arms = [arm for arm in report.arms if arm.summary.n_diverged or arm.n_failed]
     if not arms: return None
     rows = [[r.path, arm.label, r.seed, r.reason, len(r.history)] for arm in arms for r in arm.runs if not r.ok]
     def said(arm):
-        n = len(arm.runs)
-        upper = 100*divergence_upper(arm.n_diverged, n)
-        return (f'{arm.label}: {arm.n_diverged} of {n} runs diverged (95 % interval up to {upper:.1f} %), '
+        n, n_diverged = len(arm.runs), arm.summary.n_diverged
+        upper = 100*divergence_upper(n_diverged, n)
+        return (f'{arm.label}: {n_diverged} of {n} runs diverged (95 % interval up to {upper:.1f} %), '
             f'{arm.n_failed} tries failed.')
     head = ['record','arm','seed','reason','epochs finished']
     return _Table('Diverged runs and failed tries', head, rows, [*map(said, arms)])
@@ -446,20 +439,18 @@ def _diverged_table(report):
 def _sources(report):
     "Where the numbers come from"
     head = ['record','arm','seed','status','last epoch, %','best epoch, %','seconds','finished','commit']
-    yield _Table('Runs', head, [_run_row(o) for o in report.rows])
-    set_aside = [[*o] for o in report.reading.set_aside.items()]
+    def row(o):
+        status, seconds = f"{o['status']} {o['reason']}".strip(), f"{o['wall_seconds']:.0f}"
+        return [o['path'], o['arm'], o['seed'], status, percent(o['acc']), percent(o['best_acc']), seconds, o['finished'], o['commit']]
+    yield _Table('Runs', head, [*map(row, report.rows)])
+    set_aside = [[*o] for o in report.set_aside.items()]
     if set_aside: yield _Table('Records set aside', ['record','reason'], set_aside)
-    declared = dict(report.reading.declaration)
+    declared = dict(report.declaration)
     declared |= {f"arm {a['arm']}":a for a in declared.pop('arms')}
     yield _fields('Declaration', declared)
     for name,recipe in report.recipes.items(): yield _fields(f'Recipe {name}', recipe)
     made_with = dict(report.facts)
     yield _fields('Made with', made_with | made_with.pop('versions'))
-
-def _run_row(o):
-    status, seconds = f"{o['status']} {o['reason']}".strip(), f"{o['wall_seconds']:.0f}"
-    accuracies = percent(o['acc']), percent(o['best_acc'])
-    return [o['path'], o['arm'], o['seed'], status, *accuracies, seconds, o['finished'], o['commit']]
 
 def _fields(title, facts): return _Table(title, ['field','value'], [[k, cell(v)] for k,v in facts.items()])
 
@@ -499,12 +490,14 @@ def report_figures(
     report:Report # From `make_report`
 )->dict: # Caption -> <svg>
     "A report's pictures: runs, differences, race, learning curves, accuracy against time and FLOPs"
+    return {caption:_picture(ax, caption) for caption,ax in _drawn(report)}
+
+def _picture(ax, *said, **kwargs):
+    "An <svg> of a figure, which is closed"
     import matplotlib.pyplot as plt
-    pictures = {}
-    for caption,ax in _drawn(report):
-        pictures[caption] = svg(ax, caption)
-        plt.close(ax.figure)
-    return pictures
+    picture = svg(ax, *said, **kwargs)
+    plt.close(ax.figure)
+    return picture
 
 def _drawn(report):
     "Captions and axes"
@@ -531,10 +524,9 @@ def to_html(
     "A report as HTML: nothing is fetched, and every name is escaped"
     import jinja2
     if figures is None: figures = report_figures(report)
-    def inline(picture): return jinja2.utils.markupsafe.Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', '', picture))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((files('simpleattn')/'report.html.j2').read_text())
-    figures = {caption:inline(picture) for caption,picture in figures.items()}
+    figures = {caption:re.sub(r' xmlns(:\w+)?="[^"]*"', '', picture) for caption,picture in figures.items()}
     return page.render(report=report, figures=figures, tables=[*_tables(report)], sources=[*_sources(report)])
 
 # %% ../nbs/12_report.ipynb #b6f6772d
@@ -573,12 +565,9 @@ def _forms(report):
         'report.json': json.dumps(report.to_dict(), indent=1, allow_nan=False)+'\n', 'index.html': to_html(report)}
 
 def _study_picture(report):
-    import matplotlib.pyplot as plt
     import pandas as pd
     axes = plot_study(pd.DataFrame(report.rows), report.comparisons, report.study.name)
-    picture = svg(axes[0], report.headline, alone=True)
-    plt.close(axes[0].figure)
-    return picture
+    return _picture(axes[0], report.headline, alone=True)
 
 def _write(out, forms):
     out.mkdir(parents=True, exist_ok=True)
@@ -600,7 +589,7 @@ def _made_of(page, reading):
     if not (page.is_file() and reading.is_declared): return False
     try: said = json.loads(page.with_name('report.json').read_text())
     except (OSError, ValueError): return False
-    runs = {(label, r.seed, r.status, r.acc, r.machine['finished']) for label,runs in reading.runs.items() for r in runs}
+    runs = {(r.path, r.acc, r.machine['finished']) for runs in reading.runs.values() for r in runs}
     return (said['study']==reading.declaration and said['env']==reading.study.env
         and {o['arm']:o['n_failed'] for o in said['arms']}==reading.failed
-        and {(o['arm'], o['seed'], o['status'], o['acc'], o['finished']) for o in said['runs']}==runs)
+        and {(o['path'], o['acc'], o['finished']) for o in said['runs']}==runs)

@@ -8,6 +8,8 @@ __all__ = ['make_sweep', 'sweep_rows', 'sweep_table', 'arm_costs', 'match_epochs
 # %% ../nbs/12b_sweep.ipynb #c7a00003
 import itertools,json,math,subprocess,sys,time
 from dataclasses import asdict
+from operator import itemgetter
+from fastcore.basics import groupby
 from .recipes import CliError,derive
 from .variants import Arm,get_variant,read_arm,ship
 from .study import Study
@@ -55,13 +57,13 @@ def sweep_rows(
     "What a sweep found, and what its rule picks"
     found = sweep.read()
     if found.missing: raise CliError(f"Sweep {sweep.name!r} lacks {len(found.missing)} runs. The same command trains them.")
-    rows = []
-    for label,arm in sweep.arms.items():
+    def row(label, arm):
         score = Score.of(found.runs[label])
-        rows.append(dict(variant=arm.label, values=sweep.protocol['values'][arm.recipe.name], **asdict(score), score=score.ranked,
-            picked=False, edge=False))
-    for variant in dict.fromkeys(row['variant'] for row in rows):
-        top = max((row for row in rows if row['variant']==variant), key=lambda row: row['score'])
+        return dict(variant=arm.label, values=sweep.protocol['values'][arm.recipe.name], **asdict(score), score=score.ranked,
+            picked=False, edge=False)
+    rows = [row(*o) for o in sweep.arms.items()]
+    for variant,tried in groupby(rows, itemgetter('variant')).items():
+        top = max(tried, key=itemgetter('score'))
         if not top['score']: raise CliError(f"No run of {variant} trained in sweep {sweep.name!r}. Sweep other values under another --name.")
         top |= dict(picked=True, edge=_at_the_edge(top['values'], sweep.protocol['grid']))
     return rows
@@ -143,17 +145,16 @@ def match_epochs(
     "The most epochs of each variant that cost no more than the baseline's"
     if by not in ('time','flops'): raise CliError(f"--match {by}: choose time or flops.")
     arms = [read_arm(a) for a in arms]
-    costs = _costs_alone(arms, by=by, **kwargs)
+    costs = dict(zip((a.label for a in arms), _costs_alone(arms, by=by, **kwargs)))
     epochs = arms[0].recipe.epochs
-    whole = epochs*costs[0]
+    whole = epochs*costs[arms[0].label]
     a_hair_more = 1+1e-9
-    too_dear = [a.label for a,cost in zip(arms, costs) if cost>whole*a_hair_more]
+    too_dear = [v for v,cost in costs.items() if cost>whole*a_hair_more]
     if too_dear: raise CliError(f"One epoch of {', '.join(too_dear)} costs more than all {epochs} of the baseline. Give the recipe more epochs.")
-    matched = [max(1, math.floor(whole/cost*a_hair_more)) for cost in costs]
-    if by=='time': matched = [min(o, epochs) for o in matched]
-    share = [n*cost/whole for n,cost in zip(matched, costs)]
-    def each(values): return dict(zip((a.label for a in arms), values))
-    return dict(by=by, unit='ms an image' if by=='time' else 'FLOPs an image', costs=each(costs), epochs=each(matched), share=each(share))
+    unit,most = ('ms an image', epochs) if by=='time' else ('FLOPs an image', math.inf)
+    matched = {v:min(max(1, math.floor(whole/cost*a_hair_more)), most) for v,cost in costs.items()}
+    share = {v:n*costs[v]/whole for v,n in matched.items()}
+    return dict(by=by, unit=unit, costs=costs, epochs=matched, share=share)
 
 # %% ../nbs/12b_sweep.ipynb #f606c7a6
 def reported_study(
@@ -179,8 +180,7 @@ def reported_study(
         arms = [_changed(a, **picked.get(a.label, of_the_baseline)) for a in arms]
         protocol |= dict(sweep=sweep.name, rule=sweep.protocol['rule'], picked=picked)
     if match:
-        declared = Study(name, arms, seeds, root=root, **kwargs).protocol or {}
-        matched = declared.get('match')
+        matched = (Study(name, arms, seeds, root=root, **kwargs).protocol or {}).get('match')
         if not _still_holds(matched, arms, match): matched = match_epochs(arms, match, **measure)
         arms = [_changed(a, epochs=matched['epochs'][a.label]) for a in arms]
         protocol |= dict(match=matched)
@@ -193,8 +193,9 @@ def _changed(arm, **changes):
 
 def _still_holds(matched, arms, by):
     "Were epochs declared that were matched in this way, for these variants and this length?"
-    if matched is None or matched['by']!=by or matched['epochs'].keys()!={a.label for a in arms}: return False
-    return matched['epochs'][arms[0].label]==arms[0].recipe.epochs
+    if matched is None or matched['by']!=by: return False
+    epochs = matched['epochs']
+    return epochs.keys()=={a.label for a in arms} and epochs[arms[0].label]==arms[0].recipe.epochs
 
 # %% ../nbs/12b_sweep.ipynb #f0150fc7
 def match_rows(
