@@ -235,6 +235,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.data._stray': ('data.html#_stray', 'simpleattn/data.py'),
                                  'simpleattn.data._to_levels': ('data.html#_to_levels', 'simpleattn/data.py'),
                                  'simpleattn.data._top': ('data.html#_top', 'simpleattn/data.py'),
+                                 'simpleattn.data._uniform': ('data.html#_uniform', 'simpleattn/data.py'),
                                  'simpleattn.data._unpacked': ('data.html#_unpacked', 'simpleattn/data.py'),
                                  'simpleattn.data._unreadable': ('data.html#_unreadable', 'simpleattn/data.py'),
                                  'simpleattn.data._val_folder': ('data.html#_val_folder', 'simpleattn/data.py'),
