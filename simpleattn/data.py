@@ -183,14 +183,13 @@ def list_images(
         raise CliError(f"{path} has no train folder. The layout is train/CLASS/images and val/CLASS/images.")
     parts = 'train', _val_folder(path)
     classes = {part:sorted(o.name for o in os.scandir(path/part) if o.is_dir()) for part in parts}
-    folders = [f'{part}/{name}' for part in parts for name in classes[part]]
-    images = {folder:_images_in(path/folder) for folder in folders}
+    images = {f'{part}/{name}':_images_in(path/part/name) for part,names in classes.items() for name in names}
     if faults := [*_layout_faults(classes, images)]:
         raise CliError(f"{path}: {'; '.join(faults)}. "
             "Fill or remove these folders: train and val hold the same classes, each with images.")
     if not images:
         raise CliError(f"{path} holds no class folders. The layout is train/CLASS/images and val/CLASS/images.")
-    return tuple((f'{folder}/{name}', size) for folder in folders for name,size in images[folder])
+    return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
 
 # %% ../nbs/06_data.ipynb #799cf2b2
 derived = {'306556b31afc':'160-derived'}
@@ -500,14 +499,10 @@ def triangles(
     full,   # (n,) length to which all of it would be resized, px
     first,  # (n,) where the wanted window starts in that; outside, weights are 0
     size:int, # Length of the window, px
-    most:int, # Longest crop, px
-    flip=None # (n,) Mirrored?
+    most:int  # Longest crop, px
 )->Tensor: # (n, size, most) weights of the crop's pixels in those of the window
     "Bilinear resizing with antialiasing, as Pillow and torch do it, as matrices"
     at = first[:,None] + torch.arange(size, device=src.device)
-    if flip is not None:
-        mirrored = first[:,None]*2 + size-1 - at
-        at = torch.where(flip[:,None], mirrored, at)
     scale = (src/full)[:,None,None]
     center = (at[...,None]+.5)*scale
     j = torch.arange(most, device=src.device)
@@ -520,6 +515,16 @@ def triangles(
 def _send(a, device): # without waiting for the kernels before
     return torch.as_tensor(np.ascontiguousarray(a)).to(device, non_blocking=True)
 
+def _boxes(imgs, rows, box, most, device):
+    "(n, *most, 3) pixels of a box in each image; a smaller box repeats its last row and column"
+    def places(n): return torch.arange(n, device=device)
+    off, width = (_send(o, device)[:,None,None] for o in (imgs.off[rows], imgs.hw[rows,1]))
+    top, left, h, w = box[...,None].unbind(1)
+    y = top + torch.minimum(places(most[0]), h-1)
+    x = left + torch.minimum(places(most[1]), w-1)
+    byte = off + (y[:,:,None]*width + x[:,None])*3
+    return imgs.on(device)[byte[...,None] + places(3)].float()
+
 def crop_on_device(
     imgs:DecodedImages, # Decoded images
     rows:np.ndarray,    # (n,) numbers of the images
@@ -528,18 +533,11 @@ def crop_on_device(
     device              # Where the bytes are kept and cut
 )->Tensor: # (n, 3, size, size) uint8
     "Crop, resize and flip a batch at once"
-    def places(n): return torch.arange(n, device=device)
-    off, width, box, full, first, flip = (_send(o, device)
-        for o in (imgs.off[rows], imgs.hw[rows,1], cuts.box, cuts.full, cuts.first, cuts.flip))
-    top, left, h, w = box[...,None].unbind(1)
-    tallest, widest = cuts.box[:,2:].max(0).tolist()
-    y = top + torch.minimum(places(tallest), h-1) # a smaller crop repeats its last row and column, with weight 0
-    x = left + torch.minimum(places(widest), w-1)
-    pixel = (y*width[:,None])[:,:,None] + x[:,None]
-    byte = (off[:,None,None] + pixel*3)[...,None] + places(3)
-    pixels = imgs.on(device)[byte].float() # (n, tallest, widest, 3)
-    across = triangles(box[:,3], full[:,1], first[:,1], size, widest, flip)
-    down = triangles(box[:,2], full[:,0], first[:,0], size, tallest)
+    box, full, first, flip = (_send(o, device) for o in (cuts.box, cuts.full, cuts.first, cuts.flip))
+    most = cuts.box[:,2:].max(0).tolist()
+    pixels = _boxes(imgs, rows, box, most, device) # what lies beyond a box has weight 0
+    down, across = (triangles(box[:,2+i], full[:,i], first[:,i], size, most[i]) for i in (0,1))
+    across = torch.where(flip[:,None,None], across.flip(1), across)
     narrow = _to_levels(torch.einsum('nxj,nyjc->nyxc', across, pixels))
     crops = _to_levels(torch.einsum('nyi,nixc->ncyx', down, narrow))
     return crops.clamp_(0, 255).to(torch.uint8)

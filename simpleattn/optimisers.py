@@ -32,7 +32,7 @@ def _ralamb_step(p, lr, mom, step, sqr_mom, grad_avg, sqr_avg, eps, **kwargs):
     weight_norm = p.detach().norm().clamp(0,10)
     update_norm = update.norm()
     both = (weight_norm>0) & (update_norm>0)
-    trust = torch.where(both, weight_norm/update_norm, torch.ones_like(weight_norm))
+    trust = torch.where(both, weight_norm/update_norm, 1.)
     p.data.add_(update*trust, alpha=-lr)
 
 # %% ../nbs/07b_optimisers.ipynb #88e0ef5c
