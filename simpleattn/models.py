@@ -49,6 +49,7 @@ class Family:
 
     def owns(self, model)->bool:
         "Does a network belong to this family?"
+        return bool(self.stages(model))
 
     def stages(self, model)->list:
         "One list of residual blocks for each stage"
@@ -109,7 +110,6 @@ class XResNets(Family):
         make = getattr(_xresnet, name)
         return make(n_out=n_out, stem_szs=stem, widen=widen, act_cls=_acts[act], pool=_pools[pool])
 
-    def owns(self, model): return bool(self.stages(model))
     def stages(self, model): return [list(m) for m in model.children() if self.is_stage(m)]
 
     def is_stage(self, m):
@@ -142,8 +142,6 @@ def resnet(
 # %% ../nbs/05_models.ipynb #91c0de07
 class ResNets(Family):
     "torchvision's ResNets, and others with stages `layer1` to `layer4`"
-    def owns(self, model): return hasattr(model, 'layer1')
-
     def stages(self, model):
         return [list(place.module) for place in _places(model, ('layer1','layer2','layer3','layer4'))]
 
@@ -546,9 +544,8 @@ def _spread(layer, x, i, j, weights):
     "Weights of the window around row i and column j, laid on the map of x"
     attention = getattr(layer, 'attend', layer) # a stem's own
     (rows,in_rows),(cols,in_cols) = attention.places(x)
-    y,z = rows[i][:,None],cols[j]
     there = in_rows[i][:,None] & in_cols[j]
-    at = (y.expand(there.shape), z.expand(there.shape))
+    at = (rows[i][:,None], cols[j])
     return x.new_zeros(x.shape[2:]).index_put(at, weights.view(there.shape)*there, accumulate=True)
 
 # %% ../nbs/05_models.ipynb #b4a1c368

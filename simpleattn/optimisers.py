@@ -65,10 +65,7 @@ _forms = {} # fastai's function -> its form for many tensors
 
 def _many(function):
     "Register a form of one of fastai's functions"
-    def register(form):
-        _forms[function] = form
-        return form
-    return register
+    return partial(_forms.setdefault, function)
 
 def _decaying(tensors, states): # The others are of biases and norms
     "Those of some tensors whose parameter decays"
