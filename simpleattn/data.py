@@ -9,7 +9,7 @@ __all__ = ['known', 'image_suffixes', 'derived', 'official', 'folder_name', 'cac
            'crop_on_device', 'cut_on_device', 'CroppedImages', 'NormaliseBytes', 'CroppedDL', 'get_dls']
 
 # %% ../nbs/06_data.ipynb #e9567fb5
-import csv,hashlib,json,math,os,tarfile,tempfile
+import csv,hashlib,itertools,json,math,os,tarfile,tempfile
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from functools import cached_property,lru_cache
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
-from fastcore.basics import groupby
+from fastcore.basics import groupby,store_attr
 from fastcore.xdg import xdg_cache_home
 from fastai.data.all import Category,CategoryMap,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
+from torch import Tensor
 import fastai.vision.data # registers `show_batch` for images
 from filelock import FileLock
 from .recipes import CliError,Recipe,datasets,near,stream
@@ -168,9 +169,8 @@ def _layout_faults(classes, images):
     "What is wrong with `classes`, part -> names, and `images`, folder -> its images"
     for folder,found in images.items():
         if not found: yield f"class folder {folder} holds no image"
-    (train,in_train),(val,in_val) = classes.items()
-    for name in sorted({*in_train}-{*in_val}): yield f"class {name} is only in {train}"
-    for name in sorted({*in_val}-{*in_train}): yield f"class {name} is only in {val}"
+    for part,other in itertools.permutations(classes, 2):
+        for name in sorted({*classes[part]}-{*classes[other]}): yield f"class {name} is only in {part}"
 
 # %% ../nbs/06_data.ipynb #9d93bab7
 @lru_cache(maxsize=16)
@@ -183,14 +183,13 @@ def list_images(
         raise CliError(f"{path} has no train folder. The layout is train/CLASS/images and val/CLASS/images.")
     parts = 'train', _val_folder(path)
     classes = {part:sorted(o.name for o in os.scandir(path/part) if o.is_dir()) for part in parts}
-    folders = [f'{part}/{name}' for part in parts for name in classes[part]]
-    images = {folder:_images_in(path/folder) for folder in folders}
+    images = {f'{part}/{name}':_images_in(path/part/name) for part,names in classes.items() for name in names}
     if faults := [*_layout_faults(classes, images)]:
         raise CliError(f"{path}: {'; '.join(faults)}. "
             "Fill or remove these folders: train and val hold the same classes, each with images.")
     if not images:
         raise CliError(f"{path} holds no class folders. The layout is train/CLASS/images and val/CLASS/images.")
-    return tuple((f'{folder}/{name}', size) for folder in folders for name,size in images[folder])
+    return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
 
 # %% ../nbs/06_data.ipynb #799cf2b2
 derived = {'306556b31afc':'160-derived'}
@@ -404,7 +403,7 @@ class DecodedImages:
         if key not in self._kept: self._kept[key] = make()
         return self._kept[key]
 
-    def on(self, device)->torch.Tensor: # All bytes
+    def on(self, device)->Tensor: # All bytes
         "The images' bytes on a device, copied once"
         return self.keep(('bytes', str(device)), lambda: torch.from_numpy(np.array(self.data)).to(device))
 
@@ -415,20 +414,17 @@ def crop_boxes(
     crop_min:float=0.35   # Smallest area as a fraction of the image
 )->np.ndarray: # (n, 4) top, left, height, width, px
     "Random resized crop boxes, aspect 3/4 to 4/3"
-    H, W = hw.T.astype(float)
-    areas = (H*W)[:,None]*(crop_min + (1-crop_min)*u[:,:10])
+    areas = hw.prod(1, keepdims=True)*(crop_min + (1-crop_min)*u[:,:10])
     aspects = np.exp(math.log(3/4) + math.log(16/9)*u[:,10:20])
-    widths = np.round(np.sqrt(areas*aspects))
-    heights = np.round(np.sqrt(areas/aspects))
-    fits = (widths>0) & (widths<=W[:,None]) & (heights>0) & (heights<=H[:,None])
+    tries = np.sqrt(np.stack([areas/aspects,areas*aspects], -1)).round() # (n, 10, 2) heights and widths
+    fits = ((tries>0) & (tries<=hw[:,None])).all(-1)
     # the first try that fits, or else the largest box within the aspects, in the middle
-    some = fits.any(1)
-    first = np.arange(len(u)), fits.argmax(1)
-    h = np.where(some, heights[first], np.minimum(H, np.round(W/(3/4))))
-    w = np.where(some, widths[first], np.minimum(W, np.round(H*(4/3))))
-    top = np.where(some, np.floor(u[:,20]*(H-h+1)), (H-h)//2)
-    left = np.where(some, np.floor(u[:,21]*(W-w+1)), (W-w)//2)
-    return np.stack([top,left,h,w], 1).astype(int)
+    some = fits.any(1, keepdims=True)
+    largest = np.minimum(hw, np.round(hw[:,::-1]*(4/3)))
+    sides = np.where(some, tries[np.arange(len(u)),fits.argmax(1)], largest)
+    room = hw-sides
+    corner = np.where(some, np.floor(u[:,20:22]*(room+1)), room//2)
+    return np.concatenate([corner,sides], 1).astype(int)
 
 # %% ../nbs/06_data.ipynb #37a0f620
 @dataclass(frozen=True)
@@ -479,7 +475,7 @@ def cut_image(
     image,    # (H, W, 3) bytes
     cut:Cuts, # Of this image: `cuts[i]`
     size:int  # Side of the result, px
-)->torch.Tensor: # (3, size, size) uint8
+)->Tensor: # (3, size, size) uint8
     "Cut one image on the CPU"
     top, left, height, width = cut.box.tolist()
     h, w = cut.full.tolist()
@@ -493,7 +489,7 @@ def center_crop(
     a,              # (H, W, 3) bytes
     size:int,       # Side of the result, px
     extra:int=32    # The short side is resized to size + extra px first
-)->torch.Tensor: # (3, size, size) uint8
+)->Tensor: # (3, size, size) uint8
     "The validation crop"
     return cut_image(a, center_cuts(np.array([a.shape[:2]]), size, extra)[0], size)
 
@@ -503,14 +499,10 @@ def triangles(
     full,   # (n,) length to which all of it would be resized, px
     first,  # (n,) where the wanted window starts in that; outside, weights are 0
     size:int, # Length of the window, px
-    most:int, # Longest crop, px
-    flip=None # (n,) Mirrored?
-)->torch.Tensor: # (n, size, most) weights of the crop's pixels in those of the window
+    most:int  # Longest crop, px
+)->Tensor: # (n, size, most) weights of the crop's pixels in those of the window
     "Bilinear resizing with antialiasing, as Pillow and torch do it, as matrices"
     at = first[:,None] + torch.arange(size, device=src.device)
-    if flip is not None:
-        mirrored = first[:,None]*2 + size-1 - at
-        at = torch.where(flip[:,None], mirrored, at)
     scale = (src/full)[:,None,None]
     center = (at[...,None]+.5)*scale
     j = torch.arange(most, device=src.device)
@@ -520,28 +512,32 @@ def triangles(
     return weights/weights.sum(-1, keepdim=True).clamp(min=1e-9)*inside[...,None]
 
 # %% ../nbs/06_data.ipynb #cb6a0ef8
+def _send(a, device): # without waiting for the kernels before
+    return torch.as_tensor(np.ascontiguousarray(a)).to(device, non_blocking=True)
+
+def _boxes(imgs, rows, box, most, device):
+    "(n, *most, 3) pixels of a box in each image; a smaller box repeats its last row and column"
+    def places(n): return torch.arange(n, device=device)
+    off, width = (_send(o, device)[:,None,None] for o in (imgs.off[rows], imgs.hw[rows,1]))
+    top, left, h, w = box[...,None].unbind(1)
+    y = top + torch.minimum(places(most[0]), h-1)
+    x = left + torch.minimum(places(most[1]), w-1)
+    byte = off + (y[:,:,None]*width + x[:,None])*3
+    return imgs.on(device)[byte[...,None] + places(3)].float()
+
 def crop_on_device(
-    flat,       # All images as bytes, one after another
-    off,        # (n,) where each starts
-    width,      # (n,) width of each, px
-    box,        # (n, 4) top, left, height, width of the crop, px
-    full,       # (n, 2) height and width to which the crop is resized
-    first,      # (n, 2) row and column of the result's first pixel in that
-    size:int,   # Side of the result
-    most,       # Largest height and width of a crop
-    flip        # (n,) Mirrored?
-)->torch.Tensor: # (n, 3, size, size) uint8
-    "Crop, resize and flip a batch; all arguments but `size` and `most` are on the device"
-    def places(n): return torch.arange(n, device=flat.device)
-    top, left, h, w = box.unbind(1)
-    y = torch.minimum(places(most[0]), h[:,None]-1) # a smaller crop repeats its last row and column, with weight 0
-    x = torch.minimum(places(most[1]), w[:,None]-1)
-    rows = off[:,None] + (top[:,None]+y)*width[:,None]*3
-    columns = (left[:,None]+x)*3
-    start = rows[:,:,None] + columns[:,None,:]
-    pixels = flat[start[...,None] + places(3)].float() # (n, most[0], most[1], 3)
-    across = triangles(w, full[:,1], first[:,1], size, most[1], flip)
-    down = triangles(h, full[:,0], first[:,0], size, most[0])
+    imgs:DecodedImages, # Decoded images
+    rows:np.ndarray,    # (n,) numbers of the images
+    cuts:Cuts,          # Of these images
+    size:int,           # Side of the result, px
+    device              # Where the bytes are kept and cut
+)->Tensor: # (n, 3, size, size) uint8
+    "Crop, resize and flip a batch at once"
+    box, full, first, flip = (_send(o, device) for o in (cuts.box, cuts.full, cuts.first, cuts.flip))
+    most = cuts.box[:,2:].max(0).tolist()
+    pixels = _boxes(imgs, rows, box, most, device) # what lies beyond a box has weight 0
+    down, across = (triangles(box[:,2+i], full[:,i], first[:,i], size, most[i]) for i in (0,1))
+    across = torch.where(flip[:,None,None], across.flip(1), across)
     narrow = _to_levels(torch.einsum('nxj,nyjc->nyxc', across, pixels))
     crops = _to_levels(torch.einsum('nyi,nixc->ncyx', down, narrow))
     return crops.clamp_(0, 255).to(torch.uint8)
@@ -551,9 +547,6 @@ def _to_levels(x):
     return x.add_(0.5+1e-3).floor_()
 
 # %% ../nbs/06_data.ipynb #0f485c1a
-def _send(a, device): # without waiting for the kernels before
-    return torch.as_tensor(np.ascontiguousarray(a)).to(device, non_blocking=True)
-
 def cut_on_device(
     imgs:DecodedImages, # Decoded images
     rows:np.ndarray,    # (n,) numbers of the images
@@ -561,18 +554,19 @@ def cut_on_device(
     size:int,           # Side of the result, px
     device,             # Where the bytes are kept and cut
     room:int=2**26      # Pixels that are cut at a time
-)->torch.Tensor: # (n, 3, size, size) uint8 on the device
+)->Tensor: # (n, 3, size, size) uint8 on the device
     "Cut a batch; one that would fill the device, as a few large images do, is cut in halves"
-    most = cuts.box[:,2:].max(0)
-    if len(rows)>1 and len(rows)*most.prod()>room:
+    largest = cuts.box[:,2:].max(0).prod()
+    if len(rows)>1 and len(rows)*largest>room:
         half = len(rows)//2
         halves = slice(half), slice(half,None)
         return torch.cat([cut_on_device(imgs, rows[o], cuts[o], size, device, room) for o in halves])
-    off, width, box, full, first, flip = (_send(o, device)
-        for o in (imgs.off[rows], imgs.hw[rows,1], cuts.box, cuts.full, cuts.first, cuts.flip))
-    return crop_on_device(imgs.on(device), off, width, box, full, first, size, most.tolist(), flip)
+    return crop_on_device(imgs, rows, cuts, size, device)
 
 # %% ../nbs/06_data.ipynb #4ba51683
+@lru_cache(maxsize=1)
+def _uniform(seed, epoch, n): return np.random.default_rng(stream(seed, 'augment', epoch)).random((n,23))
+
 class CroppedImages:
     "A part of a data set under a recipe: `batch(idxs, epoch)` is all that a loader needs"
     device = None # Where images are kept and cut; None: on the CPU, one by one
@@ -585,11 +579,10 @@ class CroppedImages:
         seed:int=0,         # Of the run: order, crops and flips
         train:bool=True     # Random crops, or the centre
     ):
-        self.imgs, self.files, self.vocab = imgs, files, vocab
+        store_attr(but='labels')
         self.labels = torch.as_tensor(labels)
-        self.recipe, self.seed, self.train = recipe, seed, train
         self.rows = np.array([imgs.idx[f] for f in files], dtype=int)
-        self._epoch, self._uniform, self._centers = None, None, {}
+        self._centers = {}
 
     c = property(lambda self: len(self.vocab))             # fastai asks for both
     split_idx = property(lambda self: int(not self.train))
@@ -600,10 +593,7 @@ class CroppedImages:
 
     def uniform(self, epoch:int)->np.ndarray: # (n, 23)
         "The augmentation stream of an epoch: a row for each image"
-        if epoch!=self._epoch:
-            rng = np.random.default_rng(stream(self.seed, 'augment', epoch))
-            self._epoch, self._uniform = epoch, rng.random((len(self),23))
-        return self._uniform
+        return _uniform(self.seed, epoch, len(self))
 
     def cuts(self, idxs, epoch:int)->Cuts:
         "How some images are cut in an epoch"
@@ -655,7 +645,7 @@ class NormaliseBytes(Normalize):
         n,c,h,w = x.shape
         scale = (1/(255*self.std)).flatten().repeat(w)
         shift = (-self.mean/self.std).flatten().repeat(w)
-        rows = x.as_subclass(torch.Tensor).permute(0,2,3,1).reshape(n*h, w*c)
+        rows = x.as_subclass(Tensor).permute(0,2,3,1).reshape(n*h, w*c)
         out = torch.empty(rows.shape, device=x.device)
         at_once = n*h if x.is_cuda else 4*h # on a CPU four images at a time, which stay in its cache
         for o,r in zip(out.split(at_once), rows.split(at_once)): o.copy_(r).mul_(scale).add_(shift)
@@ -686,8 +676,7 @@ def _fits(imgs, device):
 def _loader(ds, workers):
     bs = ds.recipe.bs if ds.train else max(ds.recipe.bs, 128)
     normalise = NormaliseBytes.from_stats(*imagenet_stats, cuda=False)
-    return CroppedDL(ds, bs=bs, shuffle=ds.train, drop_last=ds.train, num_workers=workers,
-        after_batch=[normalise], device=None)
+    return CroppedDL(ds, bs=bs, shuffle=ds.train, drop_last=ds.train, num_workers=workers, after_batch=[normalise])
 
 def get_dls(
     recipe:Recipe,     # The recipe

@@ -8,12 +8,12 @@ __all__ = ['AxisBlocks', 'axis_blocks', 'query_blocks', 'key_blocks', 'offset_lo
            'channelwise_attention', 'check_local', 'LocalSelfAttention', 'StemAttention', 'AttentionStem']
 
 # %% ../nbs/01_local.ipynb #a8f3fae9
-import math
+import itertools,math
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
-from torch import nn
+from fastcore.basics import patch,store_attr
+from torch import Tensor,nn
 
 # %% ../nbs/01_local.ipynb #94e053c7
 class AxisBlocks(NamedTuple):
@@ -21,8 +21,8 @@ class AxisBlocks(NamedTuple):
     queries:int           # Queries in a block
     keys:int              # Keys that a block can see
     left:int              # Keys before the first query
-    offset:torch.Tensor   # Of each key from each query, plus lo (queries, keys)
-    seen:torch.Tensor     # Which pairs count (n_blocks, queries, keys)
+    offset:Tensor   # Of each key from each query, plus lo (queries, keys)
+    seen:Tensor     # Which pairs count (n_blocks, queries, keys)
 
 def axis_blocks(
     n:int,           # Positions along the axis
@@ -45,10 +45,10 @@ def axis_blocks(
 
 # %% ../nbs/01_local.ipynb #78640d07
 def query_blocks(
-    x:torch.Tensor, # (B, heads, d, H, W)
+    x:Tensor, # (B, heads, d, H, W)
     y:tuple,        # `axis_blocks` of the rows
     z:tuple         # `axis_blocks` of the columns
-)->torch.Tensor:    # (B, heads, n_y, n_z, b_y, b_z, d)
+)->Tensor:    # (B, heads, n_y, n_z, b_y, b_z, d)
     "Queries by block; zeros fill the last ones"
     H,W = x.shape[3:]
     n_y,n_z = len(y.seen),len(z.seen)
@@ -56,10 +56,10 @@ def query_blocks(
     return x.reshape(*x.shape[:3], n_y, y.queries, n_z, z.queries).permute(0,1,3,5,4,6,2)
 
 def key_blocks(
-    x:torch.Tensor, # (B, heads, d, H, W)
+    x:Tensor, # (B, heads, d, H, W)
     y:tuple,        # `axis_blocks` of the rows
     z:tuple         # `axis_blocks` of the columns
-)->torch.Tensor:    # (B, heads, n_y, n_z, d, K_y, K_z)
+)->Tensor:    # (B, heads, n_y, n_z, d, K_y, K_z)
     "Keys, or values, of each block with its halo; zeros stand outside the image"
     def halo(n, axis): return axis.left, (len(axis.seen)-1)*axis.queries + axis.keys - axis.left - n
     x = F.pad(x, (*halo(x.shape[4], z), *halo(x.shape[3], y)))
@@ -67,15 +67,15 @@ def key_blocks(
 
 # %% ../nbs/01_local.ipynb #2c4d2124
 def offset_logits(
-    q:torch.Tensor,      # Half the channels of queries by block (B, heads, n_y, n_z, b_y, b_z, d/2); None: no embedding
-    table:torch.Tensor,  # Embeddings of the offsets (heads, lo+1+hi, d/2)
+    q:Tensor,      # Half the channels of queries by block (B, heads, n_y, n_z, b_y, b_z, d/2); None: no embedding
+    table:Tensor,  # Embeddings of the offsets (heads, lo+1+hi, d/2)
     ax:tuple,            # `axis_blocks` of this axis
     rows:bool,           # Rows? Else columns
     dtype                # Of the logits
-)->torch.Tensor: # Broadcasts to (B, heads, n_y, n_z, b_y, b_z, K); very small where a key is not to be seen
+)->Tensor: # Broadcasts to (B, heads, n_y, n_z, b_y, b_z, K); very small where a key is not to be seen
     "One axis's part of the logits: query times embedding of the offset"
     very_small = torch.finfo(dtype).min/2.2 # finite still when row and column are added
-    hidden = torch.zeros(ax.seen.shape, dtype=dtype, device=ax.seen.device).masked_fill(~ax.seen, very_small)
+    hidden = very_small*(~ax.seen).to(dtype)
     hidden = hidden[:,None,:,None] if rows else hidden[None,:,None]
     if q is None: return hidden
     products = 'nhyxijd,hiad->nhyxija' if rows else 'nhyxijd,hjad->nhyxija'
@@ -83,13 +83,13 @@ def offset_logits(
 
 # %% ../nbs/01_local.ipynb #05081197
 def window_weights(
-    q:torch.Tensor,         # Queries (B, heads, d, H, W)
-    k:torch.Tensor,         # Keys (B, heads, d, H, W); None: offsets alone decide
-    row:torch.Tensor,       # Embeddings of row offsets (heads, lo+1+hi, d/2); None: no relative position
-    col:torch.Tensor,       # Of column offsets
+    q:Tensor,         # Queries (B, heads, d, H, W)
+    k:Tensor,         # Keys (B, heads, d, H, W); None: offsets alone decide
+    row:Tensor,       # Embeddings of row offsets (heads, lo+1+hi, d/2); None: no relative position
+    col:Tensor,       # Of column offsets
     y:tuple,                # `axis_blocks` of the rows
     z:tuple                 # `axis_blocks` of the columns
-)->torch.Tensor:            # (B, heads, n_y, n_z, b_y*b_z, K_y*K_z), rows sum to 1
+)->Tensor:            # (B, heads, n_y, n_z, b_y*b_z, K_y*K_z), rows sum to 1
     "Softmax over the window of each query, by block"
     qb = query_blocks(q, y, z)
     for_row,for_col = (None,None) if row is None else qb.chunk(2, -1)
@@ -107,11 +107,11 @@ def window_weights(
 
 # %% ../nbs/01_local.ipynb #8d8dae6a
 def weigh_values(
-    p:torch.Tensor, # `window_weights`
-    v:torch.Tensor, # Values (B, heads, d, H, W)
+    p:Tensor, # `window_weights`
+    v:Tensor, # Values (B, heads, d, H, W)
     y:tuple,        # `axis_blocks` of the rows
     z:tuple         # `axis_blocks` of the columns
-)->torch.Tensor:    # (B, heads*d, H, W)
+)->Tensor:    # (B, heads*d, H, W)
     "Each query's mean of the values that it sees"
     B,heads,d,H,W = v.shape
     out = p @ key_blocks(v, y, z).flatten(5).mT
@@ -135,21 +135,24 @@ def neighbour_places(
 
 def _cross(y, z): return y[:,None,:,None],z[None,:,None,:]
 
+def _in_image(x, rows, cols):
+    "(B, C, H, W, window, window) to (B, C, H*W, window*window), 0 outside the image"
+    return (x * torch.mul(*_cross(rows, cols))).flatten(4).flatten(2,3)
+
 # %% ../nbs/01_local.ipynb #efa24e2e
 def gather_neighbours(
-    x:torch.Tensor, # (B, C, H, W)
+    x:Tensor, # (B, C, H, W)
     places:list     # `neighbour_places` of rows and columns
-)->torch.Tensor:    # (B, C, H*W, window*window), 0 outside the image
+)->Tensor:    # (B, C, H*W, window*window), 0 outside the image
     "The window of every position"
     (y,in_y),(z,in_z) = places
-    iy,iz = _cross(y, z)
-    return (x[:,:,iy,iz] * torch.mul(*_cross(in_y, in_z))).flatten(4).flatten(2,3)
+    return _in_image(x[:,:,*_cross(y, z)], in_y, in_z)
 
 def by_position(
-    p:torch.Tensor,  # `window_weights`
+    p:Tensor,  # `window_weights`
     axes:list,       # The two `axis_blocks`
     places:list      # The two `neighbour_places`
-)->torch.Tensor:     # (B, heads, H*W, window*window), 0 outside the image
+)->Tensor:     # (B, heads, H*W, window*window), 0 outside the image
     "Weights sorted by position and offset"
     rows,cols = axes
     (at_rows,in_rows),(at_cols,in_cols) = places
@@ -162,31 +165,34 @@ def by_position(
         key = (at-block*axis.queries+axis.left).clamp(0, axis.keys-1)
         return block, query, key
     crossed = [_cross(y, z) for y,z in zip(where(rows, at_rows), where(cols, at_cols))]
-    p = p[(slice(None), slice(None), *(o for pair in crossed for o in pair))]
-    return (p * torch.mul(*_cross(in_rows, in_cols))).flatten(4).flatten(2,3)
+    return _in_image(p[:,:,*itertools.chain(*crossed)], in_rows, in_cols)
 
 # %% ../nbs/01_local.ipynb #6069cb4c
+def _rows_and_columns(rows, cols):
+    "(C, H) and (D, W) to (C+D, H, W): the first channels depend on the row, the others on the column"
+    H,W = rows.shape[1],cols.shape[1]
+    return torch.cat([rows[:,:,None].expand(-1,-1,W), cols[:,None].expand(-1,H,-1)])
+
 def sinusoids(
     n_channels:int, # C
     H:int,          # Rows
     W:int,          # Columns
     device=None
-)->torch.Tensor:    # (C, H, W)
+)->Tensor:    # (C, H, W)
     "Sines and cosines of the row in the first half of the channels, of the column in the second"
     def axis(n, c):
         frequency = torch.exp(-math.log(1e4)*torch.arange(0, c, 2, device=device)/max(c,1))
         angle = torch.arange(n, device=device)*frequency[:,None]
         return torch.stack([angle.sin(), angle.cos()], 1).flatten(0,1)[:c]
     half = (n_channels+1)//2
-    rows,cols = axis(H, half),axis(W, n_channels-half)
-    return torch.cat([rows[:,:,None].expand(-1,H,W), cols[:,None].expand(-1,H,W)])
+    return _rows_and_columns(axis(H, half), axis(W, n_channels-half))
 
 # %% ../nbs/01_local.ipynb #7aaa0440
 def neighbours(
-    x:torch.Tensor, # (B, C, H, W)
+    x:Tensor, # (B, C, H, W)
     lo:int,         # Positions before
     hi:int          # Positions after
-)->torch.Tensor:    # (B, C, H, W, window, window), zeros outside the image
+)->Tensor:    # (B, C, H, W, window, window), zeros outside the image
     "The window around every position, as a view of the padded image"
     return F.pad(x, (lo,hi,lo,hi)).unfold(2, lo+hi+1, 1).unfold(3, lo+hi+1, 1)
 
@@ -196,14 +202,14 @@ def channel_weights(q, k, rel, lo, hi):
     return (q[...,None,None]*asked).flatten(4).softmax(-1)
 
 def channelwise_attention(
-    q:torch.Tensor,   # Queries (B, C, H, W)
-    k:torch.Tensor,   # Keys (B, C, H, W)
-    v:torch.Tensor,   # Values (B, C, H, W)
-    rel:torch.Tensor, # Embedding of each offset (C, window, window)
+    q:Tensor,   # Queries (B, C, H, W)
+    k:Tensor,   # Keys (B, C, H, W)
+    v:Tensor,   # Values (B, C, H, W)
+    rel:Tensor, # Embedding of each offset (C, window, window)
     lo:int,           # Positions before
     hi:int,           # Positions after
     chunks:int=8      # Parts of the channels, one at a time; each is computed again in the backward pass
-)->torch.Tensor:      # (B, C, H, W)
+)->Tensor:      # (B, C, H, W)
     "Attention of every channel for itself"
     from torch.utils.checkpoint import checkpoint # seconds to import, and only this form needs it
     def part(q, k, v, rel): return (channel_weights(q, k, rel, lo, hi) * neighbours(v, lo, hi).flatten(4)).sum(-1)
@@ -212,6 +218,7 @@ def channelwise_attention(
 
 # %% ../nbs/01_local.ipynb #b4d58543
 def _heads(x, heads): return x.unflatten(1, (heads,-1))
+def _parameter(*shape): return nn.Parameter(torch.empty(shape)) # drawn by `reset_parameters`
 
 def check_local(n_out, window, heads, position, content, score):
     "Raise a `ValueError` if no layer has these options"
@@ -248,15 +255,14 @@ class LocalSelfAttention(nn.Module):
         super().__init__()
         n_out = n_out or n_in
         check_local(n_out, window, heads, position, content, score)
-        self.n_in,self.n_out,self.window,self.heads = n_in,n_out,window,heads
-        self.position,self.content,self.score = position,content,score
+        store_attr()
         self.lo,self.hi = (self.block-1,self.block-1) if self.block else (window//2, window-1-window//2)
         self.query = nn.Conv2d(n_in, n_out, 1, bias=False)
         self.value = self.make_value()
-        if content: self.key = nn.Conv2d(n_in, n_out, 1, bias=False)
+        self.key = nn.Conv2d(n_in, n_out, 1, bias=False) if content else None
+        self.row = self.col = None
         if position=='relative':
-            offsets = (heads, self.lo+1+self.hi, n_out//heads//2)
-            self.row,self.col = nn.Parameter(torch.empty(offsets)),nn.Parameter(torch.empty(offsets))
+            self.row,self.col = (_parameter(heads, self.lo+1+self.hi, n_out//heads//2) for _ in range(2))
         self.reset_parameters()
 
     def make_value(self): return nn.Conv2d(self.n_in, self.n_out, 1, bias=False)
@@ -265,7 +271,7 @@ class LocalSelfAttention(nn.Module):
         "Draw every weight again: logits of unit variance for inputs of unit variance"
         summed = self.n_out//self.heads if self.score=='dot' else 1
         nn.init.normal_(self.query.weight, std=(self.n_in*summed)**-.5)
-        for conv in ([self.key] if self.content else []) + [self.value]:
+        for conv in filter(None, (self.key, self.value)):
             nn.init.normal_(conv.weight, std=conv.weight[0].numel()**-.5)
         if self.position=='relative':
             for embeddings in (self.row, self.col): nn.init.normal_(embeddings)
@@ -288,8 +294,7 @@ def weights(self:LocalSelfAttention, q, k, axes):
     "`window_weights` of projected queries and keys"
     q = _heads(q, self.heads)
     if k is not None: k = _heads(k, self.heads)
-    row,col = (self.row,self.col) if self.position=='relative' else (None,None)
-    return window_weights(q, k, row, col, *axes)
+    return window_weights(q, k, self.row, self.col, *axes)
 
 @patch
 def forward(self:LocalSelfAttention, x):
@@ -303,8 +308,7 @@ def forward(self:LocalSelfAttention, x):
 def offsets(self:LocalSelfAttention):
     "Channelwise: the embedding of each offset (n_out, window, window), rows in the first half of the channels"
     if self.position!='relative': return self.query.weight.new_zeros(self.n_out, self.window, self.window)
-    rows,cols = torch.stack([self.row,self.col]).transpose(2,3).reshape(2, self.n_out//2, self.window)
-    return torch.cat([rows[:,:,None].expand(-1,-1,self.window), cols[:,None].expand(-1,self.window,-1)])
+    return _rows_and_columns(*(o.mT.reshape(-1, self.window) for o in (self.row, self.col)))
 
 # %% ../nbs/01_local.ipynb #6ff1add3
 @patch
@@ -365,9 +369,8 @@ class StemAttention(LocalSelfAttention):
         if self.kind=='standalone': return super().make_value()
         if self.kind=='conv_values':
             return nn.Conv2d(self.n_in, self.n_out, self.window, padding=self.window//2, bias=False)
-        self.place_row = nn.Parameter(torch.empty(self.window, self.n_out))
-        self.place_col = nn.Parameter(torch.empty(self.window, self.n_out))
-        self.mixture = nn.Parameter(torch.empty(self.mixtures, self.n_out))
+        self.place_row,self.place_col = (_parameter(self.window, self.n_out) for _ in range(2))
+        self.mixture = _parameter(self.mixtures, self.n_out)
         return nn.Conv2d(self.n_in, self.mixtures*self.n_out, 1, bias=False)
 
     def reset_parameters(self):
@@ -376,56 +379,48 @@ class StemAttention(LocalSelfAttention):
             for embeddings in (self.place_row, self.place_col, self.mixture):
                 nn.init.normal_(embeddings, std=self.n_out**-.25)
 
-# %% ../nbs/01_local.ipynb #6cf7f5fd
-@patch
-def mixing(self:StemAttention):
-    "How much of each value matrix counts at each place of the window (m, window, window); sums to 1 over m"
-    places = self.place_row[:,None]+self.place_col
-    return torch.einsum('abc,mc->mab', places, self.mixture).softmax(0)
+    def mixing(self):
+        "How much of each value matrix counts at each place of the window (m, window, window); sums to 1 over m"
+        places = self.place_row[:,None]+self.place_col
+        return torch.einsum('abc,mc->mab', places, self.mixture).softmax(0)
 
-@patch
-def mixes_in_window(self:StemAttention):
-    "Do values depend on the query, by their place in its window that slides?"
-    return self.kind=='spatially_aware' and not self.block
+    def mixes_in_window(self):
+        "Do values depend on the query, by their place in its window that slides?"
+        return self.kind=='spatially_aware' and not self.block
 
-@patch
-def project(self:StemAttention, x):
-    q,k,v = LocalSelfAttention.project(self, x)
-    if self.kind=='conv_values': return q, k, v[...,:x.shape[2],:x.shape[3]]
-    if self.kind=='standalone' or not self.block: return q, k, v
-    row,col = (torch.arange(n, device=x.device)%self.window for n in x.shape[2:])
-    mix = self.mixing()[:,None,row[:,None],col]
-    return q, k, (v.unflatten(1, (self.mixtures,-1)) * mix).sum(1)
+    def project(self, x):
+        q,k,v = super().project(x)
+        if self.kind=='conv_values': return q, k, v[...,:x.shape[2],:x.shape[3]]
+        if self.kind=='standalone' or not self.block: return q, k, v
+        row,col = (torch.arange(n, device=x.device)%self.window for n in x.shape[2:])
+        mix = self.mixing()[:,None,row[:,None],col]
+        return q, k, (v.unflatten(1, (self.mixtures,-1)) * mix).sum(1)
 
-@patch
-def forward(self:StemAttention, x):
-    if not self.mixes_in_window(): return LocalSelfAttention.forward(self, x)
-    q,k,v = self.project(x)
-    y,z = axes = self.axes(x)
-    p = self.weights(q, k, axes)
-    mix = self.mixing()[:,y.offset[:,None,:,None],z.offset[:,None]].flatten(3).flatten(1,2)
-    parts = zip(mix, v.chunk(self.mixtures, 1))
-    return sum(weigh_values(p*m, _heads(values, self.heads), y, z) for m,values in parts)
+    def forward(self, x):
+        if not self.mixes_in_window(): return super().forward(x)
+        q,k,v = self.project(x)
+        y,z = axes = self.axes(x)
+        p = self.weights(q, k, axes)
+        mix = self.mixing()[:,y.offset[:,None,:,None],z.offset[:,None]].flatten(3).flatten(1,2)
+        parts = zip(mix, v.chunk(self.mixtures, 1))
+        return sum(weigh_values(p*m, _heads(values, self.heads), y, z) for m,values in parts)
 
-# %% ../nbs/01_local.ipynb #cf9f5a6a
-@patch
-@torch.no_grad()
-def values(self:StemAttention, x):
-    if not self.mixes_in_window(): return LocalSelfAttention.values(self, x)
-    v = gather_neighbours(self.value(x), self.places(x)).unflatten(1, (self.mixtures,self.heads,-1))
-    return (v * self.mixing().flatten(1)[:,None,None,None]).sum(1)
+    @torch.no_grad()
+    def values(self, x):
+        if not self.mixes_in_window(): return super().values(x)
+        v = gather_neighbours(self.value(x), self.places(x)).unflatten(1, (self.mixtures,self.heads,-1))
+        return (v * self.mixing().flatten(1)[:,None,None,None]).sum(1)
 
-@patch
-def value_flops(self:StemAttention):
-    n = self.n_in*self.n_out
-    places = self.window**2
-    if self.kind=='spatially_aware': return self.mixtures*(n + self.n_out*(1 if self.block else places))
-    return n*places if self.kind=='conv_values' else n
+    def value_flops(self):
+        n = self.n_in*self.n_out
+        places = self.window**2
+        if self.kind=='spatially_aware': return self.mixtures*(n + self.n_out*(1 if self.block else places))
+        return n*places if self.kind=='conv_values' else n
 
 # %% ../nbs/01_local.ipynb #8465b488
 class AttentionStem(nn.Module):
     "The attention stem (Ramachandran et al. 2019): (B, n_in, H, W) to (B, n_out, H/stride, W/stride)"
-    traits = dict(residual=False, normalised=True, local=True, fixed_size=False)
+    traits = LocalSelfAttention.traits
     def __init__(self,
         n_in:int,                     # Input channels, 3 for images
         n_out:int,                    # Output channels

@@ -8,7 +8,8 @@ __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', '
            'attention_layers', 'attention_at']
 
 # %% ../nbs/05_models.ipynb #4f9d3f9a
-import difflib,math,os,timeit
+import difflib,itertools,math,os,timeit
+from collections import defaultdict
 from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
@@ -31,6 +32,11 @@ class _Place(NamedTuple):
 
     def put(self, new): self.parent._modules[self.name] = new
 
+def _places(parent, names):
+    "The modules of these names that a parent has"
+    found = [_Place(parent, name, getattr(parent, name, None)) for name in names]
+    return [place for place in found if isinstance(place.module, nn.Module)]
+
 def _is_norm(m): return isinstance(m, nn.BatchNorm2d)
 def _is_conv3x3(m): return isinstance(m, nn.Conv2d) and m.kernel_size==(3,3)
 
@@ -43,15 +49,13 @@ class Family:
 
     def owns(self, model)->bool:
         "Does a network belong to this family?"
-        raise NotImplementedError
+        return bool(self.stages(model))
 
     def stages(self, model)->list:
         "One list of residual blocks for each stage"
-        raise NotImplementedError
 
     def stem(self, model)->list:
         "The places ahead of the first stage"
-        raise NotImplementedError
 
     def stem_channels(self, model)->int:
         "Channels that the stem gives"
@@ -67,8 +71,7 @@ class Family:
     def places(self, block)->list:
         "Every place on a block's way through its convolutions, in order"
         path = self.path(block)
-        shortcuts = [getattr(block, name, None) for name in self.shortcuts]
-        around = {m for shortcut in shortcuts if isinstance(shortcut, nn.Module) for m in shortcut.modules()}
+        around = {m for shortcut in _places(block, self.shortcuts) for m in shortcut.module.modules()}
         inside = [(name,m) for name,m in path.named_modules() if name and m not in around]
         split = [(*name.rpartition('.')[::2],m) for name,m in inside]
         return [_Place(path.get_submodule(parent), name, m) for parent,name,m in split]
@@ -107,15 +110,13 @@ class XResNets(Family):
         make = getattr(_xresnet, name)
         return make(n_out=n_out, stem_szs=stem, widen=widen, act_cls=_acts[act], pool=_pools[pool])
 
-    def owns(self, model): return bool(self.stages(model))
     def stages(self, model): return [list(m) for m in model.children() if self.is_stage(m)]
 
     def is_stage(self, m):
         return isinstance(m, nn.Sequential) and len(m)>0 and all(isinstance(o, ResBlock) for o in m)
 
     def stem(self, model):
-        places = [_Place(model, name, m) for name,m in model.named_children()]
-        return list(takewhile(lambda place: not self.is_stage(place.module), places))
+        return list(takewhile(lambda place: not self.is_stage(place.module), _places(model, dict(model.named_children()))))
 
     def path(self, block): return block.convpath
     def append(self, block, layer): block.convpath.append(layer)
@@ -141,15 +142,10 @@ def resnet(
 # %% ../nbs/05_models.ipynb #91c0de07
 class ResNets(Family):
     "torchvision's ResNets, and others with stages `layer1` to `layer4`"
-    def owns(self, model): return hasattr(model, 'layer1')
-
     def stages(self, model):
-        names = [f'layer{i}' for i in range(1,5)]
-        return [list(getattr(model, name)) for name in names if hasattr(model, name)]
+        return [list(place.module) for place in _places(model, ('layer1','layer2','layer3','layer4'))]
 
-    def stem(self, model):
-        names = ('conv1','bn1','act1','relu','maxpool')
-        return [_Place(model, name, getattr(model, name)) for name in names if hasattr(model, name)]
+    def stem(self, model): return _places(model, ('conv1','bn1','act1','relu','maxpool'))
 
 class TimmResNets(ResNets):
     "timm's ResNets, the published papers' among them"
@@ -172,7 +168,7 @@ class ByobNets(Family):
     "timm's networks of blocks of many kinds: BoTNet, HaloNet, GERNet, RepVGG and others"
     def owns(self, model): return type(model).__name__=='ByobNet'
     def stages(self, model): return [list(o) for o in model.stages]
-    def stem(self, model): return [_Place(model, 'stem', model.stem)]
+    def stem(self, model): return _places(model, ['stem'])
 
 families = [XResNets(), TimmResNets(), ResNets(), ByobNets()] # the first that owns a network has it
 
@@ -219,14 +215,14 @@ def create_backbone(
     return family.create(name, n_out, **{o:options[o] for o in family.options})
 
 # %% ../nbs/05_models.ipynb #6ef78f60
-def _blank(model, size): return next(model.parameters()).new_zeros(1,3,size,size)
-
 def _look(model, x):
     "Images through a network in eval mode, which is left in the mode that it had"
     mode = model.training
     try:
         with torch.no_grad(): model.eval()(x)
     finally: model.train(mode)
+
+def _look_at_blank(model, size): _look(model, next(model.parameters()).new_zeros(1,3,size,size))
 
 def _timm(name, n_out, size, options):
     "A network of timm with random weights, made for `size` where it is made for one"
@@ -241,7 +237,7 @@ def _timm(name, n_out, size, options):
     try: model = timm.create_model(name, num_classes=n_out, **sized)
     except (AssertionError, RuntimeError, TypeError, ValueError) as e:
         raise CliError(_wrong_size(name, size, config, e)) from e
-    try: _look(model, _blank(model, size))
+    try: _look_at_blank(model, size)
     except Exception as e: raise CliError(_wrong_size(name, size, config, e)) from e
     return model
 
@@ -265,42 +261,39 @@ def _item(items, i, what):
     return items[i]
 
 class _Sites(NamedTuple):
-    "The blocks that a site names; where layers go, with stage and index"
-    appended:list   # (stage, index, block)
-    replaced:list   # (stage, index, block)
-    unstrided:list  # blocks
+    "The blocks that a site names"
+    appended:dict   # (stage, index) -> block
+    replaced:dict   # (stage, index) -> block
+    unstrided:list
     stem:bool       # Is the stem replaced?
 
 def _find_sites(stages, site):
     "Look up what a site names; an unknown place raises `CliError`"
-    found = _Sites([], [], [], (0,'stem') in parse_site(site))
-    for number,what in parse_site(site):
+    places = parse_site(site)
+    found = _Sites({}, {}, [], (0,'stem') in places)
+    for number,what in places:
         if what=='stem': continue
         stage = _item(stages, number-1 if number else len(stages), f'stage {number}')
         if what=='stride1': found.unstrided.extend(stage)
-        elif what is None: found.replaced.extend((number,i,block) for i,block in enumerate(stage))
+        elif what is None: found.replaced.update({(number,i):block for i,block in enumerate(stage)})
         else:
             block = _item(stage, what, f'block {what} in stage {number}')
-            found.appended.append((number, what%len(stage), block))
-    if len({o[:2] for o in found.appended})<len(found.appended): raise CliError(f'Site {site!r} names a block twice.')
+            key = number, what%len(stage)
+            if key in found.appended: raise CliError(f'Site {site!r} names a block twice.')
+            found.appended[key] = block
     return found
 
 # %% ../nbs/05_models.ipynb #dc92d9ce
 class _MapSize(NamedTuple):
-    "Height and width of what a module sees, and of what it gives"
-    before:tuple
-    after:tuple
+    "Height and width of what a module sees, and of what it gives; None where no layer is made for them"
+    before:tuple = None
+    after:tuple = None
 
 def _map_sizes(model, size, modules):
     "Module -> `_MapSize` for an image of `size`"
     def sizes(module, inputs, output): return _MapSize(tuple(inputs[0].shape[2:]), tuple(output.shape[2:]))
-    with Hooks(modules, sizes) as hooks: _look(model, _blank(model, size))
+    with Hooks(modules, sizes) as hooks: _look_at_blank(model, size)
     return {m:hook.stored for m,hook in zip(modules, hooks)}
-
-def _called(layer, size, ni, *nf):
-    "A layer for the channels at its place; `size` is None where it is not made for one"
-    if size is None: return layer(ni, *nf)
-    return layer(ni, size=size, **{'n_out':o for o in nf})
 
 @contextmanager
 def _seeded(seed, *keys):
@@ -329,16 +322,15 @@ def _replace_stem(family, model, layer, size, seed):
     places[0].put(new)
     return [place.module for place in places]
 
-def _replace_convs(family, block, make):
-    "Put what `make` gives for its index and its convolution where each 3x3 convolution of a block stands"
-    places = family.convs(block)
-    for k,place in enumerate(places):
-        new,stride = make(k, place.module), place.module.stride[0]
-        place.put(nn.Sequential(new, nn.AvgPool2d(stride, ceil_mode=True)) if stride>1 else new)
-    return [place.module for place in places]
+def _strided(layer, stride):
+    "A layer, and pooling where the convolution in its place had a stride"
+    return nn.Sequential(layer, nn.AvgPool2d(stride, ceil_mode=True)) if stride>1 else layer
 
 # %% ../nbs/05_models.ipynb #34bd3eb8
-def _tensors(*modules): return [t for m in modules for t in m.state_dict(keep_vars=True).values()]
+def _trait(layer, name): # A layer, its class, or what makes it as `partial` does
+    return getattr(getattr(layer, 'func', layer), 'traits', {}).get(name)
+
+def _tensors(*modules): return {t for m in modules for t in m.state_dict(keep_vars=True).values()}
 
 def insert_attention(
     model:nn.Module,  # A backbone; changed in place
@@ -350,28 +342,27 @@ def insert_attention(
     "Put attention layers into a backbone; raises `CliError` if a place is not there or a weight of the backbone went missing"
     family = _family(model)
     found = _find_sites(family.stages(model), site)
-    before,removed = _tensors(model),[]
+    before = _tensors(model)
     for block in found.unstrided: _unstride(block)
-    if found.stem: removed += _replace_stem(family, model, layer, size, seed)
+    removed = _replace_stem(family, model, layer, size, seed) if found.stem else []
 
-    convs = [place.module for _,_,block in found.replaced for place in family.convs(block)]
-    fixed = getattr(getattr(layer, 'func', layer), 'traits', {}).get('fixed_size')
-    sizes = _map_sizes(model, size, [block for _,_,block in found.appended] + convs) if fixed else {}
+    convs = {(*key,k):place for key,block in found.replaced.items() for k,place in enumerate(family.convs(block))}
+    replaced = [place.module for place in convs.values()]
+    fixed = _trait(layer, 'fixed_size')
+    sizes = _map_sizes(model, size, [*found.appended.values(), *replaced]) if fixed else defaultdict(_MapSize)
+    def make(key, map_size, n_in, *n_out):
+        with _seeded(seed, 'layer', *key):
+            if not fixed: return layer(n_in, *n_out)
+            return layer(n_in, size=map_size, **{'n_out':o for o in n_out})
 
-    for stage,i,block in found.appended:
-        channels = family.last_norm(block).module.num_features
-        map_size = sizes[block].after if fixed else None
-        with _seeded(seed, 'layer', stage, i): new = _called(layer, map_size, channels)
-        family.append(block, new)
-    for stage,i,block in found.replaced:
-        def make(k, conv):
-            map_size = sizes[conv].before if fixed else None
-            channels = conv.in_channels,conv.out_channels
-            with _seeded(seed, 'layer', stage, i, k): return _called(layer, map_size, *channels)
-        removed += _replace_convs(family, block, make)
+    for key,block in found.appended.items():
+        family.append(block, make(key, sizes[block].after, family.last_norm(block).module.num_features))
+    for key,place in convs.items():
+        conv = place.module
+        new = make(key, sizes[conv].before, conv.in_channels, conv.out_channels)
+        place.put(_strided(new, conv.stride[0]))
 
-    kept = {id(t) for t in _tensors(model, *removed)}
-    if not {id(t) for t in before}<=kept:
+    if not before<=_tensors(model, *removed, *replaced):
         raise CliError(f'{layer} at {site} changed tensors of the backbone itself.')
     return model
 
@@ -437,8 +428,7 @@ class _Maker:
     "Makes a variant's layer with its arguments; says which variant does not fit"
     def __init__(self, variant):
         self.variant = variant
-        self.cls = variant.build() if variant.layer is not None else None
-        self.traits = getattr(self.cls, 'traits', {})
+        self.func = variant.build() if variant.layer is not None else None
         self.mistakes = (TypeError, ValueError)
         if variant.is_ours: self.mistakes += (AssertionError, RuntimeError)
         self.own_errors = [] # other errors that the layer raised
@@ -447,7 +437,7 @@ class _Maker:
 
     def __call__(self, *channels, **sizes):
         kwargs = self.variant.kwargs
-        try: return self.cls(*channels, **sizes, **kwargs)
+        try: return self.func(*channels, **sizes, **kwargs)
         except self.mistakes as e:
             raise CliError(f"{self} at {self.variant.site} with {channels} channels, {sizes|kwargs}: {e}") from e
         except Exception as e:
@@ -461,7 +451,7 @@ def _insert(model, variant, size, seed):
     except (AssertionError, RuntimeError) as e:
         if e in make.own_errors: raise
         raise CliError(f"Variant {variant.name!r} at {site} on {size} px: {_why(e)}") from e
-    if variant.is_ours and make.cls not in (None, timm_attention): return
+    if variant.is_ours and make.func not in (None, timm_attention): return
     image = torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0))
     try: _look(model, image)
     except Exception as e: raise CliError(f"{make} fails at {site} on {size} px: {_why(e)}") from e
@@ -496,13 +486,13 @@ def cost(
     layers = _outermost(model, 'flops')
     def positions(layer, inputs, output): return inputs[0].flatten(2).shape[2]
     with Hooks(layers.values(), positions) as hooks, FlopCounterMode(display=False) as counter:
-        _look(model, _blank(model, size))
+        _look_at_blank(model, size)
     counts,top = counter.get_flop_counts(), type(model).__name__
     counted = sum(sum(counts.get(f'{top}.{name}', {}).values()) for name in layers)
     stated = sum(layer.flops(hook.stored) for layer,hook in zip(layers.values(), hooks))
     params = sum(p.numel() for p in model.parameters())
-    figures = dict(params=params, flops=counter.get_total_flops()-counted+stated)
-    return figures if bs is None else {**figures, **measure_step(model, size, bs)}
+    measured = {} if bs is None else measure_step(model, size, bs)
+    return dict(params=params, flops=counter.get_total_flops()-counted+stated, **measured)
 
 # %% ../nbs/05_models.ipynb #fc2b98a4
 def measure_step(
@@ -516,14 +506,14 @@ def measure_step(
     device = next(model.parameters()).device
     x = torch.randn(bs,3,size,size, device=device)
     def step():
-        model.zero_grad(set_to_none=True)
+        model.zero_grad()
         model.train()(x).square().mean().backward()
         if device.type=='cuda': torch.cuda.synchronize(device)
     step()
     times = timeit.repeat(step, number=1, repeat=repeats)
-    model.zero_grad(set_to_none=True)
+    model.zero_grad()
     peak = peak_memory(step, device)
-    model.zero_grad(set_to_none=True)
+    model.zero_grad()
     return dict(ms=1e3*sorted(times)[repeats//2], peak_mib=peak/2**20)
 
 # %% ../nbs/05_models.ipynb #4a74ff2c
@@ -540,11 +530,8 @@ def peak_memory(
     os.environ.setdefault('KINETO_LOG_LEVEL', '99') # the profiler would talk
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile: f()
     events = [e for e in profile.profiler.kineto_results.events() if e.name()=='[memory]']
-    held = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
+    changes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
+    return max(itertools.accumulate(changes, initial=0))
 
 # %% ../nbs/05_models.ipynb #58434d33
 def attention_layers(
@@ -557,9 +544,8 @@ def _spread(layer, x, i, j, weights):
     "Weights of the window around row i and column j, laid on the map of x"
     attention = getattr(layer, 'attend', layer) # a stem's own
     (rows,in_rows),(cols,in_cols) = attention.places(x)
-    y,z = rows[i][:,None],cols[j]
     there = in_rows[i][:,None] & in_cols[j]
-    at = (y.expand(there.shape), z.expand(there.shape))
+    at = (rows[i][:,None], cols[j])
     return x.new_zeros(x.shape[2:]).index_put(at, weights.view(there.shape)*there, accumulate=True)
 
 # %% ../nbs/05_models.ipynb #b4a1c368
@@ -581,8 +567,8 @@ def attention_at(
     with Hook(attention, lambda layer,inputs,output: inputs[0]) as hook: _look(model, x)
     seen = hook.stored
     height,width = seen.shape[2:]
-    i,j = int(position[0])*height//x.shape[2], int(position[1])*width//x.shape[3]
+    i,j = (int(p)*n//side for p,n,side in zip(position, seen.shape[2:], x.shape[2:]))
     weights = attention.attention_map(seen)[0].float()[...,i*width+j,:]
     if weights.ndim>1: weights = weights.mean(0) if head is None else _item(weights, head, f'head {head}')
-    local = getattr(attention, 'traits', {}).get('local') or weights.numel()!=height*width
+    local = _trait(attention, 'local') or weights.numel()!=height*width
     return _spread(attention, seen, i, j, weights) if local else weights.view(height, width)

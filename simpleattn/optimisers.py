@@ -9,6 +9,7 @@ __all__ = ['RALamb', 'NovoGrad', 'ForeachOptimizer', 'foreach', 'opt_func']
 import math
 from functools import partial
 import torch,torch.nn.functional as F
+from fastcore.basics import groupby
 from fastai.optimizer import (Adam,Lookahead,Optimizer,RAdam,RMSProp,SGD,adam_step,average_grad,average_sqr_grad,
     debias,l2_reg,momentum_step,radam_step,ranger,rms_prop_step,step_stat,weight_decay)
 from .recipes import Recipe
@@ -31,7 +32,7 @@ def _ralamb_step(p, lr, mom, step, sqr_mom, grad_avg, sqr_avg, eps, **kwargs):
     weight_norm = p.detach().norm().clamp(0,10)
     update_norm = update.norm()
     both = (weight_norm>0) & (update_norm>0)
-    trust = torch.where(both, weight_norm/update_norm, torch.ones_like(weight_norm))
+    trust = torch.where(both, weight_norm/update_norm, 1.)
     p.data.add_(update*trust, alpha=-lr)
 
 # %% ../nbs/07b_optimisers.ipynb #88e0ef5c
@@ -64,25 +65,21 @@ _forms = {} # fastai's function -> its form for many tensors
 
 def _many(function):
     "Register a form of one of fastai's functions"
-    def register(form):
-        _forms[function] = form
-        return form
-    return register
+    return partial(_forms.setdefault, function)
 
-def _decaying(params, states): # The others are biases and norms
-    "The numbers of the parameters that decay"
-    return [i for i,state in enumerate(states) if state.get('do_wd', True)]
+def _decaying(tensors, states): # The others are of biases and norms
+    "Those of some tensors whose parameter decays"
+    return [tensor for tensor,state in zip(tensors, states) if state.get('do_wd', True)]
 
 @_many(weight_decay)
-def _many_decays(params, grads, states, hypers):
-    at = _decaying(params, states)
-    if at and hypers['wd']!=0: torch._foreach_mul_([params[i] for i in at], 1-hypers['lr']*hypers['wd'])
+def _many_decays(params, grads, states, lr, wd, **kwargs):
+    decaying = _decaying(params, states)
+    if wd and decaying: torch._foreach_mul_(decaying, 1-lr*wd)
 
 @_many(l2_reg)
-def _many_l2(params, grads, states, hypers):
-    at = _decaying(params, states)
-    if at and hypers['wd']!=0:
-        torch._foreach_add_([grads[i] for i in at], [params[i] for i in at], alpha=hypers['wd'])
+def _many_l2(params, grads, states, wd, **kwargs):
+    decaying = _decaying(params, states)
+    if wd and decaying: torch._foreach_add_(_decaying(grads, states), decaying, alpha=wd)
 
 # %% ../nbs/07b_optimisers.ipynb #cac6ffad
 def _kept(name, grads, states):
@@ -92,19 +89,19 @@ def _kept(name, grads, states):
     return [state[name] for state in states]
 
 @_many(average_grad)
-def _many_averages(params, grads, states, hypers, dampening=False):
+def _many_averages(params, grads, states, mom, dampening=False, **kwargs):
     averages = _kept('grad_avg', grads, states)
-    torch._foreach_mul_(averages, hypers['mom'])
-    torch._foreach_add_(averages, grads, alpha=1-hypers['mom'] if dampening else 1.)
+    torch._foreach_mul_(averages, mom)
+    torch._foreach_add_(averages, grads, alpha=1-mom if dampening else 1.)
 
 @_many(average_sqr_grad)
-def _many_sqr_averages(params, grads, states, hypers, dampening=True):
+def _many_sqr_averages(params, grads, states, sqr_mom, dampening=True, **kwargs):
     averages = _kept('sqr_avg', grads, states)
-    torch._foreach_mul_(averages, hypers['sqr_mom'])
-    torch._foreach_addcmul_(averages, grads, grads, value=1-hypers['sqr_mom'] if dampening else 1.)
+    torch._foreach_mul_(averages, sqr_mom)
+    torch._foreach_addcmul_(averages, grads, grads, value=1-sqr_mom if dampening else 1.)
 
 @_many(step_stat)
-def _many_counts(params, grads, states, hypers):
+def _many_counts(params, grads, states, **kwargs):
     for state in states: state['step'] = state.get('step', 0)+1
 
 # %% ../nbs/07b_optimisers.ipynb #f8ed20ad
@@ -118,31 +115,31 @@ def _debias(states, momentum): return debias(momentum, 1-momentum, states[0]['st
 def _averages(states): return [state['grad_avg'] for state in states]
 
 @_many(momentum_step)
-def _many_momentum_steps(params, grads, states, hypers):
-    torch._foreach_add_(params, _averages(states), alpha=-hypers['lr'])
+def _many_momentum_steps(params, grads, states, lr, **kwargs):
+    torch._foreach_add_(params, _averages(states), alpha=-lr)
 
 @_many(rms_prop_step)
-def _many_rms_steps(params, grads, states, hypers):
+def _many_rms_steps(params, grads, states, lr, eps, **kwargs):
     averages = [state.get('grad_avg', grad) for state,grad in zip(states, grads)]
-    torch._foreach_addcdiv_(params, averages, _roots(states, 1., hypers['eps']), value=-hypers['lr'])
+    torch._foreach_addcdiv_(params, averages, _roots(states, 1., eps), value=-lr)
 
 @_many(adam_step)
-def _many_adam_steps(params, grads, states, hypers):
-    roots = _roots(states, _debias(states, hypers['sqr_mom']), hypers['eps'])
-    step = hypers['lr']/_debias(states, hypers['mom'])
+def _many_adam_steps(params, grads, states, lr, mom, sqr_mom, eps, **kwargs):
+    roots = _roots(states, _debias(states, sqr_mom), eps)
+    step = lr/_debias(states, mom)
     torch._foreach_addcdiv_(params, _averages(states), roots, value=-step)
 
 # %% ../nbs/07b_optimisers.ipynb #475597e2
 @_many(radam_step)
-def _many_radam_steps(params, grads, states, hypers):
-    bias = _debias(states, hypers['mom'])
-    factor = _rectified(hypers['sqr_mom'], states[0]['step'])
+def _many_radam_steps(params, grads, states, lr, mom, sqr_mom, eps, beta, **kwargs):
+    bias = _debias(states, mom)
+    factor = _rectified(sqr_mom, states[0]['step'])
     if factor is None:
-        torch._foreach_add_(params, _averages(states), alpha=-hypers['lr']/bias)
+        torch._foreach_add_(params, _averages(states), alpha=-lr/bias)
         return
-    roots = _roots(states, _debias(states, hypers['sqr_mom']), hypers['eps'])
-    if hypers['beta']: roots = [F.softplus(o, hypers['beta']) for o in roots]
-    torch._foreach_addcdiv_(params, _averages(states), roots, value=-hypers['lr']*factor/bias)
+    roots = _roots(states, _debias(states, sqr_mom), eps)
+    if beta: roots = [F.softplus(o, beta) for o in roots]
+    torch._foreach_addcdiv_(params, _averages(states), roots, value=-lr*factor/bias)
 
 # %% ../nbs/07b_optimisers.ipynb #a32e7fa0
 def _plain(function): return function.func if isinstance(function, partial) else function
@@ -152,18 +149,16 @@ def _is_adamw(cbs):
     adamw = [weight_decay, average_grad, average_sqr_grad, step_stat, adam_step]
     return [_plain(o) for o in cbs]==adamw and getattr(cbs[1], 'keywords', {})==dict(dampening=True)
 
-def _adamw_step(params, grads, states, hypers):
+def _adamw_step(params, grads, states, lr, mom, sqr_mom, eps, wd, **kwargs):
     "AdamW in one kernel, once with weight decay and once without"
     averages, sqr_averages = _kept('grad_avg', grads, states), _kept('sqr_avg', grads, states)
-    _many_counts(params, grads, states, hypers)
+    _many_counts(params, grads, states)
     step = torch.full((), float(states[0]['step']), device=params[0].device)
-    decaying = _decaying(params, states)
-    others = [i for i in range(len(params)) if i not in set(decaying)]
-    for at,wd in ((decaying, hypers['wd']), (others, 0.)):
-        if not at: continue
-        lists = [[o[i] for i in at] for o in (params, grads, averages, sqr_averages)]
-        torch._fused_adamw_(*lists, [], [step]*len(at), lr=hypers['lr'], beta1=hypers['mom'],
-            beta2=hypers['sqr_mom'], weight_decay=wd, eps=hypers['eps'], amsgrad=False, maximize=False)
+    by_decay = groupby(zip(params, grads, averages, sqr_averages, states), lambda o: o[-1].get('do_wd', True))
+    for decays,together in by_decay.items():
+        *lists,_ = zip(*together)
+        torch._fused_adamw_(*lists, [], [step]*len(together), lr=lr, beta1=mom, beta2=sqr_mom,
+            weight_decay=wd if decays else 0., eps=eps, amsgrad=False, maximize=False)
 
 # %% ../nbs/07b_optimisers.ipynb #c267fa36
 class ForeachOptimizer(Optimizer):
@@ -176,18 +171,16 @@ class ForeachOptimizer(Optimizer):
 
     def _by_steps(self, group):
         "Parameters with a gradient, those together that have made as many steps"
-        together = {}
-        for p in group:
-            if p.grad is not None: together.setdefault(self.state[p].get('step', 0), []).append(p)
-        return together.values()
+        with_grad = [p for p in group if p.grad is not None]
+        return groupby(with_grad, lambda p: self.state[p].get('step', 0)).values()
 
     def _step(self, params, hypers):
         states = [self.state[p] for p in params]
         grads = [p.grad for p in params]
         if _is_adamw(self.cbs) and all(p.dtype==torch.float32 for p in params):
-            _adamw_step(params, grads, states, hypers)
+            _adamw_step(params, grads, states, **hypers)
             return
-        for cb in self.cbs: _forms[_plain(cb)](params, grads, states, hypers, **getattr(cb, 'keywords', {}))
+        for cb in self.cbs: _forms[_plain(cb)](params, grads, states, **hypers, **getattr(cb, 'keywords', {}))
 
     def zero_grad(self):
         for group in self.param_lists:

@@ -89,19 +89,18 @@ class RecordCorrect(Callback):
         return [float(right.mean()) for right in self.epochs]
 
 # %% ../nbs/08_train.ipynb #efc26e9c
+def _add(average, of_batch, learn):
+    bs = find_bs(learn.yb)
+    average.total += of_batch.detach()*bs
+    average.count += bs
+
 class AvgLossOnDevice(AvgLoss):
     "The average loss, added up on the device of the batch"
-    def accumulate(self, learn):
-        bs = find_bs(learn.yb)
-        self.total += learn.loss.mean().detach()*bs
-        self.count += bs
+    def accumulate(self, learn): _add(self, learn.loss.mean(), learn)
 
 class AvgMetricOnDevice(AvgMetric):
     "The average of a metric, added up on the device of the batch"
-    def accumulate(self, learn):
-        bs = find_bs(learn.yb)
-        self.total += self.func(learn.pred, *learn.yb).detach()*bs
-        self.count += bs
+    def accumulate(self, learn): _add(self, self.func(learn.pred, *learn.yb), learn)
 
 class AvgSmoothLossOnDevice(AvgSmoothLoss):
     "The smoothed training loss, added up on the device of the batch"
@@ -343,22 +342,17 @@ def _flops(model, size): # 0 where they cannot be counted
 # %% ../nbs/08_train.ipynb #6b252e07
 def _history(learn): # One dict an epoch
     "Losses and accuracy by epoch; None for a loss that is not finite"
-    names = learn.recorder.metric_names[1:-1]
-    train, valid = names.index('train_loss'), names.index('valid_loss')
     def finite(x): return float(x) if math.isfinite(x) else None
-    return [dict(train_loss=finite(values[train]), valid_loss=finite(values[valid]), acc=acc)
-        for values,acc in zip(learn.recorder.values, learn.record_correct.accs)]
+    rows = zip(learn.recorder.values, learn.record_correct.accs)
+    return [dict(train_loss=finite(train), valid_loss=finite(valid), acc=acc) for (train,valid,*_),acc in rows]
 
-def _finished(learn, epochs):
-    "Was every epoch trained?"
-    return not learn.stop_when_diverged.diverged and len(learn.record_correct.epochs)>=epochs
-
-def _why_diverged(learn, epochs): # Empty where it has not
+def _why_diverged(finished, history, dls): # Empty where it has not
     "Why a run counts as diverged"
-    if not _finished(learn, epochs): return 'loss not finite'
-    if _history(learn)[-1]['valid_loss'] is None: return 'validation loss not finite'
-    limit = chance_limit(learn.dls.c, len(learn.dls.valid_ds))
-    return 'final accuracy not above chance' if learn.record_correct.accs[-1]<=limit else ''
+    if not finished: return 'loss not finite'
+    last = history[-1]
+    if last['valid_loss'] is None: return 'validation loss not finite'
+    limit = chance_limit(dls.c, len(dls.valid_ds))
+    return 'final accuracy not above chance' if last['acc']<=limit else ''
 
 # %% ../nbs/08_train.ipynb #20aa1049
 def as_run(
@@ -369,9 +363,10 @@ def as_run(
     wall:float       # Seconds from building the network to the end
 )->Run:
     "The record of a fitted learner"
-    recipe, dls = arm.recipe, learn.dls
-    accs = learn.record_correct.accs
-    finished, reason = _finished(learn, recipe.epochs), _why_diverged(learn, recipe.epochs)
+    recipe, dls, correct = arm.recipe, learn.dls, learn.record_correct
+    accs, history = correct.accs, _history(learn)
+    finished = not learn.stop_when_diverged.diverged and len(accs)>=recipe.epochs
+    reason = _why_diverged(finished, history, dls)
     device = 'cpu' if dls.device.type=='cpu' else torch.cuda.get_device_name(dls.device)
     data = source_facts(get_path(recipe.dataset, recipe.source, machine.data), recipe)
     n_train, n_val = len(dls.train_ds), len(dls.valid_ds)
@@ -382,10 +377,10 @@ def as_run(
         best_acc=max(accs, default=None),
         best_epoch=int(np.argmax(accs))+1 if accs else None,
         n_images=n_val,
-        correct=pack_bits(learn.record_correct.epochs[-1]) if finished else '',
-        history=_history(learn),
+        correct=pack_bits(correct.epochs[-1]) if finished else '',
+        history=history,
         params=sum(p.numel() for p in learn.model.parameters()),
-        train_seconds=round(learn.record_correct.seconds,3),
+        train_seconds=round(correct.seconds,3),
         wall_seconds=round(wall,3),
         data=dict(data, n_train=n_train, n_val=n_val),
         machine=machine_facts(device, machine.threads),
