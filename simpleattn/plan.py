@@ -284,9 +284,6 @@ def race_path(
     check_rates(delta, alpha)
     state = partial(RaceState, delta=delta, alpha=alpha/k)
     if not len(d): return [state(0)]
-    first = state(1, float(d[0]))
-    if len(d) == 1: return [first]
-
     n, mean, sd = prefixes(d)
     half, half_eq = half_width(n, sd, alpha/k, g), half_width(n, sd, 2*alpha/k, g)
     e = np.exp(log_e(n, mean, sd, g=g))
@@ -296,7 +293,7 @@ def race_path(
     columns = n, mean, sd, mean-half, mean+half, mean-half_eq, mean+half_eq, e, p
     rows = zip(*(plain(o.tolist()) for o in columns))
     def end(i): return (called[decided], int(n[decided])) if i >= decided else ('undecided', None)
-    return [first] + [state(*row, *end(i)) for i,row in enumerate(rows)]
+    return [state(1, float(d[0]))] + [state(*row, *end(i)) for i,row in enumerate(rows)]
 
 # %% ../nbs/09_plan.ipynb #4d97fcc9
 def race_state(
@@ -312,7 +309,7 @@ def race_state(
 def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p after each seed
     "Does one arm diverge, or lose, more often? From (n,) bool each, True where the run of that seed did"
     baseline, variant = np.asarray(baseline, bool), np.asarray(variant, bool)
-    only_one, only_variant = (baseline != variant).cumsum(), (variant & ~baseline).cumsum()
+    only_one, only_variant = (baseline != variant).cumsum(), (variant > baseline).cumsum()
     log_e = only_one*math.log(2) + sp.betaln(only_variant+1, only_one-only_variant+1)
     return np.minimum(1, np.exp(-np.maximum.accumulate(log_e)))
 

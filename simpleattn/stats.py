@@ -399,9 +399,18 @@ def _may_pair(base, variant, shared, paired):
     return False, f'unpaired: {why}'
 
 # %% ../nbs/09a_stats.ipynb #31d0582f
+def _if_enough(f):
+    "A cached property that is None where there are too few runs"
+    return cached_property(lambda self: f(self) if self.enough else None)
+
 def _measured(f):
     "A cached property that is None where a contrast has no numbers"
-    return cached_property(lambda self: None if self.here is None else f(self))
+    return cached_property(lambda self: f(self) if self.here else None)
+
+def _both_trained(before, after):
+    "The pairs of which both runs trained"
+    rows = np.flatnonzero(~(before.diverged | after.diverged))
+    return before.take(rows), after.take(rows)
 
 @parts(baseline='before.arm', arm='after.arm', failed_baseline='before.failed', failed_variant='after.failed',
     diverged_baseline='before.n_diverged', diverged_variant='after.n_diverged',
@@ -425,10 +434,8 @@ class _Arms:
 
     @cached_property
     def _trained(self):
-        if not self.paired: return self.before.trained, self.after.trained
-        rows = np.flatnonzero(~(self.before.diverged | self.after.diverged))
-        if len(rows) == len(self.before): return self.before, self.after
-        return self.before.take(rows), self.after.take(rows)
+        if self.paired: return _both_trained(self.before, self.after)
+        return self.before.trained, self.after.trained
     @property
     def base(self)->Sample: return self._trained[0] # the runs that trained
     @property
@@ -447,30 +454,28 @@ class _OnThisSet(_Arms):
     def differences(self): return self.variant.acc-self.base.acc # of pairs
     @property
     def by_seed(self): return dict(zip(self.variant.column('seed'), self.differences)) if self.paired and self.enough else {}
-    @property
-    def mean_baseline(self): return self.base.mean if self.enough else None
-    @property
-    def mean_variant(self): return self.variant.mean if self.enough else None
-    @property
-    def diff(self): return self.variant.mean-self.base.mean if self.enough else None
-    @cached_property
+    @_if_enough
+    def mean_baseline(self): return self.base.mean
+    @_if_enough
+    def mean_variant(self): return self.variant.mean
+    @_if_enough
+    def diff(self): return self.mean_variant-self.mean_baseline
+    @_if_enough
     def constant(self): # what does not vary, so that nothing can be tested; else None
-        if not self.enough: return None
         if max(self.base.sd, self.variant.sd) < 1e-9: return 'every run of an arm is the same'
         if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({points(self.diff)})'
         return None
 
-    @cached_property
+    @_if_enough
     def here(self)->Estimate: # None without numbers
-        if not self.enough or self.constant: return None
+        if self.constant: return None
         if self.paired: return replace(Estimate.of(self.differences), value=self.diff) # that of the means printed beside it
         one, two = (Estimate.from_summary(o.mean, o.sd, o.n) for o in self._trained)
         return two-one
     @property
     def se(self): return 0. if self.constant else self.here and self.here.se
-    @property
+    @_if_enough
     def sd_diff(self): # of a pair's difference, or of that of two runs
-        if not self.enough: return None
         if not self.paired: return math.hypot(self.base.sd, self.variant.sd)
         return 0. if self.constant else float(self.differences.std(ddof=1))
     @property
@@ -551,9 +556,7 @@ class _AllSeeds(_Effect):
     @cached_property
     def corr(self): # seed correlation of the shared runs, where three or more let it be measured
         if self.n_shared < 3: return None
-        one, two = self.shared
-        trained = ~(one.diverged | two.diverged)
-        x, y = one.acc[trained], two.acc[trained]
+        x, y = (o.acc for o in _both_trained(*self.shared))
         if len(x) < 3 or min(x.std(), y.std()) <= 1e-9: return None
         return float(np.corrcoef(x, y)[0,1])
 
@@ -574,14 +577,14 @@ class Ranks:
 
 def _paired_ranks(before, after):
     p, sign = worst_rank_p(after.acc-before.acc, before.diverged, after.diverged)
-    only_after, only_before = after.diverged & ~before.diverged, before.diverged & ~after.diverged
+    only_after, only_before = after.diverged > before.diverged, before.diverged > after.diverged
     return Ranks(p, sign, mcnemar_p(int(only_after.sum()), int(only_before.sum())))
 
 def _unpaired_ranks(before, after):
     from scipy import stats
     u = stats.mannwhitneyu(after.acc, before.acc)
     ahead = float(np.sign(u.statistic - len(before)*len(after)/2))
-    table = [[o.n_diverged, len(o)-o.n_diverged] for o in (before, after)]
+    table = [[o.n_diverged, len(o.trained)] for o in (before, after)]
     return Ranks(float(u.pvalue), ahead, float(stats.fisher_exact(table)[1]))
 
 # %% ../nbs/09a_stats.ipynb #dd8902cb
@@ -605,9 +608,9 @@ def _unpaired_on_new_images(first, second):
 @dataclass(frozen=True, eq=False)
 class Contrast(_AllSeeds):
     "What two arms say side by side, before anything was declared"
-    @cached_property
+    @_if_enough
     def matrices(self): # runs x images of both arms; None where runs did not keep them
-        if not self.enough or not self.has_runs: return None
+        if not self.has_runs: return None
         rows = self.base.column('correct') + self.variant.column('correct')
         if any(np.ndim(o) != 1 for o in rows): return None
         if len({len(o) for o in rows}) > 1:
@@ -626,9 +629,8 @@ class Contrast(_AllSeeds):
         return estimate if estimate.se > 0 else None
     @property
     def _noise_seen(self): return self.noise if self.new_images else None
-    @property
+    @_if_enough
     def n_images(self):
-        if not self.enough: return None
         return self.matrices[0].shape[1] if self.matrices and self.new_images else self.base.n_images
 
 # %% ../nbs/09a_stats.ipynb #a3261f75
@@ -893,11 +895,10 @@ def compare(
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, "
             "variant's) to pair them, or paired=False")
     seeds_of_each = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
-    first_seeds, second_seeds = seeds if seeds_of_each else (seeds, seeds)
-    first_correct, second_correct = correct if correct is not None else (None, None)
-    before = _from_array(names[0], baseline, first_seeds, first_correct, n_images)
-    after = _from_array(names[1], variant, second_seeds, second_correct, n_images)
-    return _compared(before, after, paired, sequential, False, delta, alpha, 1, goal)
+    if not seeds_of_each: seeds = seeds, seeds
+    if correct is None: correct = None, None
+    samples = [_from_array(*arm, n_images) for arm in zip(names, (baseline, variant), seeds, correct)]
+    return _compared(*samples, paired, sequential, False, delta, alpha, 1, goal)
 
 # %% ../nbs/09a_stats.ipynb #5251e398
 def holm(p:list, k:int=None)->list: # Adjusted p-values
@@ -953,9 +954,9 @@ class Comparisons(_Shown):
         return f'{name}, noninferior' if c.goal == 'noninferior' else name
     def labelled(self): return [(self.label(c), c) for c in self]
     def __getitem__(self, arm):
-        for name,c in self.labelled():
-            if name == arm: return c
-        raise KeyError(f"no arm {arm!r}. There are: {', '.join(map(self.label, self))}")
+        known = dict(self.labelled())
+        if arm in known: return known[arm]
+        raise KeyError(f"no arm {arm!r}. There are: {', '.join(known)}")
 
     def without(self, arms):
         "The comparisons that these arms are no part of"
@@ -984,14 +985,14 @@ def _pairs_of_arms(c): return (c[:2], c[2:]) if len(c) == 4 else (c[:2],)
 
 def _check_todo(samples, baseline, todo, paired):
     "Every arm that is asked for is there, and could be paired"
-    asked = [] if baseline is None else [baseline]
-    for a in dict.fromkeys(asked + [o for c in todo for pair in _pairs_of_arms(c) for o in pair]):
+    pairs = [pair for c in todo for pair in _pairs_of_arms(c)]
+    for a in sum(pairs, ()):
         if a not in samples:
             raise ValueError(f"no arm {a!r} among the runs. There are: {', '.join(map(str, samples))}")
     if not todo: raise ValueError(f"only {baseline!r} is there: a comparison needs a second arm")
     if paired is False: return
     n = {a: len(o) for a,o in samples.items() if o.by_position}
-    if any(len({n[a] for a in pair if a in n}) > 1 for c in todo for pair in _pairs_of_arms(c)):
+    if any(len({n[a] for a in pair if a in n}) > 1 for pair in pairs):
         said = ', '.join(f'{a}: {o}' for a,o in n.items())
         raise ValueError(f"unequal numbers of runs without seeds ({said}): "
             "give a DataFrame with seeds, or paired=False")
@@ -1018,10 +1019,9 @@ def _gain_of_gains(samples, names, sequential, declared):
 
 def _not_comparable(samples, names, why, sequential, declared, goal):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"
-    def failed(a): return samples[a].failed if a in samples else 0
-    before, after = (f'({v} - {b})' for b,v in _pairs_of_arms(names)) if len(names) == 4 else names[:2]
-    contrast = Contrast(Summary(before, failed=failed(before)), Summary(after, failed=failed(after)))
-    return (Race if sequential else Comparison)(contrast, *declared, goal, why=str(why))
+    if len(names) == 4: sides = [Summary(f'({v} - {b})') for b,v in _pairs_of_arms(names)]
+    else: sides = [Summary(a, failed=samples[a].failed) for a in names[:2]]
+    return (Race if sequential else Comparison)(Contrast(*sides), *declared, goal, why=str(why))
 
 # %% ../nbs/09a_stats.ipynb #4f5001a0
 def _maxt_of(cs):
@@ -1031,13 +1031,14 @@ def _maxt_of(cs):
     seeds = sorted({s for o in gains for s in o}, key=str)
     return maxt_p([[o.get(s, np.nan) for o in gains] for s in seeds]).tolist()
 
+def _bonferroni(ps, k): return [None if p is None else min(1., p*k) for p in ps]
+
 def _as_family(cs, method):
     "The comparisons with p-values that are adjusted over all of them"
-    k = len(cs)
-    def bonferroni(ps): return [None if p is None else min(1., p*k) for p in ps]
-    p = bonferroni([c.p_goal for c in cs]) if method == 'Bonferroni' else holm([c.p_goal for c in cs], k)
-    others = [holm([getattr(c, name) for c in cs], k) for name in ('tost_p','new_p','new_tost_p')]
-    return tuple(replace(c, adjusted=Adjusted(*ps, method)) for c,*ps in zip(cs, p, *others, _maxt_of(cs)))
+    adjust = _bonferroni if method == 'Bonferroni' else holm
+    names = 'p_goal', 'tost_p', 'new_p', 'new_tost_p'
+    columns = [adjust([getattr(c, name) for c in cs], len(cs)) for name in names]
+    return tuple(replace(c, adjusted=Adjusted(*ps, method)) for c,*ps in zip(cs, *columns, _maxt_of(cs)))
 
 # %% ../nbs/09a_stats.ipynb #6fdcd54b
 def compare_many(
