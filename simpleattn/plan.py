@@ -170,8 +170,7 @@ class Plan(Record):
     def hours_needed(self): return self._hours(self.runs_needed)
     @property
     def hours_equivalence(self): return self._hours(self.runs_equivalence)
-    @property
-    def words(self): return plan_words(self)
+    words = property(plan_words)
 
 # %% ../nbs/09_plan.ipynb #3c1cff74
 def plan(

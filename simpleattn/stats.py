@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import groupby
 from scipy import special as sp
+from . import words
 from .runs import comparable
-from .words import noise_words, points, sentence, summaries_html, summaries_md, summary, verdict_words
 from .plan import (Record, check_accuracies, check_rates, detectable, divergence_race_p, over_all_seeds, parts,
     race_seeds, race_state, ranked_verdict, runs_needed, sd_upper)
 
@@ -59,6 +59,8 @@ class Estimate:
     def interval(self, alpha:float=0.05)->Interval:
         half = float(self.se*sp.stdtrit(self.df, 1-alpha/2))
         return Interval(self.value-half, self.value+half)
+
+    def tost(self, delta): return tost(self.value, self.se, self.df, delta)
 
     def __sub__(self, other):
         return Estimate.from_variances(self.value-other.value, [(o.se**2, o.df) for o in (self, other)])
@@ -169,8 +171,7 @@ class Decomposition(Record):
         return _over_images(self.mean, [self.of_runs], [self.of_images, self.of_churn])
     @property
     def se_this_set(self): return math.sqrt(self.var_runs/self.n_runs) # Of the mean
-    @property
-    def words(self): return noise_words(self)
+    words = property(words.noise_words)
 
 def decompose(
     correct:np.ndarray # (R, M) run r right on image i: 0 or 1; or variant - baseline on shared seeds
@@ -258,7 +259,7 @@ class Summary:
     recipes:tuple=()         # Names
     failed:int=0
 
-    acc = n_images = n_runs = None
+    n_images = n_runs = None
     n_diverged, status_told = 0, False
 
     @property
@@ -424,9 +425,9 @@ class _Arms:
     paired:bool=False
 
     @property
-    def has_runs(self): return self.before.acc is not None # or only summaries?
+    def has_runs(self): return isinstance(self.before, Sample) # or only summaries?
     @property
-    def any_diverged(self): return self.diverged_baseline > 0 or self.diverged_variant > 0
+    def any_diverged(self): return self.diverged_baseline + self.diverged_variant > 0
     @property
     def recipe(self):
         names = [*self.before.recipes, *self.after.recipes]
@@ -444,7 +445,7 @@ class _Arms:
     def n(self): # pairs, or runs of the smaller arm
         return None if self.base.n is None else min(self.base.n, self.variant.n)
     @cached_property
-    def enough(self): return self.n is not None and self.n >= 2 # for a difference with an sd
+    def enough(self): return (self.n or 0) >= 2 # for a difference with an sd
 
 # %% ../nbs/09a_stats.ipynb #a1563f64
 @parts(t='here.t', df='here.df', p='here.p')
@@ -463,7 +464,7 @@ class _OnThisSet(_Arms):
     @_if_enough
     def constant(self): # what does not vary, so that nothing can be tested; else None
         if max(self.base.sd, self.variant.sd) < 1e-9: return 'every run of an arm is the same'
-        if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({points(self.diff)})'
+        if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({words.points(self.diff)})'
         return None
 
     @_if_enough
@@ -532,9 +533,9 @@ class _Effect(_OnThisSet):
     def improve_unpaired(self)->Share: # of runs of one arm that beat a run of the other
         return _share_of_wins(self.variant.acc[:,None]-self.base.acc, self.n) if self.has_runs else None
 
-    @property
+    @_if_enough
     def p_signflip_note(self):
-        if not self.paired or not self.enough or self.n >= 6: return None
+        if not self.paired or self.n >= 6: return None
         return f'cannot be significant at this n: the smallest possible p is {2.**(1-self.n):g}'
     @_measured
     def p_signflip(self): # exact
@@ -657,8 +658,8 @@ def read_answer(
 # %% ../nbs/09a_stats.ipynb #6129b80c
 class _Shown(Record):
     "A notebook shows a table of what is `labelled`"
-    def _repr_markdown_(self): return summaries_md(self.labelled())
-    def _repr_html_(self): return summaries_html(self.labelled())
+    def _repr_markdown_(self): return words.summaries_md(self.labelled())
+    def _repr_html_(self): return words.summaries_html(self.labelled())
 
 @parts(low='alone.low', high='alone.high', low_sim='simultaneous.low', high_sim='simultaneous.high',
     low_student='alone_student.low', high_student='alone_student.high')
@@ -702,7 +703,7 @@ class _Declared(_Shown):
 class _PValues(_Declared):
     "One-sided and adjusted p-values, and how many seeds would do"
     @_measured
-    def _one_sided(self): return tost(self.here.value, self.here.se, self.here.df, self.delta)
+    def _one_sided(self): return self.here.tost(self.delta)
     @property
     def p_noninferior(self): return self._one_sided and self._one_sided[0]
     @property
@@ -733,9 +734,7 @@ class _OverImages(_PValues):
     @cached_property
     def new_interval(self): return self.new_images and self.new_images.interval(self.alpha)
     @property
-    def new_tost_p(self):
-        new = self.new_images
-        return new and max(tost(new.value, new.se, new.df, self.delta))
+    def new_tost_p(self): return self.new_images and max(self.new_images.tost(self.delta))
     @property
     def new_answer(self): # of the runs that trained
         if self.new_images is None or self.goal != 'difference': return None
@@ -771,19 +770,14 @@ class Comparison(_OverImages):
     def new_verdict(self): # None where all seeds do not bear out the runs that trained
         borne_out = not self.any_diverged or self.verdict == self.answer != 'undecided'
         return self.new_answer if borne_out else None
-    @property
-    def verdict_words(self): return verdict_words(self)
-    @cached_property
+    @_if_enough
     def sensitivity(self): # other tests, where they were asked for
-        if not self.extra or not self.enough: return None
+        if not self.extra: return None
         return sensitivity(self.base.acc, self.variant.acc, self.alpha, paired=self.paired)
 
-    def summary(self): return summary(self) # the six fields shown by default
-    def sentence(self,
-        recipe:str=None,                     # Recipe that the runs were made with
-        population:str='this validation set' # What the verdict speaks about
-    )->str: return sentence(self, recipe, population) # the comparison as a paragraph
-
+    verdict_words = property(words.verdict_words)
+    summary = words.summary   # the six fields shown by default
+    sentence = words.sentence # the comparison as a paragraph
     def labelled(self): return [(f'{self.arm} - {self.baseline}', self)]
     def __repr__(self):
         said = ', '.join(f'{k} {v}' for k,v in self.summary().items() if v is not None and k != 'p_adj')
@@ -799,14 +793,14 @@ class Race(Comparison):
     new_se = new_df = new_p = new_tost_p = sensitivity = None
 
     def _state(self, alpha): return race_state(self.differences, self.delta, alpha, self.family)
-    @cached_property
-    def state(self): return self._state(self.alpha) if self.enough else None # None before two pairs trained
+    @_if_enough
+    def state(self): return self._state(self.alpha)
     @property
     def test(self):
         if self.why: return None
         return 't-mixture confidence sequence' if self.enough else 'always-valid test of divergence'
-    @property
-    def p_signflip_note(self): return 'sequential: no fixed-n p' if self.enough else None
+    @_if_enough
+    def p_signflip_note(self): return 'sequential: no fixed-n p'
     def detectable(self): return None # n was not fixed
 
     @cached_property
