@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
-           'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_rows', 'Share', 'Ranks',
+           'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_runs', 'Share', 'Ranks',
            'Contrast', 'Adjusted', 'read_answer', 'Comparison', 'Race', 'compare', 'holm', 'maxt_p', 'Comparisons',
            'check_contrasts', 'compare_many', 'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary',
            'summarise']
@@ -316,9 +316,9 @@ def _check_records(arm, records):
 
 def _accuracies(arm, trained, n_images):
     "Fractions of the runs that trained, on the grid of their images"
-    if len(trained) < 2: return [_known(r['acc']) for r in trained] # too few to be compared
-    x = as_fractions([r['acc'] for r in trained], arm, n_images)
-    return _on_grid(x, _known(trained[0].get('n_images')))
+    acc = [r['acc'] for r in trained]
+    if len(acc) < 2: return acc # too few to be compared
+    return _on_grid(as_fractions(acc, arm, n_images), _known(trained[0].get('n_images')))
 
 def _from_records(arm, records, n_images=None, by_position=False):
     "Sample of dicts, one a run"
@@ -376,14 +376,15 @@ def _rows_by_seed(sample):
         raise ValueError(f"{sample.arm!r} has a seed twice under one env: keep one run a seed")
     return rows
 
-def shared_rows(
+def shared_runs(
     base:Sample,   # Baseline
     variant:Sample # Variant
-)->np.ndarray:     # (pairs, 2) rows of either
+)->tuple:          # Two samples, row by row of one seed
     "Runs of both arms that share a seed, under the one env that has most of them"
     first, second = _rows_by_seed(base), _rows_by_seed(variant)
     groups = groupby([k for k in first if k in second], 0, lambda k: (first[k], second[k]))
-    return np.array(max(groups.values(), key=len, default=[]), int).reshape(-1, 2)
+    rows = max(groups.values(), key=len, default=[])
+    return base.take([i for i,_ in rows]), variant.take([i for _,i in rows])
 
 def _may_pair(base, variant, shared, paired):
     "Whether the shared seeds are to be compared as pairs, and a note where they are not"
@@ -550,8 +551,7 @@ class _AllSeeds(_Effect):
     def shared(self): # the runs of either arm on the seeds that both have
         if self.paired: return self.before, self.after
         if not self.has_runs: return (), ()
-        rows = shared_rows(self.before, self.after)
-        return self.before.take(rows[:,0]), self.after.take(rows[:,1])
+        return shared_runs(self.before, self.after)
     @property
     def n_shared(self): return len(self.shared[0])
     @cached_property
@@ -638,7 +638,7 @@ class Contrast(_AllSeeds):
 @dataclass(frozen=True)
 class Adjusted:
     "One comparison's p-values as its family adjusts them"
-    p:float
+    p_goal:float
     tost_p:float
     new_p:float
     new_tost_p:float
@@ -699,7 +699,8 @@ class _Declared(_Shown):
     def sim_method(self): return self.adjusted and 'Bonferroni'
 
 # %% ../nbs/09a_stats.ipynb #abd55b4c
-@parts(p_adj_method='adjusted.method', p_maxt='adjusted.maxt', tost_p_adj='adjusted.tost_p')
+@parts(p_adj_method='adjusted.method', p_maxt='adjusted.maxt', tost_p_adj='adjusted.tost_p',
+    p_adj='judged.p_goal', tost_p_judged='judged.tost_p')
 class _PValues(_Declared):
     "One-sided and adjusted p-values, and how many seeds would do"
     @_measured
@@ -711,9 +712,7 @@ class _PValues(_Declared):
     @property
     def p_goal(self): return self.p_noninferior if self.goal == 'noninferior' else self.p
     @property
-    def p_adj(self): return self.adjusted.p if self.adjusted else self.p_goal
-    @property
-    def tost_p_judged(self): return self.tost_p if self.tost_p_adj is None else self.tost_p_adj
+    def judged(self): return self.adjusted or self # whose p-values count
     @property
     def within_delta(self): # is equivalence shown?
         return self.tost_p_judged is not None and self.tost_p_judged < self.alpha
@@ -738,8 +737,7 @@ class _OverImages(_PValues):
     @property
     def new_answer(self): # of the runs that trained
         if self.new_images is None or self.goal != 'difference': return None
-        p, tost_p = (self.adjusted.new_p, self.adjusted.new_tost_p) if self.adjusted else (self.new_p, self.new_tost_p)
-        return read_answer(self.diff, p, tost_p, self.alpha)
+        return read_answer(self.diff, self.judged.new_p, self.judged.new_tost_p, self.alpha)
 
 # %% ../nbs/09a_stats.ipynb #878b4d7e
 @parts(p_worst_rank='ranks.p', worst_rank_sign='ranks.sign', p_divergence='ranks.p_divergence')
@@ -839,9 +837,9 @@ def _contrast(before, after, paired=None):
     "`Contrast` of two samples and a note, or a `ValueError` that says why there is none"
     for o in (before, after):
         if len(o) < 2: raise _few(o.arm, len(o), o.failed)
-    rows = shared_rows(before, after)
-    paired, note = _may_pair(before, after, len(rows), paired)
-    if paired: before, after = before.take(rows[:,0]), after.take(rows[:,1])
+    pairs = shared_runs(before, after)
+    paired, note = _may_pair(before, after, len(pairs[0]), paired)
+    if paired: before, after = pairs
     return Contrast(before, after, paired), note
 
 def _check_contrast(c, sequential=False):
@@ -1149,5 +1147,7 @@ def summarise(acc, correct=None, n_diverged:int=0, n_failed:int=0, alpha:float=0
     if len(x) > 1:
         mean = Estimate.of(as_fractions(x, 'acc'))
         known |= dict(sd=float(x.std(ddof=1)), half_width=mean.interval(alpha).high-mean.value)
-        if correct is not None: known |= {k: getattr(decompose(correct), k) for k in ('sd_seed','sd_churn')}
+    if len(x) > 1 and correct is not None:
+        noise = decompose(correct)
+        known |= dict(sd_seed=noise.sd_seed, sd_churn=noise.sd_churn)
     return ArmSummary(len(x), n_diverged, n_failed, **known)
