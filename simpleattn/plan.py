@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['plain', 'Record', 'parts', 'check_rates', 'power', 'runs_needed', 'detectable', 'sd_upper', 'equivalence_power',
            'runs_needed_equivalence', 'Plan', 'plan', 'half_width', 'log_e', 'RaceState', 'prefixes', 'race_path',
-           'race_state', 'divergence_race_p', 'ranked_verdict', 'over_all_seeds', 'check_accuracies', 'race_seeds']
+           'race_state', 'divergence_race_p', 'read_answer', 'over_all_seeds', 'check_accuracies', 'race_seeds']
 
 # %% ../nbs/09_plan.ipynb #68dcb335
 import math
@@ -313,14 +313,15 @@ def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p afte
     return np.minimum(1, np.exp(-np.maximum.accumulate(log_e)))
 
 # %% ../nbs/09_plan.ipynb #ba8b031c
-def ranked_verdict(
-    p:float,    # Of no difference over all seeds, a diverged run last
-    sign:float, # Above 0 where the variant is ahead
-    alpha:float # Error rate
-)->str:         # better, worse, undecided
-    "What all seeds say, a diverged run ranked last"
-    if p >= alpha: return 'undecided'
-    return 'better' if sign > 0 else 'worse'
+def read_answer(
+    diff:float,   # Difference
+    p:float,      # Of no difference; None where there is none
+    tost_p:float, # Of a difference beyond the margin; None where there is none
+    alpha:float   # Error rate
+)->str:           # better, worse, equivalent, undecided
+    "What a difference and its p-values say"
+    if p is not None and p < alpha: return 'better' if diff > 0 else 'worse'
+    return 'equivalent' if tost_p is not None and tost_p < alpha else 'undecided'
 
 def over_all_seeds(
     trained:str, # Answer of the runs that trained
@@ -362,12 +363,9 @@ def race_seeds(
     states = []
     for i,completers in enumerate(ok.cumsum()):
         state, seeds = path[completers], i+1
-        if completers < seeds: state = _with_diverged(state, ranked_verdict(p[i], ahead[i], alpha/k), seeds)
+        if completers < seeds:
+            verdict = over_all_seeds(state.verdict, read_answer(ahead[i], p[i], None, alpha/k))
+            state = replace(state, verdict=verdict, decided_at=None if verdict == 'undecided' else seeds)
         states.append(state)
         if state.verdict != 'undecided': break
     return states
-
-def _with_diverged(state, ranked, seeds):
-    "The state of the completers after so many `seeds`, some of them diverged, with the verdict over all"
-    verdict = over_all_seeds(state.verdict, ranked)
-    return replace(state, verdict=verdict, decided_at=None if verdict == 'undecided' else seeds)

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_runs', 'Share', 'Ranks',
-           'Contrast', 'Adjusted', 'read_answer', 'Comparison', 'Race', 'compare', 'holm', 'maxt_p', 'Comparisons',
-           'check_contrasts', 'compare_many', 'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary',
-           'summarise']
+           'Contrast', 'Adjusted', 'Comparison', 'Race', 'compare', 'holm', 'maxt_p', 'Comparisons', 'check_contrasts',
+           'compare_many', 'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary', 'summarise']
 
 # %% ../nbs/09a_stats.ipynb #b8f97c06
 import math
@@ -21,7 +20,7 @@ from scipy import special as sp
 from . import words
 from .runs import comparable
 from .plan import (Record, check_accuracies, check_rates, detectable, divergence_race_p, over_all_seeds, parts,
-    race_seeds, race_state, ranked_verdict, runs_needed, sd_upper)
+    race_seeds, race_state, read_answer, runs_needed, sd_upper)
 
 # %% ../nbs/09a_stats.ipynb #6590f571
 class Interval(NamedTuple):
@@ -645,16 +644,6 @@ class Adjusted:
     maxt:float
     method:str
 
-def read_answer(
-    diff:float,   # Difference
-    p:float,      # Of no difference; None where there is none
-    tost_p:float, # Of a difference beyond the margin; None where there is none
-    alpha:float   # Error rate
-)->str:           # better, worse, equivalent, undecided
-    "What a difference and its p-values say"
-    if p is not None and p < alpha: return 'better' if diff > 0 else 'worse'
-    return 'equivalent' if tost_p is not None and tost_p < alpha else 'undecided'
-
 # %% ../nbs/09a_stats.ipynb #6129b80c
 class _Shown(Record):
     "A notebook shows a table of what is `labelled`"
@@ -759,7 +748,7 @@ class Comparison(_OverImages):
         return 'noninferior' if self.p_adj is not None and self.p_adj < self.alpha else 'undecided'
     @property
     def ranked(self): # of all seeds, a diverged run ranked worst; None where none diverged
-        return ranked_verdict(self.ranks.p, self.ranks.sign, self.alpha/self.family) if self.ranks else None
+        return read_answer(self.ranks.sign, self.ranks.p, None, self.alpha/self.family) if self.ranks else None
     @property
     def verdict(self): # better, worse, equivalent, noninferior, undecided; not comparable
         if self.why: return 'not comparable'
