@@ -21,8 +21,6 @@ from .published import published_entry
 from .words import percent
 
 # %% ../nbs/12a_board.ipynb #ce642fd2
-_keys_of_a_table = ('dataset','split','noise','size','epochs')
-
 @dataclass(frozen=True)
 class Cell:
     "What the entries of one ranking share"
@@ -41,7 +39,7 @@ class Cell:
     @classmethod
     def of(cls, run):
         "The cell of a run"
-        table = {k:run.recipe[k] for k in _keys_of_a_table}
+        table = {k:run.recipe[k] for k in ('dataset','split','noise','size','epochs')}
         shared = {k:getattr(run, k) for k in comparable if k!='precision'}
         return cls(**table, **shared, source=run.data['source'], versions=run.machine.get('versions', {}))
 
@@ -132,7 +130,7 @@ def board_entries(
 def _one_a_seed(runs):
     "An arm may stand in two folders, where its name was once spelled in another way"
     by_seed = {r.seed:r for r in reversed(runs)}
-    return tuple(by_seed[seed] for seed in sorted(by_seed))
+    return tuple(sorted(by_seed.values(), key=attrgetter('seed')))
 
 def _failed(runs, root):
     folders = {r.path.rpartition('/')[0] for r in runs}
@@ -179,12 +177,12 @@ def _asked_for(pair):
     "A recipe, its changes, and the names of two arms, as one `simpleattn study` takes them: it derives one recipe"
     recipes = load_recipes()
     origins = [_derived_from(e, recipes) for e in pair]
-    derived = [o for o in origins if o[1]]
-    if not derived or any(o!=derived[0] for o in derived): derived = [(pair[-1].recipe['name'], {})]
-    recipe,changes = derived[0]
+    first,*others = [o for o in origins if o[1]] or [None]
+    derived = first if others.count(first)==len(others) else None
     def name(entry, origin):
         variant = spelled(entry.arm.variant)
-        return variant if changes and origin==derived[0] else f'{entry.arm.recipe.name}/{variant}'
+        return variant if origin==derived else f'{entry.arm.recipe.name}/{variant}'
+    recipe,changes = derived or (pair[-1].recipe['name'], {})
     return recipe, changes, [name(*o) for o in zip(pair, origins)]
 
 @patch(as_prop=True)

@@ -8,14 +8,13 @@ __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 
            'plan', 'comparison', 'said', 'compare_csv', 'compare', 'report', 'leaderboard', 'runs', 'main']
 
 # %% ../nbs/13_cli.ipynb #205b5e17
-import dataclasses,errno,json,shutil,sys,warnings
+import errno,json,shutil,sys,warnings
 from argparse import ArgumentParser,HelpFormatter
 from contextlib import contextmanager
 from functools import partial
-from inspect import Parameter,signature
+from inspect import Parameter,Signature,signature
 from typing import Annotated
 from fastcore.docments import ann_parts,docments
-from fastcore.meta import delegates
 from fastcore.script import CliError
 from . import __version__
 from .recipes import Recipe,check_dataset,check_seed,derive,load_recipes,near
@@ -40,14 +39,13 @@ What = Annotated[str, 'What to compare', dict(nargs='*', opt=False)]
 def _add_argument(parser, name, parameter):
     "A parameter on the command line: a word where it has no default, a flag where it is a bool, else an option"
     kind,notes = ann_parts(parameter.anno)
-    how = dict(next((o for o in notes if isinstance(o, dict)), {}))
-    has_default = parameter.default is not Parameter.empty
-    text = parameter.docment or ''
-    if has_default and parameter.default is not None:
-        how['default'] = parameter.default
-        text += f' (default: {parameter.default})'
+    how = dict(*notes[1:]) # after the help come further arguments of `add_argument`
+    default,text = parameter.default, parameter.docment or ''
+    if default not in (None, Parameter.empty):
+        how['default'] = default
+        text += f' (default: {default})'
     how['help'] = text.replace('%', '%%')
-    is_option,also = how.pop('opt', has_default), how.pop('also', [])
+    is_option,also = how.pop('opt', default is not Parameter.empty), how.pop('also', [])
     if kind is bool: how['action'] = 'store_true'
     else: how['type'] = kind
     if not is_option: return parser.add_argument(name, **how)
@@ -59,8 +57,7 @@ def _read_arguments(f, prog, words):
     width = shutil.get_terminal_size((120,30)).columns
     parser = ArgumentParser(prog, description=f.__doc__, epilog=f'simpleattn {__version__}',
         formatter_class=partial(HelpFormatter, max_help_position=width//2, width=width))
-    parameters = docments(f, full=True, returns=False, eval_str=True)
-    added = [_add_argument(parser, name, o) for name,o in parameters.items()]
+    added = [_add_argument(parser, *o) for o in docments(f, full=True, returns=False, eval_str=True).items()]
     arguments,unknown = parser.parse_known_args(words)
     if unknown:
         known = ['--help', *(name for o in added for name in o.option_strings)]
@@ -71,17 +68,15 @@ def _read_arguments(f, prog, words):
 def _takes(options, before):
     "Decorator: the function's `**kwargs` are the parameters of `options`, and stand before the parameter `before`"
     def decorate(f):
-        own = [*signature(f).parameters][:-1]
-        delegates(options)(f)
-        whole = signature(f)
-        shared = [name for name in whole.parameters if name not in own]
-        at = own.index(before)
-        order = [*own[:at], *shared, *own[at:]]
-        f.__signature__ = whole.replace(parameters=[whole.parameters[name] for name in order])
+        *own,_ = signature(f).parameters.values()
+        at = [o.name for o in own].index(before)
+        f.__signature__ = Signature([*own[:at], *signature(options).parameters.values(), *own[at:]])
+        f.__delwrap__ = options # where `docments` finds their comments
         return f
     return decorate
 
 def _training(
+    *,
     engine:str='local',      # local (worker processes), serial, ray (a cluster)
     workers:int=None,        # Runs at a time; if not given one for each core, or one a GPU
     data:Data=None,
@@ -103,10 +98,13 @@ def _recipe_of(recipe, settings, changes):
 
 def _grid(changes):
     "KEY=VALUE words with one value, and as lists those with several; the commas of a tuple are one value"
-    types = {f.name:f.type for f in dataclasses.fields(Recipe)}
-    pairs = dict(change.split('=', 1) for change in changes if '=' in change)
-    many = {k:v.split(',') for k,v in pairs.items() if ',' in v and types.get(k, tuple) is not tuple}
+    pairs = [change.partition('=') for change in changes]
+    many = {k:v.split(',') for k,_,v in pairs if ',' in v and not isinstance(getattr(Recipe, k, ()), tuple)}
     return [change for change in changes if change.partition('=')[0] not in many], many
+
+def _tell(what):
+    "Say on standard error what is no result"
+    print(what, file=sys.stderr)
 
 def _import(path):
     "Register the user's variants"
@@ -119,10 +117,6 @@ def _seeds(runs, seeds):
     except ValueError: raise CliError(f"--seeds {seeds}: write whole numbers with commas, such as 0,1,2.") from None
 
 def _contrasts(words): return [o.split(':') for o in words]
-
-def _env(device):
-    from simpleattn.runs import this_env
-    return this_env(device)
 
 # %% ../nbs/13_cli.ipynb #8bba79a0
 _recipe_columns = 'dataset split source size epochs bs backbone lr opt sched mixup precision hash'.split()
@@ -141,8 +135,7 @@ def list_variants(
     "List the variants"
     _import(import_file)
     def row(v):
-        arguments = json.dumps(v.kwargs) if v.kwargs else ''
-        return dict(variant=v.name, site=v.site if v.layer else '', arguments=arguments, about=v.doc)
+        return dict(variant=v.name, site=v.site if v.layer else '', arguments=json.dumps(v.kwargs) if v.kwargs else '', about=v.doc)
     return [row(get_variant(name)) for name in variants()]
 
 # %% ../nbs/13_cli.ipynb #832035eb
@@ -171,12 +164,11 @@ def data(
 def _data_words(found):
     "Counts by class, then a line for whatever is not as it should be"
     rows = [dict(class_=name, train=n.get('train', 0), val=n.get('val', 0)) for name,n in found['classes'].items()]
-    whole = f"{found['images']} images, source {found['source']}, fingerprint {found['fingerprint']}"
-    lines = [f"{whole}, {found['v1_validation']} validation images of split v1"]
-    lines += [f'missing: {o}' for o in found['missing']]
-    lines += [f'unreadable: {name} ({why})' for name,why in found['unreadable'].items()]
-    lines += [f'not an image: {o}' for o in found['stray']]
-    return '\n'.join([table(rows), *lines])
+    whole = '{images} images, source {source}, fingerprint {fingerprint}, {v1_validation} validation images of split v1'
+    return '\n'.join([table(rows), whole.format(**found),
+        *(f'missing: {o}' for o in found['missing']),
+        *(f'unreadable: {name} ({why})' for name,why in found['unreadable'].items()),
+        *(f'not an image: {o}' for o in found['stray'])])
 
 # %% ../nbs/13_cli.ipynb #5c5ea7a2
 def cost(
@@ -261,23 +253,21 @@ def study(
     **kwargs                   # Of `Study.run`
 ):
     "Declare a study, train what is missing, compare; the same command goes on where it stopped"
+    from simpleattn.runs import this_env
+    from simpleattn.study import Study
     set,grid = _grid(set)
     seeds,arms = _seeds(runs, seeds), variants.split(',')
-    declared = dict(root=root, delta=delta, alpha=alpha, env=_env(kwargs.get('device')))
+    declared = dict(root=root, delta=delta, alpha=alpha, env=this_env(kwargs.get('device')))
     if grid or match: arms = _arms_of_protocol(arms, baseline, contrasts)
     _import(import_file)
     recipe = _recipe_of(recipe, settings, _without_tune(set) if grid else set)
     sweep = _sweep(recipe, arms, grid, name, sweep_runs, pick, declared, kwargs) if grid else None
     if sweep or match: s = _reported_study(recipe, arms, name, seeds, sweep, match, declared, kwargs)
-    else: s = _declared_study(name or recipe.name, arms, seeds, baseline, recipe, settings, _contrasts(contrasts), **declared)
+    else: s = Study(name or recipe.name, arms, seeds, baseline, recipe, contrasts=_contrasts(contrasts), settings=settings, **declared)
+    _tell(s)
     return _finished(s.run(**kwargs), fmt)
 
-def _declared_study(name, arms, seeds, baseline, recipe, settings, contrasts=(), **declared):
-    "The study of a command, said on standard error"
-    from simpleattn.study import Study
-    s = Study(name, arms, seeds, baseline, recipe, contrasts=contrasts, settings=settings, **declared)
-    print(s, file=sys.stderr)
-    return s
+
 
 # %% ../nbs/13_cli.ipynb #54b7d487
 def _finished(study, fmt):
@@ -305,7 +295,7 @@ def _sweep(recipe, arms, grid, name, runs, rule, declared, training):
     "The sweep of a command, run, and what it picked"
     from simpleattn.sweep import make_sweep,sweep_table
     sweep = make_sweep(recipe, arms, grid, name, runs, rule, **declared).run(**training)
-    print(table(sweep_table(sweep)), file=sys.stderr)
+    _tell(table(sweep_table(sweep)))
     return sweep
 
 def _reported_study(recipe, arms, name, seeds, sweep, match, declared, training):
@@ -313,8 +303,7 @@ def _reported_study(recipe, arms, name, seeds, sweep, match, declared, training)
     from simpleattn.sweep import match_rows,reported_study
     measure = dict(device=training.get('device'), threads=training.get('threads', 1))
     s = reported_study(recipe, arms, name, seeds, sweep, match, measure, **declared)
-    if match: print(table(match_rows(s)), file=sys.stderr)
-    print(s, file=sys.stderr)
+    if match: _tell(table(match_rows(s)))
     return s
 
 # %% ../nbs/13_cli.ipynb #cc975d27
@@ -337,11 +326,14 @@ def race(
     **kwargs                   # Of `Study.run`
 ):
     "Add seeds until every variant is better, worse or equivalent within delta; the same command goes on where it stopped"
+    from simpleattn.runs import this_env
+    from simpleattn.study import Study
     seeds,arms = _seeds(cap, seeds), variants.split(',')
-    declared = dict(root=root, delta=delta, alpha=alpha, env=_env(kwargs.get('device')))
     _import(import_file)
     recipe = _recipe_of(recipe, settings, set)
-    s = _declared_study(name or f'{recipe.name}-race', arms, seeds, baseline, recipe, settings, **declared)
+    s = Study(name or f'{recipe.name}-race', arms, seeds, baseline, recipe, root, delta, alpha,
+        env=this_env(kwargs.get('device')), settings=settings)
+    _tell(s)
     return _finished(s.race(**kwargs), fmt)
 
 def demo(
@@ -371,8 +363,8 @@ def plan(
 ):
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
-    wanted = dict(delta=delta, effect=effect, target=power, alpha=alpha)
-    p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings, **wanted)
+    p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings,
+        delta=delta, effect=effect, target=power, alpha=alpha)
     if fmt=='json': return p.to_dict()
     rows = [dict(field=k, value=v) for k,v in p.to_dict().items()]
     return f'{table(rows)}\n\n{p.words}' if fmt=='table' else rows
@@ -396,9 +388,8 @@ def _say_missing(reading):
     "On standard error, how many runs are still to come"
     n_missing,study = len(reading.missing), reading.study
     if not n_missing: return
-    if study.raced: text = f'The race goes on: at most {n_missing} runs are still to come.'
-    else: text = f'Incomplete: {n_missing} of {len(study.arms)*len(study.seeds)} runs are missing.'
-    print(text, file=sys.stderr)
+    if study.raced: _tell(f'The race goes on: at most {n_missing} runs are still to come.')
+    else: _tell(f'Incomplete: {n_missing} of {len(study.arms)*len(study.seeds)} runs are missing.')
 
 def said(
     comparisons,       # `Comparisons`
@@ -421,9 +412,8 @@ def compare_csv(
     from simpleattn.stats import compare_many
     try:
         df = pd.read_csv(path, skipinitialspace=True).rename(columns=str.strip)
-        numbers = {k:pd.to_numeric(df[k]) for k in ('acc','accuracy') if k in df}
-        names = {k:df[k].astype(str) for k in ('arm','variant') if k in df}
-        df = df.assign(**numbers, **names)
+        for k in df.columns.intersection(['acc','accuracy']): df[k] = pd.to_numeric(df[k])
+        for k in df.columns.intersection(['arm','variant']): df[k] = df[k].astype(str)
     except (OSError, ValueError) as e: raise CliError(f"{path} cannot be read as a csv file of numbers: {e}") from None
     arms = [*dict.fromkeys(df.get('arm', df.get('variant', [])))]
     if not baseline: baseline = 'baseline' if 'baseline' in arms else next(iter(arms), None)
@@ -432,12 +422,11 @@ def compare_csv(
 def _compare_summaries(words, rates):
     "Two published summaries as `Comparisons`"
     from simpleattn.stats import Comparisons,compare_summary
-    try: before,after = [[float(o) for o in word.split(',')] for word in words]
-    except ValueError: before = after = ()
-    if len(before)!=3 or len(after)!=3:
+    try: (m1,s1,n1),(m2,s2,n2) = [map(float, word.split(',')) for word in words]
+    except ValueError:
         said = f"--summary {' '.join(words)}: write MEAN,SD,N twice, as fractions"
-        raise CliError(f'{said}, such as 0.8498,0.00782,20 0.8567,0.00937,20.')
-    c = compare_summary(*before, *after, **rates)
+        raise CliError(f'{said}, such as 0.8498,0.00782,20 0.8567,0.00937,20.') from None
+    c = compare_summary(m1, s1, n1, m2, s2, n2, **rates)
     return Comparisons((c,), c.baseline, c.delta, c.alpha, 1, 'none')
 
 # %% ../nbs/13_cli.ipynb #bd3a33f3
@@ -458,10 +447,14 @@ def compare(
     "Compare arms: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
     how = dict(contrasts=_contrasts(contrasts), extra=sensitivity) | (dict(paired=False) if unpaired else {})
-    given = dict(contrasts=contrasts, unpaired=unpaired, sensitivity=sensitivity, baseline=baseline, env=env)
-    _check_asked(what, summary, given)
-    if summary: return said(_compare_summaries(summary, rates), fmt, full)
+    _check_asked(what, summary)
+    if summary:
+        _refuse('--summary, which knows no runs', contrasts=contrasts, sensitivity=sensitivity, baseline=baseline, env=env)
+        return said(_compare_summaries(summary, rates), fmt, full)
     if _is_csv(what[0]): return said(compare_csv(what[0], baseline, **how, **rates), fmt, full)
+    if len(what)==2:
+        why = 'two studies, compared by their gains alone'
+        _refuse(why, contrasts=contrasts, unpaired=unpaired, sensitivity=sensitivity, baseline=baseline)
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
     from simpleattn.study import compare_gains,load_study
     studies = [load_study(name, root, env) for name in what]
@@ -470,16 +463,16 @@ def compare(
 
 def _is_csv(name): return name.endswith('.csv')
 
-def _check_asked(what, summary, given):
-    "Refuse what cannot be compared, and options that would not be heeded"
+def _check_asked(what, summary):
+    "Refuse what cannot be compared"
     at_most = 1 if any(map(_is_csv, what)) else 2
     if bool(summary)==bool(what) or len(what)>at_most:
         raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
-    if summary: unheeded,why = 'contrasts sensitivity baseline env', '--summary, which knows no runs'
-    elif len(what)==2: unheeded,why = 'contrasts unpaired sensitivity baseline', 'two studies, compared by their gains alone'
-    else: return
-    odd = [f'--{k}' for k in unheeded.split() if given[k]]
-    if odd: raise CliError(f"{', '.join(odd)}: not for {why}. Leave it out.")
+
+def _refuse(what, **options):
+    "Refuse options that would not be heeded"
+    given = [f'--{name}' for name,value in options.items() if value]
+    if given: raise CliError(f"{', '.join(given)}: not for {what}. Leave it out.")
 
 # %% ../nbs/13_cli.ipynb #56045e5e
 def report(
@@ -508,7 +501,7 @@ def leaderboard(
     from simpleattn import board
     from simpleattn.runs import find_runs
     entries,not_believed = board.board_entries(root, env), find_runs(root)[1]
-    if not_believed: print(f"Left out, because they cannot be believed: {', '.join(not_believed)}.", file=sys.stderr)
+    if not_believed: _tell(f"Left out, because they cannot be believed: {', '.join(not_believed)}.")
     if pr: return _rows_to_send(board.pr_entries(entries, pr, url), pr, fmt)
     best = board.leaderboard(entries)
     rows = [e.to_dict() for e in best]
@@ -555,7 +548,7 @@ def runs(
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     df = load_runs(root, _run_columns, **filters)
     suspect = df.attrs['corrupt'] | _suspect_there(merge, merged)
-    for path,why in suspect.items(): print(f'{path}: {why}', file=sys.stderr)
+    for path,why in suspect.items(): _tell(f'{path}: {why}')
     if not merged and not verify: return df.astype(object).where(df.notna(), None).to_dict('records')
     out = _merged_words(merged) if merged else _verified_words(df)
     why = f"{len(suspect)} files need a look; see above. A corrupt record's run is made again by its study."
@@ -593,7 +586,7 @@ def _show(result, fmt):
     print(result if isinstance(result, str) else json.dumps(result, indent=1))
 
 def _mistake(why, status=2):
-    print(f'simpleattn: {why}', file=sys.stderr)
+    _tell(f'simpleattn: {why}')
     return status
 
 # %% ../nbs/13_cli.ipynb #ca54f2c4

@@ -143,11 +143,12 @@ def differences(
     split = 'v2' if row['split']=='test' else row['split']
     n_images = _n_images[row['dataset'], row['split']]
     source = base.source if base else cell.source.split('-')[0]
-    differs = []
-    if cell.split!=split: differs.append(f'split {cell.split} against {split}')
-    if cell.n_images!=n_images: differs.append(f'{cell.n_images:,} validation images against {n_images:,}')
-    if cell.source!=source: differs.append(f'files {cell.source} against {source}')
-    if row_recipe(row) is None: differs.append('a recipe of ours, for a row that states none')
+    kept = [
+        (cell.split==split, f'split {cell.split} against {split}'),
+        (cell.n_images==n_images, f'{cell.n_images:,} validation images against {n_images:,}'),
+        (cell.source==source, f'files {cell.source} against {source}'),
+        (row_recipe(row), 'a recipe of ours, for a row that states none')]
+    differs = [words for same,words in kept if not same]
     return not differs, '; '.join(differs + _arithmetic(e.recipe, row, base))
 
 def _arithmetic(recipe, row, base):

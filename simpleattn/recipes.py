@@ -153,16 +153,15 @@ def _repr_html(self:Recipe):
 Recipe._repr_html_ = _repr_html
 
 # %% ../nbs/03_recipes.ipynb #b836fcf9
-def _types(): return {f.name:f.type for f in dataclasses.fields(Recipe)[1:]}
+_types = {f.name:f.type for f in dataclasses.fields(Recipe)[1:]}
 
 def _typed(name, key, text):
     "`text` of `key` in recipe `name` as its field's type"
-    types = _types()
-    if key not in types:
-        raise CliError(f"Recipe {name!r} has an unknown key {key!r}. {near(key, types)} The keys of a recipe: {', '.join(types)}.")
-    try: return _from_text(text, types[key])
+    if key not in _types:
+        raise CliError(f"Recipe {name!r} has an unknown key {key!r}. {near(key, _types)} The keys of a recipe: {', '.join(_types)}.")
+    try: return _from_text(text, _types[key])
     except (ValueError, KeyError):
-        raise CliError(f"Recipe {name!r}: {key} = {text!r} is not of type {types[key].__name__}.") from None
+        raise CliError(f"Recipe {name!r}: {key} = {text!r} is not of type {_types[key].__name__}.") from None
 
 def _from_text(text, wanted):
     if wanted is bool: return dict(true=True, yes=True, false=False, no=False)[text.lower()]
@@ -219,8 +218,8 @@ class Recipes(dict):
         self.path = path
     def __repr__(self): return f"{len(self)} recipes: {', '.join([*self][:8])}{', ...'*(len(self)>8)}"
     def __missing__(self, name):
-        said = [f"No recipe {name!r} in {self.path}.", near(name, self), f"`simpleattn recipes` lists all {len(self)}."]
-        raise CliError(' '.join(filter(None, said)))
+        lists = f'`simpleattn recipes` lists all {len(self)}.'
+        raise CliError(f'No recipe {name!r} in {self.path}. {near(name, self)} {lists}'.replace('.  ', '. '))
 
 # %% ../nbs/03_recipes.ipynb #2649a8fa
 def load_recipes(
@@ -242,8 +241,7 @@ def derive(
     **changes        # Fields and new values; text is converted to the field's type
 )->Recipe: # A new recipe
     "`recipe` with some fields changed and a name of its own"
-    known = _types()
-    values = {k:_typed(recipe.name, k, v) if isinstance(v, str) or k not in known else v for k,v in changes.items()}
+    values = {k:_typed(recipe.name, k, v) if isinstance(v, str) or k not in _types else v for k,v in changes.items()}
     name = name or '_'.join([recipe.name, *(f"{k}-{_slug(v)}" for k,v in values.items())])
     return dataclasses.replace(recipe, name=name, **values)
 

@@ -7,8 +7,9 @@ __all__ = ['parse_site', 'site_name', 'identity', 'layer_identity', 'Variant', '
            'register_variant', 'variants', 'get_variant', 'spelled', 'Arm', 'read_arm']
 
 # %% ../nbs/04_variants.ipynb #b139d3d8
-import ast,dataclasses,functools,hashlib,inspect,json,re,sys,textwrap,types
+import ast,dataclasses,hashlib,inspect,json,re,sys,textwrap,types
 from dataclasses import dataclass,field
+from functools import cached_property,partial
 from importlib import import_module,metadata,util
 from pathlib import Path
 from .recipes import CliError,NamedRecipe,Recipe,load_recipes,name_re,near
@@ -106,8 +107,8 @@ def _members(cls):
 def _object(o, seen):
     "An object by its type, and by what it says or holds, unless that is an address"
     kind = f'{type(o).__module__}.{type(o).__qualname__}'
-    if isinstance(o, functools.partial): return identity([o.func, o.args, o.keywords], seen)
-    if isinstance(o, functools.cached_property): return identity(o.func, seen)
+    if isinstance(o, partial): return identity([o.func, o.args, o.keywords], seen)
+    if isinstance(o, cached_property): return identity(o.func, seen)
     if inspect.isfunction(wrapped := getattr(o, '__wrapped__', None)): return identity(wrapped, seen)
     if dataclasses.is_dataclass(o) or isinstance(o, types.SimpleNamespace):
         return f"{kind} {identity(getattr(o, '__dict__', {}), seen)}"
@@ -320,63 +321,63 @@ def spelled(
     return next((o for o in names if get_variant(o)==variant), variant.name)
 
 # %% ../nbs/04_variants.ipynb #144fde20
-def _ours(name, layer, doc, site='1.-1', **kwargs):
+def _ours(layer, site, name, doc, **kwargs):
     "Register a variant of this library"
     register_variant(name, layer and f'simpleattn.{layer}', site, doc, **kwargs)
     _of_the_library.add(name)
 
-_ours('baseline', None, 'the backbone as it is')
-_ours('self', 'attention:SelfAttention', 'SAGAN self-attention (Zhang et al. 2018)')
-_ours('simple', 'attention:SimpleSelfAttention', 'SimpleSelfAttention: gamma (X X^T)(W X) + X')
-_ours('symmetric', 'attention:SimpleSelfAttention', 'SimpleSelfAttention with a W that is really symmetric', symmetric=True)
+_ours(None, '1.-1', 'baseline', 'the backbone as it is')
+_ours('attention:SelfAttention', '1.-1', 'self', 'SAGAN self-attention (Zhang et al. 2018)')
+_ours('attention:SimpleSelfAttention', '1.-1', 'simple', 'SimpleSelfAttention: gamma (X X^T)(W X) + X')
+_ours('attention:SimpleSelfAttention', '1.-1', 'symmetric', 'SimpleSelfAttention with a W that is really symmetric', symmetric=True)
 
-_ladder = 'attention:LadderAttention'
-_ours('ladder-full-rank', _ladder, 'self with C\' = C: no reduction of query and key', reduction=1)
-_ours('ladder-one-matrix', _ladder, 'self with one C x C matrix for query and key', one_matrix=True)
-_ours('ladder-no-softmax', _ladder, 'one matrix, and no softmax; without the final convolution too it is simple', one_matrix=True, softmax=False)
-_ours('self-no-softmax', _ladder, 'self without softmax', softmax=False)
-_ours('self-no-conv', _ladder, 'self without the final convolution', final_conv=False)
+_ladder = partial(_ours, 'attention:LadderAttention', '1.-1')
+_ladder('ladder-full-rank', 'self with C\' = C: no reduction of query and key', reduction=1)
+_ladder('ladder-one-matrix', 'self with one C x C matrix for query and key', one_matrix=True)
+_ladder('ladder-no-softmax', 'one matrix, and no softmax; without the final convolution too it is simple', one_matrix=True, softmax=False)
+_ladder('self-no-softmax', 'self without softmax', softmax=False)
+_ladder('self-no-conv', 'self without the final convolution', final_conv=False)
 
 # %% ../nbs/04_variants.ipynb #5275dc1d
-_sasa = 'local:LocalSelfAttention'
-_stem = 'local:AttentionStem'
-_all = 'replace:1-4'
+_local = partial(_ours, 'local:LocalSelfAttention')
+_sasa = partial(_local, 'replace:1-4')
+_stem = partial(_ours, 'local:AttentionStem', 'stem')
 
-_ours('attention-stem', _stem, 'an attention stem: values mixed by their place in the window', 'stem', kind='spatially_aware')
-_ours('attention-stem-standalone', _stem, 'an attention stem: plain attention over pixels', 'stem', kind='standalone')
-_ours('attention-stem-conv', _stem, 'an attention stem: values by a convolution', 'stem', kind='conv_values')
+_stem('attention-stem', 'an attention stem: values mixed by their place in the window', kind='spatially_aware')
+_stem('attention-stem-standalone', 'an attention stem: plain attention over pixels', kind='standalone')
+_stem('attention-stem-conv', 'an attention stem: values by a convolution', kind='conv_values')
 
-_ours('sasa', _sasa, 'stand-alone self-attention for every 3x3 convolution (Ramachandran et al. 2019)', _all)
-_ours('sasa-stem', _sasa, 'sasa with the attention stem: full attention', _all, also='attention-stem')
+_sasa('sasa', 'stand-alone self-attention for every 3x3 convolution (Ramachandran et al. 2019)')
+_sasa('sasa-stem', 'sasa with the attention stem: full attention', also='attention-stem')
 for kind in ('standalone','conv'):
-    _ours(f'sasa-stem-{kind}', _sasa, f'sasa with the attention stem of kind {kind}', _all, also=f'attention-stem-{kind}')
+    _sasa(f'sasa-stem-{kind}', f'sasa with the attention stem of kind {kind}', also=f'attention-stem-{kind}')
 for stages in ('2-4','3-4','4','1','1-2','1-3'):
-    _ours(f"sasa-{stages.replace('-','')}", _sasa, f'sasa in stages {stages} only', f'replace:{stages}')
-for n in (3,5,9,11): _ours(f'sasa-window{n}', _sasa, f'sasa with windows of {n}', _all, window=n)
-for n in (1,2,4): _ours(f'sasa-heads{n}', _sasa, f'sasa with {n} heads', _all, heads=n)
-for position in ('absolute','none'): _ours(f'sasa-{position}', _sasa, f'sasa with position {position}', _all, position=position)
-_ours('sasa-qr', _sasa, 'sasa by query times offset alone', _all, content=False)
-_ours('sasa-channelwise', _sasa, 'softmax for each channel apart: a public implementation, not the paper', _all, score='channelwise')
-_ours('sasa-channelwise-stem', _sasa, 'the same with the paper\'s attention stem', _all, also='attention-stem', score='channelwise')
+    _local(f'replace:{stages}', f"sasa-{stages.replace('-','')}", f'sasa in stages {stages} only')
+for n in (3,5,9,11): _sasa(f'sasa-window{n}', f'sasa with windows of {n}', window=n)
+for n in (1,2,4): _sasa(f'sasa-heads{n}', f'sasa with {n} heads', heads=n)
+for position in ('absolute','none'): _sasa(f'sasa-{position}', f'sasa with position {position}', position=position)
+_sasa('sasa-qr', 'sasa by query times offset alone', content=False)
+_sasa('sasa-channelwise', 'softmax for each channel apart: a public implementation, not the paper', score='channelwise')
+_sasa('sasa-channelwise-stem', 'the same with the paper\'s attention stem', also='attention-stem', score='channelwise')
 
 # %% ../nbs/04_variants.ipynb #8a3f28dc
-_bot = 'bottleneck:MHSA2d'
-_last_whole = 'stride1:4,replace:4'
+_botnet = partial(_ours, 'bottleneck:MHSA2d', 'replace:4')
+_botnet_s1 = partial(_ours, 'bottleneck:MHSA2d', 'stride1:4,replace:4')
 _as_published = dict(heads=1, position='absolute', scale='none', bias=True)
 
-_ours('stride1', None, 'the backbone whose last stage keeps its resolution', 'stride1:4')
-_ours('botnet', _bot, 'multi-head self-attention in the last stage (Srinivas et al. 2021)', 'replace:4')
-_ours('botnet-s1', _bot, 'botnet whose last stage keeps its resolution', _last_whole)
-for position in ('absolute','none'): _ours(f'botnet-{position}', _bot, f'botnet with position {position}', 'replace:4', position=position)
-for n in (1,2,8): _ours(f'botnet-heads{n}', _bot, f'botnet with {n} head{"s"*(n>1)}', 'replace:4', heads=n)
-_ours('botnet-source', _bot, 'the form of a public implementation: absolute, one head, unscaled', 'replace:4', **_as_published)
-_ours('botnet-s1-source', _bot, 'the same in a last stage that keeps its resolution', _last_whole, **_as_published)
+_ours(None, 'stride1:4', 'stride1', 'the backbone whose last stage keeps its resolution')
+_botnet('botnet', 'multi-head self-attention in the last stage (Srinivas et al. 2021)')
+_botnet_s1('botnet-s1', 'botnet whose last stage keeps its resolution')
+for position in ('absolute','none'): _botnet(f'botnet-{position}', f'botnet with position {position}', position=position)
+for n in (1,2,8): _botnet(f'botnet-heads{n}', f'botnet with {n} head{"s"*(n>1)}', heads=n)
+_botnet('botnet-source', 'the form of a public implementation: absolute, one head, unscaled', **_as_published)
+_botnet_s1('botnet-s1-source', 'the same in a last stage that keeps its resolution', **_as_published)
 
-_timm = 'models:timm_attention'
-for kind,layer in dict(bottleneck='BottleneckAttn', halo='HaloAttn', **{'lambda':'LambdaLayer'}).items():
-    _ours(f'timm-{kind}', _timm, f'{layer} of timm', 'replace:4', kind=kind)
+_timm = partial(_ours, 'models:timm_attention')
+for kind,layer in {'bottleneck':'BottleneckAttn', 'halo':'HaloAttn', 'lambda':'LambdaLayer'}.items():
+    _timm('replace:4', f'timm-{kind}', f'{layer} of timm', kind=kind)
 for kind,layer in dict(nl='NonLocalAttn', bat='BatNonLocalAttn', gc='GlobalContext', se='SEModule', eca='EcaModule', cbam='CbamModule').items():
-    _ours(f'timm-{kind}', _timm, f'{layer} of timm', kind=kind)
+    _timm('1.-1', f'timm-{kind}', f'{layer} of timm', kind=kind)
 del kind,layer,n,position,stages
 
 # %% ../nbs/04_variants.ipynb #a2fe2fff
