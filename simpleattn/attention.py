@@ -13,15 +13,16 @@ import math
 from functools import partial
 import torch
 import torch.nn.functional as F
-from torch import nn
+from fastcore.basics import store_attr
+from torch import Tensor,nn
 
 # %% ../nbs/00_attention.ipynb #09e0bc47
 @torch.no_grad()
 def power_iterations(
-    w:torch.Tensor, # Matrix (nf, n)
-    u:torch.Tensor, # Left singular vector (nf,), changed in place
-    v:torch.Tensor, # Right singular vector (n,), changed in place
-    steps:int=1     # Number of iterations
+    w:Tensor,   # Matrix (nf, n)
+    u:Tensor,   # Left singular vector (nf,), changed in place
+    v:Tensor,   # Right singular vector (n,), changed in place
+    steps:int=1 # Number of iterations
 ):
     "Turn `u` and `v` towards the singular vectors of the largest singular value of `w`"
     for _ in range(steps):
@@ -30,9 +31,9 @@ def power_iterations(
 
 # %% ../nbs/00_attention.ipynb #d194d2a4
 def mirror(
-    t:torch.Tensor,     # The upper triangle, row by row: (n*(n+1)/2,)
-    upper:torch.Tensor  # `torch.triu_indices(n, n)`
-)->torch.Tensor:        # Symmetric matrix (n, n)
+    t:Tensor,    # The upper triangle, row by row: (n*(n+1)/2,)
+    upper:Tensor # `torch.triu_indices(n, n)`
+)->Tensor:       # Symmetric matrix (n, n)
     "Symmetric matrix whose upper triangle is `t`"
     n = math.isqrt(2*len(t))
     w = t.new_zeros(n, n).index_put((upper[0],upper[1]), t)
@@ -40,11 +41,11 @@ def mirror(
 
 # %% ../nbs/00_attention.ipynb #ba184a69
 def spectral_norm(
-    w:torch.Tensor, # Weight (nf, ni, ks)
-    u:torch.Tensor, # Left singular vector (nf,), changed in place
-    v:torch.Tensor, # Right singular vector (ni*ks,), changed in place
-    steps:int=0     # Power iterations to make first
-)->torch.Tensor:    # `w` over its largest singular value, as estimated by `u` and `v`
+    w:Tensor,   # Weight (nf, ni, ks)
+    u:Tensor,   # Left singular vector (nf,), changed in place
+    v:Tensor,   # Right singular vector (ni*ks,), changed in place
+    steps:int=0 # Power iterations to make first
+)->Tensor:      # `w` over its largest singular value, as estimated by `u` and `v`
     "Divide `w` by its largest singular value"
     with torch.autocast('cpu' if w.is_meta else w.device.type, enabled=False):
         m = w.flatten(1)
@@ -74,7 +75,7 @@ class SpectralConv1d(nn.Module):
     ):
         super().__init__()
         self.shape = (nf,ni,ks)
-        self.spectral,self.symmetric,self.init = spectral,symmetric,init
+        store_attr('spectral,symmetric,init')
         self.weight = nn.Parameter(torch.empty(ni*(ni+1)//2 if symmetric else self.shape))
         if symmetric: self.register_buffer('upper', torch.triu_indices(nf, ni), persistent=False)
         if spectral:
@@ -104,19 +105,19 @@ class SpectralConv1d(nn.Module):
 
 # %% ../nbs/00_attention.ipynb #03bdaf5d
 def plain_attention(
-    f:torch.Tensor, # What is attended to (B, C', N)
-    g:torch.Tensor, # What attends (B, C', N)
-    h:torch.Tensor  # Values (B, C, N)
-)->torch.Tensor:    # (B, C, N)
+    f:Tensor, # What is attended to (B, C', N)
+    g:Tensor, # What attends (B, C', N)
+    h:Tensor  # Values (B, C, N)
+)->Tensor:    # (B, C, N)
     "Softmax attention of every position over all positions, by way of its map"
     return h @ (f.mT @ g).softmax(1)
 
 # %% ../nbs/00_attention.ipynb #7912b449
 def fused_attention(
-    f:torch.Tensor, # What is attended to (B, C', N)
-    g:torch.Tensor, # What attends (B, C', N)
-    h:torch.Tensor  # Values (B, C, N)
-)->torch.Tensor:    # (B, C, N)
+    f:Tensor, # What is attended to (B, C', N)
+    g:Tensor, # What attends (B, C', N)
+    h:Tensor  # Values (B, C, N)
+)->Tensor:    # (B, C, N)
     "`plain_attention` by torch's fused kernel, in memory that grows with N and not with its square"
     pad = (0, h.shape[1]-f.shape[1]) if h.is_cpu else (0, 0)
     q,k = (F.pad(t.mT, pad)[:,None].contiguous() for t in (g,f))
@@ -124,9 +125,9 @@ def fused_attention(
 
 # %% ../nbs/00_attention.ipynb #b62cf066
 def fused_wins(
-    h:torch.Tensor, # Values (B, C, N)
-    dtype           # The projections' dtype, which is the one computed in
-)->bool:            # Should attention over `h` be fused?
+    h:Tensor, # Values (B, C, N)
+    dtype     # The projections' dtype, which is the one computed in
+)->bool:      # Should attention over `h` be fused?
     "Is `fused_attention` the faster one here?"
     return not h.is_cpu or h.shape[2] >= h.shape[1]*(8 if dtype.itemsize > 2 else 32)
 
@@ -140,7 +141,8 @@ def order_costs(
     "What each order of h f^T (W x) costs"
     r = nr or C
     costs = dict(folded=C*r*N + C*C*r + C*C*N, gram=ks*C*r*N + 2*C*r*N, tokens=ks*C*r*N + (C+r)*N*N)
-    return costs if ks==1 else {k:v for k,v in costs.items() if k!='folded'}
+    if ks>1: del costs['folded']
+    return costs
 
 # %% ../nbs/00_attention.ipynb #c6255d93
 def cheapest_order(
@@ -155,12 +157,12 @@ def cheapest_order(
 
 # %% ../nbs/00_attention.ipynb #28d44ace
 def linear_attention(
-    f:torch.Tensor, # What is attended to (B, C', N)
-    w:torch.Tensor, # Kernel of W (C', C, ks)
-    x:torch.Tensor, # Input (B, C, N)
-    h:torch.Tensor, # Values (B, C, N)
-    order:str=None  # folded, gram or tokens; the cheapest if None
-)->torch.Tensor:    # (B, C, N)
+    f:Tensor,      # What is attended to (B, C', N)
+    w:Tensor,      # Kernel of W (C', C, ks)
+    x:Tensor,      # Input (B, C, N)
+    h:Tensor,      # Values (B, C, N)
+    order:str=None # folded, gram or tokens; the cheapest if None
+)->Tensor:         # (B, C, N)
     "h f^T (W x), attention without softmax"
     nr,C,ks = w.shape
     order = order or cheapest_order(C, x.shape[2], ks, nr)
@@ -229,7 +231,7 @@ class GlobalAttention(nn.Module):
         xf = x.flatten(2)
         f,w = self.projections(xf, self.training)
         if self.folds and w.shape[2]==1 and xf.shape[2]>=xf.shape[1]:
-            if type(xf) is not torch.Tensor: xf = xf.as_subclass(torch.Tensor)
+            if type(xf) is not Tensor: xf = xf.as_subclass(Tensor)
             return FoldedAttention.apply(xf, w[...,0], self.gamma).reshape(x.shape)
         h = self.value(xf) if self.final_conv else xf
         return x + self.gamma * self.attend(f, w, xf, h).reshape(x.shape)
@@ -303,8 +305,7 @@ class LadderAttention(ReadableAttention):
     ):
         super().__init__()
         check_options(n_channels, reduction, one_matrix, ks, symmetric)
-        self.n_channels,self.ks = n_channels,ks
-        self.one_matrix,self.softmax,self.final_conv = one_matrix,softmax,final_conv
+        store_attr('n_channels,one_matrix,softmax,final_conv,ks')
         self.nr = n_channels if one_matrix else max(1, n_channels//reduction)
         self.traits = {**self.traits, 'normalised':softmax}
         self.folds = one_matrix and not softmax and not final_conv

@@ -8,8 +8,9 @@ __all__ = ['relative_logits', 'absolute_logits', 'check_mhsa', 'MHSA2d']
 # %% ../nbs/02_bottleneck.ipynb #4ae8dbc2
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
-from torch import nn
+from fastcore.basics import patch,store_attr
+from torch import Tensor,nn
+from .local import check_choice,check_heads
 
 # %% ../nbs/02_bottleneck.ipynb #c4833e4d
 def _by_key(
@@ -21,10 +22,10 @@ def _by_key(
     return t.flatten(-2)[...,n-1:2*n*n-n-1].unflatten(-1, (n,2*n-2))[...,:n]
 
 def relative_logits(
-    q:torch.Tensor,     # Queries (B, heads, H, W, d)
-    row:torch.Tensor,   # Embeddings of row offsets -(H-1)...H-1 (2H-1, d)
-    col:torch.Tensor    # Embeddings of column offsets (2W-1, d)
-)->torch.Tensor:        # (B, heads, H*W, H*W)
+    q:Tensor,   # Queries (B, heads, H, W, d)
+    row:Tensor, # Embeddings of row offsets -(H-1)...H-1 (2H-1, d)
+    col:Tensor  # Embeddings of column offsets (2W-1, d)
+)->Tensor:      # (B, heads, H*W, H*W)
     "Query times embedding of the offset to each key"
     H,W = q.shape[2:4]
     by_row = _by_key((q @ row.to(q.dtype).mT).transpose(2,3)).transpose(2,3)
@@ -32,11 +33,11 @@ def relative_logits(
     return (by_row[...,None]+by_col[...,None,:]).reshape(*q.shape[:2], H*W, H*W)
 
 def absolute_logits(
-    q:torch.Tensor,     # Queries (B, heads, H, W, d)
-    row:torch.Tensor,   # Vectors of the rows (H, d)
-    col:torch.Tensor,   # Vectors of the columns (W, d)
-    of:str='key'        # Whose position: key (the paper) or query
-)->torch.Tensor:        # (B, heads, H*W, H*W)
+    q:Tensor,    # Queries (B, heads, H, W, d)
+    row:Tensor,  # Vectors of the rows (H, d)
+    col:Tensor,  # Vectors of the columns (W, d)
+    of:str='key' # Whose position: key (the paper) or query
+)->Tensor:       # (B, heads, H*W, H*W)
     "Query times vector of the position"
     places = (row[:,None]+col).flatten(0,1)
     logits = q.flatten(2,3) @ places.to(q.dtype).mT
@@ -45,13 +46,10 @@ def absolute_logits(
 # %% ../nbs/02_bottleneck.ipynb #3b025df5
 def check_mhsa(n_out, size, heads, position, scale, position_of):
     "Raise a `ValueError` if no layer has these options"
-    if heads<1 or n_out%heads:
-        raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
-    if position not in ('relative','absolute','none'):
-        raise ValueError(f"position is {position!r}: choose relative, absolute or none")
-    if scale not in ('content','both','none'): raise ValueError(f"scale is {scale!r}: choose content, both or none")
-    if position_of not in (None,'key','query'):
-        raise ValueError(f"position_of is {position_of!r}: choose key or query")
+    check_heads(n_out, heads)
+    check_choice('position', position, 'relative', 'absolute', 'none')
+    check_choice('scale', scale, 'content', 'both', 'none')
+    check_choice('position_of', position_of, 'key', 'query')
     if min(size)<1: raise ValueError(f"size is {size}: give the height and width of the map, at least 1")
 
 # %% ../nbs/02_bottleneck.ipynb #3cc57e13
@@ -73,10 +71,9 @@ class MHSA2d(nn.Module):
         super().__init__()
         n_out = n_out or n_channels
         size = tuple(size) if isinstance(size, (tuple,list)) else (size,size)
+        position_of = position_of or ('query' if scale=='none' else 'key')
         check_mhsa(n_out, size, heads, position, scale, position_of)
-        self.n_channels,self.n_out,self.size,self.heads = n_channels,n_out,size,heads
-        self.position,self.scale = position,scale
-        self.position_of = position_of or ('query' if scale=='none' else 'key')
+        store_attr('n_channels,size,heads,position,scale,n_out,position_of')
         self.traits = {**self.traits, 'fixed_size':position!='none'}
 
         self.qkv = nn.Conv2d(n_channels, 3*n_out, 1, bias=bias)

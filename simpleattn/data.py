@@ -51,6 +51,8 @@ def one_at_a_time(name)->FileLock: # For `with`; `name` is that of the thing tha
     return FileLock(cache_dir()/f"{name.replace('/','-')}.lock")
 
 # %% ../nbs/06_data.ipynb #309ea4d7
+def _digest(text): return hashlib.sha256(text.encode()).hexdigest()
+
 def _check_sum(archive):
     "Hold an archive against the NAME.sha256 beside it, if there is one"
     stated = archive.with_name(f'{archive.name}.sha256')
@@ -83,7 +85,8 @@ def unpack(
     dest     # Folder to make; left alone if it is there
 )->Path: # `dest`
     "Unpack the one folder of an archive as `dest`; raises `CliError` for a member that would land outside"
-    archive, dest = Path(archive), Path(dest)
+    archive = Path(archive)
+    dest = Path(dest)
     if dest.is_dir(): return dest
     _check_sum(archive)
     dest.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +105,7 @@ def _refuse_another(root, name):
 def _unpacked(archive):
     "An archive's data set in the cache"
     facts = archive.stat()
-    key = hashlib.sha256(f'{archive.resolve()}{facts.st_size}{facts.st_mtime_ns}'.encode()).hexdigest()[:8]
+    key = _digest(f'{archive.resolve()}{facts.st_size}{facts.st_mtime_ns}')[:8]
     return unpack(archive, cache_dir()/f'unpacked-{key}'/archive.name.split('.')[0])
 
 def _find(root, name):
@@ -198,7 +201,7 @@ def fingerprint(
     path # Folder of a data set
 )->str: # 12 hex digits
     "Hash over the names and sizes of a data set's images"
-    return hashlib.sha256(json.dumps(list_images(path)).encode()).hexdigest()[:12]
+    return _digest(json.dumps(list_images(path)))[:12]
 
 def source_facts(
     path,          # Folder of a data set
@@ -264,7 +267,7 @@ def check_data(
 # %% ../nbs/06_data.ipynb #61762dfe
 def _held_out(files):
     "A fixed fifth of each class, chosen by a hash of the file's name"
-    def order(file): return hashlib.sha256(os.path.basename(file).encode()).hexdigest()
+    def order(file): return _digest(os.path.basename(file))
     by_class = groupby(files, _class_of).values()
     return {f for of_class in by_class for f in sorted(of_class, key=order)[:len(of_class)//5]}
 
@@ -331,7 +334,8 @@ def _decode(path, presize):
 # %% ../nbs/06_data.ipynb #23862fa0
 def _write_images(folder, images):
     "Write `images`, arrays of bytes, one after another into images.bin, and where each is into index.json"
-    shapes, sha = [], hashlib.sha256()
+    shapes = []
+    sha = hashlib.sha256()
     with open(folder/'images.bin', 'wb') as f:
         for image in images:
             pixels = image.tobytes()
@@ -358,7 +362,7 @@ def _write_cache(dest, images):
 def _stamp(path, files): # 8 hex digits
     "Hash over the times of the files: an image that was saved again is another image"
     times = [os.stat(f'{path}/{f}').st_mtime_ns for f in files]
-    return hashlib.sha256(repr(times).encode()).hexdigest()[:8]
+    return _digest(repr(times))[:8]
 
 class DecodedImages:
     "All images of a data set as bytes: `self[i]` is (H, W, 3) uint8, in the order of `list_images`"

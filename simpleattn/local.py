@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['AxisBlocks', 'axis_blocks', 'query_blocks', 'key_blocks', 'offset_logits', 'window_weights', 'weigh_values',
            'neighbour_places', 'gather_neighbours', 'by_position', 'sinusoids', 'neighbours', 'channel_weights',
-           'channelwise_attention', 'check_local', 'LocalSelfAttention', 'StemAttention', 'AttentionStem']
+           'channelwise_attention', 'check_choice', 'check_heads', 'check_local', 'LocalSelfAttention', 'StemAttention',
+           'AttentionStem']
 
 # %% ../nbs/01_local.ipynb #a8f3fae9
 import itertools,math
@@ -21,8 +22,8 @@ class AxisBlocks(NamedTuple):
     queries:int           # Queries in a block
     keys:int              # Keys that a block can see
     left:int              # Keys before the first query
-    offset:Tensor   # Of each key from each query, plus lo (queries, keys)
-    seen:Tensor     # Which pairs count (n_blocks, queries, keys)
+    offset:Tensor         # Of each key from each query, plus lo (queries, keys)
+    seen:Tensor           # Which pairs count (n_blocks, queries, keys)
 
 def axis_blocks(
     n:int,           # Positions along the axis
@@ -46,8 +47,8 @@ def axis_blocks(
 # %% ../nbs/01_local.ipynb #78640d07
 def query_blocks(
     x:Tensor, # (B, heads, d, H, W)
-    y:tuple,        # `axis_blocks` of the rows
-    z:tuple         # `axis_blocks` of the columns
+    y:tuple,  # `axis_blocks` of the rows
+    z:tuple   # `axis_blocks` of the columns
 )->Tensor:    # (B, heads, n_y, n_z, b_y, b_z, d)
     "Queries by block; zeros fill the last ones"
     H,W = x.shape[3:]
@@ -57,8 +58,8 @@ def query_blocks(
 
 def key_blocks(
     x:Tensor, # (B, heads, d, H, W)
-    y:tuple,        # `axis_blocks` of the rows
-    z:tuple         # `axis_blocks` of the columns
+    y:tuple,  # `axis_blocks` of the rows
+    z:tuple   # `axis_blocks` of the columns
 )->Tensor:    # (B, heads, n_y, n_z, d, K_y, K_z)
     "Keys, or values, of each block with its halo; zeros stand outside the image"
     def halo(n, axis): return axis.left, (len(axis.seen)-1)*axis.queries + axis.keys - axis.left - n
@@ -67,11 +68,11 @@ def key_blocks(
 
 # %% ../nbs/01_local.ipynb #2c4d2124
 def offset_logits(
-    q:Tensor,      # Half the channels of queries by block (B, heads, n_y, n_z, b_y, b_z, d/2); None: no embedding
-    table:Tensor,  # Embeddings of the offsets (heads, lo+1+hi, d/2)
-    ax:tuple,            # `axis_blocks` of this axis
-    rows:bool,           # Rows? Else columns
-    dtype                # Of the logits
+    q:Tensor,     # Half the channels of queries by block (B, heads, n_y, n_z, b_y, b_z, d/2); None: no embedding
+    table:Tensor, # Embeddings of the offsets (heads, lo+1+hi, d/2)
+    ax:tuple,     # `axis_blocks` of this axis
+    rows:bool,    # Rows? Else columns
+    dtype         # Of the logits
 )->Tensor: # Broadcasts to (B, heads, n_y, n_z, b_y, b_z, K); very small where a key is not to be seen
     "One axis's part of the logits: query times embedding of the offset"
     very_small = torch.finfo(dtype).min/2.2 # finite still when row and column are added
@@ -83,13 +84,13 @@ def offset_logits(
 
 # %% ../nbs/01_local.ipynb #05081197
 def window_weights(
-    q:Tensor,         # Queries (B, heads, d, H, W)
-    k:Tensor,         # Keys (B, heads, d, H, W); None: offsets alone decide
-    row:Tensor,       # Embeddings of row offsets (heads, lo+1+hi, d/2); None: no relative position
-    col:Tensor,       # Of column offsets
-    y:tuple,                # `axis_blocks` of the rows
-    z:tuple                 # `axis_blocks` of the columns
-)->Tensor:            # (B, heads, n_y, n_z, b_y*b_z, K_y*K_z), rows sum to 1
+    q:Tensor,   # Queries (B, heads, d, H, W)
+    k:Tensor,   # Keys (B, heads, d, H, W); None: offsets alone decide
+    row:Tensor, # Embeddings of row offsets (heads, lo+1+hi, d/2); None: no relative position
+    col:Tensor, # Of column offsets
+    y:tuple,    # `axis_blocks` of the rows
+    z:tuple     # `axis_blocks` of the columns
+)->Tensor:      # (B, heads, n_y, n_z, b_y*b_z, K_y*K_z), rows sum to 1
     "Softmax over the window of each query, by block"
     qb = query_blocks(q, y, z)
     for_row,for_col = (None,None) if row is None else qb.chunk(2, -1)
@@ -109,8 +110,8 @@ def window_weights(
 def weigh_values(
     p:Tensor, # `window_weights`
     v:Tensor, # Values (B, heads, d, H, W)
-    y:tuple,        # `axis_blocks` of the rows
-    z:tuple         # `axis_blocks` of the columns
+    y:tuple,  # `axis_blocks` of the rows
+    z:tuple   # `axis_blocks` of the columns
 )->Tensor:    # (B, heads*d, H, W)
     "Each query's mean of the values that it sees"
     B,heads,d,H,W = v.shape
@@ -141,18 +142,18 @@ def _in_image(x, rows, cols):
 
 # %% ../nbs/01_local.ipynb #efa24e2e
 def gather_neighbours(
-    x:Tensor, # (B, C, H, W)
-    places:list     # `neighbour_places` of rows and columns
-)->Tensor:    # (B, C, H*W, window*window), 0 outside the image
+    x:Tensor,   # (B, C, H, W)
+    places:list # `neighbour_places` of rows and columns
+)->Tensor:      # (B, C, H*W, window*window), 0 outside the image
     "The window of every position"
     (y,in_y),(z,in_z) = places
     return _in_image(x[:,:,*_cross(y, z)], in_y, in_z)
 
 def by_position(
-    p:Tensor,  # `window_weights`
-    axes:list,       # The two `axis_blocks`
-    places:list      # The two `neighbour_places`
-)->Tensor:     # (B, heads, H*W, window*window), 0 outside the image
+    p:Tensor,   # `window_weights`
+    axes:list,  # The two `axis_blocks`
+    places:list # The two `neighbour_places`
+)->Tensor:      # (B, heads, H*W, window*window), 0 outside the image
     "Weights sorted by position and offset"
     rows,cols = axes
     (at_rows,in_rows),(at_cols,in_cols) = places
@@ -178,7 +179,7 @@ def sinusoids(
     H:int,          # Rows
     W:int,          # Columns
     device=None
-)->Tensor:    # (C, H, W)
+)->Tensor:          # (C, H, W)
     "Sines and cosines of the row in the first half of the channels, of the column in the second"
     def axis(n, c):
         frequency = torch.exp(-math.log(1e4)*torch.arange(0, c, 2, device=device)/max(c,1))
@@ -190,8 +191,8 @@ def sinusoids(
 # %% ../nbs/01_local.ipynb #7aaa0440
 def neighbours(
     x:Tensor, # (B, C, H, W)
-    lo:int,         # Positions before
-    hi:int          # Positions after
+    lo:int,   # Positions before
+    hi:int    # Positions after
 )->Tensor:    # (B, C, H, W, window, window), zeros outside the image
     "The window around every position, as a view of the padded image"
     return F.pad(x, (lo,hi,lo,hi)).unfold(2, lo+hi+1, 1).unfold(3, lo+hi+1, 1)
@@ -202,14 +203,14 @@ def channel_weights(q, k, rel, lo, hi):
     return (q[...,None,None]*asked).flatten(4).softmax(-1)
 
 def channelwise_attention(
-    q:Tensor,   # Queries (B, C, H, W)
-    k:Tensor,   # Keys (B, C, H, W)
-    v:Tensor,   # Values (B, C, H, W)
-    rel:Tensor, # Embedding of each offset (C, window, window)
-    lo:int,           # Positions before
-    hi:int,           # Positions after
-    chunks:int=8      # Parts of the channels, one at a time; each is computed again in the backward pass
-)->Tensor:      # (B, C, H, W)
+    q:Tensor,    # Queries (B, C, H, W)
+    k:Tensor,    # Keys (B, C, H, W)
+    v:Tensor,    # Values (B, C, H, W)
+    rel:Tensor,  # Embedding of each offset (C, window, window)
+    lo:int,      # Positions before
+    hi:int,      # Positions after
+    chunks:int=8 # Parts of the channels, one at a time; each is computed again in the backward pass
+)->Tensor:       # (B, C, H, W)
     "Attention of every channel for itself"
     from torch.utils.checkpoint import checkpoint # seconds to import, and only this form needs it
     def part(q, k, v, rel): return (channel_weights(q, k, rel, lo, hi) * neighbours(v, lo, hi).flatten(4)).sum(-1)
@@ -220,20 +221,33 @@ def channelwise_attention(
 def _heads(x, heads): return x.unflatten(1, (heads,-1))
 def _parameter(*shape): return nn.Parameter(torch.empty(shape)) # drawn by `reset_parameters`
 
+def check_choice(
+    option:str, # Its name
+    value,      # What is given
+    *choices    # What there is
+):
+    "Raise a `ValueError` if an option is none of the choices"
+    if value in choices: return
+    *others,last = choices
+    raise ValueError(f"{option} is {value!r}: choose {', '.join(others)} or {last}")
+
+def check_heads(n_out, heads):
+    "Raise a `ValueError` if the channels cannot be shared out"
+    if heads<1 or n_out%heads:
+        raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
+
 def check_local(n_out, window, heads, position, content, score):
     "Raise a `ValueError` if no layer has these options"
     if window<1: raise ValueError(f"window is {window}: give the side of the window in positions, such as 7")
-    if position not in ('relative','absolute','none'):
-        raise ValueError(f"position is {position!r}: choose relative, absolute or none")
-    if score not in ('dot','channelwise'): raise ValueError(f"score is {score!r}: choose dot or channelwise")
+    check_choice('position', position, 'relative', 'absolute', 'none')
+    check_choice('score', score, 'dot', 'channelwise')
     if not content and (position!='relative' or score!='dot'):
         raise ValueError("content=False leaves only query times offset: it needs position='relative' and score='dot'")
-    if heads<1 or n_out%heads:
-        raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
+    check_heads(n_out, heads)
     n = n_out//heads if score=='dot' else n_out
     if position=='relative' and n%2:
         mend = 'an even number of channels '
-        if score=='dot' and n_out%2==0: mend = 'fewer heads, so that each has an even number of channels, '
+        if n_out%2==0: mend = 'fewer heads, so that each has an even number of channels, '
         raise ValueError(f"row and column share the {n} channels of a head, half each: choose {mend}or another position")
 
 # %% ../nbs/01_local.ipynb #75247300
@@ -338,7 +352,7 @@ def places(self:LocalSelfAttention, x):
 @patch
 def value_flops(self:LocalSelfAttention):
     "Multiply-adds of a position's values"
-    return self.n_in*self.n_out
+    return self.value.weight.numel()
 
 @patch
 def flops(self:LocalSelfAttention, n_positions:int)->int:
@@ -361,7 +375,8 @@ class StemAttention(LocalSelfAttention):
         aligned:bool,   # Blocks? Else the window slides
         mixtures:int    # Value matrices of spatially_aware
     ):
-        self.kind,self.mixtures = kind,mixtures
+        self.kind = kind
+        self.mixtures = mixtures
         self.block = window if aligned else None
         super().__init__(n_in, n_out, window, heads)
 
@@ -412,10 +427,9 @@ class StemAttention(LocalSelfAttention):
         return (v * self.mixing().flatten(1)[:,None,None,None]).sum(1)
 
     def value_flops(self):
-        n = self.n_in*self.n_out
-        places = self.window**2
-        if self.kind=='spatially_aware': return self.mixtures*(n + self.n_out*(1 if self.block else places))
-        return n*places if self.kind=='conv_values' else n
+        matrices = super().value_flops()
+        if self.kind!='spatially_aware': return matrices
+        return matrices + self.mixtures*self.n_out*(1 if self.block else self.window**2)
 
 # %% ../nbs/01_local.ipynb #8465b488
 class AttentionStem(nn.Module):
@@ -431,8 +445,7 @@ class AttentionStem(nn.Module):
         mixtures:int=4                # Value matrices of spatially_aware
     ):
         super().__init__()
-        if kind not in ('spatially_aware','standalone','conv_values'):
-            raise ValueError(f"kind is {kind!r}: choose spatially_aware, standalone or conv_values")
+        check_choice('kind', kind, 'spatially_aware', 'standalone', 'conv_values')
         if stride not in (1,window):
             raise ValueError(f"stride is {stride}: an attention stem has stride 1, or that of its window, {window}")
         self.attend = StemAttention(n_in, n_out, kind, window, heads, stride>1, mixtures)

@@ -12,11 +12,10 @@ import difflib,itertools,math,os,timeit
 from collections import defaultdict
 from contextlib import contextmanager
 from functools import partial
-from itertools import takewhile
 from typing import NamedTuple
 import torch
 from fastcore.basics import patch
-from torch import nn
+from torch import Tensor,nn
 from fastai.callback.hook import Hook,Hooks
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
 from fastai.vision.models import xresnet as _xresnet
@@ -116,7 +115,7 @@ class XResNets(Family):
         return isinstance(m, nn.Sequential) and len(m)>0 and all(isinstance(o, ResBlock) for o in m)
 
     def stem(self, model):
-        return list(takewhile(lambda place: not self.is_stage(place.module), _places(model, dict(model.named_children()))))
+        return list(itertools.takewhile(lambda place: not self.is_stage(place.module), _places(model, dict(model.named_children()))))
 
     def path(self, block): return block.convpath
     def append(self, block, layer): block.convpath.append(layer)
@@ -381,16 +380,14 @@ def timm_attention(
     if kind not in _timm_layers: raise ValueError(f"kind is {kind!r}: choose one of {', '.join(_timm_layers)}")
     if kind=='halo': kwargs.setdefault('block_size', math.gcd(8, *size))
     if kind=='bat': kwargs.setdefault('block_size', max(d for d in range(1,8) if size[0]%d==size[1]%d==0))
-    new,other_channels = get_attn(kind), n_out not in (None,ni)
-    if kind in ('bottleneck','halo'): layer = new(ni, n_out or ni, feat_size=size, **kwargs)
-    elif kind=='lambda':
-        layer = new(ni, feat_size=size, **kwargs)
-        if other_channels: layer = nn.Sequential(layer, nn.Conv2d(ni, n_out, 1, bias=False))
-    else:
-        if other_channels:
-            raise ValueError(f"timm's {kind} keeps the channels, and here {ni} go in and {n_out} come out: "
-                "put it at STAGE.BLOCK")
-        layer = new(ni, **kwargs)
+    n_out = n_out or ni
+    if kind in ('bottleneck','halo','lambda'): kwargs['feat_size'] = size
+    if kind in ('bottleneck','halo'): kwargs['dim_out'] = n_out
+    elif kind!='lambda' and n_out!=ni:
+        raise ValueError(f"timm's {kind} keeps the channels, and here {ni} go in and {n_out} come out: "
+            "put it at STAGE.BLOCK")
+    layer = get_attn(kind)(ni, **kwargs)
+    if kind=='lambda' and n_out!=ni: layer = nn.Sequential(layer, nn.Conv2d(ni, n_out, 1, bias=False))
     if kind in ('bottleneck','halo','lambda','bat'): layer.register_forward_pre_hook(partial(_of_size, kind, size))
     return layer
 timm_attention.traits = dict(fixed_size=True)
@@ -446,7 +443,8 @@ class _Maker:
 
 def _insert(model, variant, size, seed):
     "One variant into a backbone"
-    make,site = _Maker(variant), variant.site
+    make = _Maker(variant)
+    site = variant.site
     try: insert_attention(model, make, site, seed, size)
     except (AssertionError, RuntimeError) as e:
         if e in make.own_errors: raise
@@ -487,7 +485,8 @@ def cost(
     def positions(layer, inputs, output): return inputs[0].flatten(2).shape[2]
     with Hooks(layers.values(), positions) as hooks, FlopCounterMode(display=False) as counter:
         _look_at_blank(model, size)
-    counts,top = counter.get_flop_counts(), type(model).__name__
+    counts = counter.get_flop_counts()
+    top = type(model).__name__
     counted = sum(sum(counts.get(f'{top}.{name}', {}).values()) for name in layers)
     stated = sum(layer.flops(hook.stored) for layer,hook in zip(layers.values(), hooks))
     params = sum(p.numel() for p in model.parameters())
@@ -551,12 +550,12 @@ def _spread(layer, x, i, j, weights):
 # %% ../nbs/05_models.ipynb #b4a1c368
 @torch.no_grad()
 def attention_at(
-    model:nn.Module,   # A network with attention
-    x:torch.Tensor,    # One image, as the network gets it (1, 3, S, S)
-    position:tuple,    # Row and column of the pixel
-    layer:int=0,       # Which of `attention_layers`, from 0
-    head:int=None      # One head; None: the mean over heads
-)->torch.Tensor: # (H, W) of the layer's map: the weight of every place for the pixel
+    model:nn.Module, # A network with attention
+    x:Tensor,        # One image, as the network gets it (1, 3, S, S)
+    position:tuple,  # Row and column of the pixel
+    layer:int=0,     # Which of `attention_layers`, from 0
+    head:int=None    # One head; None: the mean over heads
+)->Tensor: # (H, W) of the layer's map: the weight of every place for the pixel
     "What a pixel attends to in one layer, in eval mode"
     layers = list(attention_layers(model).values())
     if not layers: raise CliError('The network has no layer whose attention can be read: give a variant with one.')

@@ -118,7 +118,8 @@ def sd_upper(sd:float, df:float, conf:float=0.8)->float: # Upper bound of the tr
 def equivalence_power(n:int, delta:float, sd:float=1., alpha:float=0.05, paired:bool=True, diff:float=0.)->float: # Chance of "equivalent"
     "Power of the two one-sided tests at a true difference `diff` (fraction)"
     df, se = _design(n, sd, paired)
-    critical, spread = sp.stdtrit(df, 1-alpha), 10/math.sqrt(2*df)
+    critical = sp.stdtrit(df, 1-alpha)
+    spread = 10/math.sqrt(2*df)
     low, high = max(0., 1-spread), min(delta/(se*critical), 1+spread) # of the observed sd over the true one
     if high <= low: return 0.
     x, weight = np.polynomial.legendre.leggauss(100)
@@ -219,8 +220,9 @@ def log_e(
     g:float=1.   # Width of the mixture in squared sd of the difference
 )->np.ndarray:   # Same shape as `n`; 0 where the sd is 0
     "ln E of the t-mixture: evidence against the mean `mu0`"
-    r, df, known = 1/(1+n*g), n-1, sd > 0
-    t2 = np.where(known, n*(mean-mu0)**2/np.where(known, sd*sd, 1)/df, 0.)
+    r = 1/(1+n*g)
+    known = sd > 0
+    t2 = np.where(known, n*(mean-mu0)**2/np.where(known, sd*sd, 1)/(n-1), 0.)
     return np.where(known, np.log(r)/2 + n/2*(np.log1p(t2) - np.log1p(r*t2)), 0.)
 
 # %% ../nbs/09_plan.ipynb #9dba7f2e
@@ -249,8 +251,10 @@ def prefixes(
     d:np.ndarray # (n,) differences
 )->tuple:        # n, mean and sd, (n-1,) each, of the first two differences, the first three, ...
     "Mean and sd as they stood after every difference"
-    n, shifted = np.arange(2, len(d)+1), d-d[0]
-    mean, squares = shifted.cumsum()[1:]/n, (shifted*shifted).cumsum()[1:]
+    n = np.arange(2, len(d)+1)
+    shifted = d-d[0]
+    mean = shifted.cumsum()[1:]/n
+    squares = (shifted*shifted).cumsum()[1:]
     sd = np.sqrt(np.maximum(squares-n*mean**2, 0)/(n-1))
     return n, mean+d[0], np.where(sd < 1e-9, 0., sd)
 
@@ -284,7 +288,8 @@ def race_path(
     state = partial(RaceState, delta=delta, alpha=alpha/k)
     if not len(d): return [state(0)]
     n, mean, sd = prefixes(d)
-    half, half_eq = half_width(n, sd, alpha/k, g), half_width(n, sd, 2*alpha/k, g)
+    half = half_width(n, sd, alpha/k, g)
+    half_eq = half_width(n, sd, 2*alpha/k, g)
     e = np.exp(log_e(n, mean, sd, g=g))
     p = np.minimum(1, 1/np.maximum.accumulate(e))
     called = _called(mean, sd, half, half_eq, delta)
@@ -307,8 +312,9 @@ def race_state(
 # %% ../nbs/09_plan.ipynb #c98515fb
 def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p after each seed
     "Does one arm diverge, or lose, more often? From (n,) bool each, True where the run of that seed did"
-    baseline, variant = np.asarray(baseline, bool), np.asarray(variant, bool)
-    only_one, only_variant = (baseline != variant).cumsum(), (variant > baseline).cumsum()
+    baseline, variant = np.asarray([baseline, variant], bool)
+    only_one = (baseline != variant).cumsum()
+    only_variant = (variant > baseline).cumsum()
     log_e = only_one*math.log(2) + sp.betaln(only_variant+1, only_one-only_variant+1)
     return np.minimum(1, np.exp(-np.maximum.accumulate(log_e)))
 
@@ -358,11 +364,13 @@ def race_seeds(
     d = variant-baseline
     ok = ~np.isnan(d)
     path = [RaceState(0, delta=delta, alpha=alpha/k), *race_path(d[ok], delta, alpha, k)] # by completers
-    before, after = np.nan_to_num(baseline, nan=-1), np.nan_to_num(variant, nan=-1) # a diverged run loses
-    ahead, p = np.sign(after-before).cumsum(), divergence_race_p(after > before, before > after)
+    before, after = np.nan_to_num([baseline, variant], nan=-1) # a diverged run loses
+    ahead = np.sign(after-before).cumsum()
+    p = divergence_race_p(after > before, before > after)
     states = []
     for i,completers in enumerate(ok.cumsum()):
-        state, seeds = path[completers], i+1
+        state = path[completers]
+        seeds = i+1
         if completers < seeds:
             verdict = over_all_seeds(state.verdict, read_answer(ahead[i], p[i], None, alpha/k))
             state = replace(state, verdict=verdict, decided_at=None if verdict == 'undecided' else seeds)

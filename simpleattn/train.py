@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
-from torch import nn
+from torch import Tensor,nn
 from torch.amp import GradScaler,autocast
 import fastai.callback.progress # gives a Learner `no_bar`
 from fastai.basics import (Callback,CancelEpochException,CancelFitException,CrossEntropyLossFlat,L,
@@ -35,8 +35,11 @@ from .optimisers import opt_func
 # %% ../nbs/08_train.ipynb #c2b92f6b
 class PairedStreams(Callback):
     "Order, crops, mixup and dropout from the run's seed, the epoch and the batch, whatever the network draws in between"
-    order, run_valid = -30, False
-    def __init__(self, seed:int): self.seed, self.past = seed, 0
+    order = -30
+    run_valid = False
+    def __init__(self, seed:int):
+        self.seed = seed
+        self.past = 0 # epochs of earlier fits
     def before_fit(self):
         self.start = self.past
         self.hooks = [m.register_forward_pre_hook(partial(self._before_dropout, name))
@@ -55,9 +58,11 @@ class PairedStreams(Callback):
 # %% ../nbs/08_train.ipynb #15dbbd13
 class StopWhenDiverged(Callback):
     "End the fit at the first loss that is not finite"
-    order, run_valid = 70, False
-    diverged = False
-    def before_fit(self): self.diverged, self.finite = False, True
+    order = 70
+    run_valid = False
+    def before_fit(self):
+        self.diverged = False
+        self.finite = True
     def after_loss(self):
         loss = self.loss_grad.detach()
         self.finite = torch.isfinite(loss) & self.finite
@@ -72,14 +77,19 @@ class StopWhenDiverged(Callback):
 # %% ../nbs/08_train.ipynb #0718ac45
 class RecordCorrect(Callback):
     "Validation images that were right, by epoch; seconds spent in training batches"
-    order, fitting = 65, False
-    def before_fit(self): self.epochs, self.right, self.seconds, self.fitting = [], [], 0., True
+    order = 65
+    fitting = False
+    def before_fit(self):
+        self.epochs = []
+        self.right = []
+        self.seconds = 0.
+        self.fitting = True
     def before_train(self): self.began = time.perf_counter()
     def after_train(self): self.seconds += time.perf_counter()-self.began
     def before_validate(self): self.right = []
     def after_pred(self):
         if not self.fitting or self.training or not self.yb: return
-        self.right.append(self.learn.pred.detach().argmax(1)==self.yb[0])
+        self.right.append(self.pred.detach().argmax(1)==self.yb[0])
     def after_validate(self):
         if self.fitting and self.right: self.epochs.append(torch.cat(self.right).cpu().numpy().astype(bool))
     def after_fit(self): self.fitting = False
@@ -112,15 +122,16 @@ class AvgSmoothLossOnDevice(AvgSmoothLoss):
 # %% ../nbs/08_train.ipynb #08f1f43b
 class KeepOnDevice(Callback):
     "Leave losses on the device until the epoch's end"
-    order, run_valid = 49, False # before the recorder
+    order = 49 # before the recorder
+    run_valid = False
     def before_fit(self):
-        recorder = self.learn.recorder
+        recorder = self.recorder
         if isinstance(recorder.smooth_loss, AvgSmoothLossOnDevice): return
         smooth = AvgSmoothLossOnDevice(beta=recorder.smooth_loss.beta)
         # by `recorder.loss = ...` fastai warns, rightly, that the learner has a loss as well
         vars(recorder).update(loss=AvgLossOnDevice(), smooth_loss=smooth)
     def after_train(self):
-        losses = self.learn.recorder.losses
+        losses = self.recorder.losses
         new = [o for o in losses if o.device.type!='cpu']
         if new: losses[-len(new):] = torch.stack(new).cpu().unbind()
 
@@ -155,16 +166,16 @@ def compiled_once(
     key=None # Of the arm and the device; None: not kept for another seed
 ): # The network to train: `model`, or the one compiled before under this key, now with the weights of `model`
     "A compiled network for each seed of an arm, compiled for the first only"
-    network = _compiled.get(key)
-    if network is None:
-        network = model
-        if key:
-            forget_compiled()
-            _compiled[key] = network
-        _compile(network)
-    else: network.load_state_dict(model.state_dict())
-    for p in network.parameters(): p.grad = None
-    return network
+    if key in _compiled:
+        network = _compiled[key]
+        network.load_state_dict(model.state_dict())
+        network.zero_grad()
+        return network
+    if key:
+        forget_compiled()
+        _compiled[key] = model
+    _compile(model)
+    return model
 
 def forget_compiled():
     "Let go of it, as after an error"
@@ -241,7 +252,7 @@ _of_the_recorder = ('lrs','iters','losses','values')
 
 def _plain(o):
     "The same in types that `torch.load(weights_only=True)` reads"
-    if isinstance(o, torch.Tensor): return o.detach().as_subclass(torch.Tensor)
+    if isinstance(o, Tensor): return o.detach().as_subclass(Tensor)
     if isinstance(o, np.ndarray): return torch.from_numpy(o)
     if isinstance(o, np.generic): return o.item()
     if isinstance(o, dict): return {k:_plain(v) for k,v in o.items()}
@@ -283,8 +294,10 @@ class Checkpoint(Callback):
         path, # Its file
         key   # What identifies the run, JSON types
     ):
-        self.path, self.key = Path(path), list(key)
-        self.began, self.wall = time.perf_counter(), 0. # of this try, and seconds of those before it
+        self.path = Path(path)
+        self.key = list(key)
+        self.began = time.perf_counter()
+        self.wall = 0. # seconds of the tries before this one
     def before_fit(self):
         self.state = self._load()
         self.first = self.state['epoch'] if self.state else 0
@@ -364,7 +377,8 @@ def as_run(
 )->Run:
     "The record of a fitted learner"
     recipe, dls, correct = arm.recipe, learn.dls, learn.record_correct
-    accs, history = correct.accs, _history(learn)
+    accs = correct.accs
+    history = _history(learn)
     finished = not learn.stop_when_diverged.diverged and len(accs)>=recipe.epochs
     reason = _why_diverged(finished, history, dls)
     device = 'cpu' if dls.device.type=='cpu' else torch.cuda.get_device_name(dls.device)
@@ -436,7 +450,8 @@ def train_arm(
     cbs=None                   # Further callbacks
 )->Run: # The run
     "Train one arm with one seed"
-    began, seed = time.perf_counter(), check_seed(int(seed))
+    began = time.perf_counter()
+    seed = check_seed(int(seed))
     path = run_path(arm.recipe.name, arm.variant.name, machine.env, seed)
     if root is not None and (as_root(root)/path).exists(): raise FileExistsError(as_root(root)/path)
     checkpoint = _checkpoint(arm, seed, machine, path)
