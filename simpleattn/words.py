@@ -286,4 +286,4 @@ def sentence(
     if c.why: return f'{title} {c.verdict_words}.'
     said = [title, _how(c), _difference(c), _verdict(c, population), _interval_disagrees(c), _new_images(c), _undetected(c),
         _diverging(c)]
-    return ' '.join([o for o in said if o] + [f'{o[0].upper()}{o[1:]}.' for o in c.notes])
+    return ' '.join([*filter(None, said)] + [f'{o[0].upper()}{o[1:]}.' for o in c.notes])
