@@ -215,6 +215,14 @@ def test_race_seeds_is_race_state_where_nothing_diverges():
         want = race_state(v-b, k=2)
         assert states[-1].verdict==want.verdict and len(states)==(want.decided_at or 30)
 
+def test_several_arms_share_alpha_where_runs_diverge_too():
+    "The variant diverges at every second seed: its seeds decide sooner at alpha than at a fourth of it"
+    b = .8+.01*np.random.default_rng(2).normal(size=40); v = b-.001
+    v[::2] = np.nan
+    shared,alone = race_seeds(b, v, k=4), race_seeds(b, v)
+    assert [o.to_dict() for o in shared]==[o.to_dict() for o in race_seeds(b, v, alpha=.0125)]
+    assert shared[-1].verdict==alone[-1].verdict=='worse' and len(shared)>len(alone)
+
 # ---- planning from records
 
 def test_a_plan_from_the_runs_of_a_recipe(tmp_path):

@@ -410,6 +410,7 @@ def test_race_verdicts():
     assert all(b.p <= a.p for a,b in zip(path, path[1:])) and path[st.decided_at-2].verdict == 'undecided'
     turned = np.r_[up, -.05*np.ones(15)]; late = race_state(turned); assert late.verdict == 'better' and late.low < 0  # the first decision stands
     assert race_state(up[:4], alpha=.05, k=4).alpha == .0125 and race_state(up, k=4).decided_at >= st.decided_at
+    assert [o.to_dict() for o in race_path(up, k=4)] == [o.to_dict() for o in race_path(up, alpha=.0125)]  # several arms share alpha in all that a state holds
     assert race_state([.01]*9).verdict == 'undecided' and race_state([.01]).verdict == 'undecided' and race_state([]).n == 0
     json.dumps([o.to_dict() for o in path], allow_nan=False)
 
