@@ -1203,6 +1203,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.words.percent': ('words.html#percent', 'simpleattn/words.py'),
                                   'simpleattn.words.plan_words': ('words.html#plan_words', 'simpleattn/words.py'),
                                   'simpleattn.words.points': ('words.html#points', 'simpleattn/words.py'),
+                                  'simpleattn.words.rate': ('words.html#rate', 'simpleattn/words.py'),
                                   'simpleattn.words.sentence': ('words.html#sentence', 'simpleattn/words.py'),
                                   'simpleattn.words.summaries_html': ('words.html#summaries_html', 'simpleattn/words.py'),
                                   'simpleattn.words.summaries_md': ('words.html#summaries_md', 'simpleattn/words.py'),

@@ -17,7 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from .recipes import CliError, Recipe
-from .words import cell, csv_table, latex_text, md_text, p_value, percent, points, text_table
+from .words import cell, csv_table, latex_text, md_text, p_value, percent, points, rate, text_table
 from .variants import Arm, get_variant, spelled
 from .runs import is_url
 from .stats import decompose, divergence_upper, summarise
@@ -30,8 +30,8 @@ def _six(comparisons):
     cs = comparisons
     simultaneous = 'simultaneous ' if cs.family > 1 else ''
     kind = 'confidence sequence' if cs.comparisons[0].sequential else 'interval'
-    head = ['arm', 'n', f'difference ({100*(1-cs.alpha):g} % {simultaneous}{kind})', 'adjusted p', 'verdict',
-        f'seeds to see {100*cs.delta:g} pp', 'on new images']
+    head = ['arm', 'n', f'difference ({rate(1-cs.alpha)} % {simultaneous}{kind})', 'adjusted p', 'verdict',
+        f'seeds to see {rate(cs.delta)} pp', 'on new images']
     def row(label, c):
         return [label, *(p_value(v) if k=='p_adj' else cell(v) for k,v in c.summary().items())]
     return head, [row(*o) for o in cs.labelled()]
@@ -429,8 +429,8 @@ def _diverged_table(report):
     rows = [[r.path, arm.label, r.seed, r.reason, len(r.history)] for arm in arms for r in arm.runs if not r.ok]
     def said(arm):
         n, n_diverged = len(arm.runs), arm.summary.n_diverged
-        upper = 100*divergence_upper(n_diverged, n)
-        return (f'{arm.label}: {n_diverged} of {n} runs diverged (95 % interval up to {upper:.1f} %), '
+        upper = percent(divergence_upper(n_diverged, n), digits=1)
+        return (f'{arm.label}: {n_diverged} of {n} runs diverged (95 % interval up to {upper} %), '
             f'{arm.n_failed} tries failed.')
     head = ['record','arm','seed','reason','epochs finished']
     return _Table('Diverged runs and failed tries', head, rows, [*map(said, arms)])
@@ -527,7 +527,7 @@ def to_html(
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((files('simpleattn')/'report.html.j2').read_text())
     figures = {caption:re.sub(r' xmlns(:\w+)?="[^"]*"', '', picture) for caption,picture in figures.items()}
-    return page.render(report=report, figures=figures, tables=[*_tables(report)], sources=[*_sources(report)])
+    return page.render(report=report, rate=rate, figures=figures, tables=[*_tables(report)], sources=[*_sources(report)])
 
 # %% ../nbs/12_report.ipynb #b6f6772d
 def write_report(

@@ -21,6 +21,7 @@ from operator import attrgetter
 from pathlib import Path
 from fastcore.basics import chunked,groupby
 from .recipes import CliError,NamedRecipe,PIPELINE,name_re
+from .words import percent
 from .variants import Arm,Variant
 
 # %% ../nbs/07_runs.ipynb #7defe149
@@ -74,7 +75,7 @@ class Run:
         return unpack_bits(self.correct, self.n_images)
     def to_dict(self)->dict: return dataclasses.asdict(self)
     def __repr__(self):
-        acc = 'no accuracy' if self.acc is None else f'{self.acc:.2%}'
+        acc = 'no accuracy' if self.acc is None else f'{percent(self.acc)}%'
         return f"Run {self.arm.name}, seed {self.seed}, {self.env}: {acc} ({self.status}), {self.wall_seconds:.0f} s"
 
 # %% ../nbs/07_runs.ipynb #8f6d09c8

@@ -522,7 +522,7 @@ class _Driver:
         if run: self.bar.done += 1
         else: self.count_failure(ended.task, ended.error or 'There is no record of it in the store.')
         how = run.status if run and ended.how!='exists' else ended.how
-        acc = f' {run.acc:.1%}' if run and run.acc is not None else ''
+        acc = f' {percent(run.acc, digits=1)}%' if run and run.acc is not None else ''
         self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
 
     def record(self, task): # `Run`, None where there is none to be believed
