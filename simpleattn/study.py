@@ -517,7 +517,7 @@ class _Driver:
         if ended.how=='claimed': return self.claimed.append(ended.task)
         if ended.how=='refused': raise CliError(ended.error)
         if ended.how=='elsewhere':
-            raise CliError(f"Runs here are of env {ended.error}, and study {study.name!r} is of {study.env}. Give --device, or another name for this machine's study.")
+            raise CliError(f"Runs here are of env {ended.env}, and study {study.name!r} is of {study.env}. Give --device, or another name for this machine's study.")
         run = self.record(ended.task)
         if run: self.bar.done += 1
         else: self.count_failure(ended.task, ended.error or 'There is no record of it in the store.')
