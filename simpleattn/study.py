@@ -18,7 +18,7 @@ from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,name_re,near
 from .words import percent,points
 from .variants import Arm,read_arm
-from .runs import (Machine,arm_folders,arm_runs,as_root,claim,code_commit,failed_tries,gpus_here,is_url,load_runs,probe,publish,
+from .runs import (Machine,arm_runs,as_root,claim,code_commit,gpus_here,is_url,load_runs,probe,publish,
     read_run,run_path,runs_frame,set_aside,this_env,write_failure)
 from .engines import Task,make_engine
 
@@ -247,23 +247,22 @@ def read(self:Study)->StudyRuns: # Raises `CliError` for what would change the d
     declaration = self.on_file(env=False) or self.declaration()
     runs,failed,not_believed = {},{},{}
     for label,arm in self.arms.items():
-        runs[label],of_this_arm = self._runs_of(arm)
-        failed[label] = len(failed_tries(self.root, arm, self.env, self.seeds))
+        runs[label],of_this_arm,failed[label] = self._runs_of(arm)
         not_believed |= {path.removeprefix(f'{self.root}/'):why for path,why in of_this_arm.items()}
     return StudyRuns(self, declaration, runs, failed, not_believed)
 
 @patch
-def _runs_of(self:Study, arm): # (`Run`s, {path: reason})
-    "An arm's runs in the order of the seeds, and the records that are not believed"
+def _runs_of(self:Study, arm): # (`Run`s, {path: reason}, number of failed tries)
+    "An arm's runs in the order of the seeds, the records that are not believed, and how many tries failed"
     place = {seed:i for i,seed in enumerate(self.seeds)}
-    runs,not_believed = arm_runs(self.root, arm, self.env)
+    runs,not_believed,failed = arm_runs(self.root, arm, self.env)
     runs = [r for r in runs if r.seed in place]
     others = [r for r in runs if r.arm!=arm]
     if others:
         what = 'recipe' if any(r.recipe_hash!=arm.recipe.hash for r in others) else 'variant'
         raise CliError(f"{self.root}/{arm.name}/{self.env} holds {len(others)} runs of another {what} under the same name. "
             f"Rename the {what}, or move those runs.")
-    return tuple(sorted(runs, key=lambda r: place[r.seed])), not_believed
+    return tuple(sorted(runs, key=lambda r: place[r.seed])), not_believed, sum(failed[seed] for seed in self.seeds)
 
 # %% ../nbs/10_study.ipynb #39c3bc2c
 @patch
@@ -335,7 +334,7 @@ def _check_enough(self:StudyRuns):
     study = self.study
     few = [label for label,runs in self.runs.items() if len(runs)<2]
     if study.baseline not in few and len(few)<len(study.arms)-1: return
-    envs = {folder.rpartition('/')[2] for arm in study.arms.values() for folder in arm_folders(study.root, arm)}
+    envs = {run.env for arm in study.arms.values() for run in arm_runs(study.root, arm)[0]}
     others = sorted(envs - {study.env})
     also = f" There are runs of {', '.join(others)}: pairs never cross two machines, and `--env any --unpaired` compares them as unpaired." if others else ''
     raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}. `simpleattn study` trains what is missing.{also}")

@@ -5,7 +5,7 @@ from fastcore.script import CliError
 from conftest import ROOT,bits
 from test_runs import a_run
 from simpleattn.recipes import Recipe,derive,load_recipes
-from simpleattn.runs import claim,this_env,write_run
+from simpleattn.runs import claim,this_env,write_failure,write_run
 from simpleattn.study import Progress,Study,load_study,make_arms,compare_gains
 from simpleattn.variants import Variant,get_variant
 
@@ -241,6 +241,8 @@ def test_an_arm_keeps_the_name_that_it_was_declared_with_and_its_runs(tmp_path):
     fill(tmp_path, ['baseline',old])
     new = study(tmp_path, ['baseline','simple@2.-1'], baseline='baseline', contrasts=[['baseline','simple@2.-1','noninferior']], name='other')
     assert [*new.arms]==['baseline','simple@2.-1'] and new.missing()==[]
+    write_failure('tiny', old.name, ENV, 1, 'error', tmp_path)
+    assert new.read().failed=={'baseline':0, 'simple@2.-1':1}
     s = study(tmp_path, ['simple@2.-1','baseline'], baseline='baseline')
     assert [*s.arms]==['simple-at-2.-1','baseline'] and s.missing()==[] and s.declare()['growth']==[] and (tmp_path/'_studies'/'s.json').read_bytes()==before
     assert s.compare()['simple-at-2.-1'].n==3==load_study('s', tmp_path).compare()['simple-at-2.-1'].n
