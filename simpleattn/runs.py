@@ -399,12 +399,14 @@ def arm_runs(
     root,       # Folder of all runs, or its URL
     arm:Arm,    # Whose runs
     env='*'     # Class of machine, or a pattern of it
-)->tuple: # ([Run], {path: reason}, {seed: failed tries}); of a run that stands in two folders the first
+)->tuple: # ([Run], {path below the root: reason}, {seed: failed tries}); of a run that stands in two folders the first
     "An arm's records that can be believed, the others by name, and its failed tries"
     names = _files_of(arm, root, env)
-    once,corrupt = {}, {}
-    for run in _believed(root, read_files(root, filter(is_record, names)), corrupt): once.setdefault((run.env, run.seed), run)
-    return [*once.values()], corrupt, Counter(_seed_of(o) for o in names if '.failed-' in o)
+    once,not_believed = {}, {}
+    for name,run in read_files(root, filter(is_record, names)):
+        if isinstance(run, Run): once.setdefault((run.env, run.seed), run)
+        else: not_believed[name] = run
+    return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if '.failed-' in o)
 
 def _files_of(arm, root, env): # names below the root; those of the arm's own name first
     "The files of the folders that hold an arm's runs"

@@ -197,7 +197,7 @@ class StudyRuns:
     declaration:dict # As it is on file, or as the study would be declared
     runs:dict        # Arm -> tuple of `Run`, in the order of the study's seeds
     failed:dict      # Arm -> number of failed tries
-    set_aside:dict   # Path below the root -> why that record is not believed, so that it counts for nothing
+    not_believed:dict # Path below the root -> why that record is not believed, so that it counts for nothing
 
     @property
     def is_declared(self)->bool: return 'declared' in self.declaration
@@ -248,7 +248,7 @@ def read(self:Study)->StudyRuns: # Raises `CliError` for what would change the d
     runs,failed,not_believed = {},{},{}
     for label,arm in self.arms.items():
         runs[label],of_this_arm,failed[label] = self._runs_of(arm)
-        not_believed |= {path.removeprefix(f'{self.root}/'):why for path,why in of_this_arm.items()}
+        not_believed |= of_this_arm
     return StudyRuns(self, declaration, runs, failed, not_believed)
 
 @patch
@@ -565,7 +565,7 @@ def _portions(self:Study, eng, progress):
 @patch
 def _tidy(self:Study):
     "Move records that cannot be believed out of the way, each named, so that their seeds run again; a newer schema is no mistake of the record"
-    for path,why in self.read().set_aside.items():
+    for path,why in self.read().not_believed.items():
         path = self.root/path
         if why.startswith('of a newer schema'): raise CliError(f"{path} is {why}.")
         print(f'{path}: {why}; kept as {set_aside(path).name}', file=sys.stderr)
