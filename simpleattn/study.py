@@ -15,7 +15,7 @@ from itertools import combinations,takewhile
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,name_re,near
+from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
 from .words import percent,points
 from .variants import Arm,read_arm
 from .runs import (Machine,arm_runs,as_root,claim,code_commit,gpus_here,is_url,load_runs,probe,publish,
@@ -90,7 +90,7 @@ def _declared_names(arms, declared):
 class Study:
     "Arms x seeds with one baseline, declared in a file before the first run"
     def __init__(self,
-        name:str,                  # [a-z0-9._-]+; names the declaration
+        name:str,                  # Of a-z, 0-9, dot, dash and underscore; names the declaration
         arms,                      # Variants (names or `Variant`), RECIPE/VARIANT or (recipe, variant) pairs; or a dict of `Arm`
         seeds=5,                   # How many (0, 1, ...), or the list of them
         baseline:str=None,         # The arm that the others are compared with; None: the first
@@ -104,7 +104,7 @@ class Study:
         raced:dict=None,           # Rule of a declared race; `race` makes it
         protocol:dict=None         # How recipes were chosen, JSON types: a sweep with its rule, epochs matched by cost; declared as it is
     ):
-        if not name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        if not plain_name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         _check_rates(delta, alpha)
         if not isinstance(arms, dict): arms = make_arms(arms, recipe, settings)
         if len(arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
@@ -181,7 +181,7 @@ def load_study(
 )->Study: # To be read and compared; training asks for a study made of recipes and variants
     "A study as it was declared"
     folder = as_root(root)/'_studies'
-    declared = _read_declaration(folder/f'{name}.json') if name_re.fullmatch(name) else None
+    declared = _read_declaration(folder/f'{name}.json') if plain_name_re.fullmatch(name) else None
     if declared is None:
         there = sorted(o.stem for o in folder.glob('*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")

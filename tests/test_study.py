@@ -231,6 +231,10 @@ def test_a_comparison_of_too_few_runs_says_what_to_do(tmp_path):
     fill(tmp_path, ['baseline']); fill(tmp_path, ['simple'], [0])
     with pytest.raises(CliError, match='simple.*fewer than two'): study(tmp_path).compare()
 
+@pytest.mark.parametrize('name', ['a@b','a+b','A','.a',''])
+def test_a_study_is_named_like_a_recipe(tmp_path, name):
+    with pytest.raises(CliError, match='dot, dash and underscore'): study(tmp_path, name=name)
+
 # ---- old names
 
 def test_an_arm_keeps_the_name_that_it_was_declared_with_and_its_runs(tmp_path):
