@@ -465,7 +465,7 @@ class Progress:
         return f'{said}, about {_span(gone/self.done*left)} left' if self.done and left else said
 
     def update(self, what=''):
-        "Say it anew, and `what` has just ended"
+        "Write the line again; `what` names the run that has just ended"
         said = f'{self.line()}  {what}'
         if self.cell: self.cell.update({'text/plain':said}, raw=True)
         elif self.tty: print(f'\r\033[K{said}', end='', file=self.file, flush=True)
@@ -582,7 +582,7 @@ def _one_driver(study):
         time.sleep(.2)
 
 def _stop(*args):
-    "One stop is enough; it comes again a second later, should Python have dropped the exception in a finaliser"
+    "Raise KeyboardInterrupt and ignore further signals; an alarm raises it again, because Python drops what is raised in a finaliser"
     for o in (signal.SIGINT, signal.SIGTERM): signal.signal(o, signal.SIG_IGN)
     signal.alarm(1)
     raise KeyboardInterrupt
@@ -621,7 +621,7 @@ def run(self:Study,
 ): # The study; `gave_up` says which runs failed every time; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
     self.gave_up = {}
-    if address and engine!='ray': raise CliError(f"address = {address}: that is of --engine ray.")
+    if address and engine!='ray': raise CliError(f"address = {address}: an address is an option of --engine ray only.")
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
     machine = Machine(device, threads, loaders, data, checkpoints).absolute()
