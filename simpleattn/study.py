@@ -415,29 +415,9 @@ def runs(self:Study): # DataFrame of `load_runs` with a column `arm`
     return self.read().frame
 
 @patch
-def failed(self:Study)->dict: # Arm -> number
-    "Failed tries"
-    return self.read().failed
-
-@patch
 def missing(self:Study)->list: # (arm, seed)
     "Runs that are declared and not there; of a race those that it may still need"
     return self.read().missing
-
-@patch
-def pairs(self:Study)->int:
-    "Pairs of a finished run and its baseline's that can be seen"
-    return self.read().pairs
-
-@patch
-def grown(self:Study)->bool:
-    "Were pairs there to be seen before this study was declared, or seeds added after?"
-    return self.read().grown
-
-@patch
-def race_states(self:Study)->list: # Dicts: arm, seed and the fields of `plan.RaceState` (fractions)
-    "State of every arm after every seed that counts, up to its decision"
-    return self.read().race_states
 
 @patch
 def compare(self:Study, contrasts=(), **kwargs): # `Comparisons`; keywords go to `stats.compare_many`
@@ -677,11 +657,6 @@ def _stands(state):
     if state['mean'] is not None: said += points(state['mean'])
     if state['low'] is not None: said += f" ({percent(state['low'], '+')} to {percent(state['high'], '+')})"
     return said + (', ' if state['mean'] is not None else '') + state['verdict']
-
-@patch
-def keep_race(self:Study, say=True)->Path: # NAME.race.jsonl
-    "Keep the states of the race as they are now"
-    return self.read().keep_race(say)
 
 # %% ../nbs/10_study.ipynb #e5389a8d
 @patch

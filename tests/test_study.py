@@ -203,7 +203,7 @@ def test_seeds_beyond_the_declared_ones_count_by_the_always_valid_rule(tmp_path)
     "Runs of another study may be there: to read a declared study with them is to let it grow after a look, and without any declaration nothing was fixed"
     study(tmp_path, seeds=4).declare(); fill(tmp_path, seeds=range(8))
     declared,more,other = study(tmp_path, seeds=4).compare()['simple'],study(tmp_path, seeds=8).compare()['simple'],study(tmp_path, seeds=[0,3,5,7], name='other')
-    assert not declared.sequential and declared.test=='paired t' and more.sequential and other.compare()['simple'].sequential and not study(tmp_path/'none', name='none').grown()
+    assert not declared.sequential and declared.test=='paired t' and more.sequential and other.compare()['simple'].sequential and not study(tmp_path/'none', name='none').read().grown
     assert 'Pairs there before this study was declared: 4' in other.compare()['simple'].sentence() and 'Pairs there' not in more.sentence()
     before = other.compare()['simple'].to_dict(); other.declare()
     assert other.compare()['simple'].to_dict()==before, 'declared afterwards it is no better'

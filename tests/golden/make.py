@@ -144,13 +144,13 @@ def family(cs):
 
 @section
 def races(tmp):
-    "`Study.race_states`"
-    return {k:public('load_study')(k, tmp/'runs').race_states() for k,d in declarations().items() if d.get('raced')}
+    "`StudyRuns.race_states`"
+    return {k:public('load_study')(k, tmp/'runs').read().race_states for k,d in declarations().items() if d.get('raced')}
 
 @section
 def missing(tmp):
     "What is missing, failed, grown"
-    def of(s): return asked(s, repr=repr, missing=lambda s: s.missing(), pairs=lambda s: s.pairs(), grown=lambda s: s.grown(), failed=lambda s: s.failed(),
+    def of(s): return asked(s, repr=repr, missing=lambda s: s.missing(), pairs=lambda s: s.read().pairs, grown=lambda s: s.read().grown, failed=lambda s: s.read().failed,
         declaration=lambda s: s.declaration())
     return {k:of(public('load_study')(k, tmp/'runs')) for k in declarations()}
 
@@ -478,7 +478,7 @@ def of_old_store(root, _=None):
     load_study,find_runs,res = public('load_study'),public('find_runs'),{}
     for k in OLD:
         s,out = load_study(k, root),root/'out'/k
-        d = res[k] = dict(runs=len(s.runs()), missing=plain(s.missing()), failed=s.failed(), states=plain(s.race_states()) if s.declaration().get('raced') else None)
+        d = res[k] = dict(runs=len(s.runs()), missing=plain(s.missing()), failed=s.read().failed, states=plain(s.read().race_states) if s.declaration().get('raced') else None)
         d['compare'] = {f:cli('compare', k, '--root', root, '--fmt', f, hide=[root]) for f in ('json','csv','md','latex')}
         d['sentences'] = said(lambda: [c.sentence() for c in s.compare()])
         if k in ('derived','gpus'): continue # drawing takes a second
