@@ -930,7 +930,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.stats.compare_many': ('stats.html#compare_many', 'simpleattn/stats.py'),
                                   'simpleattn.stats.compare_summary': ('stats.html#compare_summary', 'simpleattn/stats.py'),
                                   'simpleattn.stats.decompose': ('stats.html#decompose', 'simpleattn/stats.py'),
-                                  'simpleattn.stats.diff_of_diffs': ('stats.html#diff_of_diffs', 'simpleattn/stats.py'),
                                   'simpleattn.stats.divergence_upper': ('stats.html#divergence_upper', 'simpleattn/stats.py'),
                                   'simpleattn.stats.holm': ('stats.html#holm', 'simpleattn/stats.py'),
                                   'simpleattn.stats.maxt_p': ('stats.html#maxt_p', 'simpleattn/stats.py'),

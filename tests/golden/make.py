@@ -284,7 +284,13 @@ def case_plan_full(i):
     def f(**how): p = public('plan')(**i | how); return dict(p.to_dict(), said=p.words)
     return each(f, alone={}, hours=dict(minutes=12.), effect=dict(effect=.004, delta=.02, alpha=.1, target=.9), diff=dict(corr=None), unknown=dict(n_sd=None))
 
-def case_diff(i): return each(lambda **how: comparison(public('diff_of_diffs')(i['first'], i['second'], **how)), alone={}, rates=dict(delta=.03, alpha=.1, names=('woof','nette')))
+def case_diff(i):
+    "c1d5ce0 had a function for it"
+    def f(names=('first','second'), **how):
+        arms = dict(zip([f'{o} {arm}' for o in names for arm in ('baseline','variant')], [*i['first'], *i['second']]))
+        c, = public('compare_many')(arms, None, contrasts=[[*arms]], **how)
+        return comparison(c)
+    return each(f, alone={}, rates=dict(delta=.03, alpha=.1, names=('woof','nette')))
 
 def case_new_images(i):
     import numpy as np
