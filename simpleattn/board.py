@@ -311,7 +311,7 @@ def _against_the_entry(p):
     if not current or p['beats'] is None: return None
     advice = 'it may be sent' if p['beats']>.8 else 'do not send it'
     return (f"Current entry {percent(current['acc'])} % ({current['n']} run{'s'*(current['n']>1)})."
-        f" A new run is above it with probability {100*p['beats']:.0f} % (predictive t, n = {p['n']});"
+        f" A new run is above it with probability {percent(p['beats'], digits=0)} % (predictive t, n = {p['n']});"
         f" the leaderboard asks for more than 80 %: {advice}.")
 
 def _of_the_pick(p):

@@ -6,7 +6,7 @@ what to try again. Torch and fastai are imported in workers, never here."""
 import os,signal,subprocess,sys,tempfile,threading,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass,replace
 from pathlib import Path
 from .recipes import CliError,near
 
@@ -28,26 +28,29 @@ class Ended:
     "A task has ended"
     task:Task
     how:str='made' # made; exists, claimed: another process has it; refused: a user's mistake; elsewhere: of another env; failed: it raised; lost: its process died
-    error:str=''   # What went wrong, with the end of the log; the env of a worker that is elsewhere
+    error:str=''   # What went wrong, with the end of the log
+    env:str=None   # Class of the machine that is elsewhere
 
 def run_task(
     task:Task # The run to make
 )->Ended:     # Its record is in the store where it was made
     "Train one run and publish its record, unless another process has it or is at it"
+    try: return _train(task)
+    except CliError as e: return Ended(task, 'refused', str(e))
+    except Exception: return Ended(task, 'failed', traceback.format_exc())
+
+def _train(task):
     from simpleattn.runs import as_root,claim,run_path
     from simpleattn.train import train_arm
-    path = '.'
-    try:
-        env = task.machine.env
-        if task.env not in (None, env): return Ended(task, 'elsewhere', env)
-        path = run_path(task.arm.recipe.name, task.arm.variant.name, env, task.seed)
-        with claim(task.root, path) as ours:
-            if not ours: return Ended(task, 'claimed')
-            train_arm(task.arm, task.seed, task.machine, root=task.root)
-    except CliError as e: return Ended(task, 'refused', str(e))
-    except Exception as e:
-        if isinstance(e, FileExistsError) and (as_root(task.root)/path).exists(): return Ended(task, 'exists')
-        return Ended(task, 'failed', traceback.format_exc())
+    env = task.machine.env
+    if task.env not in (None, env): return Ended(task, 'elsewhere', env=env)
+    path = run_path(task.arm.recipe.name, task.arm.variant.name, env, task.seed)
+    with claim(task.root, path) as ours:
+        if not ours: return Ended(task, 'claimed')
+        try: train_arm(task.arm, task.seed, task.machine, root=task.root)
+        except FileExistsError:
+            if not (as_root(task.root)/path).exists(): raise
+            return Ended(task, 'exists')
     return Ended(task)
 
 def packed(task)->bytes:
@@ -57,12 +60,11 @@ def packed(task)->bytes:
     ship(task.arm.variant)
     return cloudpickle.dumps(task)
 
-def run_packed(payload)->tuple: # How it ended and the error, as text
+def run_packed(payload)->Ended: # Without its task, which the driver has
     "`run_task` of such bytes"
     import cloudpickle
-    try: ended = run_task(cloudpickle.loads(payload))
-    except BaseException: return 'failed', traceback.format_exc()
-    return ended.how, ended.error
+    try: return replace(run_task(cloudpickle.loads(payload)), task=None)
+    except BaseException: return Ended(None, 'failed', traceback.format_exc())
 
 # ---- one after another
 
@@ -139,9 +141,9 @@ class _Worker:
         try: self.conn.send_bytes(packed(task))
         except (BrokenPipeError, ConnectionResetError): pass # it died: `next` sees that
 
-    def answer(self): # How the task ended, and the error
-        try: return self.conn.recv()
-        except (EOFError, ConnectionResetError): return 'lost', ''
+    def answer(self)->Ended:
+        try: return replace(self.conn.recv(), task=self.task)
+        except (EOFError, ConnectionResetError): return Ended(self.task, 'lost')
 
     def end(self):
         "Its pipe is closed, so it ends by itself"
@@ -175,14 +177,15 @@ class LocalEngine:
         self._fill()
         ready = wait([w.conn for w in self.running])[0]
         worker = next(w for w in self.running if w.conn is ready)
-        how,error = worker.answer()
+        ended = worker.answer()
         self.running.remove(worker)
-        failed = how in ('failed','lost')
+        failed = ended.how in ('failed','lost')
         if self.keep and not failed: self.idle.append(worker) # an error of CUDA stays with its process
         else: self._end(worker)
-        if how=='lost': error = f'the process ended with code {worker.process.exitcode}'
-        if failed and worker.log.is_file(): error += '\n' + worker.log.read_text(errors='replace')[-4000:]
-        return Ended(worker.task, how, error)
+        if not failed: return ended
+        error = ended.error or f'the process ended with code {worker.process.exitcode}'
+        if worker.log.is_file(): error += '\n' + worker.log.read_text(errors='replace')[-4000:]
+        return replace(ended, error=error)
 
     def _fill(self):
         "Work for every place: a worker that is idle goes on with its arm, or else makes way for a new one"
@@ -299,9 +302,8 @@ class RayEngine:
             self._fill()
             done,_ = self.ray.wait(list(self.running), timeout=5)
         task = self.running.pop(done[0])
-        try: how,error = self.ray.get(done[0])
-        except self.ray.exceptions.RayError as e: how,error = 'lost', f'{type(e).__name__}: {e}'.strip()[-4000:]
-        return Ended(task, how, error)
+        try: return replace(self.ray.get(done[0]), task=task)
+        except self.ray.exceptions.RayError as e: return Ended(task, 'lost', f'{type(e).__name__}: {e}'.strip()[-4000:])
 
     def _fill(self):
         while self.tasks and len(self.running)<(self.limit or self.workers*9/8): # one of eight more waits at the nodes

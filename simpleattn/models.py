@@ -374,7 +374,7 @@ def timm_attention(
     size:tuple=None,          # Height and width of the map
     kind:str='bottleneck',    # timm's name: bottleneck, halo, lambda, nl, bat, gc, se, eca, cbam
     **kwargs                  # Further arguments of timm's layer
-)->nn.Module: # (B, ni, H, W) to (B, nf, H, W)
+)->nn.Module: # (B, ni, H, W) to (B, n_out, H, W)
     "An attention layer of timm: (B, ni, H, W) to (B, n_out, H, W)"
     from timm.layers.create_attn import get_attn
     if kind not in _timm_layers: raise ValueError(f"kind is {kind!r}: choose one of {', '.join(_timm_layers)}")

@@ -13,7 +13,7 @@ from itertools import chain, cycle
 from operator import itemgetter
 from fastcore.basics import groupby
 import numpy as np
-from .words import percent, points
+from .words import percent, points, rate
 from .stats import summarise
 
 # %% ../nbs/11_plots.ipynb #a245a27b
@@ -127,8 +127,8 @@ def plot_differences(
     baseline, margin = comparisons.baseline, 100*comparisons.delta
     labels = [baseline, *map(comparisons.label, comparisons)]
     simultaneous = 'simultaneous ' if comparisons.family > 1 else ''
-    ax = _row_axes(ax, len(labels), f'Difference; {100*(1-comparisons.alpha):g} % {simultaneous}interval',
-        f'difference to the baseline, pp (band: ±{margin:g})')
+    ax = _row_axes(ax, len(labels), f'Difference; {rate(1-comparisons.alpha)} % {simultaneous}interval',
+        f'difference to the baseline, pp (band: ±{rate(comparisons.delta)})')
     ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axvline(0, color=grey, lw=1)
     ax.plot(0, 0, 'D', ms=5, color=grey)
@@ -233,7 +233,7 @@ def plot_race(
     "Difference after each seed, with its sequential interval up to the decision"
     margin = 100*delta
     ax = _axes(ax, 'Difference after each seed, with its sequential interval', 'seeds',
-        f'difference, pp (band: ±{margin:g})')
+        f'difference, pp (band: ±{rate(delta)})')
     ax.axhspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axhline(0, color=grey, lw=1)
     by_arm, top = groupby(states, itemgetter('arm')), 2*margin

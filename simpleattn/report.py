@@ -17,7 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from .recipes import CliError, Recipe
-from .words import cell, csv_table, latex_text, md_text, p_value, percent, points, text_table
+from .words import cell, csv_table, latex_text, md_text, p_value, percent, points, rate, text_table
 from .variants import Arm, get_variant, spelled
 from .runs import is_url
 from .stats import decompose, divergence_upper, summarise
@@ -30,8 +30,8 @@ def _six(comparisons):
     cs = comparisons
     simultaneous = 'simultaneous ' if cs.family > 1 else ''
     kind = 'confidence sequence' if cs.comparisons[0].sequential else 'interval'
-    head = ['arm', 'n', f'difference ({100*(1-cs.alpha):g} % {simultaneous}{kind})', 'adjusted p', 'verdict',
-        f'seeds to see {100*cs.delta:g} pp', 'on new images']
+    head = ['arm', 'n', f'difference ({rate(1-cs.alpha)} % {simultaneous}{kind})', 'adjusted p', 'verdict',
+        f'seeds to see {rate(cs.delta)} pp', 'on new images']
     def row(label, c):
         return [label, *(p_value(v) if k=='p_adj' else cell(v) for k,v in c.summary().items())]
     return head, [row(*o) for o in cs.labelled()]
@@ -221,7 +221,7 @@ def _thumbnail(path, px=112): # base64
 class Report(GetAttr):
     "Everything that is said of a study"
     _default = 'reading'
-    _xtra = 'study declaration is_declared n_runs n_declared missing race_states set_aside'.split()
+    _xtra = 'study declaration is_declared n_runs n_declared missing race_states not_believed'.split()
     reading:StudyRuns # What the store holds of it
     arms:tuple        # `ReportedArm`s, in the order of the study
     differ:tuple=()   # `Differing` of arms that share seeds and images with the baseline
@@ -285,11 +285,11 @@ def _warnings(report):
     yield from _of_its_progress(report)
     yield from _of_its_images(report.facts['sources'])
     yield from _of_its_declaration(report)
-    commits, set_aside = report.facts['commits'], report.set_aside
+    commits, not_believed = report.facts['commits'], report.not_believed
     if len(commits) > 1:
         yield f'The runs were made by {len(commits)} commits of this library: what changed between them may be in a difference.'
     if any(o.endswith('+') for o in commits): yield 'Some runs were made by code that differed from its commit (marked +).'
-    if set_aside: yield f'Records set aside because they cannot be believed: {len(set_aside)}. They are named below.'
+    if not_believed: yield f'Records set aside because they cannot be believed: {len(not_believed)}. They are named below.'
 
 def _of_its_progress(report):
     n, n_declared = report.n_runs, report.n_declared
@@ -348,7 +348,7 @@ def to_dict(self:Report)->dict: # JSON types only; accuracies and differences ar
         comparisons=self.comparisons and self.comparisons.to_dict(),
         summaries=[dict(arm=label, **c.summary()) for label,c in self.labelled],
         arms=[arm.to_dict() for arm in self.arms], differ=[o.to_dict() for o in self.differ],
-        recipes=self.recipes, facts=self.facts, set_aside=self.set_aside, runs=self.rows)
+        recipes=self.recipes, facts=self.facts, set_aside=self.not_believed, runs=self.rows)
 
 def report_data(
     study,            # A `Study`, or its `read()`
@@ -429,8 +429,8 @@ def _diverged_table(report):
     rows = [[r.path, arm.label, r.seed, r.reason, len(r.history)] for arm in arms for r in arm.runs if not r.ok]
     def said(arm):
         n, n_diverged = len(arm.runs), arm.summary.n_diverged
-        upper = 100*divergence_upper(n_diverged, n)
-        return (f'{arm.label}: {n_diverged} of {n} runs diverged (95 % interval up to {upper:.1f} %), '
+        upper = percent(divergence_upper(n_diverged, n), digits=1)
+        return (f'{arm.label}: {n_diverged} of {n} runs diverged (95 % interval up to {upper} %), '
             f'{arm.n_failed} tries failed.')
     head = ['record','arm','seed','reason','epochs finished']
     return _Table('Diverged runs and failed tries', head, rows, [*map(said, arms)])
@@ -443,8 +443,8 @@ def _sources(report):
         status, seconds = f"{o['status']} {o['reason']}".strip(), f"{o['wall_seconds']:.0f}"
         return [o['path'], o['arm'], o['seed'], status, percent(o['acc']), percent(o['best_acc']), seconds, o['finished'], o['commit']]
     yield _Table('Runs', head, [*map(row, report.rows)])
-    set_aside = [[*o] for o in report.set_aside.items()]
-    if set_aside: yield _Table('Records set aside', ['record','reason'], set_aside)
+    not_believed = [[*o] for o in report.not_believed.items()]
+    if not_believed: yield _Table('Records set aside', ['record','reason'], not_believed)
     declared = dict(report.declaration)
     declared |= {f"arm {a['arm']}":a for a in declared.pop('arms')}
     yield _fields('Declaration', declared)
@@ -527,7 +527,7 @@ def to_html(
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((files('simpleattn')/'report.html.j2').read_text())
     figures = {caption:re.sub(r' xmlns(:\w+)?="[^"]*"', '', picture) for caption,picture in figures.items()}
-    return page.render(report=report, figures=figures, tables=[*_tables(report)], sources=[*_sources(report)])
+    return page.render(report=report, rate=rate, figures=figures, tables=[*_tables(report)], sources=[*_sources(report)])
 
 # %% ../nbs/12_report.ipynb #b6f6772d
 def write_report(

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'as_root', 'is_url', 'publish', 'probe',
            'write_run', 'write_failure', 'claim', 'set_aside', 'read_run', 'list_files', 'iter_runs', 'is_record',
-           'read_files', 'find_runs', 'arm_folders', 'arm_runs', 'failed_tries', 'load_runs', 'runs_frame',
-           'merge_runs', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts']
+           'read_files', 'find_runs', 'arm_runs', 'load_runs', 'runs_frame', 'merge_runs', 'env_name', 'gpus_here',
+           'this_env', 'code_commit', 'Machine', 'machine_facts']
 
 # %% ../nbs/07_runs.ipynb #3ae7d8f4
 import base64,dataclasses,errno,fcntl,hashlib,json,os,platform,re,subprocess,sys,tempfile,time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -21,6 +22,7 @@ from operator import attrgetter
 from pathlib import Path
 from fastcore.basics import chunked,groupby
 from .recipes import CliError,NamedRecipe,PIPELINE,name_re
+from .words import percent
 from .variants import Arm,Variant
 
 # %% ../nbs/07_runs.ipynb #7defe149
@@ -74,7 +76,7 @@ class Run:
         return unpack_bits(self.correct, self.n_images)
     def to_dict(self)->dict: return dataclasses.asdict(self)
     def __repr__(self):
-        acc = 'no accuracy' if self.acc is None else f'{self.acc:.2%}'
+        acc = 'no accuracy' if self.acc is None else f'{percent(self.acc)}%'
         return f"Run {self.arm.name}, seed {self.seed}, {self.env}: {acc} ({self.status}), {self.wall_seconds:.0f} s"
 
 # %% ../nbs/07_runs.ipynb #8f6d09c8
@@ -393,39 +395,27 @@ def _believed(root, found, corrupt): # `Run`s
         else: corrupt[str(as_root(root)/name)] = run
 
 # %% ../nbs/07_runs.ipynb #a84863c7
-def arm_folders(
-    root,       # Folder of all runs, or its URL
-    arm:Arm,    # Whose runs
-    env='*'     # Class of machine, or a pattern of it
-)->dict: # RECIPE/VARIANT/ENV -> its records, below the root; those of the arm's own names first
-    "The folders that hold an arm's runs"
-    folders = groupby(filter(is_record, list_files(root, '*', '*', env)), lambda name: name.rpartition('/')[0])
-    own = {folder:names for folder,names in folders.items() if folder.startswith(f'{arm.name}/')}
-    first = {folders[o][0]:o for o in folders if o not in own}
-    alike = [first[name] for name,run in read_files(root, first) if isinstance(run, Run) and run.arm==arm]
-    return own | {folder:folders[folder] for folder in alike}
-
 def arm_runs(
     root,       # Folder of all runs, or its URL
     arm:Arm,    # Whose runs
-    env='*',    # Class of machine, or a pattern of it
-    seeds=None  # Only these; None: all
-)->tuple: # ([Run], {path: reason}); of a run that stands in two folders the first
-    "An arm's records that can be believed, and the others by name"
-    names = [o for records in arm_folders(root, arm, env).values() for o in records if seeds is None or _seed_of(o) in (-1, *seeds)]
-    once,corrupt = {}, {}
-    for run in _believed(root, read_files(root, names), corrupt): once.setdefault((run.env, run.seed), run)
-    return [*once.values()], corrupt
+    env='*'     # Class of machine, or a pattern of it
+)->tuple: # ([Run], {path below the root: reason}, {seed: failed tries}); of a run that stands in two folders the first
+    "An arm's records that can be believed, the others by name, and its failed tries"
+    names = _files_of(arm, root, env)
+    once,not_believed = {}, {}
+    for name,run in read_files(root, filter(is_record, names)):
+        if isinstance(run, Run): once.setdefault((run.env, run.seed), run)
+        else: not_believed[name] = run
+    return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if '.failed-' in o)
 
-def failed_tries(
-    root,       # Folder of all runs, or its URL
-    arm:Arm,    # Whose
-    env='*',    # Class of machine, or a pattern of it
-    seeds=()    # Of these seeds
-)->list: # Names below the root
-    "Tries of an arm's runs that raised or died"
-    seeds = {*seeds}
-    return [o for o in list_files(root, arm.recipe.name, arm.variant.name, env, '*.failed-*.json') if _seed_of(o) in seeds]
+def _files_of(arm, root, env): # names below the root; those of the arm's own name first
+    "The files of the folders that hold an arm's runs"
+    folders = groupby(list_files(root, '*', '*', env), lambda name: name.rpartition('/')[0])
+    own = [folder for folder in folders if folder.startswith(f'{arm.name}/')]
+    first = {next(filter(is_record, folders[o]), None):o for o in folders if o not in own}
+    first.pop(None, None) # folders without a record
+    alike = [first[name] for name,run in read_files(root, first) if isinstance(run, Run) and run.arm==arm]
+    return [name for folder in own+alike for name in folders[folder]]
 
 # %% ../nbs/07_runs.ipynb #5f29fb71
 def load_runs(

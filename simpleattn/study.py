@@ -15,10 +15,10 @@ from itertools import combinations,takewhile
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,name_re,near
+from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
 from .words import percent,points
 from .variants import Arm,read_arm
-from .runs import (Machine,arm_folders,arm_runs,as_root,claim,code_commit,failed_tries,gpus_here,is_url,load_runs,probe,publish,
+from .runs import (Machine,arm_runs,as_root,claim,code_commit,gpus_here,is_url,load_runs,probe,publish,
     read_run,run_path,runs_frame,set_aside,this_env,write_failure)
 from .engines import Task,make_engine
 
@@ -90,7 +90,7 @@ def _declared_names(arms, declared):
 class Study:
     "Arms x seeds with one baseline, declared in a file before the first run"
     def __init__(self,
-        name:str,                  # [a-z0-9._-]+; names the declaration
+        name:str,                  # Of a-z, 0-9, dot, dash and underscore; names the declaration
         arms,                      # Variants (names or `Variant`), RECIPE/VARIANT or (recipe, variant) pairs; or a dict of `Arm`
         seeds=5,                   # How many (0, 1, ...), or the list of them
         baseline:str=None,         # The arm that the others are compared with; None: the first
@@ -104,7 +104,7 @@ class Study:
         raced:dict=None,           # Rule of a declared race; `race` makes it
         protocol:dict=None         # How recipes were chosen, JSON types: a sweep with its rule, epochs matched by cost; declared as it is
     ):
-        if not name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        if not plain_name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         _check_rates(delta, alpha)
         if not isinstance(arms, dict): arms = make_arms(arms, recipe, settings)
         if len(arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
@@ -181,7 +181,7 @@ def load_study(
 )->Study: # To be read and compared; training asks for a study made of recipes and variants
     "A study as it was declared"
     folder = as_root(root)/'_studies'
-    declared = _read_declaration(folder/f'{name}.json') if name_re.fullmatch(name) else None
+    declared = _read_declaration(folder/f'{name}.json') if plain_name_re.fullmatch(name) else None
     if declared is None:
         there = sorted(o.stem for o in folder.glob('*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
@@ -197,7 +197,7 @@ class StudyRuns:
     declaration:dict # As it is on file, or as the study would be declared
     runs:dict        # Arm -> tuple of `Run`, in the order of the study's seeds
     failed:dict      # Arm -> number of failed tries
-    set_aside:dict   # Path below the root -> why that record is not believed, so that it counts for nothing
+    not_believed:dict # Path below the root -> why that record is not believed, so that it counts for nothing
 
     @property
     def is_declared(self)->bool: return 'declared' in self.declaration
@@ -247,23 +247,22 @@ def read(self:Study)->StudyRuns: # Raises `CliError` for what would change the d
     declaration = self.on_file(env=False) or self.declaration()
     runs,failed,not_believed = {},{},{}
     for label,arm in self.arms.items():
-        runs[label],of_this_arm = self._runs_of(arm)
-        failed[label] = len(failed_tries(self.root, arm, self.env, self.seeds))
-        not_believed |= {path.removeprefix(f'{self.root}/'):why for path,why in of_this_arm.items()}
+        runs[label],of_this_arm,failed[label] = self._runs_of(arm)
+        not_believed |= of_this_arm
     return StudyRuns(self, declaration, runs, failed, not_believed)
 
 @patch
-def _runs_of(self:Study, arm): # (`Run`s, {path: reason})
-    "An arm's runs in the order of the seeds, and the records that are not believed"
+def _runs_of(self:Study, arm): # (`Run`s, {path: reason}, number of failed tries)
+    "An arm's runs in the order of the seeds, the records that are not believed, and how many tries failed"
     place = {seed:i for i,seed in enumerate(self.seeds)}
-    runs,not_believed = arm_runs(self.root, arm, self.env)
+    runs,not_believed,failed = arm_runs(self.root, arm, self.env)
     runs = [r for r in runs if r.seed in place]
     others = [r for r in runs if r.arm!=arm]
     if others:
         what = 'recipe' if any(r.recipe_hash!=arm.recipe.hash for r in others) else 'variant'
         raise CliError(f"{self.root}/{arm.name}/{self.env} holds {len(others)} runs of another {what} under the same name. "
             f"Rename the {what}, or move those runs.")
-    return tuple(sorted(runs, key=lambda r: place[r.seed])), not_believed
+    return tuple(sorted(runs, key=lambda r: place[r.seed])), not_believed, sum(failed[seed] for seed in self.seeds)
 
 # %% ../nbs/10_study.ipynb #39c3bc2c
 @patch
@@ -335,7 +334,7 @@ def _check_enough(self:StudyRuns):
     study = self.study
     few = [label for label,runs in self.runs.items() if len(runs)<2]
     if study.baseline not in few and len(few)<len(study.arms)-1: return
-    envs = {folder.rpartition('/')[2] for arm in study.arms.values() for folder in arm_folders(study.root, arm)}
+    envs = {run.env for arm in study.arms.values() for run in arm_runs(study.root, arm)[0]}
     others = sorted(envs - {study.env})
     also = f" There are runs of {', '.join(others)}: pairs never cross two machines, and `--env any --unpaired` compares them as unpaired." if others else ''
     raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}. `simpleattn study` trains what is missing.{also}")
@@ -416,29 +415,9 @@ def runs(self:Study): # DataFrame of `load_runs` with a column `arm`
     return self.read().frame
 
 @patch
-def failed(self:Study)->dict: # Arm -> number
-    "Failed tries"
-    return self.read().failed
-
-@patch
 def missing(self:Study)->list: # (arm, seed)
     "Runs that are declared and not there; of a race those that it may still need"
     return self.read().missing
-
-@patch
-def pairs(self:Study)->int:
-    "Pairs of a finished run and its baseline's that can be seen"
-    return self.read().pairs
-
-@patch
-def grown(self:Study)->bool:
-    "Were pairs there to be seen before this study was declared, or seeds added after?"
-    return self.read().grown
-
-@patch
-def race_states(self:Study)->list: # Dicts: arm, seed and the fields of `plan.RaceState` (fractions)
-    "State of every arm after every seed that counts, up to its decision"
-    return self.read().race_states
 
 @patch
 def compare(self:Study, contrasts=(), **kwargs): # `Comparisons`; keywords go to `stats.compare_many`
@@ -466,7 +445,7 @@ class Progress:
         return f'{said}, about {_span(gone/self.done*left)} left' if self.done and left else said
 
     def update(self, what=''):
-        "Say it anew, and `what` has just ended"
+        "Write the line again; `what` names the run that has just ended"
         said = f'{self.line()}  {what}'
         if self.cell: self.cell.update({'text/plain':said}, raw=True)
         elif self.tty: print(f'\r\033[K{said}', end='', file=self.file, flush=True)
@@ -517,12 +496,12 @@ class _Driver:
         if ended.how=='claimed': return self.claimed.append(ended.task)
         if ended.how=='refused': raise CliError(ended.error)
         if ended.how=='elsewhere':
-            raise CliError(f"Runs here are of env {ended.error}, and study {study.name!r} is of {study.env}. Give --device, or another name for this machine's study.")
+            raise CliError(f"Runs here are of env {ended.env}, and study {study.name!r} is of {study.env}. Give --device, or another name for this machine's study.")
         run = self.record(ended.task)
         if run: self.bar.done += 1
         else: self.count_failure(ended.task, ended.error or 'There is no record of it in the store.')
         how = run.status if run and ended.how!='exists' else ended.how
-        acc = f' {run.acc:.1%}' if run and run.acc is not None else ''
+        acc = f' {percent(run.acc, digits=1)}%' if run and run.acc is not None else ''
         self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
 
     def record(self, task): # `Run`, None where there is none to be believed
@@ -566,7 +545,7 @@ def _portions(self:Study, eng, progress):
 @patch
 def _tidy(self:Study):
     "Move records that cannot be believed out of the way, each named, so that their seeds run again; a newer schema is no mistake of the record"
-    for path,why in self.read().set_aside.items():
+    for path,why in self.read().not_believed.items():
         path = self.root/path
         if why.startswith('of a newer schema'): raise CliError(f"{path} is {why}.")
         print(f'{path}: {why}; kept as {set_aside(path).name}', file=sys.stderr)
@@ -583,7 +562,7 @@ def _one_driver(study):
         time.sleep(.2)
 
 def _stop(*args):
-    "One stop is enough; it comes again a second later, should Python have dropped the exception in a finaliser"
+    "Raise KeyboardInterrupt and ignore further signals; an alarm raises it again, because Python drops what is raised in a finaliser"
     for o in (signal.SIGINT, signal.SIGTERM): signal.signal(o, signal.SIG_IGN)
     signal.alarm(1)
     raise KeyboardInterrupt
@@ -622,7 +601,7 @@ def run(self:Study,
 ): # The study; `gave_up` says which runs failed every time; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
     self.gave_up = {}
-    if address and engine!='ray': raise CliError(f"address = {address}: that is of --engine ray.")
+    if address and engine!='ray': raise CliError(f"address = {address}: an address is an option of --engine ray only.")
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
     machine = Machine(device, threads, loaders, data, checkpoints).absolute()
@@ -678,11 +657,6 @@ def _stands(state):
     if state['mean'] is not None: said += points(state['mean'])
     if state['low'] is not None: said += f" ({percent(state['low'], '+')} to {percent(state['high'], '+')})"
     return said + (', ' if state['mean'] is not None else '') + state['verdict']
-
-@patch
-def keep_race(self:Study, say=True)->Path: # NAME.race.jsonl
-    "Keep the states of the race as they are now"
-    return self.read().keep_race(say)
 
 # %% ../nbs/10_study.ipynb #e5389a8d
 @patch

@@ -217,7 +217,7 @@ class Variant(_Keyed):
 # %% ../nbs/04_variants.ipynb #a5ab3c72
 def _check_variant(v):
     if not isinstance(v.name, str) or not name_re.fullmatch(v.name):
-        raise CliError(f"Variant {v.name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        raise CliError(f"Variant {v.name!r}: a name may hold only a-z, 0-9, dot, dash, underscore, @ and +, after a letter or digit.")
     parse_site(v.site)
     if not isinstance(v.layer, (types.NoneType, str, type, types.FunctionType)):
         raise CliError(f"Variant {v.name!r}: a layer is a class, a function that makes one, or its path; not {v.layer!r}.")

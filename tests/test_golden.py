@@ -14,8 +14,11 @@ CHANGED = {
     'plans/cli woof-128-5-v1_precision-float32_compile-true *':'names of derived recipes are not read back: a record holds its recipe in full',
     'recipes/wrong/*':'no two blanks where no name is near',
     'statistics/40 compare_many/unpaired/to_dict/comparisons/1/hedges_g':'its last digit is that of the arm before now, and what is alike is not listed',
+    **{f'statistics/* diff_of_diffs/*{o}':'a contrast of four arms in compare_many is the one way to say it, and names each gain by its arms'
+        for o in ('/arm','/baseline','/sentence','/about','/repr','/html')},
     'variants/sites/*':'a variant at a site is named as it is asked for: simple@2.-1',
     'variants/cli*':'the same',
+    'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
     'helps/3.11/race/out':'looks are gone; address, checkpoints and fractions of a GPU are there again',
 }

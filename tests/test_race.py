@@ -41,7 +41,7 @@ def planned(monkeypatch):
 def race(root, *variants, cap=20, workers=1, name='r', **kw):
     s = Study(name, ['baseline', *variants], cap, recipe=TINY, root=root, env=ENV, **kw)
     return s.race(engine='planned', workers=workers, progress=False)
-def ends(s): return {o['arm']:(o['verdict'], o['n']) for o in s.race_states()}
+def ends(s): return {o['arm']:(o['verdict'], o['n']) for o in s.read().race_states}
 def paired(root, name): return sorted(int(p.stem) for p in (root/'tiny'/name/ENV).glob('[0-9]*.json') if 'failed' not in p.name)
 
 # ---- decided in the order of seeds
@@ -59,30 +59,30 @@ def test_a_race_stops_an_arm_at_its_decision_and_goes_on_with_the_others(planned
 @pytest.mark.parametrize('workers', [2,5,16])
 def test_more_workers_give_the_same_race(planned, tmp_path, workers):
     one,many = race(tmp_path/'one', 'simple', 'self'), race(tmp_path/'many', 'simple', 'self', workers=workers)
-    assert many.race_states()==one.race_states() and planned.flight<=max(3, workers)+2
+    assert many.read().race_states==one.read().race_states and planned.flight<=max(3, workers)+2
     assert many.compare().to_dict()==one.compare().to_dict(), 'runs beyond a decision do not count'
 
 def test_seeds_count_in_the_declared_order(planned, tmp_path):
     order = [7,3,11,0,5,2,9,1,4,6]
     s = race(tmp_path, 'simple', cap=order)
-    assert [o['seed'] for o in s.race_states()]==order[:len(s.race_states())] and {t for _,t in planned.log}=={*order[:len(s.race_states())]}
-    assert Study('r', ['baseline','simple'], order, recipe=TINY, root=tmp_path, env=ENV).race_states()==load_study('r', tmp_path).race_states()
+    assert [o['seed'] for o in s.read().race_states]==order[:len(s.read().race_states)] and {t for _,t in planned.log}=={*order[:len(s.read().race_states)]}
+    assert Study('r', ['baseline','simple'], order, recipe=TINY, root=tmp_path, env=ENV).read().race_states==load_study('r', tmp_path).read().race_states
 
 def test_a_stopped_race_goes_on_to_the_same_end(planned, tmp_path):
-    whole = race(tmp_path/'whole', 'simple', 'self').race_states()
+    whole = race(tmp_path/'whole', 'simple', 'self').read().race_states
     planned.log.clear()
     for k in range(1, 100):
         planned.stop = k*3
         try: s = race(tmp_path/'cut', 'simple', 'self', workers=4); break
         except KeyboardInterrupt: assert planned.closed
-    assert k>3 and s.race_states()==whole and len(planned.log)==len({*planned.log}), 'no run twice'
+    assert k>3 and s.read().race_states==whole and len(planned.log)==len({*planned.log}), 'no run twice'
     planned.stop = len(planned.log)
-    assert race(tmp_path/'cut', 'simple', 'self').race_states()==whole, 'a finished race trains nothing'
+    assert race(tmp_path/'cut', 'simple', 'self').read().race_states==whole, 'a finished race trains nothing'
 
 def test_the_state_after_every_seed_is_kept_and_drawn(planned, tmp_path, capsys):
     s = race(tmp_path, 'simple', 'self')
     rows = [json.loads(l) for l in (tmp_path/'_studies'/'r.race.jsonl').read_text().splitlines()]
-    assert rows==s.race_states() and [(o['arm'],o['seed']) for o in rows if o['arm']=='simple']==[('simple',k) for k in range(len([o for o in rows if o['arm']=='simple']))]
+    assert rows==s.read().race_states and [(o['arm'],o['seed']) for o in rows if o['arm']=='simple']==[('simple',k) for k in range(len([o for o in rows if o['arm']=='simple']))]
     html = write_report(load_study('r', tmp_path)).read_text()
     assert 'Difference after each seed' in html and 'simple: better after' in html
     s = Study('r', ['baseline','simple','self'], 20, recipe=TINY, root=tmp_path, env=ENV)
@@ -93,13 +93,13 @@ def test_a_declared_race_is_never_run_or_read_in_another_order(planned, tmp_path
     race(tmp_path, 'simple', 'self', cap=[3,1,2,0])
     for order in ([0,1,2,3], [3,2], [3,1,0,2,4]):
         s = Study('r', ['baseline','simple','self'], order, recipe=TINY, root=tmp_path, env=ENV)
-        for f in (s.compare, s.race_states, s.missing, lambda: s.race(engine='planned')):
+        for f in (s.compare, s.read, s.missing, lambda: s.race(engine='planned')):
             with pytest.raises(CliError, match='declared with the seeds 3,1,2,0 in this order'): f()
 
 def test_a_race_read_with_fewer_arms_or_a_lower_cap_keeps_its_rule(planned, tmp_path):
     whole = race(tmp_path, 'simple', 'symmetric')
     part = Study('r', ['baseline','simple'], 10, recipe=TINY, root=tmp_path, env=ENV)
-    assert part.race_states()==[o for o in whole.race_states() if o['arm']=='simple']
+    assert part.read().race_states==[o for o in whole.read().race_states if o['arm']=='simple']
     c, = part.compare(); assert c.to_dict()==whole.compare()['simple'].to_dict() and c.family==2
 
 # ---- what a race reports
@@ -109,7 +109,7 @@ def test_a_race_is_compared_by_its_own_rule(planned, tmp_path):
     for o in (s, load_study('r', tmp_path), Study('r', ['baseline','simple','self'], 20, recipe=TINY, root=tmp_path, env=ENV)):
         cs = o.compare()
         for k in ('simple','self'):
-            c,st = cs[k],[r for r in s.race_states() if r['arm']==k][-1]
+            c,st = cs[k],[r for r in s.read().race_states if r['arm']==k][-1]
             assert (c.verdict, c.n)==(st['verdict'], st['n']) and (c.low_sim, c.high_sim)==pytest.approx((st['low'], st['high'])) and c.sequential
             assert c.t is None and c.p_signflip is None and 'always-valid' in c.sentence() and 'tiny' in c.sentence()
         assert cs['simple'].new_verdict in ('better','undecided') and cs['simple'].new_low<cs['simple'].low_sim
@@ -134,10 +134,10 @@ def test_a_race_may_have_a_higher_cap_later_but_no_other_rule(planned, tmp_path)
 
 def test_a_capped_race_is_read_and_gone_on_with_by_the_always_valid_rule(planned, tmp_path):
     s = race(tmp_path, 'simple', 'symmetric', cap=12)
-    states,compared = s.race_states(),s.compare().to_dict()
+    states,compared = s.read().race_states,s.compare().to_dict()
     d = json.loads(s.file.read_text()); d['raced'] = dict(arms=2, looks=5, cap=12); s.file.write_text(json.dumps(d))
     old = load_study('r', tmp_path)
-    assert old.raced==d['raced'] and old.race_states()==states and old.compare().to_dict()==compared
+    assert old.raced==d['raced'] and old.read().race_states==states and old.compare().to_dict()==compared
     on = race(tmp_path, 'simple', 'symmetric', cap=15)
     assert ends(on)['symmetric']==('undecided',15) and json.loads(on.file.read_text())['raced']==d['raced']
 
@@ -169,7 +169,7 @@ def test_a_race_ends_where_the_comparison_decides_and_nowhere_else(planned, tmp_
         planned.stop = stop
         try: s = race(tmp_path, 'simple', 'self'); done = True
         except KeyboardInterrupt: s,done = load_study('r', tmp_path),False
-        if not ends(s) or min(len([o for o in s.race_states() if o['arm']==k]) for k in gains if k!='baseline')<2: continue
+        if not ends(s) or min(len([o for o in s.read().race_states if o['arm']==k]) for k in gains if k!='baseline')<2: continue
         cs = s.compare()
         assert {k:v for k,(v,_) in ends(s).items()}=={c.arm:c.verdict for c in cs}, (stop, cs)
         if done: break

@@ -137,7 +137,7 @@ def test_the_page_is_whole(page):
 def test_markup_is_escaped(tmp_path):
     s = make(tmp_path, recipe=Recipe('evil', dataset=EVIL), name='evil', device=EVIL)
     report = make_report(s)
-    report.reading.set_aside[EVIL] = EVIL
+    report.reading.not_believed[EVIL] = EVIL
     html,md = to_html(report),to_markdown(report)
     p = Page(html)
     assert [t for t,_ in p.tags].count('script')==1
@@ -417,7 +417,7 @@ def evil(tmp_path_factory):
     "A page with diverged runs, records set aside and names that are markup"
     p = tmp_path_factory.mktemp('evil')
     report = make_report(make(p, recipe=Recipe('evil', dataset=EVIL), name='evil', device=EVIL, diverged={('simple',2)}))
-    report.reading.set_aside[EVIL*9] = EVIL
+    report.reading.not_believed[EVIL*9] = EVIL
     (p/'evil.html').write_text(to_html(report))
     return p/'evil.html'
 

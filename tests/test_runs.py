@@ -208,15 +208,17 @@ def test_an_arms_runs_are_found_by_their_hashes_under_an_older_spelling_too(tmp_
     for s in (0,1): write_run(dataclasses.replace(a_run(s), variant=older), tmp_path)
     for s in (1,2): write_run(a_run(s, 'simple@2.-1', acc=.6), tmp_path)
     write_run(a_run(0, 'simple'), tmp_path)
-    runs,bad = arm_runs(tmp_path, arm, ENV)
+    for k,name in enumerate(('simple-at-2.-1','simple@2.-1','simple@2.-1','simple')): write_failure('tiny', name, ENV, k//2, 'error', tmp_path)
+    runs,bad,failed = arm_runs(tmp_path, arm, ENV)
     assert bad=={} and {r.seed:r.acc for r in runs}=={0:.5, 1:.6, 2:.6}, 'of a run that stands twice, the one under its own name'
-    assert [r.seed for r in arm_runs(tmp_path, arm, ENV, seeds=[0])[0]]==[0] and arm_runs(tmp_path, arm, 'gpu')==([],{})
+    assert failed=={0:2, 1:1}, 'failed tries of either spelling, and of no other arm'
+    assert arm_runs(tmp_path, arm, 'gpu')==([],{},{})
 
 def test_a_record_that_cannot_be_believed_is_named_among_an_arms_runs(tmp_path):
     arm = read_arm('baseline', Recipe('tiny'))
     p = write_run(a_run(0), tmp_path)
     p.write_text('{}')
-    assert arm_runs(tmp_path, arm, ENV, [0])==([], {str(p):'checksum does not match its content'})
+    assert arm_runs(tmp_path, arm, ENV)==([], {p.relative_to(tmp_path).as_posix():'checksum does not match its content'}, {})
 
 # ---- a machine
 

@@ -100,7 +100,7 @@ def test_the_states_of_a_race_are_kept_in_any_store(root):
     for v in ('baseline','simple'):
         for k in range(2): write_run(a_run(k, v), root)
     s.declare()
-    s.keep_race()
+    s.read().keep_race()
     assert [json.loads(l)['seed'] for l in s.file.with_suffix('.race.jsonl').read_text().splitlines()]==[0,1]
 
 # ---- racing writers (9)

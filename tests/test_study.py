@@ -5,7 +5,7 @@ from fastcore.script import CliError
 from conftest import ROOT,bits
 from test_runs import a_run
 from simpleattn.recipes import Recipe,derive,load_recipes
-from simpleattn.runs import claim,this_env,write_run
+from simpleattn.runs import claim,this_env,write_failure,write_run
 from simpleattn.study import Progress,Study,load_study,make_arms,compare_gains
 from simpleattn.variants import Variant,get_variant
 
@@ -203,7 +203,7 @@ def test_seeds_beyond_the_declared_ones_count_by_the_always_valid_rule(tmp_path)
     "Runs of another study may be there: to read a declared study with them is to let it grow after a look, and without any declaration nothing was fixed"
     study(tmp_path, seeds=4).declare(); fill(tmp_path, seeds=range(8))
     declared,more,other = study(tmp_path, seeds=4).compare()['simple'],study(tmp_path, seeds=8).compare()['simple'],study(tmp_path, seeds=[0,3,5,7], name='other')
-    assert not declared.sequential and declared.test=='paired t' and more.sequential and other.compare()['simple'].sequential and not study(tmp_path/'none', name='none').grown()
+    assert not declared.sequential and declared.test=='paired t' and more.sequential and other.compare()['simple'].sequential and not study(tmp_path/'none', name='none').read().grown
     assert 'Pairs there before this study was declared: 4' in other.compare()['simple'].sentence() and 'Pairs there' not in more.sentence()
     before = other.compare()['simple'].to_dict(); other.declare()
     assert other.compare()['simple'].to_dict()==before, 'declared afterwards it is no better'
@@ -231,6 +231,10 @@ def test_a_comparison_of_too_few_runs_says_what_to_do(tmp_path):
     fill(tmp_path, ['baseline']); fill(tmp_path, ['simple'], [0])
     with pytest.raises(CliError, match='simple.*fewer than two'): study(tmp_path).compare()
 
+@pytest.mark.parametrize('name', ['a@b','a+b','A','.a',''])
+def test_a_study_is_named_like_a_recipe(tmp_path, name):
+    with pytest.raises(CliError, match='dot, dash and underscore'): study(tmp_path, name=name)
+
 # ---- old names
 
 def test_an_arm_keeps_the_name_that_it_was_declared_with_and_its_runs(tmp_path):
@@ -241,6 +245,8 @@ def test_an_arm_keeps_the_name_that_it_was_declared_with_and_its_runs(tmp_path):
     fill(tmp_path, ['baseline',old])
     new = study(tmp_path, ['baseline','simple@2.-1'], baseline='baseline', contrasts=[['baseline','simple@2.-1','noninferior']], name='other')
     assert [*new.arms]==['baseline','simple@2.-1'] and new.missing()==[]
+    write_failure('tiny', old.name, ENV, 1, 'error', tmp_path)
+    assert new.read().failed=={'baseline':0, 'simple@2.-1':1}
     s = study(tmp_path, ['simple@2.-1','baseline'], baseline='baseline')
     assert [*s.arms]==['simple-at-2.-1','baseline'] and s.missing()==[] and s.declare()['growth']==[] and (tmp_path/'_studies'/'s.json').read_bytes()==before
     assert s.compare()['simple-at-2.-1'].n==3==load_study('s', tmp_path).compare()['simple-at-2.-1'].n

@@ -144,13 +144,13 @@ def family(cs):
 
 @section
 def races(tmp):
-    "`Study.race_states`"
-    return {k:public('load_study')(k, tmp/'runs').race_states() for k,d in declarations().items() if d.get('raced')}
+    "`StudyRuns.race_states`"
+    return {k:public('load_study')(k, tmp/'runs').read().race_states for k,d in declarations().items() if d.get('raced')}
 
 @section
 def missing(tmp):
     "What is missing, failed, grown"
-    def of(s): return asked(s, repr=repr, missing=lambda s: s.missing(), pairs=lambda s: s.pairs(), grown=lambda s: s.grown(), failed=lambda s: s.failed(),
+    def of(s): return asked(s, repr=repr, missing=lambda s: s.missing(), pairs=lambda s: s.read().pairs, grown=lambda s: s.read().grown, failed=lambda s: s.read().failed,
         declaration=lambda s: s.declaration())
     return {k:of(public('load_study')(k, tmp/'runs')) for k in declarations()}
 
@@ -284,7 +284,13 @@ def case_plan_full(i):
     def f(**how): p = public('plan')(**i | how); return dict(p.to_dict(), said=p.words)
     return each(f, alone={}, hours=dict(minutes=12.), effect=dict(effect=.004, delta=.02, alpha=.1, target=.9), diff=dict(corr=None), unknown=dict(n_sd=None))
 
-def case_diff(i): return each(lambda **how: comparison(public('diff_of_diffs')(i['first'], i['second'], **how)), alone={}, rates=dict(delta=.03, alpha=.1, names=('woof','nette')))
+def case_diff(i):
+    "c1d5ce0 had a function for it"
+    def f(names=('first','second'), **how):
+        arms = dict(zip([f'{o} {arm}' for o in names for arm in ('baseline','variant')], [*i['first'], *i['second']]))
+        c, = public('compare_many')(arms, None, contrasts=[[*arms]], **how)
+        return comparison(c)
+    return each(f, alone={}, rates=dict(delta=.03, alpha=.1, names=('woof','nette')))
 
 def case_new_images(i):
     import numpy as np
@@ -478,7 +484,7 @@ def of_old_store(root, _=None):
     load_study,find_runs,res = public('load_study'),public('find_runs'),{}
     for k in OLD:
         s,out = load_study(k, root),root/'out'/k
-        d = res[k] = dict(runs=len(s.runs()), missing=plain(s.missing()), failed=s.failed(), states=plain(s.race_states()) if s.declaration().get('raced') else None)
+        d = res[k] = dict(runs=len(s.runs()), missing=plain(s.missing()), failed=s.read().failed, states=plain(s.read().race_states) if s.declaration().get('raced') else None)
         d['compare'] = {f:cli('compare', k, '--root', root, '--fmt', f, hide=[root]) for f in ('json','csv','md','latex')}
         d['sentences'] = said(lambda: [c.sentence() for c in s.compare()])
         if k in ('derived','gpus'): continue # drawing takes a second
