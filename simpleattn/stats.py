@@ -6,7 +6,7 @@
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_runs', 'Share', 'Ranks',
            'Contrast', 'Adjusted', 'Comparison', 'Race', 'compare', 'holm', 'maxt_p', 'Comparisons', 'check_contrasts',
-           'compare_many', 'compare_summary', 'diff_of_diffs', 'sensitivity', 'ArmSummary', 'summarise']
+           'compare_many', 'compare_summary', 'sensitivity', 'ArmSummary', 'summarise']
 
 # %% ../nbs/09a_stats.ipynb #b8f97c06
 import math
@@ -1080,24 +1080,6 @@ def compare_summary(
     contrast = Contrast(Summary(names[0], m1, s1, int(n1)), Summary(names[1], m2, s2, int(n2)))
     if contrast.constant: raise ValueError(f'{contrast.constant}: {_NOTHING}')
     return Comparison(contrast, delta, alpha, notes=('from summaries: unpaired',))
-
-# %% ../nbs/09a_stats.ipynb #962edd29
-def diff_of_diffs(
-    first:tuple,       # (baseline, variant) accuracies in seed order (fractions) on the first data set
-    second:tuple,      # The same on the second
-    delta:float=0.01,  # Smallest difference that matters (fraction)
-    alpha:float=0.05,  # Two-sided error rate
-    names:tuple=('first','second') # Names of the data sets
-)->Comparison:         # How much more the variant gains on the second
-    "Difference of the variant's gains on two data sets"
-    arms = {}
-    for name,(b,v) in zip(names, (first, second)):
-        if len(b) != len(v):
-            raise ValueError(f"{name!r} has {len(b)} and {len(v)} runs: give the accuracies of the shared seeds only")
-        arms |= {f'{name} baseline': b, f'{name} variant': v}
-    c, = compare_many(arms, None, alpha, delta, paired=True, contrasts=[tuple(arms)])
-    before, after = (replace(gain, arm=name) for gain,name in zip((c.before, c.after), names))
-    return replace(c, contrast=Contrast(before, after))
 
 # %% ../nbs/09a_stats.ipynb #96bfb207
 def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0, paired:bool=True)->dict: # p-values and BCa bounds (fractions); None where not computed
