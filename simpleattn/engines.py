@@ -8,6 +8,7 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass,replace
 from pathlib import Path
+from fastcore.basics import num_cpus
 from .recipes import CliError,near
 
 __all__ = ['Task', 'Ended', 'SerialEngine', 'LocalEngine', 'RayEngine', 'make_engine']
@@ -163,7 +164,7 @@ class LocalEngine:
     ):
         import multiprocessing as mp
         self.keep = bool(gpus)
-        self.workers = workers or (max(int(len(gpus)/per_run), compiled) if gpus else _cores())
+        self.workers = workers or (max(int(len(gpus)/per_run), compiled) if gpus else num_cpus())
         self.free = deque(gpus[i%len(gpus)] if gpus else None for i in range(self.workers)) # places without a worker, by their device
         self.tasks,self.running,self.idle = deque(), [], []
         self.logs = tempfile.TemporaryDirectory(prefix='simpleattn-')
@@ -250,8 +251,6 @@ class LocalEngine:
             p.join()
         for o in (self.running, self.idle, self.tasks): o.clear()
         self.logs.cleanup()
-
-def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 # ---- on a cluster
 

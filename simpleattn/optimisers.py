@@ -11,7 +11,7 @@ from functools import partial
 import torch,torch.nn.functional as F
 from fastcore.basics import groupby
 from fastai.optimizer import (Adam,Lookahead,Optimizer,RAdam,RMSProp,SGD,adam_step,average_grad,average_sqr_grad,
-    debias,l2_reg,momentum_step,radam_step,ranger,rms_prop_step,step_stat,weight_decay)
+    debias,l2_reg,momentum_step,radam_step,ranger,step_stat,weight_decay)
 from .recipes import Recipe
 
 # %% ../nbs/07b_optimisers.ipynb #913cc6b1
@@ -108,7 +108,7 @@ def _many_counts(params, grads, states, **kwargs):
 def _roots(states, over, eps): # sqrt(sqr_avg/over) + eps
     roots = torch._foreach_div([state['sqr_avg'] for state in states], over)
     torch._foreach_sqrt_(roots)
-    if eps: torch._foreach_add_(roots, eps)
+    torch._foreach_add_(roots, eps)
     return roots
 
 def _debias(states, momentum): return debias(momentum, 1-momentum, states[0]['step'])
@@ -117,11 +117,6 @@ def _averages(states): return [state['grad_avg'] for state in states]
 @_many(momentum_step)
 def _many_momentum_steps(params, grads, states, lr, **kwargs):
     torch._foreach_add_(params, _averages(states), alpha=-lr)
-
-@_many(rms_prop_step)
-def _many_rms_steps(params, grads, states, lr, eps, **kwargs):
-    averages = [state.get('grad_avg', grad) for state,grad in zip(states, grads)]
-    torch._foreach_addcdiv_(params, averages, _roots(states, 1., eps), value=-lr)
 
 @_many(adam_step)
 def _many_adam_steps(params, grads, states, lr, mom, sqr_mom, eps, **kwargs):

@@ -25,9 +25,8 @@ from .study import Study, StudyRuns
 from .plots import plot_cost, plot_curves, plot_differences, plot_race, plot_runs, plot_study, svg
 
 # %% ../nbs/12_report.ipynb #4975c044
-def _six(comparisons):
+def _six(cs):
     "Head and rows of the six things shown by default"
-    cs = comparisons
     simultaneous = 'simultaneous ' if cs.family > 1 else ''
     kind = 'confidence sequence' if cs.comparisons[0].sequential else 'interval'
     head = ['arm', 'n', f'difference ({rate(1-cs.alpha)} % {simultaneous}{kind})', 'adjusted p', 'verdict',
@@ -36,9 +35,8 @@ def _six(comparisons):
         return [label, *(p_value(v) if k=='p_adj' else cell(v) for k,v in c.summary().items())]
     return head, [row(*o) for o in cs.labelled()]
 
-def _records(comparisons):
+def _records(cs):
     "A dict an arm (fractions), baseline first"
-    cs = comparisons
     def record(label, c):
         low, high = c.interval
         return dict(arm=label, n=c.n, mean=c.mean_variant, sd=c.sd_variant, diff=c.diff, low=low, high=high,
@@ -243,7 +241,7 @@ class Report(GetAttr):
 
     @cached_property
     def _compared(self):
-        try: return self.reading.comparisons, None
+        try: return self.reading.compare(), None
         except (CliError, ValueError) as e: return None, str(e)
     @property
     def comparisons(self): return self._compared[0] # `Comparisons`; None where there are none yet

@@ -28,11 +28,10 @@ def shape_mask(
 )->np.ndarray:               # (px, px, 1), 1 inside, with an edge that is one pixel wide
     "A disc, a square, a diamond or a ring"
     dy, dx = np.abs(np.mgrid[:px,:px] - np.array([y,x])[:,None,None])
-    radius = np.hypot(dy, dx)
-    disc = radius
+    disc = np.hypot(dy, dx)
     square = np.maximum(dy, dx)*1.13
     diamond = (dy+dx)*.8
-    ring = np.abs(radius-.7*r) + .6*r
+    ring = np.abs(disc-.7*r) + .6*r
     distance = (disc, square, diamond, ring)[rng.integers(4)]
     return np.clip(r-distance+.5, 0, 1)[...,None]
 

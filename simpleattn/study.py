@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import combinations,takewhile
 from pathlib import Path
 from fastcore.basics import patch
+from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
 from .words import percent,points
@@ -236,8 +237,6 @@ class StudyRuns:
     def race_states(self)->list: return _race_states(self) # Dicts: arm, seed and the fields of `plan.RaceState` (fractions)
     @cached_property
     def missing(self)->list: return self.left() # (arm, seed) of runs that are declared and not there
-    @cached_property
-    def comparisons(self): return self.compare() # `Comparisons`, the declared ones
     def __repr__(self): return f"{self.study}; {self.n_runs} runs are there, {len(self.missing)} are missing"
 
 # %% ../nbs/10_study.ipynb #6dfbde1a
@@ -321,7 +320,10 @@ def compare(self:StudyRuns,
         raise CliError(f"{k} is that of the study, {getattr(study, k)}: leave it out here, or make a study of another name.")
     declared_arms = _declared_arms(self.declaration)
     hidden = {*declared_arms} - {*study.arms}
-    if hidden: return study.with_arms(declared_arms).read().compare(contrasts, **kwargs).without(hidden)
+    if hidden: # the family is the declared one: compare it whole, and show a part
+        whole = Study(study.name, study.arms|declared_arms, study.seeds, study.baseline, root=study.root,
+            delta=study.delta, alpha=study.alpha, env=study.env)
+        return whole.read().compare(contrasts, **kwargs).without(hidden)
     self._check_enough()
     declared = dict(alpha=study.alpha, delta=study.delta, paired=True if study.raced else None,
         sequential=bool(study.raced) or self.grown, contrasts=[*study.contrasts, *contrasts])
@@ -366,14 +368,6 @@ def _note_missing(comparisons, seeds):
         if there>=declared: return None
         return f"only {there} of {declared} declared seeds{whose}: not the declared comparison, and to stop because of it voids its p-values"
     return comparisons.noted(note)
-
-# %% ../nbs/10_study.ipynb #0d310d0d
-@patch
-def with_arms(self:Study,
-    arms:dict # Label -> `Arm`
-)->Study:
-    "The same declared study with further arms of its declaration"
-    return Study(self.name, self.arms|arms, self.seeds, self.baseline, root=self.root, delta=self.delta, alpha=self.alpha, env=self.env)
 
 # %% ../nbs/10_study.ipynb #d8e91a9d
 def compare_gains(
@@ -433,7 +427,7 @@ class Progress:
         self.file = file or sys.stderr
         self.tty = self.file.isatty()
         self.cell = None
-        if file is None and _in_a_notebook():
+        if file is None and in_notebook():
             from IPython.display import display
             self.cell = display({'text/plain':self.line()}, raw=True, display_id=True)
 
@@ -453,10 +447,6 @@ class Progress:
 
     def close(self):
         if self.tty and not self.cell: print(file=self.file, flush=True)
-
-def _in_a_notebook():
-    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
-    return hasattr(shell, 'kernel')
 
 def _span(seconds):
     if seconds<120: return f'{seconds:.0f} s'
