@@ -299,8 +299,8 @@ def test_progress_rewrites_its_line_in_a_terminal():
 def test_progress_in_a_notebook_is_one_cell_that_changes(monkeypatch):
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.core import display_functions
-    import IPython,types
-    monkeypatch.setattr(IPython, 'get_ipython', lambda: types.SimpleNamespace(kernel=1))
+    from simpleattn import study
+    monkeypatch.setattr(study, 'in_notebook', lambda: True)
     monkeypatch.setattr(InteractiveShell, 'initialized', lambda: True)
     said = []
     monkeypatch.setattr(display_functions, 'publish_display_data', lambda data, metadata=None, transient=None, **kw: said.append((data['text/plain'], (transient or {})['display_id'], kw.get('update', False))))
