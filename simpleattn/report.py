@@ -291,6 +291,8 @@ def _warnings(report):
 
 def _of_its_progress(report):
     n, n_declared = report.n_runs, report.n_declared
+    if (report.study.raced or {}).get('looks'):
+        yield 'The race was declared with a cap and looks on the way to it. Such races are gone: it is read by the rule that is valid after every seed.'
     if not report.missing: return
     if report.study.raced:
         yield f'The race goes on: {n} of at most {n_declared} runs are there. It may be looked at, and stopped, at any time.'

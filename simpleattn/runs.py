@@ -99,6 +99,8 @@ def _check_run(run):
     for name in (run.recipe['name'], run.variant['name'], run.env):
         if not isinstance(name, str) or not name_re.fullmatch(name): raise ValueError('a name that could not be a folder')
     if not 0<=run.seed<2**32: raise ValueError(f'seed {run.seed} is not from 0 to 4294967295')
+    try: Variant.from_dict(run.variant)
+    except (CliError,TypeError,AttributeError) as e: raise ValueError(f'variant cannot be read ({e})') from None
     if run.acc is not None and not 0<=run.acc<=1: raise ValueError(f'acc = {run.acc} is not a fraction')
     if run.correct and len(run.correct)!=_packed_length(run.n_images): raise ValueError('correct does not have a bit for each image')
 
@@ -412,10 +414,17 @@ def _files_of(arm, root, env): # names below the root; those of the arm's own na
     "The files of the folders that hold an arm's runs"
     folders = groupby(list_files(root, '*', '*', env), lambda name: name.rpartition('/')[0])
     own = [folder for folder in folders if folder.startswith(f'{arm.name}/')]
-    first = {next(filter(is_record, folders[o]), None):o for o in folders if o not in own}
-    first.pop(None, None) # folders without a record
-    alike = [first[name] for name,run in read_files(root, first) if isinstance(run, Run) and run.arm==arm]
+    older = arm.name.replace('@', '-at-').replace('+', '_') # as folders were called once
+    first = {next(filter(is_record, folders[o]), o):o for o in folders if o not in own}
+    alike = [o for name,o in first.items() if name==o and o.startswith(f'{older}/')] # of failed tries only
+    for name,run in read_files(root, [name for name,o in first.items() if name!=o]):
+        folder = first[name]
+        if isinstance(run, str): run = _first_believed(root, folders[folder])
+        if run and run.arm==arm: alike.append(folder)
     return [name for folder in own+alike for name in folders[folder]]
+
+def _first_believed(root, names): # `Run`, None where there is none
+    return next((run for _,run in read_files(root, filter(is_record, names)) if isinstance(run, Run)), None)
 
 # %% ../nbs/09_runs.ipynb #5f29fb71
 def load_runs(

@@ -741,6 +741,7 @@ class Comparison(_OverImages):
         new_df new_low new_high new_p new_tost_p new_verdict var_seed var_churn diverged_baseline diverged_variant
         failed_baseline failed_variant divergence_upper p_worst_rank worst_rank_sign p_divergence n_all_baseline
         n_all_variant notes recipe sensitivity'''.split()
+    def __dir__(self): return [*super().__dir__(), *self.shown]
 
     @cached_property
     def answer(self): # of the runs that trained

@@ -170,11 +170,10 @@ class Variant(_Keyed):
     kwargs:dict=field(default_factory=dict) # Further arguments of the layer, JSON types
     doc:str=''                              # One line for `simpleattn variants`
     also:tuple=()                           # Further variants, put in after this one
-    hash:str=field(default=None, repr=False) # 12 hex digits over layer, arguments and site; None: taken from the source, which is at hand
+    hash:str=field(init=False, repr=False)  # 12 hex digits over layer, arguments and site, taken where the source is at hand
 
     def __post_init__(self):
         _check_variant(self)
-        if self.hash: return
         if isinstance(self.layer, str) and '.py:' in self.layer: object.__setattr__(self, 'layer', load_layer(self.layer))
         object.__setattr__(self, 'hash', _variant_hash(self))
 
@@ -210,11 +209,17 @@ class Variant(_Keyed):
 
     @classmethod
     def from_dict(cls, facts:dict):
-        "A variant as a record or a declaration has it; nothing is imported"
-        also = tuple(cls.from_dict(o) for o in facts.get('also', ()))
-        return cls(facts['name'], facts.get('layer'), facts.get('site') or '1.-1', facts.get('kwargs') or {}, also=also, hash=facts['hash'])
+        "A variant as a record or a declaration has it, with the hash that it names; nothing is imported"
+        if not _hash_re.fullmatch(str(facts['hash'])): raise CliError(f"{facts['hash']!r} is not the hash of a variant.")
+        v = object.__new__(cls) # without `__post_init__`, which takes the hash anew
+        vars(v).update(name=facts['name'], layer=facts.get('layer'), site=facts.get('site') or '1.-1', kwargs=facts.get('kwargs') or {},
+            doc='', also=tuple(map(cls.from_dict, facts.get('also', ()))), hash=facts['hash'])
+        _check_variant(v)
+        return v
 
 # %% ../nbs/05_variants.ipynb #a5ab3c72
+_hash_re = re.compile('baseline|[0-9a-f]{12}')
+
 def _check_variant(v):
     if not isinstance(v.name, str) or not name_re.fullmatch(v.name):
         raise CliError(f"Variant {v.name!r}: a name may hold only a-z, 0-9, dot, dash, underscore, @ and +, after a letter or digit.")
@@ -307,7 +312,7 @@ def get_variant(
     v = _registry[base]
     if not site: return v
     if not v.changes: raise CliError("The baseline has no site.")
-    return dataclasses.replace(v, name=f'{v.name}@{site_name(site)}', site=site.replace('+', ','), hash=None)
+    return dataclasses.replace(v, name=f'{v.name}@{site_name(site)}', site=site.replace('+', ','))
 
 # %% ../nbs/05_variants.ipynb #d6df6912
 def spelled(
@@ -395,6 +400,7 @@ class Arm(_Keyed):
     def key(self)->tuple: return self.recipe.hash, self.variant.hash
     @property
     def can_train(self)->bool: return isinstance(self.recipe, Recipe)
+    def __str__(self): return self.name
 
     def to_dict(self)->dict:
         "JSON types only; the recipe by name and hash"

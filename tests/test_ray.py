@@ -90,11 +90,14 @@ def test_thousands_of_tasks_are_submitted_a_window_at_a_time(cluster):
     eng = RayEngine()
     try:
         assert eng.mine is False and eng.workers<=3
-        eng.remote,n = ray.remote(lambda x: ('made', '')).options(num_cpus=1), 0
+        def made(x):
+            from simpleattn.engines import Ended
+            return Ended(None)
+        eng.remote,n = ray.remote(made).options(num_cpus=1), 0
         import simpleattn.engines as e
         packed,e.packed = e.packed,lambda t: t
         try:
-            for k in range(1000): eng.submit(k)
+            for k in range(1000): eng.submit(k) # any task
             while n<1000: assert eng.next().how=='made' and len(eng.running)<=4; n += 1
         finally: e.packed = packed
     finally: eng.close()

@@ -220,6 +220,25 @@ def test_a_record_that_cannot_be_believed_is_named_among_an_arms_runs(tmp_path):
     p.write_text('{}')
     assert arm_runs(tmp_path, arm, ENV)==([], {p.relative_to(tmp_path).as_posix():'checksum does not match its content'}, {})
 
+def test_a_record_that_is_broken_does_not_hide_the_others_of_an_older_folder(tmp_path):
+    arm = read_arm('simple@2.-1', Recipe('tiny'))
+    older = dict(arm.variant.to_dict(), name='simple-at-2.-1')
+    paths = [write_run(dataclasses.replace(a_run(s), variant=older), tmp_path) for s in (0,1)]
+    paths[0].write_text('{}')
+    runs,not_believed,_ = arm_runs(tmp_path, arm, ENV)
+    assert [r.seed for r in runs]==[1] and [*not_believed]==[paths[0].relative_to(tmp_path).as_posix()]
+
+def test_failed_tries_alone_in_an_older_folder_are_counted(tmp_path):
+    arm = read_arm('simple@2.-1', Recipe('tiny'))
+    for _ in range(2): write_failure('tiny', 'simple-at-2.-1', ENV, 4, 'error', tmp_path)
+    assert arm_runs(tmp_path, arm, ENV)==([], {}, {4:2})
+
+def test_a_record_whose_variant_has_no_hash_is_not_believed_and_imports_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'evil.py').write_text('raise SystemExit("imported")')
+    with pytest.raises(ValueError, match='variant cannot be read'):
+        dataclasses.replace(a_run(), variant=dict(name='evil', layer='evil.py:X', site='2.-1', kwargs={}, hash=''))
+
 # ---- a machine
 
 def test_a_machine_says_its_env_and_where_checkpoints_stand(tmp_path, monkeypatch):

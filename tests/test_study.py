@@ -252,7 +252,7 @@ def test_an_arm_keeps_the_name_that_it_was_declared_with_and_its_runs(tmp_path):
     assert s.compare()['simple-at-2.-1'].n==3==load_study('s', tmp_path).compare()['simple-at-2.-1'].n
 
 def test_a_declaration_is_read_where_the_source_of_a_layer_is_gone(tmp_path):
-    gone = Variant('gone', 'gone_with_the_wind.py:Layer', hash='0123456789ab')
+    gone = Variant.from_dict(dict(name='gone', layer='gone_with_the_wind.py:Layer', hash='0123456789ab'))
     study(tmp_path, ['baseline',gone]).declare(); fill(tmp_path, ['baseline',gone])
     assert load_study('s', tmp_path).compare()['gone'].n==3
 

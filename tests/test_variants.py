@@ -119,6 +119,21 @@ def test_a_recorded_variant_is_read_without_its_source_and_imports_nothing(tmp_p
     v = Variant.from_dict(facts)
     assert v.to_dict()==facts and v.hash=='0123456789ab' and not v.is_ours
 
+def test_a_variant_that_is_changed_is_another_one():
+    "Also one that came from a record: the hash travels, and does not stay behind"
+    import dataclasses
+    for v in (get_variant('simple'), Variant.from_dict(get_variant('simple').to_dict())):
+        changed = dataclasses.replace(v, name='mine', kwargs=dict(ks=3))
+        assert changed.hash==Variant('mine', v.layer, v.site, dict(ks=3)).hash!=v.hash and dataclasses.replace(v, name='other')==v
+
+@pytest.mark.parametrize('wrong', ['', None, 'x', 7, 'ABCDEF012345', '0123456789ab\n'])
+def test_a_recorded_variant_without_a_hash_is_refused_and_nothing_is_imported(tmp_path, monkeypatch, wrong):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'theirs.py').write_text('raise SystemExit("imported")')
+    facts = dict(name='theirs', layer='theirs.py:Gate', site='2.-1', kwargs={}, hash=wrong)
+    for o in (facts, dict(facts, hash='0123456789ab', also=[facts])):
+        with pytest.raises(CliError, match='not the hash of a variant'): Variant.from_dict(o)
+
 def test_variants_are_equal_by_hash_whatever_they_are_called():
     a,b = get_variant('sasa@replace:4'),get_variant('sasa-4')
     assert a==b and hash(a)==hash(b) and a.name!=b.name and a!=get_variant('sasa')
