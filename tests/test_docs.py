@@ -1,5 +1,5 @@
 """The README and the site lead somewhere, and what is built is not committed"""
-import re,shutil,sys
+import json,re,shutil,sys
 import pytest
 from conftest import ROOT,SIMPLEATTN,run_process
 
@@ -31,3 +31,13 @@ def test_the_site_is_built_and_a_broken_link_is_found(tmp_path):
     f.write_text(f.read_text().replace('A layer is a class', 'A [layer](../nowhere.ipynb) is a class'))
     res = build()
     assert res.returncode!=0 and 'nowhere' in res.stdout
+
+def test_the_changelog_names_every_name_that_left_its_module():
+    "Those of c1d5ce0 are in golden/names.json"
+    import importlib
+    said = (ROOT/'CHANGELOG.md').read_text().split('\n## ')[1] # of 0.2.0
+    def left(module, name):
+        try: return name not in importlib.import_module(f'simpleattn.{module}').__all__
+        except ModuleNotFoundError: return True
+    old = json.loads((ROOT/'tests'/'golden'/'names.json').read_text())
+    assert [f'{m}.{o}' for m,names in old.items() for o in names if left(m, o) and not re.search(rf'\b{o}\b', said)]==[]
