@@ -157,16 +157,15 @@ def _best(entries, min_runs):
 
 # %% ../nbs/18_board.ipynb #b7c0e105
 def _derived_from(entry, recipes):
-    "The nearest recipe of the settings that an entry's was derived from, and what differs; else its own name and nothing"
+    "The recipe of the settings that is nearest to an entry's, and what differs from it"
     name = entry.recipe['name']
+    if name in recipes: return name, {}
     def changes(base):
         before = base.to_dict()
-        return {k:v for k,v in entry.recipe.items() if k!='name' and v!=before.get(k)}
-    derived = {r.name:changes(r) for r in recipes.values() if name.startswith(f'{r.name}_')}
-    if name in recipes or not derived: return name, {}
+        return {k:v for k,v in entry.recipe.items() if k!='name' and v!=before[k]}
+    derived = {r.name:changes(r) for r in recipes.values()}
     base = min(derived, key=lambda o: len(derived[o]))
-    in_the_order_of_the_name = sorted(derived[base].items(), key=lambda o: name.find(f'_{o[0]}-'))
-    return base, dict(in_the_order_of_the_name)
+    return base, derived[base]
 
 def _set_text(value):
     "A field's value as --set takes it"
@@ -196,13 +195,8 @@ def confirm(self:Entry)->str: # None where nothing was picked
     if changes: words += ['--set', *(f'{k}={_set_text(v)}' for k,v in changes.items())]
     words += ['--variants', ','.join(arms), '--seeds', seeds, '--name', f"{self.arm.name.replace('/','-')}-confirm"]
     if self.root!='runs': words += ['--root', self.root]
-    if any(map(_own_layer, pair)): words.append('--import FILE')
+    if not all(o.arm.variant.is_ours for o in pair): words.append('--import FILE')
     return ' '.join(words)
-
-def _own_layer(entry):
-    "Is its layer the user's own?"
-    layer = entry.arm.variant.path
-    return layer is not None and not layer.startswith(('simpleattn.','timm'))
 
 # %% ../nbs/18_board.ipynb #b7c0e107
 @patch
@@ -293,7 +287,7 @@ def _to_send(e, url):
         '# Runs':f'{score.n}, mean'}
     return dict(arm=e.arm.name, source=e.cell.source, env=e.cell.env, row=row, n=score.n, half_width=score.half_width,
         current=current, beats=beats, broken=broken_rules(e, score), best_of=e.best_of, fresh=fresh, confirm=e.confirm,
-        own_layer=_own_layer(e))
+        own_layer=not e.arm.variant.is_ours)
 
 # %% ../nbs/18_board.ipynb #4620927d
 def pr_text(
