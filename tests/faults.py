@@ -357,7 +357,7 @@ def judge(fault:Fault, house:Path, limit=LIMIT)->dict: # caught, seconds, by: th
     no_import = fault.name in NO_IMPORT and 'ImportError: seeded' in out # status 4: pytest finds no test in the file
     if code not in (0,1) and not no_import: raise RuntimeError(f"{fault.name}: pytest ended with status {code}\n{out[-2000:]}")
     seconds = round(time.perf_counter()-t0, 1)
-    return dict(caught=code!=0, seconds=seconds, by=said and said[1], why=said and (said[2] or '')[:160])
+    return dict(caught=code!=0, seconds=seconds, by=said and said[1], why=said and (said[2] or '').replace(sys.executable, 'python')[:160]) # no path of a machine
 
 def sound(chosen, house:Path)->bool: # Do they pass?
     "The tests of some faults on the library as it is"
