@@ -209,23 +209,34 @@ def _known(x): return None if isinstance(x, float) and x != x else x # a table h
 class Sample:
     "The runs of one arm that came to an end; failed tries are only counted"
     arm:str
-    records:list           # Of each run, a dict of what is known of it
     acc:np.ndarray         # (n,) fractions; -1 where the run diverged
+    seeds:list             # Of each run; None where nobody said
+    correct:list           # Of each run, which images were right; None where not known
+    conditions:list        # Of each run, the values of `comparable`, as text
+    recipes:list           # Of each run, the name of its recipe; None where not known
+    n_images:int=None      # Of the validation set
     failed:int=0           # Tries
     status_told:bool=False # Did anyone say whether runs diverged?
     by_position:bool=False # Do the seeds only count positions?
 
     test = 'Welch t' # of runs that are no pairs
 
+    @classmethod
+    def of_runs(cls, arm, runs, failed=0):
+        "The `Run`s of a store, and how many tries failed"
+        _check_one_value(arm, 'fingerprint', [r.fingerprint for r in runs])
+        n_images = runs[0].n_images if runs else None
+        acc = _with_diverged(arm, [r.acc for r in runs], [not r.ok for r in runs], n_images)
+        columns = [r.seed for r in runs], [r.bits() for r in runs], [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
+        return cls(arm, acc, *columns, n_images, failed, bool(runs))
+
     def __len__(self): return len(self.acc)
     n = n_runs = property(__len__)
 
     def take(self, rows):
         "The runs at these rows"
-        return replace(self, records=[self.records[i] for i in rows], acc=self.acc[rows])
-    def column(self, name):
-        "What is known of each run under this name, else None"
-        return [_known(r.get(name)) for r in self.records]
+        columns = {k: [getattr(self, k)[i] for i in rows] for k in ('seeds','correct','conditions','recipes')}
+        return replace(self, acc=self.acc[rows], **columns)
 
     @property
     def diverged(self): return self.acc == -1 # (n,) bool
@@ -238,12 +249,6 @@ class Sample:
     def mean(self): return float(self.acc.mean())
     @cached_property
     def sd(self): return float(self.acc.std(ddof=1))
-    @property
-    def n_images(self):
-        first = _known(self.records[0].get('n_images'))
-        return first and int(first)
-    @property
-    def recipes(self): return self.column('recipe')
 
 # %% ../nbs/13_stats.ipynb #b47d0b73
 @dataclass(frozen=True)
@@ -301,32 +306,39 @@ def as_fractions(
     return _on_grid(check_accuracies(x, arm), n_images)
 
 # %% ../nbs/13_stats.ipynb #b5ee1acc
-def _check_records(arm, records):
-    "One recipe, one definition and a known status within an arm"
-    for k in ('recipe_hash', 'variant_hash', 'fingerprint'):
-        values = sorted({str(r[k]) for r in records if k in r})
-        if len(values) > 1:
-            raise ValueError(f"{arm!r} mixes runs of {len(values)} values of {k} ({', '.join(values)}): "
-                "give each its own arm name, or filter the runs")
+def _as_text(values): return tuple(map(str, values))
+
+def _check_one_value(arm, what, values):
+    "One recipe, one definition, one set of images within an arm"
+    values = sorted({*_as_text(values)})
+    if len(values) > 1:
+        raise ValueError(f"{arm!r} mixes runs of {len(values)} values of {what} ({', '.join(values)}): "
+            "give each its own arm name, or filter the runs")
+
+def _with_diverged(arm, acc, diverged, n_images, given=None):
+    "Fractions on the grid of their images; -1 for a run that diverged"
+    trained = [a for a,lost in zip(acc, diverged) if not lost]
+    if len(trained) > 1: trained = _on_grid(as_fractions(trained, arm, given), n_images) # fewer are too few to be compared
+    whole = np.full(len(acc), -1.)
+    whole[~np.array(diverged, bool)] = trained
+    return whole
+
+def _from_records(arm, records, n_images=None, by_position=False):
+    "Sample of dicts, one a run"
+    for k in ('recipe_hash', 'variant_hash', 'fingerprint'): _check_one_value(arm, k, [r[k] for r in records if k in r])
     odd = {r['status'] for r in records if 'status' in r} - {'ok','diverged','failed'}
     if odd:
         raise ValueError(f"{arm!r} has runs of status {', '.join(map(str, odd))}: it must be ok, diverged or failed")
     for m in {r.get('n_images') for r in records}: _check_images(m, arm)
 
-def _accuracies(arm, trained, n_images):
-    "Fractions of the runs that trained, on the grid of their images"
-    acc = [r['acc'] for r in trained]
-    if len(acc) < 2: return acc # too few to be compared
-    return _on_grid(as_fractions(acc, arm, n_images), _known(trained[0].get('n_images')))
-
-def _from_records(arm, records, n_images=None, by_position=False):
-    "Sample of dicts, one a run"
-    _check_records(arm, records)
     runs = [r for r in records if r.get('status') != 'failed']
-    trained = [i for i,r in enumerate(runs) if r.get('status') != 'diverged']
-    acc = np.full(len(runs), -1.)
-    acc[trained] = _accuracies(arm, [runs[i] for i in trained], n_images)
-    return Sample(arm, runs, acc, len(records)-len(runs), any('status' in r for r in runs), by_position)
+    def column(name): return [_known(r.get(name)) for r in runs]
+    diverged = [o == 'diverged' for o in column('status')]
+    m = next(filter(None, column('n_images')), None)
+    acc = _with_diverged(arm, [r.get('acc') for r in runs], diverged, m and int(m), n_images)
+    conditions = [_as_text(map(r.get, comparable)) for r in runs]
+    return Sample(arm, acc, column('seed'), column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
+        any('status' in r for r in runs), by_position)
 
 # %% ../nbs/13_stats.ipynb #dcce1cfb
 def _from_array(arm, x, seeds=None, correct=None, n_images=None):
@@ -355,23 +367,21 @@ def _by_arm(df, n_images):
     return groupby(records, lambda r: r[arm])
 
 def read_samples(
-    runs,             # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts
+    runs,             # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts, or a `Sample`
     n_images:int=None # Images of the validation set; counts of correct are told by it
 )->dict:              # Arm -> `Sample`
     "Runs as samples, or a `ValueError` that says what is wrong with them"
     if hasattr(runs, 'to_dict') and hasattr(runs, 'columns'): runs = _by_arm(runs, n_images)
     def sample(arm, x):
+        if isinstance(x, Sample): return x
         records = not len(x) or isinstance(x[0], dict)
         return _from_records(arm, x, n_images) if records else _from_array(arm, x, n_images=n_images)
     return {arm: sample(arm, x) for arm,x in runs.items()}
 
 # %% ../nbs/13_stats.ipynb #9b819bf9
-def _conditions(record): return tuple(str(record.get(k)) for k in comparable)
-
 def _rows_by_seed(sample):
-    seeds = sample.column('seed')
-    rows = {(_conditions(r), seed): i for i,(r,seed) in enumerate(zip(sample.records, seeds)) if seed is not None}
-    if len(rows) < sum(o is not None for o in seeds):
+    rows = {(conditions, seed): i for i,(conditions, seed) in enumerate(zip(sample.conditions, sample.seeds)) if seed is not None}
+    if len(rows) < sum(o is not None for o in sample.seeds):
         raise ValueError(f"{sample.arm!r} has a seed twice under one env: keep one run a seed")
     return rows
 
@@ -390,7 +400,8 @@ def _may_pair(base, variant, shared, paired):
     larger = max(len(base), len(variant))
     enough = shared >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9)))
     if enough and paired is not False: return True, None
-    differ = [k for k in comparable if len({str(r.get(k)) for r in base.records+variant.records}) > 1]
+    values = zip(*base.conditions, *variant.conditions)
+    differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
     if paired is False: return False, f"unpaired on request{', across ' if differ else ''}{', '.join(differ)}"
     both, why = f'{base.arm!r} and {variant.arm!r}', f'{shared} of {larger} seeds shared, fewer than 3 or 80 %'
     if differ:
@@ -454,7 +465,7 @@ class _OnThisSet(_Arms):
     @cached_property
     def differences(self): return self.variant.acc-self.base.acc # of pairs
     @property
-    def by_seed(self): return dict(zip(self.variant.column('seed'), self.differences)) if self.paired and self.enough else {}
+    def by_seed(self): return dict(zip(self.variant.seeds, self.differences)) if self.paired and self.enough else {}
     @_if_enough
     def mean_baseline(self): return self.base.mean
     @_if_enough
@@ -590,8 +601,8 @@ def _unpaired_ranks(before, after):
 # %% ../nbs/13_stats.ipynb #dd8902cb
 def _checked_matrix(sample):
     "Runs x images of a sample, each row as good as the run's accuracy says"
-    rows = _check_correct(np.stack(sample.column('correct')))
-    for said,acc,seed in zip(rows.mean(1), sample.acc, sample.column('seed')):
+    rows = _check_correct(np.stack(sample.correct))
+    for said,acc,seed in zip(rows.mean(1), sample.acc, sample.seeds):
         if abs(said-acc) > .006:
             raise ValueError(f"correct says {said:g}, and the accuracy is {acc:g} (seed {seed}): "
                 "give the rows in the order of the runs")
@@ -611,7 +622,7 @@ class Contrast(_AllSeeds):
     @_if_enough
     def matrices(self): # runs x images of both arms; None where runs did not keep them
         if not self.has_runs: return None
-        rows = self.base.column('correct') + self.variant.column('correct')
+        rows = self.base.correct + self.variant.correct
         if any(np.ndim(o) != 1 for o in rows): return None
         if len({len(o) for o in rows}) > 1:
             raise ValueError("correct has different lengths: both arms must be scored on the same images")
@@ -1024,7 +1035,7 @@ def _as_family(cs, method):
 
 # %% ../nbs/13_stats.ipynb #6fdcd54b
 def compare_many(
-    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts
+    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts, or a `Sample`
     baseline:str='baseline',  # Arm that the others are compared with; None: only `contrasts`
     alpha:float=0.05,         # Family-wise error rate
     delta:float=0.01,         # Smallest difference that matters (fraction)

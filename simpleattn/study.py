@@ -327,7 +327,7 @@ def compare(self:StudyRuns,
     self._check_enough()
     declared = dict(alpha=study.alpha, delta=study.delta, paired=True if study.raced else None,
         sequential=bool(study.raced) or self.grown, contrasts=[*study.contrasts, *contrasts])
-    return self._noted(compare_many(self._records(), study.baseline, **declared | kwargs))
+    return self._noted(compare_many(self.samples(), study.baseline, **declared | kwargs))
 
 # %% ../nbs/14_study.ipynb #c1acdbda
 @patch
@@ -342,14 +342,12 @@ def _check_enough(self:StudyRuns):
     raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}. `simpleattn study` trains what is missing.{also}")
 
 @patch
-def _records(self:StudyRuns)->dict: # Arm -> rows as dicts
-    "What is compared: all runs, or of a race those that count for its decision; and failed tries"
+def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
+    "What is compared: all runs, or of a race those that count for its decision; and how many tries failed"
+    from simpleattn.stats import Sample
     counted = {(o['arm'], o['seed']) for o in self.race_states} if self.study.raced else None
     def counts(label, run): return counted is None or label==self.study.baseline or (label, run.seed) in counted
-    def rows(label): return _rows(r for r in self.runs[label] if counts(label, r))
-    return {label:rows(label) + [dict(status='failed', seed=None)]*n_failed for label,n_failed in self.failed.items()}
-
-def _rows(runs): return runs_frame(runs).to_dict('records')
+    return {label:Sample.of_runs(label, [r for r in runs if counts(label, r)], self.failed[label]) for label,runs in self.runs.items()}
 
 @patch
 def _noted(self:StudyRuns, comparisons):
@@ -375,7 +373,7 @@ def compare_gains(
     second  # Another, with arms of the same names
 ): # `Comparisons`
     "How much more each arm gains on the second study than on the first"
-    from simpleattn.stats import compare_many
+    from simpleattn.stats import Sample, compare_many
     shared = [label for label in first.arms if label in second.arms and label!=first.baseline]
     both = [first.read(), second.read()]
     _check_gains(*both, shared)
@@ -384,7 +382,7 @@ def compare_gains(
     for o in both:
         for label in (o.study.baseline, *shared):
             arm = name(o.study, label)
-            arms[arm] = _rows(o.runs[label])
+            arms[arm] = Sample.of_runs(arm, o.runs[label])
             seeds[arm] = len(arms[arm]), len(o.study.seeds), f' of {o.study.name}'
     contrasts = [[name(study, arm) for study in (first, second) for arm in (study.baseline, label)] for label in shared]
     comparisons = compare_many(arms, None, first.alpha, first.delta, contrasts=contrasts)
