@@ -351,7 +351,8 @@ def plan(
     variants:int=1,        # Number of variants that are compared with the baseline
     sd:float=None,         # sd of a run, a fraction; of the recipe's runs if not given
     sd_runs:int=None,      # Runs that a stated sd comes from
-    corr:float=None,       # Seed correlation; if not given, as the recipe's runs say, and 0 where --sd is given or fewer than ten seeds are shared
+    corr:float=None,       # Seed correlation; if not given, as the recipe's runs say, and 0 where --sd is given or fewer than three seeds are shared
+    arm:str=None,          # Variant whose pairs with the baseline tell the sd; the median over variants if not given
     delta:float=0.01,      # Margin of equivalence, a fraction
     effect:float=None,     # Difference worth finding, a fraction; delta if not given
     power:float=0.8,       # Chance wanted
@@ -363,7 +364,7 @@ def plan(
 ):
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
-    p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings,
+    p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
     if fmt=='json': return p.to_dict()
     rows = [dict(field=k, value=v) for k,v in p.to_dict().items()]
@@ -444,7 +445,7 @@ def compare(
     full:bool=False,          # Every field
     fmt:Fmt='table'
 ):
-    "Compare arms: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
+    "Compare arms: seeds, gain with its interval, answer, its p, seeds that would decide, answer on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
     how = dict(contrasts=_contrasts(contrasts), extra=sensitivity) | (dict(paired=False) if unpaired else {})
     _check_asked(what, summary)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['plain', 'Record', 'parts', 'check_rates', 'power', 'runs_needed', 'detectable', 'sd_upper', 'equivalence_power',
-           'runs_needed_equivalence', 'Plan', 'plan', 'half_width', 'log_e', 'RaceState', 'prefixes', 'race_path',
-           'race_state', 'divergence_race_p', 'read_answer', 'over_all_seeds', 'check_accuracies', 'race_seeds']
+           'runs_needed_equivalence', 'Plan', 'plan', 'half_width', 'log_e', 'RaceState', 'read_answer',
+           'worse_over_all_seeds', 'p_over_all_seeds', 'prefixes', 'race_path', 'race_state', 'divergence_race_p',
+           'check_accuracies', 'race_seeds']
 
 # %% ../nbs/12_plan.ipynb #68dcb335
 import math
@@ -68,21 +69,26 @@ def _design(n, sd, paired):
     if n < 2: raise ValueError(f"planning wants two seeds or more, got {n}: one run has no sd")
     return (n-1, sd/math.sqrt(n)) if paired else (2*n-2, sd*math.sqrt(2/n))
 
-def power(n:int, effect:float, sd:float=1., alpha:float=0.05, paired:bool=True)->float: # Chance to find `effect` (fraction)
-    "Power of the paired (or two-arm) t test with `n` seeds (per arm)"
+def _critical(n, df, alpha, grown):
+    "The |t| from which the interval at alpha leaves a mean out"
+    return float(half_width(n, 1., alpha)*math.sqrt(n)) if grown else float(sp.stdtrit(df, 1-alpha/2))
+
+def power(n:int, effect:float, sd:float=1., alpha:float=0.05, paired:bool=True, grown:bool=False)->float: # Chance to find `effect` (fraction)
+    "Power of the paired (or two-arm) t interval with `n` seeds (per arm); `grown`: of the confidence sequence"
     df, se = _design(n, sd, paired)
-    critical = sp.stdtrit(df, 1-alpha/2)
+    critical = _critical(n, df, alpha, grown)
+    if critical == math.inf: return 0.
     tails = sp.nctdtr(df, abs(effect)/se, np.array([critical, -critical]))
     below, far = np.nan_to_num(tails) # nctdtr gives NaN where the tail is nothing
     return float(1 - below + far)
 
 # %% ../nbs/12_plan.ipynb #421ad557
-def _smallest_n(rising, target, most=10**6):
-    "Smallest n from 2 at which the function `rising` reaches `target`; None beyond `most`"
+def _smallest_n(rising, target):
+    "Smallest n from 2 at which the function `rising` reaches `target`; None beyond a million"
     high = 2
     while rising(high) < target:
         high *= 2
-        if high > most: return None
+        if high > 10**6: return None
     return bisect_left(range(high), target, high//2+1, key=rising)
 
 def runs_needed(
@@ -90,11 +96,12 @@ def runs_needed(
     sd:float=1.,      # sd of the per-seed difference; of a run where unpaired. At 1, `effect` is d_z
     target:float=0.8, # Power wanted
     alpha:float=0.05, # Two-sided error rate
-    paired:bool=True  # Shared seeds?
+    paired:bool=True, # Shared seeds?
+    grown:bool=False  # Seeds in all of a study that was looked at: judged by the confidence sequence
 )->int:               # Seeds (per arm); None beyond a million
     "Seeds that find `effect` with the wanted power"
     _check_design(effect, sd, target, alpha)
-    return _smallest_n(lambda n: power(n, effect, sd, alpha, paired), target)
+    return _smallest_n(lambda n: power(n, effect, sd, alpha, paired, grown), target)
 
 # %% ../nbs/12_plan.ipynb #c3b324ca
 def detectable(n:int, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->float: # Difference (fraction); infinite beyond a million sd
@@ -115,54 +122,69 @@ def sd_upper(sd:float, df:float, conf:float=0.8)->float: # Upper bound of the tr
     return float(sd*math.sqrt(df/sp.chdtri(df, conf)))
 
 # %% ../nbs/12_plan.ipynb #6ce55315
-def equivalence_power(n:int, delta:float, sd:float=1., alpha:float=0.05, paired:bool=True, diff:float=0.)->float: # Chance of "equivalent"
-    "Power of the two one-sided tests at a true difference `diff` (fraction)"
+def equivalence_power(n:int, delta:float, sd:float=1., alpha:float=0.05, paired:bool=True, diff:float=0., grown:bool=False)->float: # Chance of "equivalent"
+    "Power of two one-sided tests, each at `alpha` (an interval at 2 alpha), at a true difference `diff` (fraction)"
     df, se = _design(n, sd, paired)
-    critical = sp.stdtrit(df, 1-alpha)
+    critical = _critical(n, df, 2*alpha, grown)
     spread = 10/math.sqrt(2*df)
     low, high = max(0., 1-spread), min(delta/(se*critical), 1+spread) # of the observed sd over the true one
     if high <= low: return 0.
-    x, weight = np.polynomial.legendre.leggauss(100)
+    x, weight = _legendre
     ratio = low + (x+1)/2*(high-low)
     log_density = math.log(2) + df/2*math.log(df/2) - math.lgamma(df/2) + (df-1)*np.log(ratio) - df*ratio*ratio/2
     inside = sp.ndtr((delta-diff)/se - critical*ratio) - sp.ndtr((-delta-diff)/se + critical*ratio)
     return float((weight*np.exp(log_density)*inside).sum()*(high-low)/2)
 
-def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->int: # Seeds (per arm)
-    "Seeds that show equivalence within `delta` with power `target` where there is no difference"
+_legendre = np.polynomial.legendre.leggauss(100)
+
+def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True, grown:bool=False)->int: # Seeds (per arm)
+    "Seeds that show equivalence within `delta` with power `target` where there is no difference; `alpha` is that of each one-sided test"
     _check_design(delta, sd, target, alpha)
-    return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired), target)
+    return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired, grown=grown), target)
 
 # %% ../nbs/12_plan.ipynb #7fee2aa0
 @parts(sd_diff_upper='upper.sd_diff', detectable_upper='upper.detectable', runs_needed_upper='upper.runs_needed',
-    runs_equivalence_upper='upper.runs_equivalence')
+    runs_equivalence_upper='upper.runs_equivalence', runs_needed_grown_upper='upper.runs_needed_grown',
+    runs_equivalence_grown_upper='upper.runs_equivalence_grown')
 @dataclass(frozen=True, repr=False)
 class Plan(Record):
     "What `n` seeds can do; `_upper` at the 80 % upper bound of the sd, None where it is not known from how many runs the sd comes"
     n:int             # Seeds of each arm
-    sd_diff:float     # sd of the paired difference (fraction)
+    sd_diff:float     # sd of the paired difference (fraction); of a run where unpaired
     delta:float       # Margin (fraction)
     effect:float      # Difference to find (fraction)
     alpha:float       # Error rate of all variants together
     variants:int      # Variants against the baseline
-    n_sd:int=None     # Runs (pairs) that the sd comes from
+    n_sd:float=None   # Runs (pairs) that the sd comes from; its degrees of freedom and one
     minutes:float=None # Of one run
     target:float=0.8  # Power
+    paired:bool=True  # Shared seeds?
 
-    shown = '''n sd_diff delta effect alpha variants detectable runs_needed runs_equivalence sd_diff_upper
-        detectable_upper runs_needed_upper runs_equivalence_upper hours hours_needed hours_equivalence target'''.split()
+    shown = '''n sd_diff delta effect alpha variants detectable runs_needed runs_equivalence runs_needed_grown
+        runs_equivalence_grown sd_diff_upper detectable_upper runs_needed_upper runs_equivalence_upper
+        runs_needed_grown_upper runs_equivalence_grown_upper hours hours_needed hours_equivalence target'''.split()
 
     @property
-    def _asked(self): return self.sd_diff, self.target, self.alpha/self.variants
+    def _alpha(self): return self.alpha/self.variants # of one comparison's interval
     @cached_property
     def upper(self): # the same plan at the upper bound of its sd
         return self.n_sd and replace(self, sd_diff=sd_upper(self.sd_diff, self.n_sd-1))
     @cached_property
-    def detectable(self): return plain(detectable(self.n, *self._asked))
+    def detectable(self):
+        found = detectable(self.n, self.sd_diff, self.target, self._alpha, self.paired)
+        return found if found <= 1 else None # no accuracies are further apart
+
+    def _better(self, grown): return runs_needed(self.effect, self.sd_diff, self.target, self._alpha, self.paired, grown)
+    def _equivalent(self, grown): # the interval at alpha is two one-sided tests at half of it
+        return runs_needed_equivalence(self.delta, self.sd_diff, self.target, self._alpha/2, self.paired, grown)
     @cached_property
-    def runs_needed(self): return runs_needed(self.effect, *self._asked)
+    def runs_needed(self): return self._better(False)
     @cached_property
-    def runs_equivalence(self): return runs_needed_equivalence(self.delta, *self._asked)
+    def runs_equivalence(self): return self._equivalent(False)
+    @cached_property
+    def runs_needed_grown(self): return self._better(True) if self.paired else None # a sequence wants pairs
+    @cached_property
+    def runs_equivalence_grown(self): return self._equivalent(True) if self.paired else None
 
     def _hours(self, n): return None if self.minutes is None or n is None else n*(self.variants+1)*self.minutes/60
     @property
@@ -203,11 +225,10 @@ def plan(
 def half_width(
     n,           # Differences seen
     sd,          # Their sd
-    alpha:float, # Error rate of the whole sequence
-    g:float=1.   # Width of the mixture in squared sd of the difference
+    alpha:float  # Error rate of the whole sequence
 )->np.ndarray:   # Same shape as `n`; infinite where there is no bound yet
     "Half-width of the t-mixture confidence sequence"
-    r = 1/(1+n*g)
+    r = 1/(1+n)
     c = (alpha**2*r)**(1/n)
     known = (c > r) & (sd > 0)
     return np.where(known, sd*np.sqrt((n-1)/n*(1-c)/np.where(known, c-r, 1)), np.inf)
@@ -216,11 +237,10 @@ def log_e(
     n,           # Differences seen
     mean,        # Their mean
     sd,          # Their sd
-    mu0:float=0., # Mean that is tested
-    g:float=1.   # Width of the mixture in squared sd of the difference
+    mu0:float=0. # Mean that is tested
 )->np.ndarray:   # Same shape as `n`; 0 where the sd is 0
     "ln E of the t-mixture: evidence against the mean `mu0`"
-    r = 1/(1+n*g)
+    r = 1/(1+n)
     known = sd > 0
     t2 = np.where(known, n*(mean-mu0)**2/np.where(known, sd*sd, 1)/(n-1), 0.)
     return np.where(known, np.log(r)/2 + n/2*(np.log1p(t2) - np.log1p(r*t2)), 0.)
@@ -234,17 +254,49 @@ class RaceState(Record):
     sd:float=None
     low:float=None          # Confidence sequence at alpha
     high:float=None
-    low_eq:float=None       # The same at 2 alpha, for equivalence
-    high_eq:float=None
     e:float=1.              # Evidence against no difference
-    p:float=1.              # Always-valid
+    p:float=1.              # Always-valid, of no difference
     verdict:str='undecided' # better, worse, equivalent, undecided
     decided_at:int=None     # Pairs at the decision
     delta:float=0.01        # Margin (fraction)
     alpha:float=0.05        # Error rate of this arm's race
-    mode:str='t-mixture sequence'
-    look:int=None           # The last two were of capped races and are kept for those who read them
-    final:bool=False
+
+    def interval(self, alpha:float)->tuple: # Bounds (fractions); None while there are none
+        "The confidence sequence at an error rate"
+        half = float(half_width(self.n, self.sd, alpha)) if self.n > 1 else math.inf
+        return (self.mean-half, self.mean+half) if half < math.inf else None
+    def p_of(self, mean:float)->float: # Always-valid, two-sided
+        "The smallest error rate at which the sequence, as it stands, leaves `mean` out"
+        return min(1., math.exp(-float(log_e(self.n, self.mean, self.sd, mean))))
+
+# %% ../nbs/12_plan.ipynb #ba8b031c
+def read_answer(
+    low:float,           # Lower bound of the difference (fraction); None where there is no interval
+    high:float,          # Upper bound
+    delta:float,         # Smallest difference that matters (fraction)
+    not_worse:bool=False # Was "not worse by delta" asked for?
+)->str:                  # better, worse, equivalent, not worse, undecided
+    "What an interval of a difference says"
+    if low is None or high is None: return 'undecided'
+    if low > 0: return 'better'
+    if high < 0: return 'worse'
+    if -delta < low and high < delta: return 'equivalent'
+    return 'not worse' if not_worse and low > -delta else 'undecided'
+
+def worse_over_all_seeds(
+    sign:float,  # Of the ranks of all seeds: below 0 where the variant is behind
+    p:float,     # Of no difference over all seeds, a diverged run ranked worst
+    alpha:float  # Error rate of this comparison
+)->bool:
+    "Do all seeds, with those that diverged, say that the variant is worse? Asked at a fifth of alpha: the interval has spent the rest"
+    return sign < 0 and p_over_all_seeds(p) < alpha
+
+def p_over_all_seeds(
+    p:float # Of no difference over all seeds
+)->float:   # The smallest alpha at which "worse over all seeds" would stand
+    "The p of the second question that is asked where runs diverged"
+    return min(1., 5*p)
+
 
 # %% ../nbs/12_plan.ipynb #895ef059
 def prefixes(
@@ -257,12 +309,6 @@ def prefixes(
     squares = (shifted*shifted).cumsum()[1:]
     sd = np.sqrt(np.maximum(squares-n*mean**2, 0)/(n-1))
     return n, mean+d[0], np.where(sd < 1e-9, 0., sd)
-
-def _called(mean, sd, half, half_eq, delta):
-    "The verdict after every pair, read off its intervals alone"
-    within = (mean-half_eq > -delta) & (mean+half_eq < delta)
-    rules = [sd <= 0, mean-half > 0, mean+half < 0, within]
-    return np.select(rules, ['undecided','better','worse','equivalent'], 'undecided').tolist()
 
 def _check_differences(d):
     d = np.asarray(d, float)
@@ -279,8 +325,7 @@ def race_path(
     d:np.ndarray,      # (n,) variant - baseline (fractions) in the order of seeds set beforehand, never in order of finishing
     delta:float=0.01,  # Margin of equivalence (fraction)
     alpha:float=0.05,  # Error rate of the whole race
-    k:int=1,           # Variants raced against the same baseline
-    g:float=1.         # Width of the mixture in squared sd of the difference
+    k:int=1            # Variants raced against the same baseline
 )->list:               # One `RaceState` a seed
     "State of a race after each seed"
     d = _check_differences(d)
@@ -288,16 +333,14 @@ def race_path(
     state = partial(RaceState, delta=delta, alpha=alpha/k)
     if not len(d): return [state(0)]
     n, mean, sd = prefixes(d)
-    half = half_width(n, sd, alpha/k, g)
-    half_eq = half_width(n, sd, 2*alpha/k, g)
-    e = np.exp(log_e(n, mean, sd, g=g))
+    half = half_width(n, sd, alpha/k)
+    e = np.exp(log_e(n, mean, sd))
     p = np.minimum(1, 1/np.maximum.accumulate(e))
-    called = _called(mean, sd, half, half_eq, delta)
-    decided = next((i for i,o in enumerate(called) if o != 'undecided'), len(d))
-    columns = n, mean, sd, mean-half, mean+half, mean-half_eq, mean+half_eq, e, p
-    rows = zip(*(plain(o.tolist()) for o in columns))
-    def end(i): return (called[decided], int(n[decided])) if i >= decided else ('undecided', None)
-    return [state(1, float(d[0]))] + [state(*row, *end(i)) for i,row in enumerate(rows)]
+    columns = n, mean, sd, mean-half, mean+half, e, p
+    states = [state(1, float(d[0]))] + [state(*row) for row in zip(*(plain(o.tolist()) for o in columns))]
+    answers = [read_answer(o.low, o.high, delta) for o in states]
+    decided = next((i for i,o in enumerate(answers) if o != 'undecided'), len(d))
+    return states[:decided] + [replace(o, verdict=answers[decided], decided_at=decided+1) for o in states[decided:]]
 
 # %% ../nbs/12_plan.ipynb #4d97fcc9
 def race_state(
@@ -318,25 +361,6 @@ def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p afte
     log_e = only_one*math.log(2) + sp.betaln(only_variant+1, only_one-only_variant+1)
     return np.minimum(1, np.exp(-np.maximum.accumulate(log_e)))
 
-# %% ../nbs/12_plan.ipynb #ba8b031c
-def read_answer(
-    diff:float,   # Difference
-    p:float,      # Of no difference; None where there is none
-    tost_p:float, # Of a difference beyond the margin; None where there is none
-    alpha:float   # Error rate
-)->str:           # better, worse, equivalent, undecided
-    "What a difference and its p-values say"
-    if p is not None and p < alpha: return 'better' if diff > 0 else 'worse'
-    return 'equivalent' if tost_p is not None and tost_p < alpha else 'undecided'
-
-def over_all_seeds(
-    trained:str, # Answer of the runs that trained
-    ranked:str   # Answer of all seeds
-)->str:
-    "Verdict where runs diverged: better needs both, and worse stands where all seeds say so"
-    if ranked == 'worse' and trained != 'better': return 'worse'
-    return trained if trained == ranked else 'undecided'
-
 # %% ../nbs/12_plan.ipynb #aeb51ca9
 def check_accuracies(
     x:np.ndarray, # Accuracies; NaN where there is none
@@ -355,25 +379,25 @@ def race_seeds(
     alpha:float=0.05,  # Error rate of the whole race
     k:int=1            # Variants raced against the same baseline
 )->list:               # One `RaceState` a seed; the last is the first that decides
-    "State of a race after each seed; where runs diverged, all seeds must agree with the completers"
+    "State of a race after each seed, by the runs that trained; worse too where all seeds say so"
     baseline, variant = np.asarray(baseline, float), np.asarray(variant, float)
     if len(baseline) != len(variant):
         raise ValueError(f"{len(baseline)} and {len(variant)} runs: a race wants both of every seed, "
             "NaN for one that diverged")
     check_accuracies(baseline, 'baseline'); check_accuracies(variant, 'variant')
     d = variant-baseline
-    ok = ~np.isnan(d)
-    path = [RaceState(0, delta=delta, alpha=alpha/k), *race_path(d[ok], delta, alpha, k)] # by completers
+    trained = ~np.isnan(d)
+    path = [RaceState(0, delta=delta, alpha=alpha/k), *race_path(d[trained], delta, alpha, k)] # by completers
     before, after = np.nan_to_num([baseline, variant], nan=-1) # a diverged run loses
     ahead = np.sign(after-before).cumsum()
     p = divergence_race_p(after > before, before > after)
     states = []
-    for i,completers in enumerate(ok.cumsum()):
+    for seeds,completers in enumerate(trained.cumsum(), 1):
         state = path[completers]
-        seeds = i+1
-        if completers < seeds:
-            verdict = over_all_seeds(state.verdict, read_answer(ahead[i], p[i], None, alpha/k))
-            state = replace(state, verdict=verdict, decided_at=None if verdict == 'undecided' else seeds)
-        states.append(state)
-        if state.verdict != 'undecided': break
+        any_diverged = completers < seeds
+        if any_diverged and worse_over_all_seeds(ahead[seeds-1], p[seeds-1], alpha/k):
+            state = replace(state, verdict='worse')
+        decided = state.verdict != 'undecided'
+        states.append(replace(state, decided_at=seeds if decided else None))
+        if decided: break
     return states

@@ -13,7 +13,7 @@ from itertools import chain, cycle
 from operator import itemgetter
 from fastcore.basics import groupby
 import numpy as np
-from .words import percent, points, rate
+from .words import interval_words, percent, points, rate
 from .stats import summarise
 
 # %% ../nbs/15_plots.ipynb #a245a27b
@@ -123,12 +123,11 @@ def plot_differences(
     ax=None,          # Axes to draw on
     names:bool=True   # Write the arms' names at the left
 ): # The axes
-    "Differences to the baseline with their intervals, the band of equivalence, and the verdicts"
+    "Gains over the baseline with their intervals, the margin, and the answers that are read off them"
     baseline, margin = comparisons.baseline, 100*comparisons.delta
     labels = [baseline, *map(comparisons.label, comparisons)]
-    simultaneous = 'simultaneous ' if comparisons.family > 1 else ''
-    ax = _row_axes(ax, len(labels), f'Difference; {rate(1-comparisons.alpha)} % {simultaneous}interval',
-        f'difference to the baseline, pp (band: ±{rate(comparisons.delta)})')
+    ax = _row_axes(ax, len(labels), f'Gain; {interval_words(comparisons)}',
+        f'gain over the baseline, pp (band: margin of ±{rate(comparisons.delta)})')
     ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axvline(0, color=grey, lw=1)
     ax.plot(0, 0, 'D', ms=5, color=grey)
@@ -138,7 +137,7 @@ def plot_differences(
         colour = colour_of[label]
         _difference(ax, row, c, colour)
         if names: _note(ax, row, label, f'n {c.n} pairs' if c.paired else f'n {c.n}', colour)
-        _note(ax, row, _short_verdict(c), '' if c.diff is None else points(c.diff), colour, 'right')
+        _note(ax, row, *_answer_lines(c), colour, 'right')
     return ax
 
 def _difference(ax, row, c, colour):
@@ -146,10 +145,11 @@ def _difference(ax, row, c, colour):
         ax.plot(100*np.array(c.interval), [row,row], color=colour, lw=2, solid_capstyle='butt')
     if c.diff is not None: ax.plot(100*c.diff, row, 'D', ms=6, color=colour)
 
-def _short_verdict(c):
-    "One word, and on a second line where it holds for the runs that trained only"
-    if 'when it trains' not in c.verdict_words: return c.verdict
-    return c.verdict_words.split(' (')[0].replace(' when', '\nwhen')
+def _answer_lines(c):
+    "The answer in one word, and below it what it says of the margin, or that it holds for the runs that trained only"
+    if c.any_diverged: return c.verdict, 'over all seeds' if c.worse_over_all_seeds else 'when it trains'
+    word, _, more = c.verdict_words.replace(': ', ', ').partition(', ')
+    return word, '' if c.why else more
 
 # %% ../nbs/15_plots.ipynb #53728ff1
 def plot_study(

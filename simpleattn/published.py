@@ -224,5 +224,5 @@ def single_runs_beside(
     return pd.DataFrame([row | _verdict(next(cs) if row['n'] else None) for row in rows])
 
 def _verdict(c):
-    told = (c.diff, *c.interval, c.p, c.p_adj, c.verdict_words) if c else [None]*6
-    return dict(zip(('diff','low','high','p','p_adj','verdict'), told))
+    told = (c.diff, *c.interval, c.p, c.p_verdict, c.verdict_words) if c else [None]*6
+    return dict(zip(('diff','low','high','p','p_verdict','verdict'), told))

@@ -17,7 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from .recipes import CliError, Recipe
-from .words import cell, csv_table, latex_text, md_text, p_value, percent, points, rate, text_table
+from .words import cell, csv_table, latex_text, md_text, p_value, percent, points, rate, summary_rows, text_table
 from .variants import Arm, get_variant, spelled
 from .runs import is_url
 from .stats import decompose, divergence_upper, summarise
@@ -25,22 +25,11 @@ from .study import Study, StudyRuns
 from .plots import plot_cost, plot_curves, plot_differences, plot_race, plot_runs, plot_study, svg
 
 # %% ../nbs/16_report.ipynb #4975c044
-def _six(cs):
-    "Head and rows of the six things shown by default"
-    simultaneous = 'simultaneous ' if cs.family > 1 else ''
-    kind = 'confidence sequence' if cs.comparisons[0].sequential else 'interval'
-    head = ['arm', 'n', f'difference ({rate(1-cs.alpha)} % {simultaneous}{kind})', 'adjusted p', 'verdict',
-        f'seeds to see {rate(cs.delta)} pp', 'on new images']
-    def row(label, c):
-        return [label, *(p_value(v) if k=='p_adj' else cell(v) for k,v in c.summary().items())]
-    return head, [row(*o) for o in cs.labelled()]
-
 def _records(cs):
     "A dict an arm (fractions), baseline first"
     def record(label, c):
-        low, high = c.interval
-        return dict(arm=label, n=c.n, mean=c.mean_variant, sd=c.sd_variant, diff=c.diff, low=low, high=high,
-            p=c.p, p_adj=c.p_adj, corr=c.corr, verdict=c.verdict_words)
+        return dict(arm=label, n=c.n, mean=c.mean_variant, sd=c.sd_variant, diff=c.diff, low=c.low, high=c.high,
+            p=c.p, p_verdict=c.p_verdict, corr=c.corr, verdict=c.verdict_words)
     records = [record(*o) for o in cs.labelled()]
     c = max(cs, key=lambda c: (c.baseline==cs.baseline, c.n_baseline or 0))
     baseline = dict(arm=cs.baseline, n=c.n_baseline, mean=c.mean_baseline, sd=c.sd_baseline, verdict='baseline')
@@ -52,13 +41,13 @@ def comparison_table(
     fmt:str='table',    # table, md, latex, json (the whole result), csv (fractions)
     full:bool=False     # Every field of every comparison
 )->str: # Text
-    "One row a comparison: n, difference with its interval, adjusted p, verdict, seeds needed, verdict on new images"
+    "One row a comparison: seeds, gain with its interval, answer, its p, seeds that would decide, answer on new images"
     if fmt=='json': return json.dumps(comparisons.to_dict(), indent=1, allow_nan=False)
     if fmt=='csv' and full: return csv_table(comparisons.to_df().reset_index().to_dict('records'))
     if fmt=='csv': return csv_table(_records(comparisons))
     if fmt not in ('table','md','latex'): raise CliError(f"Format {fmt!r}: choose table, md, latex, json or csv.")
     if full: return text_table(*_every_field(comparisons), fmt)
-    table = text_table(*_six(comparisons), fmt)
+    table = text_table(*summary_rows(comparisons.labelled()), fmt)
     others = [dict(arm=label, **c.sensitivity) for label,c in comparisons.labelled() if c.sensitivity]
     if not others: return table
     other_tests = text_table(list(others[0]), [[*map(cell, o.values())] for o in others], fmt)
@@ -369,7 +358,7 @@ class _Table:
 
 def _tables(report):
     "What a report shows, in its order"
-    if report.comparisons: yield _Table('Comparison', *_six(report.comparisons))
+    if report.comparisons: yield _Table('Comparison', *summary_rows(report.labelled))
     yield _arms_table(report)
     for make in (_noise_table, _images_table, _diverged_table):
         if table := make(report): yield table

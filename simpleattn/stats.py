@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
-           'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_runs', 'Share', 'Ranks',
-           'Contrast', 'Adjusted', 'Comparison', 'Race', 'compare', 'holm', 'maxt_p', 'Comparisons', 'check_contrasts',
-           'compare_many', 'compare_summary', 'sensitivity', 'ArmSummary', 'summarise']
+           'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_runs', 'Contrast', 'Share',
+           'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages', 'Comparison', 'compare', 'holm',
+           'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'sensitivity', 'ArmSummary',
+           'summarise']
 
 # %% ../nbs/13_stats.ipynb #b8f97c06
 import math
@@ -19,14 +20,19 @@ from fastcore.basics import groupby
 from scipy import special as sp
 from . import words
 from .runs import comparable
-from .plan import (Record, check_accuracies, check_rates, detectable, divergence_race_p, over_all_seeds, parts,
-    race_seeds, race_state, read_answer, runs_needed, sd_upper)
+from .plan import (Plan, Record, check_accuracies, check_rates, divergence_race_p, parts, race_seeds, race_state,
+    p_over_all_seeds, read_answer, worse_over_all_seeds)
 
 # %% ../nbs/13_stats.ipynb #6590f571
 class Interval(NamedTuple):
     "Two bounds"
     low:float
     high:float
+
+    def at_least(self, other):
+        "An interval with the same middle, no narrower than `other`"
+        middle, half = (self.low+self.high)/2, max(self.high-self.low, other.high-other.low)/2
+        return Interval(middle-half, middle+half)
 
 @dataclass(frozen=True)
 class Estimate:
@@ -53,8 +59,11 @@ class Estimate:
     @property
     def t(self): return self.value/self.se
     @property
-    def p(self): return float(2*sp.stdtr(self.df, -abs(self.t))) # two-sided, of the value 0
+    def p(self): return self.p_of(0.)
 
+    def p_of(self, mean:float)->float: # Two-sided
+        "The smallest alpha at which the interval leaves `mean` out"
+        return float(2*sp.stdtr(self.df, -abs(self.value-mean)/self.se))
     def interval(self, alpha:float=0.05)->Interval:
         half = float(self.se*sp.stdtrit(self.df, 1-alpha/2))
         return Interval(self.value-half, self.value+half)
@@ -125,8 +134,12 @@ def _check_correct(correct):
     return c
 
 def _over_images(value, runs, images):
-    "Estimate over new images; the parts that come from the images count where their sum is above 0"
-    return Estimate.from_variances(value, runs+images if sum(v for v,_ in images) > 0 else runs)
+    "Estimate over new images, on no fewer degrees of freedom than the runs have; parts of the images count where they add something"
+    of_runs = Estimate.from_variances(value, runs)
+    largest = max(abs(v) for v,_ in images)
+    if sum(v for v,_ in images) <= 1e-9*largest: return of_runs
+    both = Estimate.from_variances(value, runs+images)
+    return replace(both, df=max(both.df, of_runs.df))
 
 # %% ../nbs/13_stats.ipynb #ad04dc7c
 @parts(se_new_images='new_images.se', df_new_images='new_images.df')
@@ -289,11 +302,19 @@ def _few(arm, n, failed=0):
     tries = f" and {failed} failed tries" if failed else ''
     return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
 
+def _are_counts(arms, n_images):
+    "Are the accuracies of these arms counts of correct images? One unit serves all of them"
+    if not n_images: return False
+    x = np.concatenate([np.ravel(np.asarray(o, float)) for o in arms] or [[]])
+    x = x[np.isfinite(x)]
+    return bool(len(x)) and x.max() > 1 and bool((x == x.round()).all())
+
 def as_fractions(
-    x,                # (n,) accuracies of finished runs: fractions, or counts of correct with `n_images`
-    arm:str,          # Whose
-    n_images:int=None # Images of the validation set
-)->np.ndarray:        # (n,) fractions
+    x,                 # (n,) accuracies of finished runs: fractions, or counts of correct
+    arm:str,           # Whose
+    n_images:int=None, # Images of the validation set
+    counts:bool=None   # Are they counts? None: where they are whole and one is above 1
+)->np.ndarray:         # (n,) fractions
     "Accuracies that can be compared, or a `ValueError` that says how to mend them"
     _check_images(n_images, arm)
     x = np.asarray(x, float)
@@ -302,7 +323,8 @@ def as_fractions(
     if not np.isfinite(x).all():
         raise ValueError(f"{arm!r} holds NaN or an infinity: leave failed runs out, "
             "and mark diverged ones by status 'diverged' in compare_many")
-    if n_images and x.max() > 1 and (x == x.round()).all(): x = check_accuracies(x/n_images, arm, f'more correct than n_images={n_images}')
+    if counts is None: counts = _are_counts([x], n_images)
+    if counts: x = check_accuracies(x/n_images, arm, f'more correct than n_images={n_images}')
     return _on_grid(check_accuracies(x, arm), n_images)
 
 # %% ../nbs/13_stats.ipynb #b5ee1acc
@@ -315,15 +337,15 @@ def _check_one_value(arm, what, values):
         raise ValueError(f"{arm!r} mixes runs of {len(values)} values of {what} ({', '.join(values)}): "
             "give each its own arm name, or filter the runs")
 
-def _with_diverged(arm, acc, diverged, n_images, given=None):
+def _with_diverged(arm, acc, diverged, n_images, given=None, counts=False):
     "Fractions on the grid of their images; -1 for a run that diverged"
     trained = [a for a,lost in zip(acc, diverged) if not lost]
-    if len(trained) > 1: trained = _on_grid(as_fractions(trained, arm, given), n_images) # fewer are too few to be compared
+    if len(trained) > 1: trained = _on_grid(as_fractions(trained, arm, given, counts), n_images) # fewer are too few to be compared
     whole = np.full(len(acc), -1.)
     whole[~np.array(diverged, bool)] = trained
     return whole
 
-def _from_records(arm, records, n_images=None, by_position=False):
+def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     "Sample of dicts, one a run"
     for k in ('recipe_hash', 'variant_hash', 'fingerprint'): _check_one_value(arm, k, [r[k] for r in records if k in r])
     odd = {r['status'] for r in records if 'status' in r} - {'ok','diverged','failed'}
@@ -335,15 +357,15 @@ def _from_records(arm, records, n_images=None, by_position=False):
     def column(name): return [_known(r.get(name)) for r in runs]
     diverged = [o == 'diverged' for o in column('status')]
     m = next(filter(None, column('n_images')), None)
-    acc = _with_diverged(arm, [r.get('acc') for r in runs], diverged, m and int(m), n_images)
+    acc = _with_diverged(arm, [r.get('acc') for r in runs], diverged, m and int(m), n_images, counts)
     conditions = [_as_text(map(r.get, comparable)) for r in runs]
     return Sample(arm, acc, column('seed'), column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
         any('status' in r for r in runs), by_position)
 
 # %% ../nbs/13_stats.ipynb #dcce1cfb
-def _from_array(arm, x, seeds=None, correct=None, n_images=None):
+def _from_array(arm, x, seeds=None, correct=None, n_images=None, counts=None):
     "Sample of one array of accuracies or counts"
-    acc = as_fractions(x, arm, n_images)
+    acc = as_fractions(x, arm, n_images, counts)
     n, by_position = len(acc), seeds is None
     seeds = range(n) if by_position else seeds
     correct = [None]*n if correct is None else correct
@@ -351,6 +373,14 @@ def _from_array(arm, x, seeds=None, correct=None, n_images=None):
         if len(values) != n: raise ValueError(f"{arm!r} has {n} runs but {len(values)} {what} a run")
     records = [dict(acc=a, seed=s, correct=c, n_images=n_images) for a,s,c in zip(acc, seeds, correct)]
     return _from_records(arm, records, n_images, by_position)
+
+def _index(arms):
+    "The seeds of pandas Series: their indices; None for other arrays"
+    indexed = [hasattr(o, 'index') and hasattr(o, 'to_numpy') for o in arms]
+    if not any(indexed): return [None]*len(arms)
+    if not all(indexed):
+        raise ValueError("some arms are Series with an index of seeds and others are not: give all of them an index, or none (.to_numpy())")
+    return [o.index.tolist() for o in arms]
 
 # %% ../nbs/13_stats.ipynb #ecc36639
 def _by_arm(df, n_images):
@@ -367,15 +397,23 @@ def _by_arm(df, n_images):
     return groupby(records, lambda r: r[arm])
 
 def read_samples(
-    runs,             # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts, or a `Sample`
+    runs,             # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> `Sample`, accuracies in seed order, a Series by seed, or such rows as dicts
     n_images:int=None # Images of the validation set; counts of correct are told by it
 )->dict:              # Arm -> `Sample`
     "Runs as samples, or a `ValueError` that says what is wrong with them"
     if hasattr(runs, 'to_dict') and hasattr(runs, 'columns'): runs = _by_arm(runs, n_images)
+    arrays, records = {}, {}
+    for arm,x in runs.items():
+        if isinstance(x, Sample): continue
+        of_dicts = not len(x) or isinstance(next(iter(x)), dict)
+        (records if of_dicts else arrays)[arm] = x
+    told = [[r.get('acc') for r in x if r.get('status') not in ('failed','diverged')] for x in records.values()]
+    counts = _are_counts([*arrays.values(), *told], n_images)
+    seeds = dict(zip(arrays, _index([*arrays.values()])))
+
     def sample(arm, x):
-        if isinstance(x, Sample): return x
-        records = not len(x) or isinstance(x[0], dict)
-        return _from_records(arm, x, n_images) if records else _from_array(arm, x, n_images=n_images)
+        if arm in records: return _from_records(arm, x, n_images, counts=counts)
+        return _from_array(arm, x, seeds[arm], n_images=n_images, counts=counts) if arm in arrays else x
     return {arm: sample(arm, x) for arm,x in runs.items()}
 
 # %% ../nbs/13_stats.ipynb #9b819bf9
@@ -415,10 +453,6 @@ def _if_enough(f):
     "A cached property that is None where there are too few runs"
     return cached_property(lambda self: f(self) if self.enough else None)
 
-def _measured(f):
-    "A cached property that is None where a contrast has no numbers"
-    return cached_property(lambda self: f(self) if self.here else None)
-
 def _both_trained(before, after):
     "The pairs of which both runs trained"
     rows = np.flatnonzero(~(before.diverged | after.diverged))
@@ -429,8 +463,8 @@ def _both_trained(before, after):
     n_all_baseline='before.n_runs', n_all_variant='after.n_runs', # with those that diverged
     n_baseline='base.n', n_variant='variant.n') # that trained
 @dataclass(frozen=True, eq=False)
-class _Arms:
-    "Variant minus baseline: who is compared, and which runs count"
+class Contrast:
+    "Variant minus baseline, before anything was declared"
     before:Sample # Baseline; where `paired`, row by row with `after`
     after:Sample  # Variant
     paired:bool=False
@@ -443,29 +477,21 @@ class _Arms:
     def recipe(self):
         names = [*self.before.recipes, *self.after.recipes]
         return ' and '.join(map(str, filter(None, dict.fromkeys(names) if self.has_runs else names))) or None
-
     @cached_property
-    def _trained(self):
-        if self.paired: return _both_trained(self.before, self.after)
-        return self.before.trained, self.after.trained
+    def trained(self): # the runs of both arms that count
+        return _both_trained(self.before, self.after) if self.paired else (self.before.trained, self.after.trained)
     @property
-    def base(self)->Sample: return self._trained[0] # the runs that trained
+    def base(self)->Sample: return self.trained[0]
     @property
-    def variant(self)->Sample: return self._trained[1]
+    def variant(self)->Sample: return self.trained[1]
     @cached_property
     def n(self): # pairs, or runs of the smaller arm
         return None if self.base.n is None else min(self.base.n, self.variant.n)
     @cached_property
     def enough(self): return (self.n or 0) >= 2 # for a difference with an sd
 
-# %% ../nbs/13_stats.ipynb #a1563f64
-@parts(t='here.t', df='here.df', p='here.p')
-class _OnThisSet(_Arms):
-    "The difference on this validation set"
     @cached_property
     def differences(self): return self.variant.acc-self.base.acc # of pairs
-    @property
-    def by_seed(self): return dict(zip(self.variant.seeds, self.differences)) if self.paired and self.enough else {}
     @_if_enough
     def mean_baseline(self): return self.base.mean
     @_if_enough
@@ -473,36 +499,24 @@ class _OnThisSet(_Arms):
     @_if_enough
     def diff(self): return self.mean_variant-self.mean_baseline
     @_if_enough
-    def constant(self): # what does not vary, so that nothing can be tested; else None
-        if max(self.base.sd, self.variant.sd) < 1e-9: return 'every run of an arm is the same'
-        if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({words.points(self.diff)})'
-        return None
-
+    def sd_baseline(self): return self.base.sd
     @_if_enough
-    def here(self)->Estimate: # None without numbers
-        if self.constant: return None
-        if self.paired: return replace(Estimate.of(self.differences), value=self.diff) # that of the means printed beside it
-        one, two = (Estimate.from_summary(o.mean, o.sd, o.n) for o in self._trained)
-        return two-one
-    @property
-    def se(self): return 0. if self.constant else self.here and self.here.se
+    def sd_variant(self): return self.variant.sd
     @_if_enough
     def sd_diff(self): # of a pair's difference, or of that of two runs
         if not self.paired: return math.hypot(self.base.sd, self.variant.sd)
         return 0. if self.constant else float(self.differences.std(ddof=1))
-    @property
-    def sd_planned(self): # the sd that `runs_needed` wants
-        return self.sd_diff if self.paired else self.sd_diff/math.sqrt(2)
-    @_measured
-    def sd_baseline(self): return self.base.sd
-    @_measured
-    def sd_variant(self): return self.variant.sd
-    @property
-    def test(self):
-        if self.n is None: return None
-        if not self.enough: return 'worst-rank signed-rank' if self.paired else 'worst-rank Mann-Whitney'
-        if self.paired: return 'paired t'
-        return self.after.test
+    @_if_enough
+    def constant(self): # what does not vary, so that nothing can be tested; else None
+        if max(self.base.sd, self.variant.sd) < 1e-9: return 'every run of an arm is the same'
+        if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({words.points(self.diff)})'
+        return None
+    @_if_enough
+    def here(self)->Estimate: # on this validation set; None without numbers
+        if self.constant: return None
+        if self.paired: return replace(Estimate.of(self.differences), value=self.diff) # that of the means printed beside it
+        one, two = (Estimate.from_summary(o.mean, o.sd, o.n) for o in self.trained)
+        return two-one
 
 # %% ../nbs/13_stats.ipynb #654e7e3d
 @dataclass(frozen=True)
@@ -512,73 +526,59 @@ class Share:
     low:float
     high:float
 
-def _share_of_wins(gaps, n):
+def _share_of_wins(gaps, n, alpha):
     "Share of `gaps` above 0, ties as halves, with the interval of `n` tries"
     share = float((gaps > 1e-9).sum() + 0.5*(np.abs(gaps) <= 1e-9).sum())/gaps.size
-    return Share(share, *wilson(share*n, n))
+    return Share(share, *wilson(share*n, n, alpha))
 
-@parts(t_student='student.t', p_student='student.p',
+@parts(t_student='student.t', p_student='student.p', low_student='interval_student.low', high_student='interval_student.high',
     p_improve='improve.value', p_improve_low='improve.low', p_improve_high='improve.high',
     p_improve_unpaired='improve_unpaired.value', p_improve_unpaired_low='improve_unpaired.low',
     p_improve_unpaired_high='improve_unpaired.high')
-class _Effect(_OnThisSet):
-    "Sizes of the effect, and other tests of it"
-    @_measured
+@dataclass(frozen=True, eq=False)
+class Effects:
+    "Sizes of the effect, and other tests of it; None where not computed"
+    contrast:Contrast # With numbers
+    alpha:float=0.05  # Of the intervals
+
+    @cached_property
     def pooled(self)->Estimate: # by the pooled variance
-        one, two = self._trained
+        one, two = self.contrast.trained
         df = one.n+two.n-2
         sd = math.sqrt(((one.n-1)*one.sd**2 + (two.n-1)*two.sd**2)/df)
-        return Estimate(self.diff, sd*math.sqrt(1/one.n+1/two.n), df)
+        return Estimate(self.contrast.diff, sd*math.sqrt(1/one.n+1/two.n), df)
     @property
-    def student(self)->Estimate: return None if self.paired else self.pooled # as published P values have it
-    @_measured
-    def hedges_g(self): # diff / pooled sd, corrected for small n
-        sd = self.pooled.se/math.sqrt(1/self.base.n + 1/self.variant.n)
-        return self.diff/sd*(1-3/(4*self.pooled.df-1))
-    @_measured
-    def d_z(self): return self.diff/self.sd_diff if self.paired else None
-    @_measured
-    def improve(self): # `Share` of seeds that gain
-        return _share_of_wins(self.differences, self.n) if self.paired else None
-    @_measured
+    def student(self)->Estimate: return None if self.contrast.paired else self.pooled # as published P values have it
+    @property
+    def interval_student(self): return self.student and self.student.interval(self.alpha)
+    @property
+    def hedges_g(self): # difference / pooled sd, corrected for small n
+        one, two = self.contrast.trained
+        sd = self.pooled.se/math.sqrt(1/one.n + 1/two.n)
+        return self.contrast.diff/sd*(1-3/(4*self.pooled.df-1))
+    @property
+    def d_z(self): return self.contrast.diff/self.contrast.sd_diff if self.contrast.paired else None
+    @cached_property
+    def improve(self)->Share: # of seeds that gain
+        return _share_of_wins(self.contrast.differences, self.contrast.n, self.alpha) if self.contrast.paired else None
+    @cached_property
     def improve_unpaired(self)->Share: # of runs of one arm that beat a run of the other
-        return _share_of_wins(self.variant.acc[:,None]-self.base.acc, self.n) if self.has_runs else None
+        if not self.contrast.has_runs: return None
+        one, two = self.contrast.trained
+        return _share_of_wins(two.acc[:,None]-one.acc, self.contrast.n, self.alpha)
 
-    @_if_enough
+    @property
     def p_signflip_note(self):
-        if not self.paired or self.n >= 6: return None
-        return f'cannot be significant at this n: the smallest possible p is {2.**(1-self.n):g}'
-    @_measured
+        if not self.contrast.paired or self.contrast.n >= 6: return None
+        return f'cannot be significant at this n: the smallest possible p is {2.**(1-self.contrast.n):g}'
+    @cached_property
     def p_signflip(self): # exact
-        if not self.paired or self.n < 6: return None
-        counts = _counts(self.differences, self.base.n_images)
-        return signflip_p(self.differences if counts is None else counts)
+        c = self.contrast
+        if not c.paired or c.n < 6: return None
+        counts = _counts(c.differences, c.base.n_images)
+        return signflip_p(c.differences if counts is None else counts)
 
 # %% ../nbs/13_stats.ipynb #b4233b8b
-class _AllSeeds(_Effect):
-    "What the arms share, and what diverged"
-    @cached_property
-    def shared(self): # the runs of either arm on the seeds that both have
-        if self.paired: return self.before, self.after
-        if not self.has_runs: return (), ()
-        return shared_runs(self.before, self.after)
-    @property
-    def n_shared(self): return len(self.shared[0])
-    @cached_property
-    def corr(self): # seed correlation of the shared runs, where three or more let it be measured
-        if self.n_shared < 3: return None
-        x, y = (o.acc for o in _both_trained(*self.shared))
-        if len(x) < 3 or min(x.std(), y.std()) <= 1e-9: return None
-        return float(np.corrcoef(x, y)[0,1])
-
-    @property
-    def divergence_upper(self): # of the variant's rate, where it was told whether runs diverged
-        return divergence_upper(self.diverged_variant, self.n_all_variant) if self.after.status_told else None
-    @cached_property
-    def ranks(self): # `Ranks` of all seeds, None where none diverged
-        if not self.any_diverged: return None
-        return (_paired_ranks if self.paired else _unpaired_ranks)(self.before, self.after)
-
 @dataclass(frozen=True)
 class Ranks:
     "All seeds, with a diverged run ranked worst"
@@ -598,6 +598,31 @@ def _unpaired_ranks(before, after):
     table = [[o.n_diverged, len(o.trained)] for o in (before, after)]
     return Ranks(float(u.pvalue), ahead, float(stats.fisher_exact(table)[1]))
 
+def _sequential_ranks(before, after):
+    "By tests that hold at every n; a diverged run is lost"
+    lost = divergence_race_p(after.acc > before.acc, before.acc > after.acc)
+    ahead = np.sign(np.sign(after.acc-before.acc).sum())
+    return Ranks(float(lost[-1]), float(ahead), float(divergence_race_p(before.diverged, after.diverged)[-1]))
+
+def all_seeds(
+    contrast:Contrast,    # Of two samples
+    sequential:bool=False # Were the seeds looked at before they were all there?
+)->Ranks:                 # None where no run diverged
+    "What all seeds say, a diverged run ranked worst"
+    if not contrast.any_diverged: return None
+    kinds = {(True,True):_sequential_ranks, (True,False):_paired_ranks, (False,False):_unpaired_ranks}
+    return kinds[contrast.paired, sequential](contrast.before, contrast.after)
+
+def seed_correlation(
+    contrast:Contrast # Of two samples
+)->tuple:             # Seeds that both arms have, correlation; None where fewer than three let it be measured
+    "How far the runs of a seed move together in two arms"
+    if not contrast.has_runs: return 0, None
+    shared = (contrast.before, contrast.after) if contrast.paired else shared_runs(contrast.before, contrast.after)
+    x, y = (o.acc for o in _both_trained(*shared))
+    if len(x) < 3 or min(x.std(), y.std()) <= 1e-9: return len(shared[0]), None
+    return len(shared[0]), float(np.corrcoef(x, y)[0,1])
+
 # %% ../nbs/13_stats.ipynb #dd8902cb
 def _checked_matrix(sample):
     "Runs x images of a sample, each row as good as the run's accuracy says"
@@ -608,6 +633,16 @@ def _checked_matrix(sample):
                 "give the rows in the order of the runs")
     return rows
 
+def _matrices(contrast):
+    "Runs x images of both arms; None where runs did not keep them"
+    if not contrast.has_runs or not contrast.enough: return None
+    one, two = contrast.trained
+    rows = one.correct + two.correct
+    if any(np.ndim(o) != 1 for o in rows): return None
+    if len({len(o) for o in rows}) > 1:
+        raise ValueError("correct has different lengths: both arms must be scored on the same images")
+    return _checked_matrix(one), _checked_matrix(two)
+
 def _unpaired_on_new_images(first, second):
     "Difference of the means of two matrices over new images"
     one, two = decompose(first), decompose(second)
@@ -615,45 +650,26 @@ def _unpaired_on_new_images(first, second):
     images = var_images/one.n_images, one.n_images-1
     return _over_images(two.mean-one.mean, [one.of_runs, two.of_runs], [images, one.of_churn, two.of_churn])
 
-@parts(var_seed='_noise_seen.var_seed', var_churn='_noise_seen.var_churn')
-@dataclass(frozen=True, eq=False)
-class Contrast(_AllSeeds):
-    "What two arms say side by side, before anything was declared"
-    @_if_enough
-    def matrices(self): # runs x images of both arms; None where runs did not keep them
-        if not self.has_runs: return None
-        rows = self.base.correct + self.variant.correct
-        if any(np.ndim(o) != 1 for o in rows): return None
-        if len({len(o) for o in rows}) > 1:
-            raise ValueError("correct has different lengths: both arms must be scored on the same images")
-        return tuple(map(_checked_matrix, self._trained))
-    @cached_property
-    def noise(self): # `Decomposition` of the differences of pairs
-        return decompose(self.matrices[1]-self.matrices[0]) if self.paired and self.matrices else None
-    @cached_property
-    def new_images(self): # `Estimate`; None where it is not known which images were right, or nothing varies
-        if not self.has_runs:
-            one, two = self.before.new_images, self.after.new_images
-            return one and two and two-one
-        if self.matrices is None: return None
-        estimate = self.noise.new_images if self.paired else _unpaired_on_new_images(*self.matrices)
-        return estimate if estimate.se > 0 else None
-    @property
-    def _noise_seen(self): return self.noise if self.new_images else None
-    @_if_enough
-    def n_images(self):
-        return self.matrices[0].shape[1] if self.matrices and self.new_images else self.base.n_images
-
-# %% ../nbs/13_stats.ipynb #a3261f75
+@parts(var_seed='noise.var_seed', var_churn='noise.var_churn', se='estimate.se', df='estimate.df')
 @dataclass(frozen=True)
-class Adjusted:
-    "One comparison's p-values as its family adjusts them"
-    p_goal:float
-    tost_p:float
-    new_p:float
-    new_tost_p:float
-    maxt:float
-    method:str
+class OverImages:
+    "A difference over new images like these; None where it is not known which images were right, or nothing varies"
+    estimate:Estimate=None
+    n_images:int=None         # Of this validation set
+    noise:Decomposition=None  # Of the differences of pairs
+
+    @classmethod
+    def of(cls, contrast:Contrast):
+        "What the runs of two arms say of new images"
+        if not contrast.has_runs:
+            one, two = contrast.before.new_images, contrast.after.new_images
+            return cls(one and two and two-one)
+        known = contrast.base.n_images if contrast.enough else None
+        matrices = _matrices(contrast)
+        if matrices is None: return cls(n_images=known)
+        noise = decompose(matrices[1]-matrices[0]) if contrast.paired else None
+        estimate = noise.new_images if noise else _unpaired_on_new_images(*matrices)
+        return cls(estimate, matrices[0].shape[1], noise) if estimate.se > 0 else cls(n_images=known)
 
 # %% ../nbs/13_stats.ipynb #6129b80c
 class _Shown(Record):
@@ -661,192 +677,197 @@ class _Shown(Record):
     def _repr_markdown_(self): return words.summaries_md(self.labelled())
     def _repr_html_(self): return words.summaries_html(self.labelled())
 
-@parts(low='alone.low', high='alone.high', low_sim='simultaneous.low', high_sim='simultaneous.high',
-    low_student='alone_student.low', high_student='alone_student.high')
+@parts(low='_bounds.low', high='_bounds.high', t='estimate.t', df='estimate.df', p='evidence.p',
+    new_low='new_interval.low', new_high='new_interval.high',
+    p_worst_rank='ranks.p', worst_rank_sign='ranks.sign', p_divergence='ranks.p_divergence')
 @dataclass(frozen=True, repr=False, eq=False)
-class _Declared(_Shown):
-    "A contrast, whose attributes are those of the comparison too, and what was declared"
-    contrast:Contrast       # Differences and bounds are fractions, None where not computed
-    delta:float=0.01        # Smallest difference that matters
-    alpha:float=0.05        # Error rate of the family
-    family:int=1            # Comparisons that share it
-    goal:str='difference'   # Or 'noninferior'
-    notes:tuple=()          # What the reader must know
-    adjusted:Adjusted=None  # None: it is no part of a family
-    extra:bool=False        # Compute `sensitivity` too?
-    why:str=None            # Why the arms cannot be compared
+class _Judged(_Shown):
+    "A contrast and what was declared of it; accuracies, differences and bounds are fractions, None where not computed"
+    contrast:Contrast
+    delta:float=0.01      # Smallest difference that matters
+    alpha:float=0.05      # Error rate of the family
+    family:int=1          # Comparisons that share it
+    goal:str='difference' # Or 'noninferior': is it not worse by delta?
+    sequential:bool=False # Were the seeds looked at before they were all there?
+    notes:tuple=()        # What the reader must know
+    extra:bool=False      # Compute `sensitivity` too?
+    why:str=None          # Why the arms cannot be compared
 
-    sequential = False
+    @property
+    def level(self): return self.alpha/self.family # error rate of this comparison's interval
+    @cached_property
+    def evidence(self): # an `Estimate`, or the `RaceState` after the last pair; None without numbers
+        c = self.contrast
+        if not self.sequential: return c.here
+        return race_state(c.differences, self.delta, self.alpha, self.family) if c.enough else None
+    @property
+    def estimate(self): return None if self.sequential else self.evidence # None where the seeds were looked at
+    @cached_property
+    def _bounds(self):
+        bounds = self.evidence and self.evidence.interval(self.level)
+        return bounds and Interval(*bounds)
+    @property
+    def interval(self): return self.low, self.high # the one that is shown and that decides
 
-    def __getattr__(self, name): # what is not declared, the contrast knows
-        if name.startswith('_') or name == 'contrast': raise AttributeError(name)
-        return getattr(self.contrast, name)
-
-    def noted(self, note:str): return replace(self, notes=(*self.notes, note)) # with one more note
+    @property
+    def not_worse_asked(self): return self.goal == 'noninferior'
+    @property
+    def answer(self): # of the runs that trained
+        return read_answer(self.low, self.high, self.delta, self.not_worse_asked)
+    @cached_property
+    def ranks(self): return all_seeds(self.contrast, self.sequential) # `Ranks`, None where no run diverged
+    @property
+    def worse_over_all_seeds(self):
+        return bool(self.ranks) and worse_over_all_seeds(self.ranks.sign, self.ranks.p, self.level)
+    @property
+    def verdict(self): # better, worse, equivalent, not worse, undecided; not comparable
+        if self.why: return 'not comparable'
+        return 'worse' if self.worse_over_all_seeds else self.answer
+    @property
+    def p_verdict(self): # the smallest alpha at which the verdict would stand, None where undecided
+        if self.worse_over_all_seeds: return min(1., self.family*p_over_all_seeds(self.ranks.p))
+        left_out = {'better':(0.,), 'worse':(0.,), 'equivalent':(-self.delta, self.delta), 'not worse':(-self.delta,)}
+        bounds = left_out.get(self.answer)
+        return bounds and min(1., self.family*max(map(self.evidence.p_of, bounds)))
 
     @cached_property
-    def alone(self): return self.here and self.here.interval(self.alpha) # were it the only comparison
+    def over_images(self): return OverImages.of(self.contrast)
     @cached_property
-    def simultaneous(self): # for all of the family at once
-        return self.adjusted and self.here and self.here.interval(self.alpha/self.family)
+    def new_interval(self): # no narrower than that of this set
+        estimate = self.over_images.estimate
+        if estimate is None or self._bounds is None: return None
+        if not self.sequential: return estimate.interval(self.level).at_least(self._bounds)
+        of_seeds = self.evidence.interval(self.level/2) # alpha is halved between seeds and images
+        if of_seeds is None: return None
+        of_images = math.sqrt(max(estimate.se**2 - self.contrast.here.se**2, 0))
+        more = float(of_images*sp.ndtri(1-self.level/4))
+        return Interval(of_seeds[0]-more, of_seeds[1]+more)
     @property
-    def alone_student(self): return self.student and self.student.interval(self.alpha)
-    @property
-    def interval(self): # the one that is shown
-        if self.family == 1 or self.low_sim is None: return self.low, self.high
-        return self.low_sim, self.high_sim
-    @property
-    def sim_method(self): return self.adjusted and 'Bonferroni'
+    def new_verdict(self): # of the runs that trained
+        if self.new_interval is None or self.worse_over_all_seeds: return None
+        return read_answer(*self.new_interval, self.delta, self.not_worse_asked)
 
 # %% ../nbs/13_stats.ipynb #abd55b4c
-@parts(p_adj_method='adjusted.method', p_maxt='adjusted.maxt', tost_p_adj='adjusted.tost_p',
-    p_adj='judged.p_goal', tost_p_judged='judged.tost_p')
-class _PValues(_Declared):
-    "One-sided and adjusted p-values, and how many seeds would do"
-    @_measured
-    def _one_sided(self): return self.here.tost(self.delta)
-    @property
-    def p_noninferior(self): return self._one_sided and self._one_sided[0]
-    @property
-    def tost_p(self): return self._one_sided and max(self._one_sided) # of equivalence within delta
-    @property
-    def p_goal(self): return self.p_noninferior if self.goal == 'noninferior' else self.p
-    @property
-    def judged(self): return self.adjusted or self # whose p-values count
-    @property
-    def within_delta(self): # is equivalence shown?
-        return self.tost_p_judged is not None and self.tost_p_judged < self.alpha
+_of_contrast = '''arm baseline n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff sd_diff paired recipe
+    any_diverged constant diverged_baseline diverged_variant failed_baseline failed_variant n_all_baseline n_all_variant'''.split()
+_of_effects = '''p_signflip p_signflip_note d_z hedges_g p_improve p_improve_low p_improve_high p_improve_unpaired
+    p_improve_unpaired_low p_improve_unpaired_high t_student p_student low_student high_student'''.split()
 
-    def _seeds(self, sd): return runs_needed(self.delta, sd, alpha=self.alpha/self.family, paired=self.paired)
-    @_measured
-    def runs_needed(self): return self._seeds(self.sd_planned) # for 80 % power at delta
-    @_measured
-    def runs_needed_upper(self): return self._seeds(sd_upper(self.sd_planned, self.df)) # at the upper bound of the sd
-    def detectable(self): # Difference (fraction), None where n was not fixed
-        "Smallest difference that this comparison would have found with 80 % power"
-        return self.here and detectable(self.n, self.sd_planned, alpha=self.alpha/self.family, paired=self.paired)
-
-@parts(new_se='new_images.se', new_df='new_images.df', new_p='new_images.p', new_low='new_interval.low',
-    new_high='new_interval.high')
-class _OverImages(_PValues):
-    "On new images like these"
-    @cached_property
-    def new_interval(self): return self.new_images and self.new_images.interval(self.alpha)
-    @property
-    def new_tost_p(self): return self.new_images and max(self.new_images.tost(self.delta))
-    @property
-    def new_answer(self): # of the runs that trained
-        if self.new_images is None or self.goal != 'difference': return None
-        return read_answer(self.diff, self.judged.new_p, self.judged.new_tost_p, self.alpha)
-
-# %% ../nbs/13_stats.ipynb #878b4d7e
-@parts(p_worst_rank='ranks.p', worst_rank_sign='ranks.sign', p_divergence='ranks.p_divergence')
+@parts(**{k:f'contrast.{k}' for k in _of_contrast}, **{k:f'effects.{k}' for k in _of_effects},
+    n_images='over_images.n_images', new_se='over_images.se', new_df='over_images.df', var_seed='over_images.var_seed',
+    var_churn='over_images.var_churn', runs_needed='plan.runs_needed', runs_needed_upper='plan.runs_needed_upper')
 @dataclass(frozen=True, repr=False, eq=False)
-class Comparison(_OverImages):
-    "Variant minus baseline; accuracies, differences and bounds are fractions, None where not computed"
-    shown = '''arm baseline test n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff low high
-        sd_diff se t df p delta alpha verdict verdict_words p_signflip p_signflip_note tost_p p_noninferior p_adj
-        p_adj_method p_maxt tost_p_adj family low_sim high_sim sim_method corr n_shared d_z hedges_g p_improve
-        p_improve_low p_improve_high p_improve_unpaired p_improve_unpaired_low p_improve_unpaired_high t_student
-        p_student low_student high_student runs_needed runs_needed_upper goal paired sequential n_images new_se
-        new_df new_low new_high new_p new_tost_p new_verdict var_seed var_churn diverged_baseline diverged_variant
-        failed_baseline failed_variant divergence_upper p_worst_rank worst_rank_sign p_divergence n_all_baseline
-        n_all_variant notes recipe sensitivity'''.split()
-    def __dir__(self): return [*super().__dir__(), *self.shown]
+class Comparison(_Judged):
+    "Variant minus baseline, with one interval and the answer that is read off it"
+    shown = (*'''arm baseline test n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff se df t low high p
+        verdict verdict_words p_verdict next sd_diff corr n_shared delta alpha family goal paired sequential n_images new_se
+        new_df new_low new_high new_verdict var_seed var_churn diverged_baseline diverged_variant n_all_baseline n_all_variant
+        failed_baseline failed_variant divergence_upper p_worst_rank worst_rank_sign p_divergence tost_p p_noninferior
+        '''.split(), *_of_effects, 'notes', 'recipe', 'sensitivity')
 
+    @property
+    def test(self):
+        c = self.contrast
+        if self.why or c.n is None: return None
+        if self.sequential: return 't-mixture confidence sequence' if c.enough else 'always-valid test of divergence'
+        if not c.enough: return 'worst-rank signed-rank' if c.paired else 'worst-rank Mann-Whitney'
+        return 'paired t' if c.paired else c.after.test
+    @property
+    def se(self): return 0. if self.constant else self.contrast.here and self.contrast.here.se
     @cached_property
-    def answer(self): # of the runs that trained
-        if self.goal == 'difference': return read_answer(self.diff, self.p_adj, self.tost_p_judged, self.alpha)
-        return 'noninferior' if self.p_adj is not None and self.p_adj < self.alpha else 'undecided'
+    def _tost(self): return self.estimate and self.estimate.tost(self.delta)
     @property
-    def ranked(self): # of all seeds, a diverged run ranked worst; None where none diverged
-        return read_answer(self.ranks.sign, self.ranks.p, None, self.alpha/self.family) if self.ranks else None
+    def p_noninferior(self): return self._tost and self._tost[0] # one-sided
     @property
-    def verdict(self): # better, worse, equivalent, noninferior, undecided; not comparable
-        if self.why: return 'not comparable'
-        return over_all_seeds(self.answer, self.ranked) if self.ranked else self.answer
+    def tost_p(self): return self._tost and max(self._tost) # the larger of two one-sided p
+    @cached_property
+    def effects(self): # None without numbers; those of a fixed number of seeds are none of a race's
+        return None if self.sequential or not self.contrast.here else Effects(self.contrast, self.alpha)
+    @cached_property
+    def _correlation(self): return seed_correlation(self.contrast)
     @property
-    def new_verdict(self): # None where all seeds do not bear out the runs that trained
-        borne_out = not self.any_diverged or self.verdict == self.answer != 'undecided'
-        return self.new_answer if borne_out else None
-    @_if_enough
+    def n_shared(self): return self._correlation[0]
+    @property
+    def corr(self): return self._correlation[1]
+    @property
+    def divergence_upper(self): # of the variant's rate, where it was told whether runs diverged
+        after = self.contrast.after
+        return divergence_upper(after.n_diverged, after.n_runs, self.alpha) if after.status_told else None
+    @cached_property
+    def plan(self)->Plan: # what so many seeds can do at the sd that was seen; None without numbers
+        c = self.contrast
+        if not c.here: return None
+        sd = c.sd_diff if c.paired else c.sd_diff/math.sqrt(2)
+        return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired)
+    @property
+    def next(self)->Plan: return self.plan if self.verdict == 'undecided' else None # how many seeds would decide
+    @cached_property
     def sensitivity(self): # other tests, where they were asked for
-        if not self.extra: return None
-        return sensitivity(self.base.acc, self.variant.acc, self.alpha, paired=self.paired)
+        if not self.extra or self.sequential or not self.contrast.here: return None
+        return sensitivity(self.contrast.base.acc, self.contrast.variant.acc, self.alpha, paired=self.paired)
 
     verdict_words = property(words.verdict_words)
     summary = words.summary   # the six fields shown by default
     sentence = words.sentence # the comparison as a paragraph
+    def noted(self, *notes): return replace(self, notes=(*self.notes, *notes)) # with more notes
     def labelled(self): return [(f'{self.arm} - {self.baseline}', self)]
     def __repr__(self):
-        said = ', '.join(f'{k} {v}' for k,v in self.summary().items() if v is not None and k != 'p_adj')
+        said = ', '.join(f'{k} {v}' for k,v in self.summary().items() if v not in (None, '') and k != 'p_verdict')
         return f'Comparison({self.arm} - {self.baseline}: {said})'
 
-# %% ../nbs/13_stats.ipynb #ca1bfb06
-@parts(p='state.p', low='state.low', high='state.high', low_sim='state.low', high_sim='state.high')
-@dataclass(frozen=True, repr=False, eq=False)
-class Race(Comparison):
-    "A comparison whose seeds were looked at before they were all there"
-    sequential = True
-    t = df = tost_p = p_noninferior = p_signflip = runs_needed = runs_needed_upper = None
-    new_se = new_df = new_p = new_tost_p = sensitivity = None
-
-    def _state(self, alpha): return race_state(self.differences, self.delta, alpha, self.family)
-    @_if_enough
-    def state(self): return self._state(self.alpha)
-    @property
-    def test(self):
-        if self.why: return None
-        return 't-mixture confidence sequence' if self.enough else 'always-valid test of divergence'
-    @_if_enough
-    def p_signflip_note(self): return 'sequential: no fixed-n p'
-    def detectable(self): return None # n was not fixed
-
-    @cached_property
-    def answer(self):
-        if self.goal == 'difference': return self.state.verdict if self.state else 'undecided'
-        return 'noninferior' if self.low is not None and self.low > -self.delta else 'undecided'
-    @cached_property
-    def ranks(self)->Ranks: # by tests that hold at every n; a diverged run is lost
-        if not self.any_diverged: return None
-        before, after = self.before, self.after
-        lost = divergence_race_p(after.acc > before.acc, before.acc > after.acc)
-        ahead = np.sign(np.sign(after.acc-before.acc).sum())
-        return Ranks(float(lost[-1]), float(ahead), float(divergence_race_p(before.diverged, after.diverged)[-1]))
-
-    @cached_property
-    def new_interval(self): # alpha is halved between seeds and images
-        half = self.state and self._state(self.alpha/2)
-        if not half or half.low is None or self.new_images is None: return None
-        of_images = math.sqrt(max(self.new_images.se**2 - self.se**2, 0))
-        more = float(of_images*sp.ndtri(1-self.alpha/(4*self.family)))
-        return Interval(half.low-more, half.high+more)
-    @property
-    def new_answer(self):
-        if self.new_interval is None: return None
-        low, high = self.new_interval
-        if low > 0: return 'better'
-        if high < 0: return 'worse'
-        return 'equivalent' if -self.delta < low and high < self.delta else 'undecided'
-
 # %% ../nbs/13_stats.ipynb #108da649
-_NOTHING = 'nothing to test with. Are the runs copies of one another? Add seeds'
-_SAID_OF_RACES = 'sequential: valid at every n; the estimate is biased upward for weak effects'
-_NO_OTHER_TESTS = 'no other tests: theirs hold for a number of seeds that was fixed before'
+def _outlying(sample):
+    "Runs far outside their arm: by the t of each against the others, at 0.001 over all of them"
+    n = len(sample)
+    if n < 5 or sample.sd < 1e-9: return []
+    z = (sample.acc-sample.mean)/sample.sd
+    left = np.maximum((n-1)**2/n - z*z, 1e-12)
+    t = z*np.sqrt(n*(n-2))/np.sqrt(left*n)
+    p = 2*n*sp.stdtr(n-2, -np.abs(t))
+    return [(sample.seeds[i], sample.acc[i]) for i in np.flatnonzero(p < 1e-3)]
+
+def _of_samples(c):
+    "What limits the trust in the runs of a contrast"
+    if c.constant: yield 'nothing to test with. Are the runs copies of one another? Add seeds'
+    for sample in c.trained:
+        for seed,acc in _outlying(sample):
+            of_seed = '' if seed is None else f' (seed {seed})'
+            yield f'{sample.arm} has a run of {words.percent(acc)} %{of_seed}, far outside its other runs: look at it; it is counted'
+    few = [o for o in c.trained if 2 <= len(o) <= 3]
+    if few: yield f"{' and '.join(f'{len(o)} runs of {o.arm}' for o in few)}: with three or fewer, the interval rests on noise being normal"
+    small, large = sorted((c.base.sd, c.variant.sd)) if c.enough else (0, 0)
+    if large > 3*small and c.n < 30:
+        yield (f'the sds differ more than 3-fold ({words.points(small, "")} and {words.points(large, "")}): '
+            'where such noise is skewed too, answers err more often than alpha')
+
+def _left_out(before, after, contrast):
+    "How many runs have no partner"
+    if not contrast.paired: return
+    alone = [(o.arm, len(o)-len(pairs)) for o,pairs in ((before, contrast.before), (after, contrast.after))]
+    said = [f'{n} of {arm}' for arm,n in alone if n]
+    if said: yield f"runs without a partner of the same seed, left out: {' and '.join(said)}"
+
+_BIASED = dict(better='the estimate at the stop is biased upwards: the true gain is likely smaller',
+    worse='the estimate at the stop is biased downwards: the true loss is likely smaller',
+    equivalent='the estimate at the stop is biased towards 0: the true difference is likely larger')
+
+def _of_a_race(c):
+    "What holds of seeds that were looked at"
+    if c.contrast.enough: yield f"sequential: valid at every n{'; ' if c.verdict in _BIASED else ''}{_BIASED.get(c.verdict, '')}"
+    if c.extra: yield 'no other tests: theirs hold for a number of seeds that was fixed before'
+
+# %% ../nbs/13_stats.ipynb #1332ba0f
+def _check_enough(*samples):
+    for o in samples:
+        if len(o) < 2: raise _few(o.arm, len(o), o.failed)
 
 def _contrast(before, after, paired=None):
     "`Contrast` of two samples and a note, or a `ValueError` that says why there is none"
-    for o in (before, after):
-        if len(o) < 2: raise _few(o.arm, len(o), o.failed)
+    _check_enough(before, after)
     pairs = shared_runs(before, after)
     paired, note = _may_pair(before, after, len(pairs[0]), paired)
     if paired: before, after = pairs
     return Contrast(before, after, paired), note
-
-def _check_contrast(c, sequential=False):
-    "Raise a `ValueError` where nothing varies, or what was right does not fit the accuracies"
-    if c.constant and not sequential: raise ValueError(f'{c.arm!r} against {c.baseline!r}: {c.constant}: {_NOTHING}')
-    c.matrices
 
 def _until_decided(c, delta, alpha, family):
     "The pairs of a race that count: none after its decision"
@@ -854,90 +875,76 @@ def _until_decided(c, delta, alpha, family):
     rows = np.arange(len(race_seeds(told(c.before), told(c.after), delta, alpha, family)))
     return replace(c, before=c.before.take(rows), after=c.after.take(rows))
 
+def _sequential_contrast(before, after, paired):
+    "Pairs, in the order of their seeds"
+    _check_enough(before, after)
+    pairs = shared_runs(before, after)
+    if paired is False or len(pairs[0]) < 2:
+        raise ValueError(f'{after.arm!r} against {before.arm!r}: a sequential comparison needs shared seeds, two or more. '
+            'Train both arms on the same seeds')
+    return Contrast(*pairs, True)
+
 def _compared(before, after, paired, sequential, extra, delta, alpha, family, goal):
     "`Comparison` of two samples, or a `ValueError` that says why there is none"
-    contrast, note = _contrast(before, after, paired)
-    notes = [note] if note else []
     if sequential:
-        if not contrast.paired:
-            raise ValueError(f'{after.arm!r} against {before.arm!r}: a sequential comparison needs shared seeds. Train both arms on the same seeds')
+        contrast, note = _sequential_contrast(before, after, paired), None
         if goal == 'difference': contrast = _until_decided(contrast, delta, alpha, family)
-        if contrast.enough: notes = [_SAID_OF_RACES, _NO_OTHER_TESTS] if extra else [_SAID_OF_RACES]
-    _check_contrast(contrast, sequential)
-    return (Race if sequential else Comparison)(contrast, delta, alpha, family, goal, tuple(notes), extra=extra)
+    else: contrast, note = _contrast(before, after, paired)
+    c = Comparison(contrast, delta, alpha, family, goal, sequential, extra=extra)
+    c.over_images # raises where the bits do not fit the accuracies
+    of_race = _of_a_race(c) if sequential else _left_out(before, after, contrast) # a baseline may go on for other arms
+    return c.noted(*filter(None, [note]), *of_race, *_of_samples(contrast))
 
 # %% ../nbs/13_stats.ipynb #7ab30798
 def compare(
-    baseline:np.ndarray,    # (n,) accuracies in seed order: fractions, or counts of correct with `n_images`
+    baseline:np.ndarray,    # (n,) accuracies in seed order: fractions, or counts of correct with `n_images`; a Series by seed
     variant:np.ndarray,     # (m,) the same of the variant
     delta:float=0.01,       # Smallest difference that matters (fraction)
     alpha:float=0.05,       # Two-sided error rate
     n_images:int=None,      # Images of the validation set
-    seeds=None,             # Seeds of both arms, or (baseline's, variant's); unequal lengths need them
+    seeds=None,             # Seeds of both arms, or (baseline's, variant's); unequal lengths need them. None: the indices of Series
     paired:bool=None,       # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
-    correct:tuple=None,     # (baseline's, variant's) runs x images correctness, for the new-images verdict
+    correct:tuple=None,     # (baseline's, variant's) runs x images correctness, for the answer on new images
     names:tuple=('baseline','variant'), # Names of the two arms
-    goal:str='difference',  # Or 'noninferior': one-sided, not worse by delta
-    sequential:bool=False   # Raced, or grown after it was looked at: always-valid interval and p
+    goal:str='difference',  # Or 'noninferior': is it at least not worse by delta?
+    sequential:bool=False   # Raced, or grown after it was looked at: a confidence sequence
 )->Comparison:              # Difference, interval, p, verdict and the rest
-    "Difference of two arms, its interval and a verdict"
+    "Difference of two arms, its interval and the answer that is read off it"
     check_rates(delta, alpha)
     if goal not in ('difference', 'noninferior'):
         raise ValueError(f"goal must be 'difference' or 'noninferior', got {goal!r}")
-    if seeds is None and paired is not False and len(baseline) != len(variant):
+    arms = baseline, variant
+    seeds_of_each = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
+    if seeds is None: seeds = _index(arms)
+    elif not seeds_of_each: seeds = seeds, seeds
+    if seeds[0] is None and paired is not False and len(baseline) != len(variant):
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, "
             "variant's) to pair them, or paired=False")
-    seeds_of_each = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
-    if not seeds_of_each: seeds = seeds, seeds
-    if correct is None: correct = None, None
-    samples = [_from_array(*arm, n_images) for arm in zip(names, (baseline, variant), seeds, correct)]
+    counts = _are_counts(arms, n_images) if isinstance(n_images, int) else None
+    samples = [_from_array(*arm, n_images, counts) for arm in zip(names, arms, seeds, correct or (None, None))]
     return _compared(*samples, paired, sequential, False, delta, alpha, 1, goal)
 
 # %% ../nbs/13_stats.ipynb #5251e398
-def holm(p:list, k:int=None)->list: # Adjusted p-values
-    "Holm's step-down adjustment in a family of `k`; None: of the p-values that are there"
-    there = sorted((i for i,o in enumerate(p) if o is not None), key=lambda i: p[i])
+def holm(
+    p:list,    # p-values; None or NaN where there is none
+    k:int=None # Size of the family; None: as many as there are
+)->list:       # Adjusted p-values; None or NaN where there was none
+    "Holm's step-down adjustment"
+    there = sorted((i for i,o in enumerate(p) if o is not None and o == o), key=lambda i: p[i])
     steps = [min(1., float(p[i])*((k or len(there))-rank)) for rank,i in enumerate(there)]
     adjusted = dict(zip(there, accumulate(steps, max)))
-    return [adjusted.get(i) for i in range(len(p))]
-
-# %% ../nbs/13_stats.ipynb #7c8508d3
-def _signs(n, n_flips, rng):
-    "Sign patterns of `n` seeds, and whether they are all"
-    if 2**(n-1) > n_flips: return np.random.default_rng(rng).choice([-1.,1.], (n_flips,n)), False
-    return 1.-2*((np.arange(2**(n-1))[:,None] >> np.arange(n)) & 1), True
-
-def maxt_p(
-    D:np.ndarray,       # (n seeds, k arms) differences to the baseline; NaN where a seed lacks the pair
-    n_flips:int=2**15,  # Sign patterns: all of them up to 16 seeds, else this many drawn
-    rng:int=0           # Seed of the draw
-)->np.ndarray:          # (k,) adjusted p-values
-    "Step-down max-T sign-flip: one sign a seed, the same in every arm"
-    D = np.asarray(D, float)
-    there, D = (~np.isnan(D)).sum(0), np.nan_to_num(D)
-    squares = (D**2).sum(0)
-    def t(sums):
-        with np.errstate(divide='ignore', invalid='ignore'):
-            return np.abs(sums)/np.sqrt(np.maximum(squares-sums**2/there, 0)/(there-1)*there)
-    seen = t(D.sum(0))
-    order = np.argsort(-seen)
-    signs, exact = _signs(len(D), n_flips, rng)
-    flipped = t(signs@D)[:,order]
-    largest_left = np.maximum.accumulate(flipped[:,::-1], axis=1)[:,::-1] # over the arms from each step on
-    hits = (largest_left >= seen[order]*(1-1e-9)).sum(0)
-    p = np.maximum.accumulate(hits/len(signs) if exact else (hits+1)/(len(signs)+1))
-    return p[np.argsort(order)]
+    return [adjusted.get(i, o) for i,o in enumerate(p)]
 
 # %% ../nbs/13_stats.ipynb #9e70bc5f
 @dataclass(frozen=True, repr=False)
 class Comparisons(_Shown):
-    "Comparisons of one family, with p-values adjusted over it"
+    "Comparisons that share one error rate"
     comparisons:tuple
     baseline:str
     delta:float
     alpha:float
-    family:int
-    method:str
+    family:int # How many were declared
+    sequential:bool=False
 
     def __iter__(self): return iter(self.comparisons)
     def __len__(self): return len(self.comparisons)
@@ -954,15 +961,16 @@ class Comparisons(_Shown):
     def without(self, arms):
         "The comparisons that these arms are no part of"
         return replace(self, comparisons=tuple(c for c in self if not {*arms} & {c.arm, c.baseline}))
-    def noted(self, note):
+    def noted(self, note, first=False):
         "Every comparison with a note more: a text, or a function of the comparison that gives one or None"
         said = note if callable(note) else lambda c: note
-        return replace(self, comparisons=tuple(c.noted(text) if (text := said(c)) else c for c in self))
+        def more(c): return replace(c, notes=(said(c), *c.notes) if first else (*c.notes, said(c))) if said(c) else c
+        return replace(self, comparisons=tuple(map(more, self)))
 
     def to_df(self):
         "One row an arm (fractions): the main columns first, then every field of `Comparison`"
         import pandas as pd
-        first = dict.fromkeys(('diff','low','high','p','p_adj','corr','verdict'))
+        first = dict.fromkeys(('diff','low','high','p','p_verdict','corr','verdict'))
         rows = [dict(n=c.n, mean=c.mean_variant, sd=c.sd_variant) | first | c.to_dict() for c in self]
         return pd.DataFrame(rows, index=pd.Index([*map(self.label, self)], name='arm')).drop(columns='arm')
 
@@ -992,13 +1000,12 @@ def _check_todo(samples, baseline, todo, paired):
 
 # %% ../nbs/13_stats.ipynb #f457f2f4
 def _gain(before, after):
-    "The gain of an arm as a summary of its paired differences"
+    "The gain of an arm as a summary of its paired differences; None where a run diverged or nothing varies"
     c, _ = _contrast(before, after, paired=True)
-    _check_contrast(c)
-    if c.any_diverged or not c.enough: return None
+    if c.any_diverged or not c.here: return None
     mean, name = float(c.differences.mean()), f'({c.arm} - {c.baseline})'
-    new_images = c.new_images and replace(c.new_images, value=mean)
-    return Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images, (c.recipe or '',))
+    new_images = OverImages.of(c).estimate
+    return Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images and replace(new_images, value=mean), (c.recipe or '',))
 
 def _gain_of_gains(samples, names, sequential, declared):
     "Second gain minus first, by Welch's test on paired differences; over new images the variances of the two sets add"
@@ -1007,45 +1014,28 @@ def _gain_of_gains(samples, names, sequential, declared):
     first, second = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
     if not first or not second:
         raise ValueError(f"{' and '.join(names)}: "
-            "a difference of differences needs two pairs or more on each side and no diverged run")
+            "a difference of differences needs two pairs or more on each side that differ, and no diverged run")
     return Comparison(Contrast(first, second), *declared)
 
 def _not_comparable(samples, names, why, sequential, declared, goal):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"
     if len(names) == 4: sides = [Summary(f'({v} - {b})') for b,v in _pairs_of_arms(names)]
     else: sides = [Summary(a, failed=samples[a].failed) for a in names[:2]]
-    return (Race if sequential else Comparison)(Contrast(*sides), *declared, goal, why=str(why))
-
-# %% ../nbs/13_stats.ipynb #4f5001a0
-def _maxt_of(cs):
-    "Step-down max-T p of every comparison, where all of them have eight pairs"
-    gains = [c.by_seed for c in cs]
-    if cs[0].sequential or min(map(len, gains)) < 8: return [None]*len(cs)
-    seeds = sorted({s for o in gains for s in o}, key=str)
-    return maxt_p([[o.get(s, np.nan) for o in gains] for s in seeds]).tolist()
-
-def _bonferroni(ps, k): return [None if p is None else min(1., p*k) for p in ps]
-
-def _as_family(cs, method):
-    "The comparisons with p-values that are adjusted over all of them"
-    adjust = _bonferroni if method == 'Bonferroni' else holm
-    names = 'p_goal', 'tost_p', 'new_p', 'new_tost_p'
-    columns = [adjust([getattr(c, name) for c in cs], len(cs)) for name in names]
-    return tuple(replace(c, adjusted=Adjusted(*ps, method)) for c,*ps in zip(cs, *columns, _maxt_of(cs)))
+    return Comparison(Contrast(*sides), *declared, goal, sequential, why=str(why))
 
 # %% ../nbs/13_stats.ipynb #6fdcd54b
 def compare_many(
-    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, or such rows as dicts, or a `Sample`
+    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, a Series by seed, such rows as dicts, or a `Sample`
     baseline:str='baseline',  # Arm that the others are compared with; None: only `contrasts`
-    alpha:float=0.05,         # Family-wise error rate
+    alpha:float=0.05,         # Error rate of all comparisons together
     delta:float=0.01,         # Smallest difference that matters (fraction)
     n_images:int=None,        # Images of the validation set; counts of correct are told by it
     paired:bool=None,         # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
     contrasts:list=(),        # More of the family: (arm, arm), second minus first; (arm, arm, 'noninferior'); four arms, (fourth - third) - (second - first)
-    sequential:bool=False,    # Raced, or grown after it was looked at: always-valid intervals and p-values
+    sequential:bool=False,    # Raced, or grown after it was looked at: confidence sequences
     extra:bool=False          # Compute the `sensitivity` columns too
 )->Comparisons:               # One `Comparison` an arm; `to_df()` is the table
-    "Difference of every arm from `baseline`, with intervals and adjusted p-values"
+    "Difference of every arm from `baseline`, each with its interval at alpha / k and the answer that is read off it"
     check_rates(delta, alpha)
     check_contrasts(contrasts)
     samples = read_samples(runs, n_images)
@@ -1063,9 +1053,9 @@ def compare_many(
         except ValueError as e:
             refused.append(e)
             return _not_comparable(samples, c, e, sequential, declared, goal)
-    cs, method = [compared(c) for c in todo], 'Bonferroni' if sequential else 'Holm'
+    cs = tuple(map(compared, todo))
     if len(refused) == len(todo): raise refused[0]
-    return Comparisons(_as_family(cs, method), baseline, delta, alpha, len(cs), method)
+    return Comparisons(cs, baseline, delta, alpha, len(cs), sequential)
 
 # %% ../nbs/13_stats.ipynb #3ed2da88
 def _check_summary(m, sd, n, arm):
@@ -1090,7 +1080,6 @@ def compare_summary(
     check_rates(delta, alpha)
     _check_summary(m1, s1, n1, names[0]); _check_summary(m2, s2, n2, names[1])
     contrast = Contrast(Summary(names[0], m1, s1, int(n1)), Summary(names[1], m2, s2, int(n2)))
-    if contrast.constant: raise ValueError(f'{contrast.constant}: {_NOTHING}')
     return Comparison(contrast, delta, alpha, notes=('from summaries: unpaired',))
 
 # %% ../nbs/13_stats.ipynb #96bfb207

@@ -11,8 +11,9 @@ from collections import Counter
 from contextlib import closing,contextmanager
 from dataclasses import dataclass,replace
 from functools import cached_property
-from itertools import combinations,takewhile
+from itertools import takewhile
 from pathlib import Path
+from statistics import median
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
@@ -353,8 +354,8 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
 def _noted(self:StudyRuns, comparisons):
     "With a note where pairs were there before the declaration, or seeds are missing"
     early = self.early_pairs
-    if early: return comparisons.noted(f"pairs there before this study was declared: {early}; it holds only where its seeds were not chosen by them")
-    if self.study.raced or self.grown: return comparisons
+    if early: comparisons = comparisons.noted(f"pairs there before this study was declared: {early}, so it is judged as one that was looked at; it holds only where its seeds were not chosen by them", first=True)
+    if early or self.study.raced or self.grown: return comparisons
     n_declared = len(self.declaration['seeds'])
     return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
 
@@ -667,6 +668,8 @@ def plan_study(
     root='runs',         # Folder of all runs
     env:str=None,        # Class of machine; None: this one
     settings=None,       # settings.ini
+    arm:str=None,        # Variant whose pairs with the baseline tell the sd; None: the median over variants
+    baseline:str='baseline', # Variant that the others are compared with
     **kwargs             # delta, alpha, effect, target of `plan.plan`
 ): # `plan.Plan`
     "What a study of the recipe could show, from its runs that are there"
@@ -675,21 +678,23 @@ def plan_study(
     env = env or this_env()
     table = load_runs(root, recipe=recipe.name, env=env, status='ok', recipe_hash=recipe.hash)
     by_arm = table.pivot(index='seed', columns=['variant','variant_hash'], values='acc')
-    of_pairs = _sd_of_pairs(by_arm) if sd is None and corr is None else None
-    if of_pairs: sd,sd_runs = of_pairs
+    of_pairs = _sd_of_pairs(by_arm, baseline, arm) if sd is None and corr is None else None
+    if arm and not of_pairs: raise CliError(f"Arm {arm!r} has no three pairs with {baseline!r} of recipe {recipe.name!r} on {env}. Leave the arm out, or state --sd.")
+    if of_pairs: sd,sd_runs,corr = *of_pairs,None
     else:
         corr = corr or 0.
         if sd is None: sd,sd_runs = _sd_of_runs(by_arm, f'No arm of recipe {recipe.name!r} has two runs on {env}')
     minutes = table.wall_seconds.median()/60 if len(table) else None
     return plan(runs, sd, sd_runs, corr, variants=variants, minutes=minutes, **kwargs)
 
-def _sd_of_pairs(by_arm): # sd, pairs of the fewest; None where no two arms share ten seeds
-    "Of the difference of two arms, over all pairs of arms"
-    differences = [(by_arm[a]-by_arm[b]).dropna() for a,b in combinations(by_arm, 2)]
-    differences = [d for d in differences if len(d)>=10]
+def _sd_of_pairs(by_arm, baseline, arm): # sd, pairs of the fewest; None where no arm has three pairs
+    "Of the difference to the baseline: the median over arms, so that one noisy arm does not plan for all"
+    base = [k for k in by_arm if k[0]==baseline]
+    others = [k for k in by_arm if k[0]!=baseline and arm in (None, k[0])]
+    differences = [(by_arm[k]-by_arm[b]).dropna() for b in base for k in others]
+    differences = [d for d in differences if len(d)>=3]
     if not differences: return None
-    variance = sum(d.var() for d in differences)/len(differences)
-    return float(variance**.5), min(map(len, differences))
+    return median(d.var() for d in differences)**.5, min(map(len, differences))
 
 def _sd_of_runs(by_arm, none): # sd, runs
     "Of a run within its arm, over all arms"

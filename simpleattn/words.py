@@ -4,21 +4,25 @@
 
 # %% auto #0
 __all__ = ['percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'text_table', 'csv_table', 'table',
-           'plan_words', 'noise_words', 'answer_words', 'verdict_words', 'summary', 'summaries_html', 'summaries_md',
-           'sentence']
+           'seeds_words', 'plan_words', 'noise_words', 'answer_words', 'verdict_words', 'new_images_words',
+           'next_words', 'summary', 'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence']
 
 # %% ../nbs/04_words.ipynb #1f99838c
 import csv, io, json, math, re
 from html import escape
 
 # %% ../nbs/04_words.ipynb #874a306d
+def _decimals(x, sign, digits):
+    "Percent with so many decimals; what rounds to nothing has no minus"
+    return f'{round(100*x, digits)+0.:{sign}.{digits}f}'
+
 def percent(
     x:float,      # Fraction; None where there is none
     sign:str='',  # '+' to write the sign of a gain too
     digits:int=2  # Decimals
 )->str:           # Without the unit, or nothing
     "A fraction as percent, for a column whose head names the unit"
-    return '' if x is None else f'{100*x:{sign}.{digits}f}'
+    return '' if x is None else _decimals(x, sign, digits)
 
 def rate(
     x:float # A margin, an error rate or a power that somebody chose (fraction)
@@ -30,9 +34,9 @@ def points(
     x:float,      # Difference (fraction); None where there is none
     sign:str='+'  # '' for an sd, which has no sign
 )->str:           # Two decimals with the unit, or n/a
-    "A difference of accuracies in percentage points"
+    "A difference of accuracies in percentage points, of which there are 100 at most"
     if x is None or not math.isfinite(x): return 'n/a'
-    return f'{100*x:{sign}.2f} pp'
+    return f'{_decimals(max(-1, min(1, x)), sign, 2)} pp'
 
 # %% ../nbs/04_words.ipynb #8c276f97
 def p_value(
@@ -123,20 +127,41 @@ def table(
     return text_table(head, [[cell(v, 4) for v in row.values()] for row in rows], fmt)
 
 # %% ../nbs/04_words.ipynb #c9e62301
+def seeds_words(
+    n:int,          # Seeds at an sd; None beyond a million
+    upper:int=None, # The same at the sd's upper bound
+    known:bool=True # Is there an upper bound?
+)->str: # Such as: 13 to 22
+    "How many seeds, from an sd to its upper bound"
+    if n is None: return 'more than a million'
+    if not known or upper == n: return str(n)
+    return f"{n} to {upper or 'more than a million'}"
+
+def _seeds_of(p):
+    "Seeds for better and for equivalent: fresh ones, and in all where the study grows"
+    known = p.sd_diff_upper is not None
+    fresh = seeds_words(p.runs_needed, p.runs_needed_upper, known), seeds_words(p.runs_equivalence, p.runs_equivalence_upper, known)
+    grown = (seeds_words(p.runs_needed_grown, p.runs_needed_grown_upper, known),
+        seeds_words(p.runs_equivalence_grown, p.runs_equivalence_grown_upper, known)) if p.paired else None
+    return fresh, grown
+
 def plan_words(
     p # A `Plan`, or what has its attributes
 )->str: # Paragraph
     "What a plan says"
     def hours(h): return '' if h is None else f' ({h:.1f} hours)'
-    def seeds(n): return n or 'more than a million'
+    (better, equivalent), grown = _seeds_of(p)
     family = f"{rate(p.alpha)} % errors over {p.variants} comparison{'s' if p.variants > 1 else ''}"
-    said = (f"With {p.n} seeds of each arm{hours(p.hours)} and an sd of the paired difference of {points(p.sd_diff, '')},"
-        f" {points(p.detectable, '')} would be found in {rate(p.target)} % of studies ({family})."
-        f" To find {rate(p.effect)} pp takes {seeds(p.runs_needed)} seeds{hours(p.hours_needed)},"
-        f" to show equivalence within {rate(p.delta)} pp {seeds(p.runs_equivalence)}{hours(p.hours_equivalence)}.")
-    if not p.sd_diff_upper: return f'{said} From how many runs the sd comes was not said, so it has no upper bound.'
-    return (f"{said} At the 80 % upper bound of that sd, {points(p.sd_diff_upper, '')}, {p.n} seeds find {points(p.detectable_upper, '')},"
-        f" and it takes {seeds(p.runs_needed_upper)} and {seeds(p.runs_equivalence_upper)}.")
+    of = 'of the paired difference' if p.paired else 'of a run'
+    found = f'{points(p.detectable, "")} would be found' if p.detectable else 'no difference of accuracies would be found'
+    said = [f"With {p.n} seeds of each arm{hours(p.hours)} and an sd {of} of {points(p.sd_diff, '')},"
+        f" {found} in {rate(p.target)} % of studies ({family}).",
+        f"To find {rate(p.effect)} pp takes {better} seeds{hours(p.hours_needed)},"
+        f" to show that equal arms are equivalent within {rate(p.delta)} pp {equivalent}{hours(p.hours_equivalence)}."]
+    if p.sd_diff_upper: said += [f"The larger numbers are for the 80 % upper bound of that sd, {points(p.sd_diff_upper, '')}."]
+    else: said += ['From how many runs the sd comes was not said, so it has no upper bound.']
+    if grown: said += [f'A study that grows after it was looked at is judged by the confidence sequence: {grown[0]} and {grown[1]} seeds in all.']
+    return ' '.join(said)
 
 def noise_words(
     d # A `Decomposition`, or what has its attributes
@@ -148,69 +173,88 @@ def noise_words(
     return f"{said}; churn sd {points(d.sd_churn, '')} on {d.n_images} images"
 
 # %% ../nbs/04_words.ipynb #161ef959
-def _by_how_much(c):
-    low, high = c.interval
-    if low is not None and (low if c.answer == 'better' else -high) > c.delta: return 'by more than'
-    return 'though by less than' if c.within_delta else 'not shown to be by more than'
+def _how_much(answer, low, high, delta):
+    "What the interval says besides the answer"
+    if answer == 'equivalent': return f": nothing beyond {points(max(-low, high), '')}"
+    if answer == 'not worse': return f' by {rate(delta)} pp'
+    if answer not in ('better','worse'): return ''
+    least, most = (low, high) if answer == 'better' else (-high, -low)
+    if least > delta: return f', by more than {rate(delta)} pp'
+    return f', though by less than {rate(delta)} pp' if most < delta else ''
 
 def answer_words(
     c # A `Comparison`, or what has its attributes
-)->str: # Such as: better (by more than 1 pp)
-    "What the runs that trained say, with its margin; the caller adds recipe and population"
-    margin = f'{rate(c.delta)} pp'
-    if c.answer in ('better','worse'): return f'{c.answer} ({_by_how_much(c)} {margin})'
-    if c.answer == 'noninferior': return f'not worse by {margin} or more'
-    if c.answer == 'equivalent': return f'equivalent within {margin}'
-    more = c.runs_needed and c.runs_needed > (c.n or 0)
-    return f'undecided (needs about {c.runs_needed} seeds to see {margin})' if more else f'undecided (margin {margin})'
+)->str: # Such as: equivalent: nothing beyond 0.55 pp
+    "The answer of the runs that trained, with what their interval says of the margin"
+    if c.constant: return f'undecided: {c.constant}'
+    return c.answer + _how_much(c.answer, *c.interval, c.delta)
 
 def verdict_words(
     c # A `Comparison`
-)->str: # Such as: better when it trains (2/10 diverged, baseline 0/10)
+)->str: # Such as: better when it trains (2 of 10 diverged, baseline 0 of 10)
     "The verdict, with its margin and with what diverged"
     if c.why: return f'not comparable: {c.why}'
-    if c.ranked is None: return answer_words(c)
-    diverged = f'({c.diverged_variant}/{c.n_all_variant} diverged, baseline {c.diverged_baseline}/{c.n_all_baseline})'
-    if c.verdict == c.answer != 'undecided': return f'{answer_words(c)} {diverged}'
-    if c.verdict == 'worse': return f'worse over all seeds {diverged}; completers {c.answer}'
-    if c.answer != 'undecided': return f'{c.answer} when it trains {diverged}'
-    if c.ranked != 'undecided': return f'undecided when it trains, {c.ranked} over all seeds {diverged}'
-    return f'undecided {diverged}'
+    if not c.any_diverged: return answer_words(c)
+    diverged = f'({c.diverged_variant} of {c.n_all_variant} diverged, baseline {c.diverged_baseline} of {c.n_all_baseline})'
+    trained = f'{c.answer} when it trains{_how_much(c.answer, *c.interval, c.delta)}'
+    if c.worse_over_all_seeds: return f'worse over all seeds {diverged}; {trained}'
+    return f'{trained} {diverged}'
+
+def new_images_words(
+    c # A `Comparison`
+)->str: # Such as: equivalent (-0.60 pp to +0.48 pp); nothing where it is not known which images were right
+    "The answer on new images with its interval"
+    return f'{c.new_verdict} ({points(c.new_low)} to {points(c.new_high)})' if c.new_verdict else ''
+
+def next_words(
+    c # A `Comparison`
+)->str: # Such as: 12 to 20 seeds (better), 16 to 27 (equivalent); nothing once decided
+    "How many seeds in all would decide, from the sd to its upper bound"
+    if not c.next: return ''
+    fresh, grown = _seeds_of(c.next)
+    better, equivalent = grown if c.sequential else fresh
+    return f'{better} seeds (better), {equivalent} (equivalent)'
 
 # %% ../nbs/04_words.ipynb #b8f0bc48
 def summary(
     c # A `Comparison`
-)->dict: # n, difference, p_adj, verdict, runs_needed, new_images
-    "The six fields shown by default; the interval is simultaneous where there are several comparisons"
+)->dict: # n, gain, answer, p_verdict, next, new_images: text, apart from n and p_verdict
+    "The six fields shown by default, all of one interval"
     low, high = c.interval
-    span = 'no interval yet' if low is None else f'{points(low)} to {points(high)}'
-    difference = None if c.diff is None else f'{points(c.diff)} ({span})'
-    return dict(n=c.n, difference=difference, p_adj=c.p_adj, verdict=c.verdict_words, runs_needed=c.runs_needed,
-        new_images=c.new_verdict)
+    span = 'no interval yet' if low is None else f'{percent(low, "+")} to {percent(high, "+")}'
+    gain = '' if c.diff is None else f'{percent(c.diff, "+")} ({span})'
+    return dict(n=c.n, gain=gain, answer=c.verdict_words, p_verdict=c.p_verdict, next=next_words(c), new_images=new_images_words(c))
 
-def _short(v):
-    if v is None: return ''
-    return f'{v:.4g}' if isinstance(v, float) else str(v)
+def interval_words(
+    c # A `Comparison`, or `Comparisons`
+)->str: # Such as: 95 % interval, 2 comparisons
+    "Which interval is shown"
+    kind = 'confidence sequence' if c.sequential else 'interval'
+    return f"{rate(1-c.alpha)} % {kind}{f', {c.family} comparisons' if c.family > 1 else ''}"
 
-def _summary_rows(labelled):
-    "Head and rows of the six fields, as text"
-    head = ['arm', *summary(labelled[0][1])]
-    return [head, *([name, *map(_short, summary(c).values())] for name,c in labelled)]
+def summary_rows(
+    labelled:list # (name, `Comparison`) each
+)->tuple: # Head, and rows of text
+    "Comparisons as a table: a row each, on a terminal, on a page and in a notebook"
+    _, first = labelled[0]
+    head = ['arm', 'seeds', f'gain, pp ({interval_words(first)})', f'answer at a margin of {rate(first.delta)} pp',
+        'p of that answer', 'next', 'on new images']
+    def row(name, c): return [name, *(p_value(v) if k=='p_verdict' else cell(v) for k,v in summary(c).items())]
+    return head, [row(*o) for o in labelled]
 
 def summaries_html(
     labelled:list # (name, `Comparison`) each
 )->str: # A table of HTML
     "The six fields of comparisons for a notebook"
     def row(cells): return f"<tr><td>{'</td><td>'.join(map(escape, cells))}</td></tr>\n"
-    return '<table>\n' + ''.join(map(row, _summary_rows(labelled))) + '</table>'
+    head, rows = summary_rows(labelled)
+    return '<table>\n' + ''.join(map(row, [head, *rows])) + '</table>'
 
 def summaries_md(
     labelled:list # (name, `Comparison`) each
 )->str: # A table of markdown
     "The six fields of comparisons for a notebook that is read as text"
-    def row(cells): return '|' + '|'.join(o.replace('|', '\\|') for o in cells) + '|\n'
-    head, *rows = _summary_rows(labelled)
-    return row(head) + '|---'*len(head) + '|\n' + ''.join(map(row, rows))
+    return text_table(*summary_rows(labelled), 'md')
 
 # %% ../nbs/04_words.ipynb #38629ad0
 def _how(c):
@@ -222,15 +266,9 @@ def _how(c):
     return f'{c.test}, n = {c.n} shared seeds{corr}.'
 
 def _interval(c):
-    kind, (low, high) = 'confidence sequence' if c.sequential else 'interval', c.interval
-    if low is None: return f'no {kind} yet'
-    return f"{'simultaneous ' if c.family > 1 else ''}{rate(1-c.alpha)} % {kind} {points(low)} to {points(high)}"
-
-def _alone_and_adjusted(c):
-    "The p of this comparison, and that over its family"
-    if c.goal == 'noninferior': yield f'one-sided {p_words(c.p_noninferior)}'
-    else: yield f"{'always-valid ' if c.sequential else ''}{p_words(c.p)}"
-    if c.family > 1: yield f'adjusted {p_words(c.p_adj)}, {c.p_adj_method}, {c.family} comparisons'
+    low, high = c.interval
+    if low is None: return f"no {'confidence sequence' if c.sequential else 'interval'} yet"
+    return f'{interval_words(c)}: {points(low)} to {points(high)}'
 
 def _means(c):
     "The two means with their sds"
@@ -240,42 +278,33 @@ def _means(c):
 
 def _difference(c):
     if c.diff is None: return ''
-    return f"The difference is {points(c.diff)} ({'; '.join([_interval(c), *_alone_and_adjusted(c)])}){_means(c)}."
+    p = '' if c.p is None else f"; {'always-valid ' if c.sequential else ''}{p_words(c.p)} of no difference"
+    return f'The difference is {points(c.diff)} ({_interval(c)}{p}){_means(c)}.'
 
 # %% ../nbs/04_words.ipynb #748ec16e
-def _equivalence(c):
-    "The p of an equivalence"
-    if c.verdict != 'equivalent' or c.tost_p is None: return ''
-    alone = c.tost_p_adj is None or c.family == 1
-    return f" (two one-sided tests, {p_words(c.tost_p) if alone else f'adjusted {p_words(c.tost_p_adj)}'})"
-
-def _verdict(c, population):
+def _answer(c, population):
     images = f' of {c.n_images:,} images' if c.n_images else ''
-    return f'Verdict on {population}{images}: {c.verdict_words}{_equivalence(c)}.'
-
-def _interval_disagrees(c):
-    "The step-down rule may decide where the simultaneous interval does not"
-    low, high = c.interval
-    if c.verdict not in ('better','worse') or low is None or not low <= 0 <= high: return ''
-    return f"The verdict is {c.p_adj_method}'s, which asks a little less than this {c.sim_method} interval."
+    p = '' if c.p_verdict is None else f', {p_words(c.p_verdict)} of that answer'
+    return f'Answer at a margin of {rate(c.delta)} pp on {population}{images}: {c.verdict_words}{p}.'
 
 def _new_images(c):
-    if not c.new_verdict: return ''
-    kind = '' if c.sequential else f"{'unadjusted ' if c.family > 1 else ''}{rate(1-c.alpha)} % interval "
-    return f'On new images like these: {c.new_verdict} ({kind}{points(c.new_low)} to {points(c.new_high)}).'
+    return f'On new images like these: {new_images_words(c)}.' if c.new_verdict else ''
 
-def _undetected(c):
-    "What this n could have detected, where nothing was"
-    if c.goal != 'difference' or c.p_adj is None or c.p_adj < c.alpha: return ''
-    found = c.detectable()
-    if not found: return ''
-    return f"No difference was detected; with this n, one of {points(found, '')} would be found in 80 % of studies."
+def _next(c):
+    "What would decide, where nothing is decided"
+    if not c.next: return ''
+    fresh, grown = _seeds_of(c.next)
+    found = f'{rate(c.next.target)} % of studies find {rate(c.delta)} pp with {{}}, and show that equal arms are equivalent with {{}}'
+    if c.sequential: return f'Next: {found.format(*grown)} seeds in all.'
+    more = f' If this study grows instead, it is judged by the confidence sequence: {grown[0]} and {grown[1]} in all.' if grown else ''
+    return f'Next: {found.format(*fresh)} fresh seeds.{more}'
 
 # %% ../nbs/04_words.ipynb #93c656ab
 def _diverging(c):
     "What diverged, or the rate that n clean runs cannot exclude"
     if c.divergence_upper is None: return ''
-    if c.ranked is None: return f'None of {c.n_all_variant} runs diverged (95 % interval up to {percent(c.divergence_upper, digits=1)} %).'
+    if not c.any_diverged: return (f'None of {c.n_all_variant} runs diverged ({rate(1-c.alpha)} % interval up to {percent(c.divergence_upper, digits=1)} %): '
+            'a failure that is rarer would not have been seen.')
     valid, lost = ('always-valid ', 'lost') if c.sequential else ('', 'ranked worst')
     counts = f'Diverged: {c.diverged_variant} of {c.n_all_variant}, baseline {c.diverged_baseline} of {c.n_all_baseline}'
     all_seeds = f'over all seeds, a diverged run {lost}, {valid}{p_words(c.p_worst_rank)}'
@@ -291,6 +320,5 @@ def sentence(
     recipe = recipe or c.recipe
     title = f"{c.arm} against {c.baseline}{f' on {recipe}' if recipe else ''}:"
     if c.why: return f'{title} {c.verdict_words}.'
-    said = [title, _how(c), _difference(c), _verdict(c, population), _interval_disagrees(c), _new_images(c), _undetected(c),
-        _diverging(c)]
+    said = [title, _how(c), _difference(c), _answer(c, population), _new_images(c), _next(c), _diverging(c)]
     return ' '.join([*filter(None, said)] + [f'{o[0].upper()}{o[1:]}.' for o in c.notes])

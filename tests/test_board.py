@@ -230,8 +230,8 @@ def test_single_runs_are_compared_as_two_samples(tmp_path):
     mine = t[t.verdict.notna()].set_index('arm')
     assert len(t)==38 and len(mine)==2
     o,res = mine.loc['woof-128-5-v1/baseline'],stats.ttest_ind(ours, theirs, equal_var=False)
-    assert (o['diff'],o['p'],o['n'],o.n_published)==pytest.approx((np.mean(ours)-theirs.mean(),res.pvalue,6,20)) and o.replication and 'equivalent within 5' in o.verdict
-    assert list(mine.p_adj)==pytest.approx(holm(list(mine.p)))
+    assert (o['diff'],o['p'],o['n'],o.n_published)==pytest.approx((np.mean(ours)-theirs.mean(),res.pvalue,6,20)) and o.replication and o.verdict.startswith('equivalent: nothing beyond')
+    assert all(min(1, len(mine)*p)==pytest.approx(q) for p,q,v in zip(mine.p, mine.p_verdict, mine.verdict) if v.startswith(('better','worse')))
     assert 'worse' in mine.loc['nette-128-5-v1/baseline'].verdict or 'better' in mine.loc['nette-128-5-v1/baseline'].verdict
 
 # ---- the protocol

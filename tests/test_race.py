@@ -110,9 +110,9 @@ def test_a_race_is_compared_by_its_own_rule(planned, tmp_path):
         cs = o.compare()
         for k in ('simple','self'):
             c,st = cs[k],[r for r in s.read().race_states if r['arm']==k][-1]
-            assert (c.verdict, c.n)==(st['verdict'], st['n']) and (c.low_sim, c.high_sim)==pytest.approx((st['low'], st['high'])) and c.sequential
+            assert (c.verdict, c.n)==(st['verdict'], st['n']) and c.interval==pytest.approx((st['low'], st['high'])) and c.sequential
             assert c.t is None and c.p_signflip is None and 'always-valid' in c.sentence() and 'tiny' in c.sentence()
-        assert cs['simple'].new_verdict in ('better','undecided') and cs['simple'].new_low<cs['simple'].low_sim
+        assert cs['simple'].new_verdict in ('better','undecided') and cs['simple'].new_low<cs['simple'].low
 
 def test_a_race_that_goes_on_says_so(planned, tmp_path):
     planned.stop = 6
@@ -146,18 +146,26 @@ def test_a_capped_race_is_read_and_gone_on_with_by_the_always_valid_rule(planned
 def test_an_arm_that_always_diverges_is_out_and_worse(planned, tmp_path):
     planned.gone = {'self':'diverged'}
     s = race(tmp_path, 'simple', 'self')
-    assert divergence_race_p([False]*9, [True]*9)[8]<.025<=divergence_race_p([False]*9, [True]*9)[7]
-    assert ends(s)['self'][0]=='worse' and paired(tmp_path, 'self')==[*range(9)]
+    p = divergence_race_p([False]*12, [True]*12)
+    assert p[11]<.025/5<=p[10], 'all seeds are asked at a fifth of alpha'
+    assert ends(s)['self'][0]=='worse' and paired(tmp_path, 'self')==[*range(12)]
     c = s.compare()['self']
-    assert c.verdict=='worse' and c.diff is None and '9/9 diverged' in c.verdict_words
+    assert c.verdict=='worse' and c.diff is None and c.verdict_words.startswith('worse over all seeds (12 of 12 diverged')
 
 def test_a_diverged_run_counts_and_is_not_hidden(planned, tmp_path):
-    "The completers would end the race at 6; with a lost seed among them, all seeds agree at the twelfth, when 2^n/(n (n+1)) passes 20"
+    "The completers end the race, and the answer says that it is theirs"
     planned.gone = {('simple',2):'diverged'}
-    s = race(tmp_path/'short', 'simple', cap=11); c = s.compare()['simple']
-    assert ends(s)['simple']==('undecided',10) and c.verdict=='undecided' and c.verdict_words.startswith('better when it trains (1/11 diverged') and c.n==10
-    s = race(tmp_path/'long', 'simple'); c = s.compare()['simple']
-    assert ends(s)['simple']==('better',11)==(c.verdict, c.n) and paired(tmp_path/'long', 'simple')==[*range(12)] and '(1/12 diverged' in c.verdict_words and c.p_divergence==1
+    s = race(tmp_path, 'simple'); c = s.compare()['simple']
+    assert ends(s)['simple']==('better',5)==(c.verdict, c.n) and paired(tmp_path, 'simple')==[*range(6)] and c.p_divergence==1
+    assert c.verdict_words=='better when it trains, by more than 1 pp (1 of 6 diverged, baseline 0 of 6)'
+    state = s.read().race_states[-1]; assert (state['n'], state['decided_at'])==(5,6), 'five pairs trained, six seeds were seen'
+
+def test_a_race_that_met_a_diverged_run_can_end_equivalent(planned, tmp_path):
+    planned.gain = {'baseline':0*NOISE, 'symmetric':.004*np.random.default_rng(0).normal(size=40)}
+    planned.gone = {('symmetric',3):'diverged'}
+    s = race(tmp_path, 'symmetric', cap=40); c = s.compare()['symmetric']
+    assert ends(s)['symmetric'][0]==c.verdict=='equivalent' and 'equivalent when it trains: nothing beyond' in c.verdict_words and '(1 of ' in c.verdict_words
+    assert any('biased towards 0' in o for o in c.notes)
 
 @pytest.mark.parametrize('seed', range(4))
 def test_a_race_ends_where_the_comparison_decides_and_nowhere_else(planned, tmp_path, seed):
@@ -251,7 +259,7 @@ def covered(monkeypatch, n, rho, arms=2, reps=1500, sd=.0075):
     rng = np.random.default_rng([n, int(10*rho), arms])
     def upper():
         x = .85 + sd*(np.sqrt(rho)*rng.normal(size=(n,1)) + np.sqrt(1-rho)*rng.normal(size=(n,arms)))
-        df = pd.DataFrame(dict(seed=np.repeat(np.arange(n), arms), variant=np.tile([*'abc'[:arms]], n), variant_hash='', acc=x.ravel(), wall_seconds=60.))
+        df = pd.DataFrame(dict(seed=np.repeat(np.arange(n), arms), variant=np.tile(['baseline','b','c'][:arms], n), variant_hash='', acc=x.ravel(), wall_seconds=60.))
         monkeypatch.setattr(study, 'load_runs', lambda *a, **k: df)
         return plan_study(TINY, 5, root='nowhere', env=ENV).sd_diff_upper
     return np.mean([upper()>=sd*np.sqrt(2*(1-rho)) for _ in range(reps)])

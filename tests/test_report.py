@@ -73,7 +73,7 @@ def test_html_and_markdown_hold_the_numbers(study, page):
     runs = study.runs()
     for c in study.compare():
         for t in (html, md):
-            assert c.summary()['difference'] in t and f'{c.p_adj:.4f}' in t and c.sentence('little') in t
+            assert c.summary()['gain'] in t and c.summary()['answer'] in t and c.sentence('little') in t
             assert f'{100*runs[runs.arm==c.arm].acc.mean():.2f}' in t and f'{100*runs[runs.arm==c.arm].acc.std():.2f}' in t
     for r in report_data(study)['runs']: assert r['path'] in html and r['path'] in md and (study.root/r['path']).is_file()
 
@@ -206,7 +206,7 @@ def test_growth_and_other_envs_are_said(tmp_path):
 def test_comparison_tables(study):
     cs = study.compare()
     text = comparison_table(cs).split('\n')
-    assert len(text)==3 and text[1].startswith('self') and cs['simple'].verdict_words in text[2] and text[2].endswith(cs['simple'].new_verdict)
+    assert len(text)==3 and text[1].startswith('self') and cs['simple'].verdict_words in text[2] and text[2].endswith(cs['simple'].summary()['new_images'])
     md, = md_tables(comparison_table(cs, 'md'))
     assert {len(r) for r in md}=={1+6} and [r[0].strip() for r in md[2:]]==['self','simple']
     assert json.loads(comparison_table(cs, 'json'))==cs.to_dict()
@@ -378,7 +378,7 @@ def test_latex_holds_the_table(study, page):
     for text in (comparison_table(cs, 'latex'), page.with_name('report.tex').read_text()):
         t = next(read_tex(text))
         assert [r[0] for r in t]==['arm','self','simple'] and {len(r) for r in t}=={7}
-        assert t[2][2].replace('$-$','-')==cs['simple'].summary()['difference'] and t[2][3]==f'{cs["simple"].p_adj:.4f}'
+        assert t[2][2].replace('$-$','-')==cs['simple'].summary()['gain'] and t[2][3]==cs['simple'].verdict_words
     arms = [*read_tex(page.with_name('report.tex').read_text())][1]
     assert [r[0] for r in arms[1:]]==['baseline','self','simple'] and arms[3][4]==f'{100*cs["simple"].mean_variant:.2f}'
 

@@ -103,11 +103,13 @@ def test_comparison(complete):
         d['baseline'], alpha=d['alpha'], delta=d['delta'], n_images=arms[d['baseline']][0]['n_images'])
     for k,row in rows.items():
         diff = 100*statistics.mean(r['acc']-b for r,b in zip(arms[k], base))
-        m = re.fullmatch(r'([+-][\d.]+) pp \(([+-][\d.]+) pp to ([+-][\d.]+) pp\)', row[2])
+        m = re.fullmatch(r'([+-][\d.]+) \(([+-][\d.]+) to ([+-][\d.]+)\)', row[2])
         assert [float(o) for o in m.groups()]==pytest.approx([diff, *(100*o for o in cs[k].interval)], abs=.0051)
-        alone = compare(base, [r['acc'] for r in arms[k]], delta=d['delta'], n_images=arms[k][0]['n_images'])
-        assert int(row[1])==len(base) and float(row[3])==pytest.approx(cs[k].p_adj, abs=5.1e-5) and alone.p<=cs[k].p_adj+1e-12
-        assert row[4].startswith(cs[k].verdict) and row[5]==str(cs[k].summary()['runs_needed']) and row[6]==str(cs[k].summary()['new_images'])
+        alone = compare(base, [r['acc'] for r in arms[k]], delta=d['delta'], alpha=d['alpha']/len(cs), n_images=arms[k][0]['n_images'])
+        assert int(row[1])==len(base) and alone.interval==pytest.approx(cs[k].interval) and alone.verdict==cs[k].verdict
+        p = cs[k].p_verdict
+        assert row[3]==cs[k].verdict_words and row[4]==('' if p is None else '&lt; 0.0001' if p<1e-4 else f'{p:.4f}')
+        assert row[5:]==[str(cs[k].summary()[o]) for o in ('next','new_images')]
 
 def test_noise_and_images(complete):
     name,folder,data = complete
