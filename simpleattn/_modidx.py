@@ -874,6 +874,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.stats._left_out': ('stats.html#_left_out', 'simpleattn/stats.py'),
                                   'simpleattn.stats._matrices': ('stats.html#_matrices', 'simpleattn/stats.py'),
                                   'simpleattn.stats._may_pair': ('stats.html#_may_pair', 'simpleattn/stats.py'),
+                                  'simpleattn.stats._no_fewer': ('stats.html#_no_fewer', 'simpleattn/stats.py'),
                                   'simpleattn.stats._not_comparable': ('stats.html#_not_comparable', 'simpleattn/stats.py'),
                                   'simpleattn.stats._of_a_race': ('stats.html#_of_a_race', 'simpleattn/stats.py'),
                                   'simpleattn.stats._of_samples': ('stats.html#_of_samples', 'simpleattn/stats.py'),

@@ -134,12 +134,9 @@ def _check_correct(correct):
     return c
 
 def _over_images(value, runs, images):
-    "Estimate over new images, on no fewer degrees of freedom than the runs have; parts of the images count where they add something"
-    of_runs = Estimate.from_variances(value, runs)
-    largest = max(abs(v) for v,_ in images)
-    if sum(v for v,_ in images) <= 1e-9*largest: return of_runs
-    both = Estimate.from_variances(value, runs+images)
-    return replace(both, df=max(both.df, of_runs.df))
+    "Estimate over new images; the parts that come from the images count where they add something"
+    add_nothing = sum(v for v,_ in images) <= 1e-9*max(abs(v) for v,_ in images) # ties, up to rounding
+    return Estimate.from_variances(value, runs if add_nothing else runs+images)
 
 # %% ../nbs/13_stats.ipynb #ad04dc7c
 @parts(se_new_images='new_images.se', df_new_images='new_images.df')
@@ -521,15 +518,15 @@ class Contrast:
 # %% ../nbs/13_stats.ipynb #654e7e3d
 @dataclass(frozen=True)
 class Share:
-    "A share of wins, with its Wilson interval"
+    "A share of wins, with its 95 % Wilson interval"
     value:float
     low:float
     high:float
 
-def _share_of_wins(gaps, n, alpha):
+def _share_of_wins(gaps, n):
     "Share of `gaps` above 0, ties as halves, with the interval of `n` tries"
     share = float((gaps > 1e-9).sum() + 0.5*(np.abs(gaps) <= 1e-9).sum())/gaps.size
-    return Share(share, *wilson(share*n, n, alpha))
+    return Share(share, *wilson(share*n, n))
 
 @parts(t_student='student.t', p_student='student.p', low_student='interval_student.low', high_student='interval_student.high',
     p_improve='improve.value', p_improve_low='improve.low', p_improve_high='improve.high',
@@ -539,7 +536,7 @@ def _share_of_wins(gaps, n, alpha):
 class Effects:
     "Sizes of the effect, and other tests of it; None where not computed"
     contrast:Contrast # With numbers
-    alpha:float=0.05  # Of the intervals
+    alpha:float=0.05  # Of Student's interval
 
     @cached_property
     def pooled(self)->Estimate: # by the pooled variance
@@ -560,12 +557,12 @@ class Effects:
     def d_z(self): return self.contrast.diff/self.contrast.sd_diff if self.contrast.paired else None
     @cached_property
     def improve(self)->Share: # of seeds that gain
-        return _share_of_wins(self.contrast.differences, self.contrast.n, self.alpha) if self.contrast.paired else None
+        return _share_of_wins(self.contrast.differences, self.contrast.n) if self.contrast.paired else None
     @cached_property
     def improve_unpaired(self)->Share: # of runs of one arm that beat a run of the other
         if not self.contrast.has_runs: return None
         one, two = self.contrast.trained
-        return _share_of_wins(two.acc[:,None]-one.acc, self.contrast.n, self.alpha)
+        return _share_of_wins(two.acc[:,None]-one.acc, self.contrast.n)
 
     @property
     def p_signflip_note(self):
@@ -663,13 +660,18 @@ class OverImages:
         "What the runs of two arms say of new images"
         if not contrast.has_runs:
             one, two = contrast.before.new_images, contrast.after.new_images
-            return cls(one and two and two-one)
+            return cls(one and two and _no_fewer(two-one, contrast))
         known = contrast.base.n_images if contrast.enough else None
         matrices = _matrices(contrast)
         if matrices is None: return cls(n_images=known)
         noise = decompose(matrices[1]-matrices[0]) if contrast.paired else None
         estimate = noise.new_images if noise else _unpaired_on_new_images(*matrices)
-        return cls(estimate, matrices[0].shape[1], noise) if estimate.se > 0 else cls(n_images=known)
+        if estimate.se <= 0: return cls(n_images=known)
+        return cls(_no_fewer(estimate, contrast), matrices[0].shape[1], noise)
+
+def _no_fewer(estimate, contrast):
+    "Satterthwaite's degrees of freedom fall below those of the seeds where variances nearly cancel"
+    return replace(estimate, df=max(estimate.df, contrast.n-1))
 
 # %% ../nbs/13_stats.ipynb #6129b80c
 class _Shown(Record):

@@ -284,8 +284,8 @@ def _difference(c):
 # %% ../nbs/04_words.ipynb #748ec16e
 def _answer(c, population):
     images = f' of {c.n_images:,} images' if c.n_images else ''
-    p = '' if c.p_verdict is None else f', {p_words(c.p_verdict)} of that answer'
-    return f'Answer at a margin of {rate(c.delta)} pp on {population}{images}: {c.verdict_words}{p}.'
+    p = '' if c.p_verdict is None else f' ({p_words(c.p_verdict)} of that answer)'
+    return f'At a margin of {rate(c.delta)} pp on {population}{images} the answer is "{c.verdict_words}"{p}.'
 
 def _new_images(c):
     return f'On new images like these: {new_images_words(c)}.' if c.new_verdict else ''
