@@ -437,7 +437,6 @@ def compare(
     baseline:str=None,        # Of a csv: the arm that the others are compared with; the one named baseline, or the first
     contrasts:Words=(),       # More comparisons: ARM:ARM, ARM:ARM:noninferior, ARM:ARM:ARM:ARM
     unpaired:bool=False,      # Do not pair the seeds
-    sensitivity:bool=False,   # Show other tests too
     delta:float=None,         # Smallest difference that matters, a fraction; a study has its own
     alpha:float=None,         # Family-wise error rate; a study has its own
     root:Root='runs',
@@ -447,15 +446,15 @@ def compare(
 ):
     "Compare arms: seeds, gain with its interval, answer, its p, seeds that would decide, answer on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
-    how = dict(contrasts=_contrasts(contrasts), extra=sensitivity) | (dict(paired=False) if unpaired else {})
+    how = dict(contrasts=_contrasts(contrasts)) | (dict(paired=False) if unpaired else {})
     _check_asked(what, summary)
     if summary:
-        _refuse('--summary, which knows no runs', contrasts=contrasts, sensitivity=sensitivity, baseline=baseline, env=env)
+        _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
         return said(_compare_summaries(summary, rates), fmt, full)
     if _is_csv(what[0]): return said(compare_csv(what[0], baseline, **how, **rates), fmt, full)
     if len(what)==2:
         why = 'two studies, compared by their gains alone'
-        _refuse(why, contrasts=contrasts, unpaired=unpaired, sensitivity=sensitivity, baseline=baseline)
+        _refuse(why, contrasts=contrasts, unpaired=unpaired, baseline=baseline)
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
     from simpleattn.study import compare_gains,load_study
     studies = [load_study(name, root, env) for name in what]

@@ -6,8 +6,7 @@
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_runs', 'Contrast', 'Share',
            'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages', 'Comparison', 'compare', 'holm',
-           'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'sensitivity', 'ArmSummary',
-           'summarise']
+           'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
 
 # %% ../nbs/13_stats.ipynb #b8f97c06
 import math
@@ -692,7 +691,6 @@ class _Judged(_Shown):
     goal:str='difference' # Or 'noninferior': is it not worse by delta?
     sequential:bool=False # Were the seeds looked at before they were all there?
     notes:tuple=()        # What the reader must know
-    extra:bool=False      # Compute `sensitivity` too?
     why:str=None          # Why the arms cannot be compared
 
     @property
@@ -765,7 +763,7 @@ class Comparison(_Judged):
         verdict verdict_words p_verdict next sd_diff corr n_shared delta alpha family goal paired sequential n_images new_se
         new_df new_low new_high new_verdict var_seed var_churn diverged_baseline diverged_variant n_all_baseline n_all_variant
         failed_baseline failed_variant divergence_upper p_worst_rank worst_rank_sign p_divergence tost_p p_noninferior
-        '''.split(), *_of_effects, 'notes', 'recipe', 'sensitivity')
+        '''.split(), *_of_effects, 'notes', 'recipe')
 
     @property
     def test(self):
@@ -803,10 +801,6 @@ class Comparison(_Judged):
         return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired)
     @property
     def next(self)->Plan: return self.plan if self.verdict == 'undecided' else None # how many seeds would decide
-    @cached_property
-    def sensitivity(self): # other tests, where they were asked for
-        if not self.extra or self.sequential or not self.contrast.here: return None
-        return sensitivity(self.contrast.base.acc, self.contrast.variant.acc, self.alpha, paired=self.paired)
 
     verdict_words = property(words.verdict_words)
     summary = words.summary   # the six fields shown by default
@@ -856,7 +850,6 @@ _BIASED = dict(better='the estimate at the stop is biased upwards: the true gain
 def _of_a_race(c):
     "What holds of seeds that were looked at"
     if c.contrast.enough: yield f"sequential: valid at every n{'; ' if c.verdict in _BIASED else ''}{_BIASED.get(c.verdict, '')}"
-    if c.extra: yield 'no other tests: theirs hold for a number of seeds that was fixed before'
 
 # %% ../nbs/13_stats.ipynb #1332ba0f
 def _check_enough(*samples):
@@ -886,13 +879,13 @@ def _sequential_contrast(before, after, paired):
             'Train both arms on the same seeds')
     return Contrast(*pairs, True)
 
-def _compared(before, after, paired, sequential, extra, delta, alpha, family, goal):
+def _compared(before, after, paired, sequential, delta, alpha, family, goal):
     "`Comparison` of two samples, or a `ValueError` that says why there is none"
     if sequential:
         contrast, note = _sequential_contrast(before, after, paired), None
         if goal == 'difference': contrast = _until_decided(contrast, delta, alpha, family)
     else: contrast, note = _contrast(before, after, paired)
-    c = Comparison(contrast, delta, alpha, family, goal, sequential, extra=extra)
+    c = Comparison(contrast, delta, alpha, family, goal, sequential)
     c.over_images # raises where the bits do not fit the accuracies
     of_race = _of_a_race(c) if sequential else _left_out(before, after, contrast) # a baseline may go on for other arms
     return c.noted(*filter(None, [note]), *of_race, *_of_samples(contrast))
@@ -924,7 +917,7 @@ def compare(
             "variant's) to pair them, or paired=False")
     counts = _are_counts(arms, n_images) if isinstance(n_images, int) else None
     samples = [_from_array(*arm, n_images, counts) for arm in zip(names, arms, seeds, correct or (None, None))]
-    return _compared(*samples, paired, sequential, False, delta, alpha, 1, goal)
+    return _compared(*samples, paired, sequential, delta, alpha, 1, goal)
 
 # %% ../nbs/13_stats.ipynb #5251e398
 def holm(
@@ -1034,8 +1027,7 @@ def compare_many(
     n_images:int=None,        # Images of the validation set; counts of correct are told by it
     paired:bool=None,         # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
     contrasts:list=(),        # More of the family: (arm, arm), second minus first; (arm, arm, 'noninferior'); four arms, (fourth - third) - (second - first)
-    sequential:bool=False,    # Raced, or grown after it was looked at: confidence sequences
-    extra:bool=False          # Compute the `sensitivity` columns too
+    sequential:bool=False     # Raced, or grown after it was looked at: confidence sequences
 )->Comparisons:               # One `Comparison` an arm; `to_df()` is the table
     "Difference of every arm from `baseline`, each with its interval at alpha / k and the answer that is read off it"
     check_rates(delta, alpha)
@@ -1051,7 +1043,7 @@ def compare_many(
         goal = c[2] if len(c) == 3 else 'difference'
         try:
             if len(c) == 4: return _gain_of_gains(samples, c, sequential, declared)
-            return _compared(samples[c[0]], samples[c[1]], paired, sequential, extra, *declared, goal)
+            return _compared(samples[c[0]], samples[c[1]], paired, sequential, *declared, goal)
         except ValueError as e:
             refused.append(e)
             return _not_comparable(samples, c, e, sequential, declared, goal)
@@ -1083,20 +1075,6 @@ def compare_summary(
     _check_summary(m1, s1, n1, names[0]); _check_summary(m2, s2, n2, names[1])
     contrast = Contrast(Summary(names[0], m1, s1, int(n1)), Summary(names[1], m2, s2, int(n2)))
     return Comparison(contrast, delta, alpha, notes=('from summaries: unpaired',))
-
-# %% ../nbs/13_stats.ipynb #96bfb207
-def sensitivity(baseline, variant, alpha:float=0.05, rng:int=0, paired:bool=True)->dict: # p-values and BCa bounds (fractions); None where not computed
-    "Other tests of the same runs, on request and never to choose from"
-    from scipy import stats
-    x, y = as_fractions(baseline, 'baseline'), as_fractions(variant, 'variant')
-    said = dict(mannwhitney_p=float(stats.mannwhitneyu(y, x).pvalue), wilcoxon_p=None, bca_low=None, bca_high=None, note=None)
-    if not paired: return said | dict(note='unpaired: Wilcoxon and bootstrap want pairs')
-    if len(x) != len(y): return said | dict(note='unequal numbers of runs: Wilcoxon and bootstrap want pairs')
-    d = (y-x).round(9)
-    said['wilcoxon_p'] = worst_rank_p(d, False, False)[0]
-    if len(d) < 20: return said | dict(note='no bootstrap interval below 20 seeds: as a test it errs too often')
-    interval = stats.bootstrap((d,), np.mean, confidence_level=1-alpha, method='BCa', rng=rng).confidence_interval
-    return said | dict(bca_low=float(interval.low), bca_high=float(interval.high))
 
 # %% ../nbs/13_stats.ipynb #8b04c0e8
 @dataclass(frozen=True, repr=False)

@@ -227,11 +227,6 @@ def test_other_contrasts_and_races_have_a_table(study):
     assert comparison_table(cs).split('\n')[-1].startswith('simple - self')
     assert 'confidence sequence' in comparison_table(study.compare(sequential=True))
 
-def test_sensitivity_is_shown_on_request_only(study):
-    assert 'wilcoxon' not in comparison_table(study.compare())
-    text = comparison_table(study.compare(extra=True, sequential=False))
-    assert 'never to choose from' in text and 'wilcoxon_p' in text and [l.split()[0] for l in text.split('\n')[-2:]]==['self','simple']
-
 # ---- light, and in a browser
 
 def test_a_report_needs_no_torch(study, tmp_path):

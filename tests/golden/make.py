@@ -101,7 +101,7 @@ def declarations():
 
 # ---- studies
 
-HOW = [([],FMTS), (['--full'],('table','csv','md')), (['--sensitivity'],('table','json')), (['--unpaired'],('table','json'))]
+HOW = [([],FMTS), (['--full'],('table','csv','md')), (['--unpaired'],('table','json'))]
 
 @section
 def compare_committed(tmp):
@@ -241,7 +241,7 @@ def each(f, **hows):
 def case_compare(i):
     def f(**how): return comparison(public('compare')(**i | how))
     both = dict(alone={}, goal=dict(goal='noninferior'), sequential=dict(sequential=True), pair=dict(paired=None), alpha=dict(alpha=.1, delta=.03))
-    return each(f, **both) | dict(sensitivity=said('sensitivity', i['baseline'], i['variant'], i['alpha'], paired=i['paired']))
+    return each(f, **both)
 
 def case_many(i):
     columns = ['arm','seed','acc'] + ['status']*(len(i['rows'][0])==4)
@@ -250,7 +250,7 @@ def case_many(i):
     arms = [*dict.fromkeys(df.arm)]
     contrasts = [[arms[0],arms[-1],'noninferior'], [arms[-1],arms[0]]] + ([[arms[0],arms[1],arms[0],arms[2]]] if len(arms)>2 else [])
     def f(**how): return many(df, **dict(n_images=n) | how)
-    res = each(f, alone={}, unpaired=dict(paired=False), sequential=dict(sequential=True), extra=dict(extra=True), contrasts=dict(contrasts=contrasts),
+    res = each(f, alone={}, unpaired=dict(paired=False), sequential=dict(sequential=True), contrasts=dict(contrasts=contrasts),
         only=dict(baseline=None, contrasts=contrasts), rates=dict(alpha=.1, delta=.03))
     wide = df.pivot(index='seed', columns='arm', values='acc')
     lost = wide.mask(df.pivot(index='seed', columns='arm', values='status')=='diverged') if 'status' in df else wide
@@ -300,7 +300,7 @@ def case_csv(i):
     with tempfile.TemporaryDirectory() as tmp:
         p = Path(tmp)/'runs.csv'
         p.write_text(i['csv'])
-        return {f:cli('compare', p, '--fmt', f, hide=[p]) for f in FMTS} | {o:cli('compare', p, f'--{o}', '--fmt', 'json', hide=[p]) for o in ('unpaired','sensitivity')}
+        return {f:cli('compare', p, '--fmt', f, hide=[p]) for f in FMTS} | {o:cli('compare', p, f'--{o}', '--fmt', 'json', hide=[p]) for o in ('unpaired',)}
 
 def case_signflip(i): return said('signflip_p', i['d'])
 def case_summary(i):
