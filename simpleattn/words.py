@@ -13,8 +13,8 @@ from html import escape
 
 # %% ../nbs/04_words.ipynb #874a306d
 def _decimals(x, sign, digits):
-    "Percent with so many decimals; what rounds to nothing has no minus"
-    return f'{round(100*x, digits)+0.:{sign}.{digits}f}'
+    "Percent, of which there are 100 at most, with so many decimals; what rounds to nothing has no minus"
+    return f'{round(100*max(-1, min(1, x)), digits)+0.:{sign}.{digits}f}'
 
 def percent(
     x:float,      # Fraction; None where there is none
@@ -36,7 +36,7 @@ def points(
 )->str:           # Two decimals with the unit, or n/a
     "A difference of accuracies in percentage points, of which there are 100 at most"
     if x is None or not math.isfinite(x): return 'n/a'
-    return f'{_decimals(max(-1, min(1, x)), sign, 2)} pp'
+    return f'{_decimals(x, sign, 2)} pp'
 
 # %% ../nbs/04_words.ipynb #8c276f97
 def p_value(
