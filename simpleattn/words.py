@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'text_table', 'csv_table', 'table',
            'plan_words', 'noise_words', 'answer_words', 'verdict_words', 'summary', 'summaries_html', 'summaries_md',
-           'sentence']
+           'sentence', 'against_words']
 
 # %% ../nbs/04_words.ipynb #1f99838c
 import csv, io, json, math, re
@@ -294,3 +294,17 @@ def sentence(
     said = [title, _how(c), _difference(c), _verdict(c, population), _interval_disagrees(c), _new_images(c), _undetected(c),
         _diverging(c)]
     return ' '.join([*filter(None, said)] + [f'{o[0].upper()}{o[1:]}.' for o in c.notes])
+
+# %% ../nbs/04_words.ipynb #aab9cd65
+def against_words(
+    a # An `Against`, or what has its attributes
+)->str: # Paragraph
+    "An arm against one published number, and what that cannot say"
+    def span(interval): return f'{points(interval[0])} to {points(interval[1])}'
+    family = f', over {a.family} arms' if a.family > 1 else ''
+    kind = f"{'simultaneous ' if a.family > 1 else ''}{rate(1-a.alpha)} % interval"
+    return (f"{a.arm} against the published {percent(a.number)} %: one-sample t, n = {a.n}. The difference is {points(a.diff)}"
+        f" ({kind} {span(a.interval)}; {p_words(a.exact.p)}{family}), from a mean of {percent(a.mean.value)} % (sd {points(a.sd, '')})."
+        f" Were that number exact: {a.verdict} (margin {rate(a.delta)} pp). How far it would move with another seed was not published:"
+        f" were it one run that spreads like these, the interval would be {span(a.interval_one_run)}, and the answer {a.verdict_one_run}."
+        " Nor can this know whether data, epochs and code were the same.")
