@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['Asked', 'read_results', 'parts_of', 'compare_results', 'Against', 'against']
 
-# %% ../nbs/17a_results.ipynb #a19de194
+# %% ../nbs/17a_results.ipynb #dbd1217f
 import bz2,codecs,csv,gzip,io,json,lzma,re,shlex,sys,zlib
+from collections import Counter
 from dataclasses import dataclass,replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,10 +16,10 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates
 from .runs import comparable
-from .stats import Estimate,as_fractions,compare_many,known_columns,of_a_log,plain_value,said_columns,short_name,unexplained
+from .stats import Estimate,as_fractions,compare_many,is_id,known_columns,of_a_log,plain_value,said_columns,short_name,unexplained
 from .words import against_words
 
-# %% ../nbs/17a_results.ipynb #b8f69bf5
+# %% ../nbs/17a_results.ipynb #12bb9c2c
 _unpack = {b'\x1f\x8b':gzip.decompress, b'BZh':bz2.decompress, b'\xfd7zXZ':lzma.decompress}
 _no_text = {b'PK':'an Excel workbook or a zip archive', b'\xd0\xcf\x11\xe0':'an Excel workbook', b'PAR1':'a parquet file',
     b'%PDF':'a PDF', b'\x89HDF':'an HDF5 file', b'\x93NUMPY':'an array of numpy', b'SQLite':'a database', b'\x80':'a pickle'}
@@ -57,10 +58,10 @@ def _text(path):
     if kind: raise CliError(f'{path} is {kind}: save it as csv.')
     text = content.decode(_encoding(content), 'replace')
     if '\0' in text: raise CliError(f'{path} is no text: give a csv, tsv, json or jsonl file.')
-    if not text.strip(): raise CliError(f'{path} is empty.')
+    if not text.strip(): raise CliError(f'{path} cannot be read: it is empty.')
     return text
 
-# %% ../nbs/17a_results.ipynb #b9c00ca3
+# %% ../nbs/17a_results.ipynb #0f06fdf5
 def _separator(header):
     counts = {o:len(next(csv.reader([header], delimiter=o))) for o in ',;\t|'}
     best = max(counts, key=counts.get)
@@ -76,7 +77,9 @@ def _lines(text):
     rows = []
     for cells in reader:
         comment = cells and cells[0].startswith('#') and not rows
-        if any(o.strip() for o in cells) and not comment: rows.append((reader.line_num + bool(said), cells))
+        rule = all(re.fullmatch(r'[\s:]*-*[\s:]*', o) for o in cells) # of a table of markdown
+        again = bool(rows) and cells == rows[0][1] # the header, where files were put together
+        if not (comment or rule or again): rows.append((reader.line_num + bool(said), cells))
     return rows
 
 def _same_width(rows, path):
@@ -94,15 +97,16 @@ def _same_width(rows, path):
 def _read_csv(text, path):
     try: rows = _lines(text)
     except csv.Error as e: raise CliError(f'{path} is no table: {e}.') from None
-    if not rows: raise CliError(f'{path} is empty.')
+    if not rows: raise CliError(f'{path} cannot be read: it is empty.')
     if len(rows[0][1]) > 1 and rows[0][1][1].strip().startswith('['): rows = [(0, ['arm','accuracies']), *rows] # lists without a header
     header, rows = _same_width(rows, path)
     header = [o.strip() or f'column {i}' for i,o in enumerate(header, 1)]
     twice = sorted({o for o in header if header.count(o) > 1})
     if twice: raise CliError(f"{path}: the header names {', '.join(twice)} twice. Rename one, or remove it.")
-    return pd.DataFrame([cells for _,cells in rows], [line for line,_ in rows], header, dtype=str)
+    table = pd.DataFrame([cells for _,cells in rows], [line for line,_ in rows], header, dtype=str)
+    return table.drop(columns=[o for o in header if o.startswith('column ') and len(table) and not table[o].str.strip().any()])
 
-# %% ../nbs/17a_results.ipynb #3a2df753
+# %% ../nbs/17a_results.ipynb #c2c07459
 def _flat(record, before=''):
     "A dict without dicts in it"
     flat = {}
@@ -134,6 +138,7 @@ def _records(found):
 
 def _cell(value):
     if isinstance(value, str): return value
+    if isinstance(value, float) and value != value or value is pd.NA: return ''
     return json.dumps(value) if isinstance(value, (list,dict)) else str(value)
 
 def _loads(text, path):
@@ -158,11 +163,13 @@ def _as_text(rows):
 
 def _read_table(path):
     "A file, or a table that is one already, as a table of text"
-    if isinstance(path, pd.DataFrame): return _as_text(path.drop(columns='correct', errors='ignore').to_dict('records'))
+    if isinstance(path, pd.DataFrame):
+        named = path.reset_index() if any(path.index.names) else path
+        return _as_text(named.drop(columns='correct', errors='ignore').to_dict('records'))
     text = _text(path)
     return (_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)
 
-# %% ../nbs/17a_results.ipynb #43f46905
+# %% ../nbs/17a_results.ipynb #fae9036e
 @dataclass(frozen=True)
 class Asked:
     "What to read, and how"
@@ -180,6 +187,8 @@ class Asked:
 
     @property
     def errors(self): return _is_error(short_name(self.roles['acc'])) # Is it an error rate?
+    @property
+    def says_percent(self): return bool(re.search('%|pct|percent', self.roles['acc'].lower())) # Does the header name the unit?
     @property
     def counts(self): return 'correct' in short_name(self.roles['acc']) # Is it named as a count?
     @property
@@ -204,12 +213,12 @@ class Asked:
         "A `CliError` that begins with the file, and ends with the command that goes on, if there is one"
         raise CliError(f"{self.name}: {why}{' ' + self.command(**more) if more else ''}")
 
-# %% ../nbs/17a_results.ipynb #280367d8
+# %% ../nbs/17a_results.ipynb #aa770743
 _arms = '''arm variant model model_name architecture arch network net backbone layer attention attn attention_type method treatment
     condition algorithm config config_name setting experiment experiment_name group name run_name runname display_name label tag'''.split()
 _seeds = 'seed random_seed rng_seed manual_seed torch_seed global_seed rng random_state replicate replica repeat repetition rep run'.split()
-_top1 = '(acc|accuracy|top_?1|acc_?1|accuracy_?1|top_?1_acc|top_?1_accuracy|acc_top_?1|accuracy_top_?1|multiclass_?accuracy|accuracy_score|(n_|num_)?correct)'
-_before, _after = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*', '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last)*'
+_top1 = '(acc|accuracy|top_?1|acc_?1|accuracy_?1|top_?1_acc|top_?1_accuracy|acc_top_?1|accuracy_top_?1|prec_?1|multiclass_?accuracy|accuracy_score|(n_|num_)?correct)'
+_before, _after = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*', '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
 _statuses = 'status state run_state run_status'.split()
@@ -219,8 +228,8 @@ def _is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
 
 def _named(asked, table, name):
     "The header that was meant by a name"
-    folded = {o.casefold():o for o in table.columns}
-    found = next((o for o in (name, folded.get(name.casefold())) if o in table.columns), None)
+    folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
+    found = next((o for o in (name, folded.get(name.strip().casefold())) if o in table.columns), None)
     if found is None: asked.refuse(f'no column {name!r}. {near(name, table.columns)}')
     return found
 
@@ -246,7 +255,7 @@ def _seed_column(asked, table, arm):
         if header == arm: continue
         if short_name(header) != 'run': return header
         one_run = table[[arm, header, *_by_name(table, of_a_log)]] if arm else table[[header]]
-        if all(map(_whole, table[header])) and not one_run.duplicated().any(): return header
+        if all(_whole(o) or o.strip().lower() in _summaries for o in table[header]) and not one_run.duplicated().any(): return header
 
 def _whole(text): return bool(re.fullmatch(r'\d+(\.0*)?', text.strip()))
 
@@ -325,7 +334,7 @@ def _in_order(rows, said):
     if rows.groupby('arm').size().nunique() == 1: return rows, f'{said}, seed = the position'
     return rows.drop(columns='seed'), f'{said}, no seeds, because the arms have different numbers of runs'
 
-# %% ../nbs/17a_results.ipynb #7807b1d0
+# %% ../nbs/17a_results.ipynb #ff1595e6
 def _blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', 'na', 'n/a', '-', '<na>')
 
 def _number(text):
@@ -358,13 +367,13 @@ def _accuracies(asked, runs):
 def _as_fractions(asked, runs, numbers):
     "Numbers without a unit as fractions"
     largest, counts = numbers.max(), bool((numbers == numbers.round()).all())
-    named_counts = asked.counts
-    if asked.percent:
+    if asked.percent or asked.says_percent:
+        if largest <= 1 and not asked.percent: return numbers
         if largest <= 1: asked.refuse('--percent: no accuracy is above 1, so they are fractions. Leave it out.')
         if numbers[numbers > 0].min() < 1: asked.refuse(f'--percent: {_row_name(runs, numbers[numbers > 0].idxmin())} looks like a fraction. Write them alike.')
         return (numbers/100).round(12)
     if largest <= 1: return numbers
-    if counts and 'n_images' in runs and (named_counts or largest > 100): return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
+    if counts and 'n_images' in runs and (asked.counts or largest > 100): return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
     hint = 'if counts of correct, add a column n_images'
     if counts and 'n_images' in runs: hint = 'if counts of correct images, call the column correct'
     at = _row_name(runs, numbers.idxmax())
@@ -411,15 +420,15 @@ def _ended(asked, runs):
         if len(there): said.append(f"{len(there)} of {len(runs)} runs {what} ({', '.join(there.word.unique())})")
     return runs[runs.status != 'unfinished'].drop(columns='word'), said
 
-# %% ../nbs/17a_results.ipynb #5dc39774
+# %% ../nbs/17a_results.ipynb #364ea03b
 def _conditions(asked, table):
     "Header -> values to keep, of words COL=VALUE"
     wanted = {}
     for word in asked.where:
         starts = [o for o in table.columns if str(word).casefold().startswith(f'{o.casefold()}=')]
         if '=' not in str(word): asked.refuse(f'--where {word}: write COL=VALUE, such as --where epoch=last; the file stands before it.')
-        header = max(starts, key=len) if starts else _named(asked, table, word.split('=')[0])
-        wanted.setdefault(header, []).append(plain_value(word[len(header)+1:]))
+        name = max(starts, key=len) if starts else word.split('=')[0]
+        wanted.setdefault(_named(asked, table, name), []).append(plain_value(word[len(name)+1:]))
     return wanted
 
 def _kept(asked, table, header, values):
@@ -462,7 +471,9 @@ def _ignored(asked, table):
     "The columns that --ignore names"
     found = set()
     for glob in asked.ignore:
-        these = {o for o in table.columns if o.casefold() == str(glob).casefold() or fnmatchcase(o.casefold(), str(glob).casefold())}
+        glob = str(glob).strip().casefold()
+        these = {o for o in table.columns if o.casefold() == glob or fnmatchcase(o.casefold(), glob) and o not in asked.roles.values()}
+        if glob in asked.roles: these.add(asked.roles[glob])
         if not these: asked.refuse(f'--ignore {glob}: no such column. {near(glob, table.columns)}')
         found |= these
     return found
@@ -537,7 +548,7 @@ def _check_mixed(asked, runs, by):
     ways = '; '.join(ways)
     asked.refuse(f'{said_columns(runs, found)}. No answer mixes them.\n{ways[0].upper()}{ways[1:]}')
 
-# %% ../nbs/17a_results.ipynb #5c4bc4f4
+# %% ../nbs/17a_results.ipynb #de3c7bd7
 def _check_arms(asked, runs):
     "Refuse arms that differ only in capitals or blanks, and rows without one"
     for line,arm in runs.arm.items():
@@ -562,38 +573,64 @@ def _check_seeds(asked, runs, key):
     more = 'in every row' if runs.seed.nunique() == 1 else f"rows {', '.join(lines[:4])}" + (f', and {n-1} more' if n > 1 else '')
     asked.refuse(f'seed {seed} of {arm!r} stands twice ({more}). Keep one run a seed, or compare without seeds:', ignore=[asked.roles['seed']])
 
-def _repeated(values):
-    "Positions of a block of three rows or more that stands twice, or of all where each stands twice; None where there are none"
-    if len(values) < 4: return None
-    if len(set(values)) > 1 and all(values.count(o) > 1 for o in values) and len(values) <= 2*len(set(values)): return [*range(len(values))]
-    places = {}
-    for i in range(len(values)-2):
-        block = tuple(values[i:i+3])
-        if len(set(block)) > 1 and i - places.setdefault(block, i) >= 3: return [*range(places[block], places[block]+3), *range(i, i+3)]
+def _all_twice(rows):
+    "Whether each of four different rows or more stands twice"
+    counts = Counter(rows)
+    return len(counts) > 3 and min(counts.values()) > 1
+
+def _block_twice(rows):
+    "Positions of a block of three rows or more that stands twice, where chance would hardly make one; None where there is none"
+    n, counts = len(rows), Counter(rows)
+    same = sum(k*(k-1) for k in counts.values())/(n*(n-1)) if n > 1 else 1 # chance that two rows are alike
+    first = {}
+    for i in range(n-2):
+        j = first.setdefault(tuple(rows[i:i+3]), i)
+        if i-j < 3: continue
+        length = next((k for k in range(3, i-j) if i+k >= n or rows[i+k] != rows[j+k]), i-j)
+        if n*n/2*same**length < .1: return [*range(j, j+length), *range(i, i+length)]
 
 def _check_repeats(asked, runs):
     "Without seeds: refuse rows that stand twice"
-    for arm,rows in runs.groupby('arm', sort=False):
-        found = _repeated([tuple(o) for o in rows.drop(columns='arm').astype(str).itertuples(index=False)])
-        if found:
-            lines = ', '.join(str(rows.index[o]) for o in found[:8])
-            asked.refuse(f"rows of {arm!r} stand twice (rows {lines}{', ...' if len(found) > 8 else ''}). Remove them, or tell the runs apart by a column of seeds or ids.")
+    rows = [tuple(o) for o in runs.itertuples(index=False)]
+    found = [*range(len(rows))] if _all_twice(rows) else _block_twice(rows)
+    for _,of_arm in runs.reset_index(names='line ').groupby('arm', sort=False):
+        if found: break
+        rows = [tuple(o) for o in of_arm.drop(columns='line ').itertuples(index=False)]
+        at = [*range(len(rows))] if _all_twice(rows) else _block_twice(rows)
+        found = at and [runs.index.get_loc(of_arm['line '].iloc[o]) for o in at]
+    if not found: return
+    lines = ', '.join(str(runs.index[o]) for o in found[:8])
+    asked.refuse(f"rows of {runs.arm.iloc[found[0]]!r} stand twice (rows {lines}{', ...' if len(found) > 8 else ''}). "
+        "Remove them, or tell the runs apart by a column of seeds or ids.")
 
-def _digits(text): return len(re.sub(r'^[^.,]*[.,]?', '', text.strip().rstrip('%')).rstrip('0'))
+def _check_pasted(asked, runs):
+    "Refuse a row that stands twice with its id or time"
+    ids = [o for o in runs.columns if is_id(o) and _differing(runs, o) > 1]
+    twice = runs[runs.duplicated(keep=False)] if ids and 'seed' not in runs else ()
+    if len(twice): asked.refuse(f"{_row_name(runs, twice.index[0])} stands twice, with the same {ids[0]} (rows {', '.join(map(str, twice.index[:8]))}). Remove one.")
+
+def _digits(text):
+    "Decimals of a number as it is written"
+    return len(re.sub(r'^[^.,]*[.,]?', '', text.strip().rstrip('%')).rstrip('0'))
+
+def _mean_at(texts, acc, at):
+    "Whether a row may be the mean of the others, and whether it is written unlike them"
+    others = np.delete(acc, at)
+    others_digits = [_digits(o) for i,o in enumerate(texts) if i != at % len(texts)]
+    digits = _digits(texts[at])
+    step = .5*10.**-digits*(.01 if max(map(_number, texts)) > 1 else 1)
+    is_mean = others.std() > 1e-9 and abs(acc[at]-others.mean()) <= step*1.001
+    return is_mean, digits > max(others_digits) or digits < min(others_digits)-2
 
 def _check_means(asked, runs, acc):
-    "Without seeds: refuse a first or last row that is the mean of an arm's others"
-    for arm,rows in runs.groupby('arm', sort=False):
-        if len(rows) < 4: continue
-        x, texts = acc[rows.index].to_numpy(), rows.acc.tolist()
-        for at in (len(x)-1, 0):
-            others = np.delete(x, at)
-            longest = max(_digits(o) for i,o in enumerate(texts) if i != at)
-            step = .5*10.**-(_digits(texts[at]) + (2 if max(map(_number, texts)) > 1 or '%' in texts[at] else 0))
-            exact = abs(x[at]-others.mean()) < 1e-9
-            rounded = _digits(texts[at]) > longest and abs(x[at]-others.mean()) <= step*1.001
-            if (exact or rounded) and others.std() > 1e-9:
-                asked.refuse(f'row {rows.index[at]} ({arm}, {texts[at]}) is the mean of the other rows of {arm!r}, no run. Remove it, or give every run its seed.')
+    "Without seeds: refuse a first or last row of an arm that is the mean of its others"
+    arms = [(arm, rows) for arm,rows in runs.groupby('arm', sort=False) if len(rows) > 3]
+    for at in (-1, 0):
+        found = [_mean_at(rows.acc.tolist(), acc[rows.index].to_numpy(), at) for _,rows in arms]
+        in_all = len(arms) > 1 and all(is_mean for is_mean,_ in found)
+        for (arm,rows),(is_mean,unlike) in zip(arms, found):
+            if is_mean and (unlike or in_all):
+                asked.refuse(f'row {rows.index[at]} ({arm}, {rows.acc.iloc[at]}) is the mean of the other rows of {arm!r}, no run. Remove it, or give every run its seed.')
 
 # %% ../nbs/17a_results.ipynb #1d496747
 def _roles(asked, table):
@@ -664,7 +701,7 @@ def _kept_rows(asked, table):
 def _stripped(runs):
     return runs.assign(**{o:runs[o].str.strip() for o in runs.columns})
 
-# %% ../nbs/17a_results.ipynb #6024cc6f
+# %% ../nbs/17a_results.ipynb #863e3783
 def _checked_runs(asked):
     "Runs as text with their status, their accuracies, the columns of --by, and what is to be said"
     table, asked, said = _shaped(asked)
@@ -676,6 +713,7 @@ def _checked_runs(asked):
     if 'seed' in runs and runs.seed.map(_blank).all(): runs = runs.drop(columns='seed')
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
     if not len(trained): asked.refuse(f"no run has finished ({'; '.join(ends) or 'there are none'}).")
+    _check_pasted(asked, trained)
     runs = _check_mixed(asked, runs, by)
     acc = _accuracies(asked, trained)
     _check_twice(asked, runs, trained, acc, by)

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['of_a_run', 'of_a_log', 'known_columns', 'Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition',
            'decompose', 'divergence_upper', 'mcnemar_p', 'worst_rank_p', 'Sample', 'Summary', 'as_fractions',
-           'read_samples', 'short_name', 'plain_value', 'unexplained', 'said_columns', 'check_columns', 'shared_runs',
-           'Share', 'Ranks', 'Contrast', 'Adjusted', 'Comparison', 'Race', 'compare', 'holm', 'maxt_p', 'Comparisons',
-           'check_contrasts', 'compare_many', 'compare_summary', 'sensitivity', 'ArmSummary', 'summarise']
+           'read_samples', 'short_name', 'plain_value', 'is_id', 'unexplained', 'said_columns', 'check_columns',
+           'shared_runs', 'Share', 'Ranks', 'Contrast', 'Adjusted', 'Comparison', 'Race', 'compare', 'holm', 'maxt_p',
+           'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'sensitivity', 'ArmSummary',
+           'summarise']
 
 # %% ../nbs/13_stats.ipynb #b8f97c06
 import math, re
@@ -367,12 +368,13 @@ def read_samples(
         return _from_records(arm, x, n_images) if records else _from_array(arm, x, n_images=n_images)
     return {arm: sample(arm, x) for arm,x in runs.items()}
 
-# %% ../nbs/13_stats.ipynb #a076579b
+# %% ../nbs/13_stats.ipynb #0f003d51
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
-    id='id *_id uuid *_uuid name run run_name runname display_name number trial trial_number index column_* path *_path url *_url *_uri',
+    id='id *_id *runid uuid *_uuid name run run_name runname display_name number trial trial_number index column_* path *_path url *_url *_uri',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
-        completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* reason''',
+        completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* reason
+        *_runtime wandb log_model_history''',
     measured='''loss *_loss *_loss_* best_acc* best_val* best_epoch best_step best_metric best_loss train_acc* training_acc* *top5*
         *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
@@ -397,11 +399,13 @@ def plain_value(
     except ValueError: return text
     return number if number == number else ''
 
-# %% ../nbs/13_stats.ipynb #5758dc79
+# %% ../nbs/13_stats.ipynb #56e4c14e
 def _kind_of_a_run(header):
     "Which list of `of_a_run` names this column, or None"
     name = short_name(header)
     return next((kind for kind,globs in of_a_run.items() if any(fnmatchcase(name, o) for o in globs.split())), None)
+
+def is_id(header)->bool: return _kind_of_a_run(header) == 'id' # Does a column's name say that it tells runs apart?
 
 def _is_of_a_run(header, values, runs, one_run):
     "Whether what is in a column is what its name says: a run's own"
