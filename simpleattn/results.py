@@ -61,9 +61,10 @@ def _text(path):
     if not text.strip(): raise CliError(f'{path} cannot be read: it is empty.')
     return text
 
-# %% ../nbs/17a_results.ipynb #0f06fdf5
+# %% ../nbs/17a_results.ipynb #2fa20dfe
 def _separator(header):
-    counts = {o:len(next(csv.reader([header], delimiter=o))) for o in ',;\t|'}
+    bare = re.sub(r'\[.*?\]|\(.*?\)', '', header) # a list is one cell
+    counts = {o:len(next(csv.reader([bare], delimiter=o))) for o in ',;\t|'}
     best = max(counts, key=counts.get)
     return best if counts[best] > 1 or len(header.split()) < 2 else ' '
 
@@ -98,7 +99,7 @@ def _read_csv(text, path):
     try: rows = _lines(text)
     except csv.Error as e: raise CliError(f'{path} is no table: {e}.') from None
     if not rows: raise CliError(f'{path} cannot be read: it is empty.')
-    if len(rows[0][1]) > 1 and rows[0][1][1].strip().startswith('['): rows = [(0, ['arm','accuracies']), *rows] # lists without a header
+    if len(rows[0][1]) > 1 and _listed(rows[0][1][1]): rows = [(0, ['arm','accuracies']), *rows] # lists without a header
     header, rows = _same_width(rows, path)
     header = [o.strip() or f'column {i}' for i,o in enumerate(header, 1)]
     twice = sorted({o for o in header if header.count(o) > 1})
@@ -213,7 +214,7 @@ class Asked:
         "A `CliError` that begins with the file, and ends with the command that goes on, if there is one"
         raise CliError(f"{self.name}: {why}{' ' + self.command(**more) if more else ''}")
 
-# %% ../nbs/17a_results.ipynb #aa770743
+# %% ../nbs/17a_results.ipynb #e4f8255c
 _arms = '''arm variant model model_name architecture arch network net backbone layer attention attn attention_type method treatment
     condition algorithm config config_name setting experiment experiment_name group name run_name runname display_name label tag'''.split()
 _seeds = 'seed random_seed rng_seed manual_seed torch_seed global_seed rng random_state replicate replica repeat repetition rep run'.split()
@@ -259,17 +260,19 @@ def _seed_column(asked, table, arm):
 
 def _whole(text): return bool(re.fullmatch(r'\d+(\.0*)?', text.strip()))
 
+def _any_number(column): return any(_number(o) is not None and not _blank(o) for o in column) or column.map(_blank).all() or any(map(_spread.fullmatch, column))
+
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
     for known in (_is_acc, _is_error, {'value','values_0','score','objective'}.__contains__):
-        there = [o for o in table.columns if known(short_name(o)) and table[o].str.strip().any()]
+        there = [o for o in table.columns if known(short_name(o)) and _any_number(table[o])]
         if not there: continue
         if len({tuple(table[o]) for o in there}) > 1:
             asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=there[0])}")
         return there[0]
 
-# %% ../nbs/17a_results.ipynb #0113093c
+# %% ../nbs/17a_results.ipynb #5fe2ce37
 def _listed(text):
     "The cells of a list such as [62.0, 64.4], None where it is none"
     text = text.strip()
@@ -291,15 +294,21 @@ def _seed_of(header):
     found = re.fullmatch(r'(?:seed|run|rep|repeat|s|trial)?[\s_-]*(\d+)', header.strip().lower())
     return found and found[1]
 
+def _is_index(column):
+    "Whether a column only counts, from 0 or 1"
+    if not all(map(_whole, column)): return False
+    numbers = sorted({int(float(o)) for o in column})
+    return numbers[0] < 2 and numbers == [*range(numbers[0], numbers[0]+len(numbers))] and len(numbers) > 1
+
 def _wide_parts(asked, table):
     "(column of arms, columns of seeds) or (column of seeds, columns of arms) of a wide table; None where it is none"
     by_seed = [o for o in _numeric(table) if _seed_of(o)]
     rest = [o for o in table.columns if o not in by_seed]
     arm = _arm_column(asked, table[rest]) or next(iter(rest), None)
     if len(by_seed) > 1 and arm: return 'seeds', arm, by_seed
-    seed = _seed_column(asked, table, None)
+    seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o])), None)
     own = {o for o in table.columns if o != seed and not unexplained(table.assign(arm_=range(len(table))), 'arm_', {*table.columns} - {o})}
-    arms = [o for o in _numeric(table) if o != seed and short_name(o) not in _seeds and (o not in own or _differing(table, o) < 2)]
+    arms = [o for o in _numeric(table) if o != seed and short_name(o) not in _seeds and not _is_index(table[o]) and (o not in own or _differing(table, o) < 2)]
     return ('arms', seed, arms) if len(arms) > 1 else None
 
 def _is_wide(asked, table):
@@ -399,7 +408,7 @@ def _refuse_means(asked, runs):
     raise CliError(f"{asked.name} holds a mean and an sd for each arm, no runs: put the numbers of runs for N in "
         f"simpleattn compare --summary {' '.join(words[:2])}")
 
-# %% ../nbs/17a_results.ipynb #b96a3581
+# %% ../nbs/17a_results.ipynb #71ad8eb2
 _ends = dict(ok='ok finished finish completed complete success succeeded successful done passed terminated_ok 0',
     failed='failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted pruned timeout oom preempted',
     diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
@@ -415,12 +424,13 @@ def _ended(asked, runs):
             ignore=[asked.roles['status']])
     runs = runs.assign(status=words.map(_ends), word=words)
     said = []
-    for end,what in (('failed', 'failed, and count as no accuracy'), ('unfinished', 'not finished, and are left out')):
+    for end,one,many in (('failed', 'failed, and counts as no accuracy', 'failed, and count as no accuracy'),
+            ('unfinished', 'is not finished, and is left out', 'are not finished, and are left out')):
         there = runs[runs.status == end]
-        if len(there): said.append(f"{len(there)} of {len(runs)} runs {what} ({', '.join(there.word.unique())})")
+        if len(there): said.append(f"{len(there)} of {len(runs)} runs {one if len(there) == 1 else many} ({', '.join(there.word.unique())})")
     return runs[runs.status != 'unfinished'].drop(columns='word'), said
 
-# %% ../nbs/17a_results.ipynb #364ea03b
+# %% ../nbs/17a_results.ipynb #8f3b94fd
 def _conditions(asked, table):
     "Header -> values to keep, of words COL=VALUE"
     wanted = {}
@@ -435,7 +445,7 @@ def _kept(asked, table, header, values):
     "The rows where a column has one of the values"
     cells = table[header].map(plain_value)
     kept = table[cells.isin(values)]
-    if not len(kept): asked.refuse(f"no row has {header}={', '.join(map(str, values))}. There are: {', '.join(map(str, [*cells.unique()][:20]))}.")
+    if not len(kept): asked.refuse(f"no row has {header}={', '.join(map(str, values))}. There are: {', '.join([*dict.fromkeys(table[header].str.strip())][:20])}.")
     return kept
 
 def _run_keys(runs):
@@ -701,7 +711,7 @@ def _kept_rows(asked, table):
 def _stripped(runs):
     return runs.assign(**{o:runs[o].str.strip() for o in runs.columns})
 
-# %% ../nbs/17a_results.ipynb #863e3783
+# %% ../nbs/17a_results.ipynb #1668d733
 def _checked_runs(asked):
     "Runs as text with their status, their accuracies, the columns of --by, and what is to be said"
     table, asked, said = _shaped(asked)
@@ -760,7 +770,8 @@ def _said_roles(asked, runs):
 
 def _said_aside(runs, by):
     "The columns that vary and were left aside"
-    own = [o.strip() for o in runs.columns if o not in ('arm',*known_columns,*by) and _differing(runs, o) > 1]
+    roles = ('arm','seed','acc','status',*(o for o in comparable if o != 'precision'), *by)
+    own = [o.strip() for o in runs.columns if o not in roles and _differing(runs, o) > 1]
     return [f"left aside as a run's own: {', '.join(own)}"] if own else []
 
 # %% ../nbs/17a_results.ipynb #bfac5229

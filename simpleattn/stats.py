@@ -368,13 +368,13 @@ def read_samples(
         return _from_records(arm, x, n_images) if records else _from_array(arm, x, n_images=n_images)
     return {arm: sample(arm, x) for arm,x in runs.items()}
 
-# %% ../nbs/13_stats.ipynb #0f003d51
+# %% ../nbs/13_stats.ipynb #f0eb9275
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
     id='id *_id *runid uuid *_uuid name run run_name runname display_name number trial trial_number index column_* path *_path url *_url *_uri',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
-        completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* reason
-        *_runtime wandb log_model_history''',
+        completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime''',
+    told='reason history *_history wandb correct',
     measured='''loss *_loss *_loss_* best_acc* best_val* best_epoch best_step best_metric best_loss train_acc* training_acc* *top5*
         *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
@@ -393,13 +393,14 @@ def short_name(
 def plain_value(
     value # A cell
 ): # A number, or text without blanks around it
-    "A cell such that 5, 5.0 and '5' are one value, and so are all kinds of nothing"
+    "A cell such that 5, 5.0 and '5,0' are one value, and so are all kinds of nothing"
     text = '' if value is None else str(value).strip()
-    try: number = float(text)
+    plain = text.replace(',', '') if re.fullmatch(r'[1-9]\d{0,2}(,\d{3})+', text) else text.replace(',', '.')
+    try: number = float(plain)
     except ValueError: return text
     return number if number == number else ''
 
-# %% ../nbs/13_stats.ipynb #56e4c14e
+# %% ../nbs/13_stats.ipynb #28b7adee
 def _kind_of_a_run(header):
     "Which list of `of_a_run` names this column, or None"
     name = short_name(header)
@@ -414,7 +415,7 @@ def _is_of_a_run(header, values, runs, one_run):
         known = runs[one_run].assign(id_of_run=values).drop_duplicates() if len(one_run) > 1 else values.to_frame('id_of_run')
         return not known.id_of_run.duplicated().any()
     numbers = all(isinstance(o, float) or o == '' for o in values)
-    if kind != 'measured': return kind == 'time' or kind == 'size' and numbers
+    if kind != 'measured': return kind in ('time','told') or kind == 'size' and numbers
     a_setting = values.groupby(runs[one_run[0]]).agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
     return numbers and not a_setting
 
@@ -442,6 +443,7 @@ def said_columns(
     "Such as: lr (0.003, 0.01) varies within an arm; size (128, 256) differs between arms"
     def values(header):
         said = [*dict.fromkeys(str(o).strip() or 'nothing' for o in runs[header])]
+        said = [o if len(o) < 60 else f'{o[:57]}...' for o in said]
         return f"{header} ({', '.join(said[:4])}{', ...' if len(said) > 4 else ''})"
     said = []
     for within,one,many,where in ((True, 'varies', 'vary', 'within an arm'), (False, 'differs', 'differ', 'between arms')):
