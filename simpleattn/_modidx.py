@@ -664,6 +664,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.results.Against.verdict_one_run': ( 'results.html#against.verdict_one_run',
                                                                                     'simpleattn/results.py'),
                                     'simpleattn.results.Asked': ('results.html#asked', 'simpleattn/results.py'),
+                                    'simpleattn.results.Asked.call': ('results.html#asked.call', 'simpleattn/results.py'),
                                     'simpleattn.results.Asked.command': ('results.html#asked.command', 'simpleattn/results.py'),
                                     'simpleattn.results.Asked.counts': ('results.html#asked.counts', 'simpleattn/results.py'),
                                     'simpleattn.results.Asked.errors': ('results.html#asked.errors', 'simpleattn/results.py'),

@@ -61,6 +61,37 @@ def _text(path):
     if not text.strip(): raise CliError(f'{path} cannot be read: it is empty.')
     return text
 
+# %% ../nbs/17a_results.ipynb #f33b2920
+def _blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', 'na', 'n/a', '-', '<na>')
+
+def _number(text):
+    "A number, with a decimal point or comma, with or without %; None where it is none"
+    text = re.sub(r'\s|%$', '', text).replace('\u2212', '-')
+    if re.fullmatch(r'[+-]?\d*,\d+', text): text = text.replace(',', '.')
+    try: return float(text)
+    except ValueError: return None
+
+def _whole(text): return bool(re.fullmatch(r'\d+(\.0*)?', text.strip()))
+
+def _listed(text):
+    "The cells of a list such as [62.0, 64.4], None where it is none"
+    text = text.strip()
+    if not (text[:1] in '[(' and text[-1:] in '])' and len(text) > 1): return None
+    return [o for o in re.split(r'[,;\s]+', text[1:-1].strip()) if o]
+
+# %% ../nbs/17a_results.ipynb #b1b7d4bc
+_arms = '''arm variant model model_name architecture arch network net backbone layer attention attn attention_type method treatment
+    condition algorithm config config_name setting experiment experiment_name group name run_name runname display_name label tag'''.split()
+_seeds = 'seed random_seed rng_seed manual_seed torch_seed global_seed rng random_state replicate replica repeat repetition rep run'.split()
+_top1 = '(acc|accuracy|top_?1|acc_?1|accuracy_?1|top_?1_acc|top_?1_accuracy|acc_top_?1|accuracy_top_?1|prec_?1|multiclass_?accuracy|accuracy_score|(n_|num_)?correct)'
+_before, _after = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*', '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
+_errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
+_images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
+_statuses = 'status state run_state run_status'.split()
+
+def _is_acc(name): return bool(re.fullmatch(_before+_top1+_after, name))
+def _is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
+
 # %% ../nbs/17a_results.ipynb #2fa20dfe
 def _separator(header):
     bare = re.sub(r'\[.*?\]|\(.*?\)', '', header) # a list is one cell
@@ -170,7 +201,7 @@ def _read_table(path):
     text = _text(path)
     return (_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)
 
-# %% ../nbs/17a_results.ipynb #fae9036e
+# %% ../nbs/17a_results.ipynb #8e1f9811
 @dataclass(frozen=True)
 class Asked:
     "What to read, and how"
@@ -202,6 +233,7 @@ class Asked:
     def command(self, **more):
         "The command that asks this, and something more"
         asked = self.with_(**more)
+        if isinstance(self.path, pd.DataFrame): return asked.call()
         words = ['simpleattn', 'compare', asked.name, *asked.others]
         for option in ('arm','seed','acc'):
             if getattr(asked, option): words += [f'--{option}', getattr(asked, option)]
@@ -210,23 +242,17 @@ class Asked:
             if getattr(asked, option): words += [f'--{option}', *getattr(asked, option)]
         return ' '.join(shlex.quote(str(o)) for o in words)
 
+    def call(self):
+        "The same in Python, for a table that is no file"
+        given = {o:getattr(self, o) for o in ('arm','seed','acc','percent','wide','where','by','ignore') if getattr(self, o)}
+        words = [f'{k}={list(v) if isinstance(v, tuple) else v!r}' for k,v in given.items()]
+        return f"{'compare' if self.by else 'read'}_results({', '.join(['table', *words])})"
+
     def refuse(self, why, **more):
         "A `CliError` that begins with the file, and ends with the command that goes on, if there is one"
         raise CliError(f"{self.name}: {why}{' ' + self.command(**more) if more else ''}")
 
-# %% ../nbs/17a_results.ipynb #e4f8255c
-_arms = '''arm variant model model_name architecture arch network net backbone layer attention attn attention_type method treatment
-    condition algorithm config config_name setting experiment experiment_name group name run_name runname display_name label tag'''.split()
-_seeds = 'seed random_seed rng_seed manual_seed torch_seed global_seed rng random_state replicate replica repeat repetition rep run'.split()
-_top1 = '(acc|accuracy|top_?1|acc_?1|accuracy_?1|top_?1_acc|top_?1_accuracy|acc_top_?1|accuracy_top_?1|prec_?1|multiclass_?accuracy|accuracy_score|(n_|num_)?correct)'
-_before, _after = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*', '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
-_errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
-_images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
-_statuses = 'status state run_state run_status'.split()
-
-def _is_acc(name): return bool(re.fullmatch(_before+_top1+_after, name))
-def _is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
-
+# %% ../nbs/17a_results.ipynb #7ac6cb87
 def _named(asked, table, name):
     "The header that was meant by a name"
     folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
@@ -258,8 +284,6 @@ def _seed_column(asked, table, arm):
         one_run = table[[arm, header, *_by_name(table, of_a_log)]] if arm else table[[header]]
         if all(_whole(o) or o.strip().lower() in _summaries for o in table[header]) and not one_run.duplicated().any(): return header
 
-def _whole(text): return bool(re.fullmatch(r'\d+(\.0*)?', text.strip()))
-
 def _any_number(column): return any(_number(o) is not None and not _blank(o) for o in column) or column.map(_blank).all() or any(map(_spread.fullmatch, column))
 
 def _acc_column(asked, table):
@@ -272,13 +296,7 @@ def _acc_column(asked, table):
             asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=there[0])}")
         return there[0]
 
-# %% ../nbs/17a_results.ipynb #5fe2ce37
-def _listed(text):
-    "The cells of a list such as [62.0, 64.4], None where it is none"
-    text = text.strip()
-    if not (text[:1] in '[(' and text[-1:] in '])' and len(text) > 1): return None
-    return [o for o in re.split(r'[,;\s]+', text[1:-1].strip()) if o]
-
+# %% ../nbs/17a_results.ipynb #bb372a34
 def _list_column(table):
     "The column that holds lists, None where there is none"
     def numbers(o): return _listed(o) and all(_number(v) is not None for v in _listed(o))
@@ -343,16 +361,7 @@ def _in_order(rows, said):
     if rows.groupby('arm').size().nunique() == 1: return rows, f'{said}, seed = the position'
     return rows.drop(columns='seed'), f'{said}, no seeds, because the arms have different numbers of runs'
 
-# %% ../nbs/17a_results.ipynb #ff1595e6
-def _blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', 'na', 'n/a', '-', '<na>')
-
-def _number(text):
-    "A number, with a decimal point or comma, with or without %; None where it is none"
-    text = re.sub(r'\s|%$', '', text).replace('\u2212', '-')
-    if re.fullmatch(r'[+-]?\d*,\d+', text): text = text.replace(',', '.')
-    try: return float(text)
-    except ValueError: return None
-
+# %% ../nbs/17a_results.ipynb #d75c2620
 def _row_name(runs, line):
     "Such as: row 4 (baseline, seed 2)"
     row = runs.loc[line] if isinstance(runs.loc[line], pd.Series) else runs.loc[line].iloc[0]

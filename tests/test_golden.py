@@ -21,6 +21,7 @@ CHANGED = {
     'variants/cli*':'the same',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
+    'helps/3.11/compare/out':'any file of results, with the options to read it',
     'helps/3.11/race/out':'looks are gone; address, checkpoints and fractions of a GPU are there again',
 }
 
