@@ -408,7 +408,7 @@ def _compare_file(what, against, by, fmt, full, **asked):
     reading, rates = asked.pop('reading'), asked.pop('rates')
     if against is not None:
         _refuse('--against, which has no baseline and one answer for each arm', by=by, **{k:v for k,v in asked.items() if k != 'reading'})
-        runs = read_results(what, **reading)
+        runs = read_results(what, lone=True, **reading)
         _tell_read(what, runs)
         return _said_against(runs, against, rates, fmt)
     unpaired = dict(paired=False) if asked['unpaired'] else {}
@@ -434,10 +434,20 @@ def _against_row(a):
     difference = f'{points(a.diff)} ({points(low)} to {points(high)})'
     return dict(arm=a.arm, n=a.n, difference=difference, p=a.exact.p, if_exact=a.verdict, if_one_run=a.verdict_one_run)
 
+def _csv_parts(tables):
+    "Tables of csv as one, with the part that a row belongs to"
+    lines = []
+    for part,text in tables.items():
+        head,*rows = text.split('\n')
+        lines = lines or [f'part,{head}']
+        lines += [f'"{part}",{o}' for o in rows]
+    return '\n'.join(lines)
+
 def _said_parts(answers, fmt, full):
     "One answer for each value; a part that cannot be compared says why"
     reasons = {k:str(o) for k,o in answers.items() if isinstance(o, ValueError)}
     if fmt == 'json': return {k:dict(why=reasons[k]) if k in reasons else o.to_dict() for k,o in answers.items()}
+    if fmt == 'csv': return _csv_parts({k:said(o, fmt, full) for k,o in answers.items() if k not in reasons})
     parts = [f'{k}\n{reasons[k] if k in reasons else said(o, fmt, full)}' for k,o in answers.items()]
     return '\n\n'.join(parts)
 
@@ -510,7 +520,7 @@ def _check_asked(what, summary, root):
     "Refuse what cannot be compared"
     at_most = 1 if any(_is_file(o, root) for o in what) else 2
     if bool(summary)==bool(what) or len(what)>at_most:
-        raise CliError('Give a study, two studies, one csv file (or tsv, json, jsonl), or --summary MEAN,SD,N MEAN,SD,N.')
+        raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
 
 def _words_of(options):
     "Options as the words of a command"

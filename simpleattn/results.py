@@ -201,7 +201,7 @@ def _read_table(path):
     text = _text(path)
     return (_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)
 
-# %% ../nbs/17a_results.ipynb #8e1f9811
+# %% ../nbs/17a_results.ipynb #053d1389
 @dataclass(frozen=True)
 class Asked:
     "What to read, and how"
@@ -214,6 +214,7 @@ class Asked:
     where:tuple=()
     by:tuple=()
     ignore:tuple=()
+    lone:bool=False   # may the column of arms be missing?
     others:tuple=()   # more words of the command
     roles:dict=None   # which column is arm, seed, acc, status, n_images, once that is known
 
@@ -252,7 +253,7 @@ class Asked:
         "A `CliError` that begins with the file, and ends with the command that goes on, if there is one"
         raise CliError(f"{self.name}: {why}{' ' + self.command(**more) if more else ''}")
 
-# %% ../nbs/17a_results.ipynb #7ac6cb87
+# %% ../nbs/17a_results.ipynb #d1b68280
 def _named(asked, table, name):
     "The header that was meant by a name"
     folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
@@ -273,7 +274,8 @@ def _arm_column(asked, table):
     there = _by_name(table, _arms)
     sure = [o for o in there if short_name(o) in ('arm','variant')]
     maybe = [o for o in there if 1 < _differing(table, o) < len(table)]
-    return next(iter([*sorted(sure, key=lambda o: _differing(table, o) < 2), *maybe, *there]), None)
+    unnamed = [o for o in table.columns if o.startswith('column ') and 1 < _differing(table, o) < len(table) and not any(map(_number, table[o]))]
+    return next(iter([*sorted(sure, key=lambda o: _differing(table, o) < 2), *maybe, *there, *unnamed]), None)
 
 def _seed_column(asked, table, arm):
     "The column of seeds, None where there is none; a run's number is one where it tells the runs of an arm apart"
@@ -296,7 +298,7 @@ def _acc_column(asked, table):
             asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=there[0])}")
         return there[0]
 
-# %% ../nbs/17a_results.ipynb #bb372a34
+# %% ../nbs/17a_results.ipynb #528d9110
 def _list_column(table):
     "The column that holds lists, None where there is none"
     def numbers(o): return _listed(o) and all(_number(v) is not None for v in _listed(o))
@@ -325,7 +327,7 @@ def _wide_parts(asked, table):
     arm = _arm_column(asked, table[rest]) or next(iter(rest), None)
     if len(by_seed) > 1 and arm: return 'seeds', arm, by_seed
     seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o])), None)
-    own = {o for o in table.columns if o != seed and not unexplained(table.assign(arm_=range(len(table))), 'arm_', {*table.columns} - {o})}
+    own = {o for o in table.columns if o != seed and not unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', *table.columns} - {o})}
     arms = [o for o in _numeric(table) if o != seed and short_name(o) not in _seeds and not _is_index(table[o]) and (o not in own or _differing(table, o) < 2)]
     return ('arms', seed, arms) if len(arms) > 1 else None
 
@@ -361,7 +363,7 @@ def _in_order(rows, said):
     if rows.groupby('arm').size().nunique() == 1: return rows, f'{said}, seed = the position'
     return rows.drop(columns='seed'), f'{said}, no seeds, because the arms have different numbers of runs'
 
-# %% ../nbs/17a_results.ipynb #d75c2620
+# %% ../nbs/17a_results.ipynb #1a3c91b5
 def _row_name(runs, line):
     "Such as: row 4 (baseline, seed 2)"
     row = runs.loc[line] if isinstance(runs.loc[line], pd.Series) else runs.loc[line].iloc[0]
@@ -371,6 +373,7 @@ _spread = re.compile(r'\s*([\d.,]+)\s*%?\s*(?:±|\+/?-|\()\s*([\d.,]+)\s*%?\s*\)
 
 def _accuracies(asked, runs):
     "Fractions of the runs that ended well"
+    if asked.counts: runs = runs.assign(acc=runs.acc.str.replace(r'(?<=\d),(?=\d{3}\b)', '', regex=True))
     said = runs.acc.map(_number)
     for line,text in runs.acc.items():
         if _spread.fullmatch(text): _refuse_means(asked, runs)
@@ -406,6 +409,7 @@ def _checked(asked, runs, fractions):
     return 1-fractions if asked.errors else fractions
 
 def _images_of(asked, text):
+    text = text.replace(',', '')
     if not _whole(text) or float(text) < 1: asked.refuse(f'n_images is {text!r}: give the number of validation images.')
     return int(float(text))
 
@@ -439,7 +443,7 @@ def _ended(asked, runs):
         if len(there): said.append(f"{len(there)} of {len(runs)} runs {one if len(there) == 1 else many} ({', '.join(there.word.unique())})")
     return runs[runs.status != 'unfinished'].drop(columns='word'), said
 
-# %% ../nbs/17a_results.ipynb #8f3b94fd
+# %% ../nbs/17a_results.ipynb #46fbdf51
 def _conditions(asked, table):
     "Header -> values to keep, of words COL=VALUE"
     wanted = {}
@@ -477,6 +481,9 @@ def _logged(runs):
 
 def _last(asked, runs, header):
     "The last row of each run"
+    if 'status' in runs and (runs.status == 'failed').any(): # of a failed run nothing is asked
+        failed = runs.status == 'failed'
+        return pd.concat([_last(asked, runs[~failed], header), runs[failed]])
     count = runs[header].map(_number)
     if count.isna().any():
         asked.refuse(f'--where {header}=last wants numbers, and {_row_name(runs, count.isna().idxmax())} has {runs[header][count.isna()].iloc[0]!r}.')
@@ -497,7 +504,7 @@ def _ignored(asked, table):
         found |= these
     return found
 
-# %% ../nbs/17a_results.ipynb #79fd22de
+# %% ../nbs/17a_results.ipynb #cd3c4755
 def _largest(runs, columns):
     "The values of these columns that have two arms or more with two runs each, the most of them; None where there are none"
     best, found = (0, 0), None
@@ -542,11 +549,11 @@ def _mixed(runs, by):
     return found
 
 def _without_metrics(runs):
-    "Other accuracies are a run's own, and so are its number and a precision that is no type of number"
+    "Other accuracies are a run's own, and so is a precision that is no type of number"
     def is_metric(o):
         name, numbers = short_name(o), runs[o].map(_number)
         if o in ('arm','seed','acc','status','n_images') or numbers.isna().any(): return False
-        return name == 'run' or _is_acc(name) or _is_error(name) or name == 'precision' and not (numbers == numbers.round()).all()
+        return _is_acc(name) or _is_error(name) or name == 'precision' and not (numbers == numbers.round()).all()
     return runs.drop(columns=[o for o in runs.columns if is_metric(o)])
 
 def _check_mixed(asked, runs, by):
@@ -554,28 +561,45 @@ def _check_mixed(asked, runs, by):
     runs = _without_metrics(runs)
     found = _mixed(runs, by)
     if not found: return runs
-    logs = [o for o in found if short_name(o) in of_a_log and runs[o].map(_number).notna().all() and not any(str(w).casefold() == f'{o}=last'.casefold() for w in asked.where)]
-    last, others = dict(where=[f'{logs[0]}=last']) if logs else {}, [o for o in found if o not in logs]
-    ways = []
-    if not others: ways = [f'Keep the last row of each run: {asked.command(**last)}']
-    else:
-        values = _one_value(runs, others)
-        if values: ways.append(f"Keep one value: {asked.command(where=[*values, *last.get('where', [])])}")
-        columns = _fewest(others, lambda some: not {*_mixed(runs, [*by, *some])} - {*logs})
-        if values: ways.append(f'one answer for each value: {asked.command(by=[o.strip() for o in columns], **last)}')
-        ways.append(f'where it does not matter: {asked.command(ignore=[o.strip() for o in others], **last)}')
-    ways = '; '.join(ways)
+    rows, last = _last_of_log(asked, runs, found)
+    others = [*_mixed(rows, by)]
+    ways = '; '.join(_ways_on(asked, rows, by, others, last) if others else [f'keep the last row of each run: {asked.command(where=last)}'])
     asked.refuse(f'{said_columns(runs, found)}. No answer mixes them.\n{ways[0].upper()}{ways[1:]}')
 
-# %% ../nbs/17a_results.ipynb #de3c7bd7
+def _last_of_log(asked, runs, found):
+    "The last rows of the runs of a log, and the word of --where that keeps them; all rows and no word where it is none"
+    for header in found:
+        if short_name(header) in of_a_log and runs[header].map(_number).notna().all():
+            rows = _last(asked, runs, header)
+            if len(rows) < len(runs): return rows, [f'{header}=last']
+    return runs, []
+
+def _ways_on(asked, runs, by, others, last):
+    "The commands that go on, each with what it does"
+    values = _one_value(runs, others)
+    if values:
+        chosen = {o.split('=')[0] for o in values}
+        yield f"keep one value: {asked.command(where=[*values, *(o for o in last if o.split('=')[0] not in chosen)])}"
+        columns = _fewest(others, lambda some: not _mixed(runs, [*by, *some]))
+        yield f'one answer for each value: {asked.command(by=[o.strip() for o in columns], where=last)}'
+    yield f'where it does not matter: {asked.command(ignore=[o.strip() for o in others], where=last)}'
+
+# %% ../nbs/17a_results.ipynb #dc386c93
 def _check_arms(asked, runs):
     "Refuse arms that differ only in capitals or blanks, and rows without one"
     for line,arm in runs.arm.items():
         if not arm.strip(): asked.refuse(f"row {line} (accuracy {runs.acc[[line]].iloc[0]}) has no {asked.roles['arm']}: name the arm of every run.")
     alike = {}
-    for arm in runs.arm.unique(): alike.setdefault(''.join(arm.split()).casefold(), []).append(arm)
+    for arm in runs.arm.unique(): alike.setdefault(str(plain_value(''.join(arm.split()).casefold())), []).append(arm)
     twice = next((o for o in alike.values() if len(o) > 1), None)
     if twice: asked.refuse(f"the arms {' and '.join(map(repr, twice))} differ only in blanks or capitals. Write them alike.")
+    names = {' '.join(_words(o)) for o in runs.arm.unique()}
+    for line,arm in runs.arm.items():
+        rest = [o for o in _words(arm) if o not in _summaries]
+        if len(rest) < len(_words(arm)) and ' '.join(rest) in names:
+            asked.refuse(f'row {line} ({arm.strip()}) is a summary of other rows, no run. Remove it.')
+
+def _words(text): return re.findall(r'[^\W_]+', text.lower())
 
 _summaries = {'mean','average','avg','std','sd','stdev','median','min','max','total','sum','overall'}
 
@@ -651,10 +675,13 @@ def _check_means(asked, runs, acc):
             if is_mean and (unlike or in_all):
                 asked.refuse(f'row {rows.index[at]} ({arm}, {rows.acc.iloc[at]}) is the mean of the other rows of {arm!r}, no run. Remove it, or give every run its seed.')
 
-# %% ../nbs/17a_results.ipynb #1d496747
+# %% ../nbs/17a_results.ipynb #91c6d53f
 def _roles(asked, table):
     "Which column is what, or a refusal that says what is missing"
     arm = _arm_column(asked, table)
+    if arm is None and asked.lone:
+        arm = 'arm'
+        table[arm] = 'these runs'
     roles = dict(arm=arm, seed=_seed_column(asked, table, arm), acc=_acc_column(asked, table))
     if roles['acc'] is None or arm is None: _refuse_roles(asked, table, roles)
     taken = [o for o in roles.values() if o]
@@ -668,7 +695,7 @@ _means, _sds, _ns = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
 
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
-    wide = _is_wide(asked, table)
+    wide = _is_wide(asked, table) if roles['acc'] is None or _list_column(table) else None
     means, sds = _by_name(table, _means), _by_name(table, _sds)
     if means and sds: _refuse_summary(asked, table, means[0], sds[0])
     if wide:
@@ -783,7 +810,7 @@ def _said_aside(runs, by):
     own = [o.strip() for o in runs.columns if o not in roles and _differing(runs, o) > 1]
     return [f"left aside as a run's own: {', '.join(own)}"] if own else []
 
-# %% ../nbs/17a_results.ipynb #bfac5229
+# %% ../nbs/17a_results.ipynb #1b504d07
 def read_results(
     path,               # csv, tsv, json or jsonl, also packed; - is standard input; or a DataFrame
     arm:str=None,       # Its column of arms, where the name does not say so
@@ -794,10 +821,11 @@ def read_results(
     where:list=(),      # COL=VALUE: rows to keep; epoch=last keeps the last row of each run
     by:list=(),         # Columns that may vary, because each value is compared for itself
     ignore:list=(),     # Columns that do not matter, as names or globs
+    lone:bool=False,    # May the column of arms be missing, because there is one arm?
     others:list=()      # More words for the command that a refusal prints
 ): # DataFrame, one row a run: arm, seed, acc (fraction; NaN where it failed), status, and what else is known; `attrs['said']` is what was read as what
     "Results that were made elsewhere, or a `CliError` that names what cannot be read or would be mixed"
-    asked = Asked(path, arm, seed, acc, percent, wide, tuple(where), tuple(by), tuple(ignore), tuple(others))
+    asked = Asked(path, arm, seed, acc, percent, wide, tuple(where), tuple(by), tuple(ignore), lone, tuple(others))
     runs, accuracies, said = _checked_runs(asked)
     frame = _frame(asked, runs, accuracies)
     frame.attrs['said'] = said

@@ -400,7 +400,7 @@ def plain_value(
     except ValueError: return text
     return number if number == number else ''
 
-# %% ../nbs/13_stats.ipynb #28b7adee
+# %% ../nbs/13_stats.ipynb #2f99b1b8
 def _kind_of_a_run(header):
     "Which list of `of_a_run` names this column, or None"
     name = short_name(header)
@@ -411,6 +411,7 @@ def is_id(header)->bool: return _kind_of_a_run(header) == 'id' # Does a column's
 def _is_of_a_run(header, values, runs, one_run):
     "Whether what is in a column is what its name says: a run's own"
     kind = _kind_of_a_run(header)
+    if short_name(header) == 'run' and all(isinstance(o, float) and o.is_integer() for o in values): return True # its number
     if kind == 'id': # each value names one run
         known = runs[one_run].assign(id_of_run=values).drop_duplicates() if len(one_run) > 1 else values.to_frame('id_of_run')
         return not known.id_of_run.duplicated().any()

@@ -107,6 +107,8 @@ def test_one_answer_for_each_data_set(call):
     assert code==0 and [*answers]==['dataset=imagewoof','dataset=imagenette']
     assert [o['comparisons'][0]['n'] for o in answers.values()]==[5,5]
     assert call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1].count('simple against baseline')==2
+    table = pd.read_csv(io.StringIO(call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset', '--fmt', 'csv')[1]))
+    assert table.part.unique().tolist()==['dataset=imagewoof','dataset=imagenette'] and table['diff'].dropna().round(3).tolist()==[.028,.028]
 
 def test_own_runs_of_one_recipe(call):
     cs,_ = comparisons(call, CASES/'ownruns.csv', '--where', 'recipe=demo')
@@ -352,6 +354,20 @@ def test_rows_that_were_pasted_twice_are_named(call):
     named = [(f'id{i}',a,x) for i,(a,x) in enumerate(plain)]
     refused(call, wrote(csv_text(named+named[3:4], ('run_id','variant','accuracy'))), says='row 5 (baseline) stands twice')
 
+@pytest.mark.parametrize('name', ['{} mean','mean of {}','avg_{}','{} (mean)'])
+def test_an_arm_that_is_a_summary_of_another_is_named(call, name):
+    rows = [*ROWS, (name.format('baseline').replace(' of ',' '),9,.6232)]
+    refused(call, wrote(csv_text(rows)), says=('row 12','summary of other rows'))
+
+@pytest.mark.parametrize('arms', [('1','1.0'),('1e3','1000'),('A','a')])
+def test_arms_that_are_one_number_are_named(call, arms): refused(call, wrote(csv_text([(arms[s%2] if a=='simple' else a,s,x) for a,s,x in ROWS])), says='Write them alike')
+
+def test_an_index_of_names_is_the_arm(call): is_the_five(comparisons(call, wrote(csv_text(header=('','seed','accuracy'))))[0][0])
+
+def test_thousands_may_have_commas(call):
+    text = 'variant;seed;correct;n_images\n'+''.join(f'{a};{s};"{round(x*5000):,}";"5,000"\n' for a,s,x in ROWS)
+    is_the_five(comparisons(call, wrote(text))[0][0])
+
 def test_a_seed_that_stands_twice_is_named_with_the_way_on(call):
     err = refused(call, wrote(csv_text([*ROWS, ('simple',2,.7)])), says=("seed 2 of 'simple' stands twice (rows 9, 12)",'--ignore seed'))
     (c,),_ = comparisons(call, *commands(err)[0][1:])
@@ -463,6 +479,10 @@ def test_own_runs_against_one_published_number(call):
     assert 'one-sample t, n = 5' in out and 'was not published' in out
     one = wrote(csv_text(ROWS[:5]))
     assert json.loads(call('compare', one, '--against', '0.61', '--fmt', 'json')[1])['against'][0]['family']==1
+
+def test_own_runs_against_a_number_need_no_column_of_arms(call):
+    rows = json.loads(call('compare', wrote(csv_text([o[1:] for o in ROWS[:5]], ('seed','val_acc'))), '--against', '.61', '--fmt', 'json')[1])['against']
+    assert [(o['arm'],o['n'],o['mean']) for o in rows]==[('these runs',5,pytest.approx(np.mean(BASE)))]
 
 @pytest.mark.parametrize('args,says', [(('--against','93.39'), 'fraction'), (('--against','0.6','--by','size'), '--by'), (('--against','0.6','--baseline','simple'), '--baseline'), (('--against','0'), 'fraction'), (('--against','0.6','--delta','2'), 'delta')], ids=str)
 def test_what_is_no_published_number(call, args, says): refused(call, wrote(with_columns(size=[128,256]*5)), *args, '--ignore', 'size', says=says)
