@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Asked', 'read_results', 'parts_of', 'compare_results', 'Against', 'against']
 
-# %% ../nbs/17a_results.ipynb #dbd1217f
+# %% ../nbs/17a_results.ipynb #97ec7917
 import bz2,codecs,csv,gzip,io,json,lzma,re,shlex,sys,zlib
 from collections import Counter
 from dataclasses import dataclass,replace
@@ -16,7 +16,8 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates
 from .runs import comparable
-from .stats import Estimate,as_fractions,compare_many,is_id,known_columns,of_a_log,plain_value,said_columns,short_name,unexplained
+from .stats import (Estimate,as_fractions,compare_many,is_id,known_columns,of_a_log,plain_value,said_columns,
+    short_name,unexplained)
 from .words import against_words
 
 # %% ../nbs/17a_results.ipynb #12bb9c2c
@@ -79,12 +80,15 @@ def _listed(text):
     if not (text[:1] in '[(' and text[-1:] in '])' and len(text) > 1): return None
     return [o for o in re.split(r'[,;\s]+', text[1:-1].strip()) if o]
 
-# %% ../nbs/17a_results.ipynb #b1b7d4bc
+# %% ../nbs/17a_results.ipynb #df541ef9
 _arms = '''arm variant model model_name architecture arch network net backbone layer attention attn attention_type method treatment
-    condition algorithm config config_name setting experiment experiment_name group name run_name runname display_name label tag'''.split()
+    condition algorithm config config_name setting experiment experiment_name group name run_name runname display_name label
+    tag'''.split()
 _seeds = 'seed random_seed rng_seed manual_seed torch_seed global_seed rng random_state replicate replica repeat repetition rep run'.split()
-_top1 = '(acc|accuracy|top_?1|acc_?1|accuracy_?1|top_?1_acc|top_?1_accuracy|acc_top_?1|accuracy_top_?1|prec_?1|multiclass_?accuracy|accuracy_score|(n_|num_)?correct)'
-_before, _after = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*', '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
+_top1 = ('((acc|accuracy)(_?1)?|(prec|top)_?1|top_?1_(acc|accuracy)|(acc|accuracy)_top_?1|multiclass_?accuracy|accuracy_score'
+    '|(n_|num_)?correct)')
+_before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
+_after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
 _statuses = 'status state run_state run_status'.split()
@@ -92,7 +96,7 @@ _statuses = 'status state run_state run_status'.split()
 def _is_acc(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def _is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
 
-# %% ../nbs/17a_results.ipynb #2fa20dfe
+# %% ../nbs/17a_results.ipynb #23c1f9af
 def _separator(header):
     bare = re.sub(r'\[.*?\]|\(.*?\)', '', header) # a list is one cell
     counts = {o:len(next(csv.reader([bare], delimiter=o))) for o in ',;\t|'}
@@ -136,9 +140,10 @@ def _read_csv(text, path):
     twice = sorted({o for o in header if header.count(o) > 1})
     if twice: raise CliError(f"{path}: the header names {', '.join(twice)} twice. Rename one, or remove it.")
     table = pd.DataFrame([cells for _,cells in rows], [line for line,_ in rows], header, dtype=str)
-    return table.drop(columns=[o for o in header if o.startswith('column ') and len(table) and not table[o].str.strip().any()])
+    def is_empty(o): return o.startswith('column ') and len(table) > 0 and not table[o].str.strip().any()
+    return table.drop(columns=[o for o in header if is_empty(o)])
 
-# %% ../nbs/17a_results.ipynb #c2c07459
+# %% ../nbs/17a_results.ipynb #23f85547
 def _flat(record, before=''):
     "A dict without dicts in it"
     flat = {}
@@ -164,8 +169,10 @@ def _records(found):
     tables = [k for k,o in found.items() if _is_rows(o)]
     if 'runs' in tables or len(tables) == 1: return found['runs' if 'runs' in tables else tables[0]]
     named = any(_is_acc(o) for o in names) or names & {*_arms}
-    if all(isinstance(o, dict) for o in values): return _of_columns(found) if named else [{'column 1':k} | o for k,o in found.items()]
-    if all(isinstance(o, list) for o in values): return _of_columns(found) if named else [dict(arm=k, accuracies=o) for k,o in found.items()]
+    dicts, lists = (all(isinstance(o, kind) for o in values) for kind in (dict, list))
+    if named and (dicts or lists): return _of_columns(found)
+    if dicts: return [{'column 1':k} | o for k,o in found.items()]
+    if lists: return [dict(arm=k, accuracies=o) for k,o in found.items()]
     return [found]
 
 def _cell(value):
@@ -201,7 +208,7 @@ def _read_table(path):
     text = _text(path)
     return (_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)
 
-# %% ../nbs/17a_results.ipynb #053d1389
+# %% ../nbs/17a_results.ipynb #2cbabd9e
 @dataclass(frozen=True)
 class Asked:
     "What to read, and how"
@@ -221,7 +228,8 @@ class Asked:
     @property
     def errors(self): return _is_error(short_name(self.roles['acc'])) # Is it an error rate?
     @property
-    def says_percent(self): return bool(re.search('%|pct|percent', self.roles['acc'].lower())) # Does the header name the unit?
+    def says_percent(self): # Does the header name the unit?
+        return bool(re.search('%|pct|percent', self.roles['acc'].lower()))
     @property
     def counts(self): return 'correct' in short_name(self.roles['acc']) # Is it named as a count?
     @property
@@ -253,7 +261,7 @@ class Asked:
         "A `CliError` that begins with the file, and ends with the command that goes on, if there is one"
         raise CliError(f"{self.name}: {why}{' ' + self.command(**more) if more else ''}")
 
-# %% ../nbs/17a_results.ipynb #d1b68280
+# %% ../nbs/17a_results.ipynb #af820e35
 def _named(asked, table, name):
     "The header that was meant by a name"
     folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
@@ -273,8 +281,9 @@ def _arm_column(asked, table):
     if asked.arm: return _named(asked, table, asked.arm)
     there = _by_name(table, _arms)
     sure = [o for o in there if short_name(o) in ('arm','variant')]
-    maybe = [o for o in there if 1 < _differing(table, o) < len(table)]
-    unnamed = [o for o in table.columns if o.startswith('column ') and 1 < _differing(table, o) < len(table) and not any(map(_number, table[o]))]
+    def groups(o): return 1 < _differing(table, o) < len(table)
+    maybe = [o for o in there if groups(o)]
+    unnamed = [o for o in table.columns if o.startswith('column ') and groups(o) and table[o].map(_number).isna().all()]
     return next(iter([*sorted(sure, key=lambda o: _differing(table, o) < 2), *maybe, *there, *unnamed]), None)
 
 def _seed_column(asked, table, arm):
@@ -284,25 +293,29 @@ def _seed_column(asked, table, arm):
         if header == arm: continue
         if short_name(header) != 'run': return header
         one_run = table[[arm, header, *_by_name(table, of_a_log)]] if arm else table[[header]]
-        if all(_whole(o) or o.strip().lower() in _summaries for o in table[header]) and not one_run.duplicated().any(): return header
+        counts = all(_whole(o) or o.strip().lower() in _summaries for o in table[header])
+        if counts and not one_run.duplicated().any(): return header
 
-def _any_number(column): return any(_number(o) is not None and not _blank(o) for o in column) or column.map(_blank).all() or any(map(_spread.fullmatch, column))
+def _may_be_numbers(column):
+    "Whether there is a number, a mean with its sd, or nothing at all"
+    return any(_number(o) is not None or _spread.fullmatch(o) for o in column) or column.map(_blank).all()
 
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
     for known in (_is_acc, _is_error, {'value','values_0','score','objective'}.__contains__):
-        there = [o for o in table.columns if known(short_name(o)) and _any_number(table[o])]
+        there = [o for o in table.columns if known(short_name(o)) and _may_be_numbers(table[o])]
         if not there: continue
         if len({tuple(table[o]) for o in there}) > 1:
             asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=there[0])}")
         return there[0]
 
-# %% ../nbs/17a_results.ipynb #528d9110
+# %% ../nbs/17a_results.ipynb #aa85fe7c
 def _list_column(table):
     "The column that holds lists, None where there is none"
     def numbers(o): return _listed(o) and all(_number(v) is not None for v in _listed(o))
-    return next((o for o in table.columns if short_name(o) != 'correct' and len(table) and all(map(numbers, table[o]))), None)
+    columns = [o for o in table.columns if short_name(o) != 'correct']
+    return next((o for o in columns if len(table) and all(map(numbers, table[o]))), None)
 
 def _numeric(table):
     "Columns of numbers that may be accuracies"
@@ -327,8 +340,9 @@ def _wide_parts(asked, table):
     arm = _arm_column(asked, table[rest]) or next(iter(rest), None)
     if len(by_seed) > 1 and arm: return 'seeds', arm, by_seed
     seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o])), None)
-    own = {o for o in table.columns if o != seed and not unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', *table.columns} - {o})}
-    arms = [o for o in _numeric(table) if o != seed and short_name(o) not in _seeds and not _is_index(table[o]) and (o not in own or _differing(table, o) < 2)]
+    varying = unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', seed})
+    def may_be_arm(o): return short_name(o) not in _seeds and not _is_index(table[o]) and (o in varying or _differing(table, o) < 2)
+    arms = [o for o in _numeric(table) if o != seed and may_be_arm(o)]
     return ('arms', seed, arms) if len(arms) > 1 else None
 
 def _is_wide(asked, table):
@@ -348,13 +362,14 @@ def _long(asked, table):
         rows.index = range(1, len(rows)+1)
         return _in_order(rows.rename(columns={arm:'arm', header:'accuracy'}), f'arm = {arm}, accuracies = the list {header}')
     parts = _wide_parts(asked, table)
-    if not parts: asked.refuse('--wide wants a column for each arm, a column for each seed, or a list of accuracies for each arm.')
+    if not parts: asked.refuse('--wide wants a column for each arm, a column for each seed, or a list for each arm.')
     kind, name, columns = parts
     rest = [o for o in table.columns if o not in columns]
     new = 'seed' if kind == 'seeds' else 'arm'
     rows = table.melt(rest, columns, new, 'accuracy')
     rows = rows[~rows.accuracy.map(_blank)]
-    if kind == 'seeds': return rows.assign(seed=rows.seed.map(_seed_of)).rename(columns={name:'arm'}), f'arm = {name}, a column for each seed'
+    if kind == 'seeds':
+        return rows.assign(seed=rows.seed.map(_seed_of)).rename(columns={name:'arm'}), f'arm = {name}, a column for each seed'
     if name: return rows.rename(columns={name:'seed'}), f'a column for each arm, seed = {name}'
     return _in_order(rows.assign(seed=rows.groupby('arm').cumcount().astype(str)), 'a column for each arm')
 
@@ -363,7 +378,7 @@ def _in_order(rows, said):
     if rows.groupby('arm').size().nunique() == 1: return rows, f'{said}, seed = the position'
     return rows.drop(columns='seed'), f'{said}, no seeds, because the arms have different numbers of runs'
 
-# %% ../nbs/17a_results.ipynb #1a3c91b5
+# %% ../nbs/17a_results.ipynb #490cd85a
 def _row_name(runs, line):
     "Such as: row 4 (baseline, seed 2)"
     row = runs.loc[line] if isinstance(runs.loc[line], pd.Series) else runs.loc[line].iloc[0]
@@ -375,11 +390,12 @@ def _accuracies(asked, runs):
     "Fractions of the runs that ended well"
     if asked.counts: runs = runs.assign(acc=runs.acc.str.replace(r'(?<=\d),(?=\d{3}\b)', '', regex=True))
     said = runs.acc.map(_number)
-    for line,text in runs.acc.items():
+    for line,text,number in zip(runs.index, runs.acc, said):
         if _spread.fullmatch(text): _refuse_means(asked, runs)
-        if _blank(text): asked.refuse(f"{_row_name(runs, line)} has no accuracy (NaN). Give it a status (failed, diverged) in a column, or remove the row.")
-        number = _number(text)
-        if number is None or not np.isfinite(number): asked.refuse(f"{_row_name(runs, line)} has the accuracy {text!r}, which is no number.")
+        if not _blank(text) and number is not None and np.isfinite(number): continue
+        why = f'has the accuracy {text!r}, which is no number.'
+        if _blank(text): why = 'has no accuracy (NaN). Give it a status (failed, diverged) in a column, or remove the row.'
+        asked.refuse(f'{_row_name(runs, line)} {why}')
     units = runs.acc.str.contains('%')
     if units.all(): return _checked(asked, runs, (said/100).round(12))
     if units.any(): asked.refuse(f'{_row_name(runs, units.idxmin())} has no %, and others have one. Write them alike.')
@@ -391,14 +407,17 @@ def _as_fractions(asked, runs, numbers):
     if asked.percent or asked.says_percent:
         if largest <= 1 and not asked.percent: return numbers
         if largest <= 1: asked.refuse('--percent: no accuracy is above 1, so they are fractions. Leave it out.')
-        if numbers[numbers > 0].min() < 1: asked.refuse(f'--percent: {_row_name(runs, numbers[numbers > 0].idxmin())} looks like a fraction. Write them alike.')
+        above = numbers[numbers > 0]
+        if above.min() < 1: asked.refuse(f'--percent: {_row_name(runs, above.idxmin())} looks like a fraction. Write them alike.')
         return (numbers/100).round(12)
     if largest <= 1: return numbers
-    if counts and 'n_images' in runs and (asked.counts or largest > 100): return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
+    if counts and 'n_images' in runs and (asked.counts or largest > 100):
+        return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
     hint = 'if counts of correct, add a column n_images'
     if counts and 'n_images' in runs: hint = 'if counts of correct images, call the column correct'
     at = _row_name(runs, numbers.idxmax())
-    asked.refuse(f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.', percent=True)
+    why = f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.'
+    asked.refuse(why, percent=True)
 
 def _checked(asked, runs, fractions):
     "Refuse what is no fraction"
@@ -417,13 +436,15 @@ def _refuse_means(asked, runs):
     "A table of means and sds"
     found = [_spread.fullmatch(o) for o in runs.acc]
     share = 100 if any('%' in o or (_number(m[1]) or 0) > 1 for o,m in zip(runs.acc, found) if m) else 1
-    words = [f'{_number(m[1])/share:g},{_number(m[2])/share:g},N' for m in found if m and _number(m[1]) is not None and _number(m[2]) is not None]
+    pairs = [(_number(m[1]), _number(m[2])) for m in found if m]
+    words = [f'{mean/share:g},{sd/share:g},N' for mean,sd in pairs if mean is not None and sd is not None]
     raise CliError(f"{asked.name} holds a mean and an sd for each arm, no runs: put the numbers of runs for N in "
         f"simpleattn compare --summary {' '.join(words[:2])}")
 
-# %% ../nbs/17a_results.ipynb #71ad8eb2
+# %% ../nbs/17a_results.ipynb #77ec1f15
 _ends = dict(ok='ok finished finish completed complete success succeeded successful done passed terminated_ok 0',
-    failed='failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted pruned timeout oom preempted',
+    failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted
+        pruned timeout oom preempted''',
     diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
 _ends = {word:end for end,words in _ends.items() for word in words.split()}
 
@@ -432,24 +453,26 @@ def _ended(asked, runs):
     words = runs.status.str.strip().str.lower().str.replace('trialstate.', '', regex=False)
     unknown = [o for o in words.unique() if o not in _ends]
     if unknown:
-        line = words.index[words == unknown[0]][0]
-        asked.refuse(f"{_row_name(runs, line)} has the status {runs.loc[[line], 'status'].iloc[0]!r}, which says neither finished nor failed. If it does not matter:",
-            ignore=[asked.roles['status']])
+        at = [*words].index(unknown[0])
+        asked.refuse(f"{_row_name(runs, words.index[at])} has the status {runs.status.iloc[at]!r}, which says neither finished "
+            "nor failed. If it does not matter:", ignore=[asked.roles['status']])
     runs = runs.assign(status=words.map(_ends), word=words)
     said = []
     for end,one,many in (('failed', 'failed, and counts as no accuracy', 'failed, and count as no accuracy'),
             ('unfinished', 'is not finished, and is left out', 'are not finished, and are left out')):
         there = runs[runs.status == end]
-        if len(there): said.append(f"{len(there)} of {len(runs)} runs {one if len(there) == 1 else many} ({', '.join(there.word.unique())})")
+        what = one if len(there) == 1 else many
+        if len(there): said.append(f"{len(there)} of {len(runs)} runs {what} ({', '.join(there.word.unique())})")
     return runs[runs.status != 'unfinished'].drop(columns='word'), said
 
-# %% ../nbs/17a_results.ipynb #46fbdf51
+# %% ../nbs/17a_results.ipynb #2d9f3482
 def _conditions(asked, table):
     "Header -> values to keep, of words COL=VALUE"
     wanted = {}
     for word in asked.where:
         starts = [o for o in table.columns if str(word).casefold().startswith(f'{o.casefold()}=')]
-        if '=' not in str(word): asked.refuse(f'--where {word}: write COL=VALUE, such as --where epoch=last; the file stands before it.')
+        if '=' not in str(word):
+            asked.refuse(f'--where {word}: write COL=VALUE, such as --where epoch=last; the file stands before it.')
         name = max(starts, key=len) if starts else word.split('=')[0]
         wanted.setdefault(_named(asked, table, name), []).append(plain_value(word[len(name)+1:]))
     return wanted
@@ -458,7 +481,9 @@ def _kept(asked, table, header, values):
     "The rows where a column has one of the values"
     cells = table[header].map(plain_value)
     kept = table[cells.isin(values)]
-    if not len(kept): asked.refuse(f"no row has {header}={', '.join(map(str, values))}. There are: {', '.join([*dict.fromkeys(table[header].str.strip())][:20])}.")
+    there = [*dict.fromkeys(table[header].str.strip())]
+    if not len(kept):
+        asked.refuse(f"no row has {header}={', '.join(map(str, values))}. There are: {', '.join(there[:20])}.")
     return kept
 
 def _run_keys(runs):
@@ -485,8 +510,8 @@ def _last(asked, runs, header):
         failed = runs.status == 'failed'
         return pd.concat([_last(asked, runs[~failed], header), runs[failed]])
     count = runs[header].map(_number)
-    if count.isna().any():
-        asked.refuse(f'--where {header}=last wants numbers, and {_row_name(runs, count.isna().idxmax())} has {runs[header][count.isna()].iloc[0]!r}.')
+    odd = runs[count.isna()]
+    if len(odd): asked.refuse(f'--where {header}=last wants numbers, and {_row_name(runs, odd.index[0])} has {odd[header].iloc[0]!r}.')
     keys = _run_keys(runs)
     run = runs.groupby(keys, sort=False).ngroup()
     if len(keys) < 2 or count.groupby(run).apply(lambda o: o.duplicated().any()).any(): # several runs: one after another
@@ -498,13 +523,14 @@ def _ignored(asked, table):
     found = set()
     for glob in asked.ignore:
         glob = str(glob).strip().casefold()
-        these = {o for o in table.columns if o.casefold() == glob or fnmatchcase(o.casefold(), glob) and o not in asked.roles.values()}
+        roles = asked.roles.values() # which a glob does not mean
+        these = {o for o in table.columns if o.casefold() == glob or o not in roles and fnmatchcase(o.casefold(), glob)}
         if glob in asked.roles: these.add(asked.roles[glob])
         if not these: asked.refuse(f'--ignore {glob}: no such column. {near(glob, table.columns)}')
         found |= these
     return found
 
-# %% ../nbs/17a_results.ipynb #cd3c4755
+# %% ../nbs/17a_results.ipynb #011b7603
 def _largest(runs, columns):
     "The values of these columns that have two arms or more with two runs each, the most of them; None where there are none"
     best, found = (0, 0), None
@@ -563,7 +589,8 @@ def _check_mixed(asked, runs, by):
     if not found: return runs
     rows, last = _last_of_log(asked, runs, found)
     others = [*_mixed(rows, by)]
-    ways = '; '.join(_ways_on(asked, rows, by, others, last) if others else [f'keep the last row of each run: {asked.command(where=last)}'])
+    if others: ways = '; '.join(_ways_on(asked, rows, by, others, last))
+    else: ways = f'keep the last row of each run: {asked.command(where=last)}'
     asked.refuse(f'{said_columns(runs, found)}. No answer mixes them.\n{ways[0].upper()}{ways[1:]}')
 
 def _last_of_log(asked, runs, found):
@@ -584,11 +611,12 @@ def _ways_on(asked, runs, by, others, last):
         yield f'one answer for each value: {asked.command(by=[o.strip() for o in columns], where=last)}'
     yield f'where it does not matter: {asked.command(ignore=[o.strip() for o in others], where=last)}'
 
-# %% ../nbs/17a_results.ipynb #dc386c93
+# %% ../nbs/17a_results.ipynb #5a9bdfe1
 def _check_arms(asked, runs):
     "Refuse arms that differ only in capitals or blanks, and rows without one"
     for line,arm in runs.arm.items():
-        if not arm.strip(): asked.refuse(f"row {line} (accuracy {runs.acc[[line]].iloc[0]}) has no {asked.roles['arm']}: name the arm of every run.")
+        said = runs.acc[[line]].iloc[0]
+        if not arm.strip(): asked.refuse(f"row {line} (accuracy {said}) has no {asked.roles['arm']}: name the arm of every run.")
     alike = {}
     for arm in runs.arm.unique(): alike.setdefault(str(plain_value(''.join(arm.split()).casefold())), []).append(arm)
     twice = next((o for o in alike.values() if len(o) > 1), None)
@@ -606,15 +634,20 @@ _summaries = {'mean','average','avg','std','sd','stdev','median','min','max','to
 def _check_seeds(asked, runs, key):
     "Refuse rows without a seed among those with one, and a seed that an arm has twice"
     for line,seed in runs.seed.items():
-        if seed.strip().lower() in _summaries: asked.refuse(f'row {line} ({runs.arm[[line]].iloc[0]}) is a {seed.strip()} of other rows, no run. Remove it.')
-        if _blank(seed): asked.refuse(f'row {line} ({runs.arm[[line]].iloc[0]}) has no seed. Give it one, or remove it if it is a mean. If seeds do not matter:', ignore=[asked.roles['seed']])
+        row = f'row {line} ({runs.arm[[line]].iloc[0]})'
+        if seed.strip().lower() in _summaries: asked.refuse(f'{row} is a {seed.strip()} of other rows, no run. Remove it.')
+        if _blank(seed):
+            why = f'{row} has no seed. Give it one, or remove it if it is a mean. If seeds do not matter:'
+            asked.refuse(why, ignore=[asked.roles['seed']])
     twice = runs[runs.duplicated(key, keep=False)]
     if not len(twice): return
     arm, seed = twice.iloc[0][['arm','seed']]
     lines = [str(o) for o in twice.index[(twice.arm == arm) & (twice.seed == seed)]]
     n = len(twice[twice.arm == arm].seed.unique())
-    more = 'in every row' if runs.seed.nunique() == 1 else f"rows {', '.join(lines[:4])}" + (f', and {n-1} more' if n > 1 else '')
-    asked.refuse(f'seed {seed} of {arm!r} stands twice ({more}). Keep one run a seed, or compare without seeds:', ignore=[asked.roles['seed']])
+    where = f"rows {', '.join(lines[:4])}{f', and {n-1} more' if n > 1 else ''}"
+    if runs.seed.nunique() == 1: where = 'in every row'
+    why = f'seed {seed} of {arm!r} stands twice ({where}). Keep one run a seed, or compare without seeds:'
+    asked.refuse(why, ignore=[asked.roles['seed']])
 
 def _all_twice(rows):
     "Whether each of four different rows or more stands twice"
@@ -650,7 +683,9 @@ def _check_pasted(asked, runs):
     "Refuse a row that stands twice with its id or time"
     ids = [o for o in runs.columns if is_id(o) and _differing(runs, o) > 1]
     twice = runs[runs.duplicated(keep=False)] if ids and 'seed' not in runs else ()
-    if len(twice): asked.refuse(f"{_row_name(runs, twice.index[0])} stands twice, with the same {ids[0]} (rows {', '.join(map(str, twice.index[:8]))}). Remove one.")
+    if len(twice):
+        lines = ', '.join(map(str, twice.index[:8]))
+        asked.refuse(f'{_row_name(runs, twice.index[0])} stands twice, with the same {ids[0]} (rows {lines}). Remove one.')
 
 def _digits(text):
     "Decimals of a number as it is written"
@@ -673,9 +708,10 @@ def _check_means(asked, runs, acc):
         in_all = len(arms) > 1 and all(is_mean for is_mean,_ in found)
         for (arm,rows),(is_mean,unlike) in zip(arms, found):
             if is_mean and (unlike or in_all):
-                asked.refuse(f'row {rows.index[at]} ({arm}, {rows.acc.iloc[at]}) is the mean of the other rows of {arm!r}, no run. Remove it, or give every run its seed.')
+                asked.refuse(f'row {rows.index[at]} ({arm}, {rows.acc.iloc[at]}) is the mean of the other rows of {arm!r}, '
+                    'no run. Remove it, or give every run its seed.')
 
-# %% ../nbs/17a_results.ipynb #91c6d53f
+# %% ../nbs/17a_results.ipynb #1b31b60d
 def _roles(asked, table):
     "Which column is what, or a refusal that says what is missing"
     arm = _arm_column(asked, table)
@@ -685,13 +721,16 @@ def _roles(asked, table):
     roles = dict(arm=arm, seed=_seed_column(asked, table, arm), acc=_acc_column(asked, table))
     if roles['acc'] is None or arm is None: _refuse_roles(asked, table, roles)
     taken = [o for o in roles.values() if o]
-    if len({*taken}) < len(taken): asked.refuse(f"one column cannot be two of arm, seed and accuracy ({', '.join(taken)}). Say --arm, --seed, --acc.")
+    if len({*taken}) < len(taken):
+        asked.refuse(f"one column cannot be two of arm, seed and accuracy ({', '.join(taken)}). Say --arm, --seed, --acc.")
     rest = table.drop(columns=taken)
     roles['status'] = next(iter(_by_name(rest, _statuses)), None)
     roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o))), None)
     return {k:v for k,v in roles.items() if v}
 
-_means, _sds, _ns = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split(), 'sd std stdev acc_std accuracy_std std_acc'.split(), 'n runs n_runs seeds n_seeds'.split()
+_means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
+_sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
+_ns = 'n runs n_runs seeds n_seeds'.split()
 
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
@@ -702,17 +741,19 @@ def _refuse_roles(asked, table, roles):
         header = _list_column(table)
         values = [v for text in table[header] for v in map(_number, _listed(text))] if header else []
         percent = dict(percent=True) if values and max(values) > 1 else {}
-        asked.refuse(f"{wide}, and one row a run is read.{' The numbers are percent.' if percent else ''} Read it with", wide=True, **percent)
+        unit = ' The numbers are percent.' if percent else ''
+        asked.refuse(f'{wide}, and one row a run is read.{unit} Read it with', wide=True, **percent)
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
-    asked.refuse(f"runs need the columns arm (or variant), seed and accuracy, and there are none of {' and '.join(what[o] for o in missing)}. "
-        f"Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
+    asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there are none of '
+        f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
 
 def _refuse_summary(asked, table, mean, sd):
     n = next(iter(_by_name(table, _ns)), None)
     words = [f"{row[mean]},{row[sd]},{row[n] if n else 'N'}" for _,row in table.iterrows() if not _blank(row[mean])]
     beside = ' The runs of a report stand beside it, in runs.csv.' if 'verdict' in table else ''
-    asked.refuse(f"{mean} and {sd} are a mean and an sd for each arm, no runs.{beside} As fractions: simpleattn compare --summary {' '.join(words[:2])}")
+    asked.refuse(f'{mean} and {sd} are a mean and an sd for each arm, no runs.{beside} As fractions: '
+        f"simpleattn compare --summary {' '.join(words[:2])}")
 
 # %% ../nbs/17a_results.ipynb #9524831a
 def _shaped(asked):
@@ -747,7 +788,7 @@ def _kept_rows(asked, table):
 def _stripped(runs):
     return runs.assign(**{o:runs[o].str.strip() for o in runs.columns})
 
-# %% ../nbs/17a_results.ipynb #1668d733
+# %% ../nbs/17a_results.ipynb #8a6cf34d
 def _checked_runs(asked):
     "Runs as text with their status, their accuracies, the columns of --by, and what is to be said"
     table, asked, said = _shaped(asked)
@@ -801,7 +842,8 @@ def _said_roles(asked, runs):
     plain = dict(arm={'arm','variant'}, seed={'seed'}, acc={'acc','accuracy'})
     roles = {k:asked.roles[k] for k in plain if k in asked.roles and k in runs}
     if all(v.lower() in plain[k] for k,v in roles.items()): return []
-    words = [f"{'accuracy' if k == 'acc' else k} = {'1 - ' if k == 'acc' and asked.errors else ''}{v}" for k,v in roles.items()]
+    if asked.errors: roles['acc'] = f"1 - {roles['acc']}"
+    words = [f"{'accuracy' if k == 'acc' else k} = {v}" for k,v in roles.items()]
     return [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
 
 def _said_aside(runs, by):
@@ -810,7 +852,7 @@ def _said_aside(runs, by):
     own = [o.strip() for o in runs.columns if o not in roles and _differing(runs, o) > 1]
     return [f"left aside as a run's own: {', '.join(own)}"] if own else []
 
-# %% ../nbs/17a_results.ipynb #1b504d07
+# %% ../nbs/17a_results.ipynb #e59d39fc
 def read_results(
     path,               # csv, tsv, json or jsonl, also packed; - is standard input; or a DataFrame
     arm:str=None,       # Its column of arms, where the name does not say so
@@ -823,7 +865,7 @@ def read_results(
     ignore:list=(),     # Columns that do not matter, as names or globs
     lone:bool=False,    # May the column of arms be missing, because there is one arm?
     others:list=()      # More words for the command that a refusal prints
-): # DataFrame, one row a run: arm, seed, acc (fraction; NaN where it failed), status, and what else is known; `attrs['said']` is what was read as what
+): # DataFrame, one row a run: arm, seed, acc (fraction; NaN where it failed), what else is known; `attrs['said']`: what was read as what
     "Results that were made elsewhere, or a `CliError` that names what cannot be read or would be mixed"
     asked = Asked(path, arm, seed, acc, percent, wide, tuple(where), tuple(by), tuple(ignore), lone, tuple(others))
     runs, accuracies, said = _checked_runs(asked)
@@ -831,7 +873,7 @@ def read_results(
     frame.attrs['said'] = said
     return frame
 
-# %% ../nbs/17a_results.ipynb #1b6f78dc
+# %% ../nbs/17a_results.ipynb #e2bed0ef
 def _baseline(arms, baseline):
     "The arm that the others are compared with"
     if baseline: return baseline
@@ -845,8 +887,8 @@ def _partnerless(c, runs):
     before, after = ({*ended.seed[ended.arm == arm]} for arm in (c.baseline, c.arm))
     alone = sorted(before ^ after, key=str)
     if not alone: return None
-    many = len(alone) > 1
-    return f"seed{'s'*many} {', '.join(map(str, alone))} {'have' if many else 'has'} no partner, and {'are' if many else 'is'} left out"
+    if len(alone) == 1: return f'seed {alone[0]} has no partner, and is left out'
+    return f"seeds {', '.join(map(str, alone))} have no partner, and are left out"
 
 def parts_of(
     runs,   # DataFrame of `read_results`
@@ -877,10 +919,11 @@ def compare_results(
     for name,rows in parts_of(runs, by).items():
         try: answers[name] = compared(rows)
         except ValueError as e: answers[name] = e
-    if all(isinstance(o, ValueError) for o in answers.values()): raise CliError('; '.join(f'{k}: {o}' for k,o in answers.items()))
+    if all(isinstance(o, ValueError) for o in answers.values()):
+        raise CliError('; '.join(f'{k}: {o}' for k,o in answers.items()))
     return answers
 
-# %% ../nbs/17a_results.ipynb #2a03e13d
+# %% ../nbs/17a_results.ipynb #5f96c4fe
 @dataclass(frozen=True)
 class Against:
     "An arm's runs against a number without a spread"
@@ -932,11 +975,12 @@ def against(
 )->list:              # `Against`, one an arm
     "Own runs against one published number: a one-sample t interval, and what it cannot know"
     check_rates(delta, alpha)
-    if not 0 < number < 1: raise CliError(f'--against {number:g}: give a fraction between 0 and 1, such as 0.9339 for 93.39 %.')
+    if not 0 < number < 1:
+        raise CliError(f'--against {number:g}: give a fraction between 0 and 1, such as 0.9339 for 93.39 %.')
     ended = runs[runs.acc.notna()]
     answers = []
     for arm,rows in ended.groupby('arm', sort=False):
         x = as_fractions(rows.acc.to_numpy(), arm)
-        if x.std(ddof=1) < 1e-9: raise CliError(f'every run of {arm!r} is the same: nothing varies, so nothing can be tested.')
+        if x.std(ddof=1) < 1e-9: raise CliError(f'every run of {arm!r} is the same: nothing can be tested.')
         answers.append(Against(arm, Estimate.of(x), float(x.std(ddof=1)), number, delta, alpha, ended.arm.nunique()))
     return answers
