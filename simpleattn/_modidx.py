@@ -723,6 +723,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.results._loads': ('results.html#_loads', 'simpleattn/results.py'),
                                     'simpleattn.results._logged': ('results.html#_logged', 'simpleattn/results.py'),
                                     'simpleattn.results._long': ('results.html#_long', 'simpleattn/results.py'),
+                                    'simpleattn.results._long_lists': ('results.html#_long_lists', 'simpleattn/results.py'),
+                                    'simpleattn.results._long_names': ('results.html#_long_names', 'simpleattn/results.py'),
                                     'simpleattn.results._may_be_numbers': ('results.html#_may_be_numbers', 'simpleattn/results.py'),
                                     'simpleattn.results._mean_at': ('results.html#_mean_at', 'simpleattn/results.py'),
                                     'simpleattn.results._mixed': ('results.html#_mixed', 'simpleattn/results.py'),

@@ -310,7 +310,7 @@ def _acc_column(asked, table):
             asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=there[0])}")
         return there[0]
 
-# %% ../nbs/17a_results.ipynb #aa85fe7c
+# %% ../nbs/17a_results.ipynb #8f4cb095
 def _list_column(table):
     "The column that holds lists, None where there is none"
     def numbers(o): return _listed(o) and all(_number(v) is not None for v in _listed(o))
@@ -355,23 +355,30 @@ def _is_wide(asked, table):
 def _long(asked, table):
     "A wide table as one row a run, and what was read as what"
     header = _list_column(table)
-    if header:
-        arm = _arm_column(asked, table.drop(columns=header)) or next(o for o in table.columns if o != header)
-        rows = table.assign(**{header:table[header].map(_listed)}).explode(header)
-        rows['seed'] = rows.groupby(level=0).cumcount().astype(str)
-        rows.index = range(1, len(rows)+1)
-        return _in_order(rows.rename(columns={arm:'arm', header:'accuracy'}), f'arm = {arm}, accuracies = the list {header}')
+    if header: return _long_lists(asked, table, header)
     parts = _wide_parts(asked, table)
     if not parts: asked.refuse('--wide wants a column for each arm, a column for each seed, or a list for each arm.')
     kind, name, columns = parts
+    given, new = ('arm','seed') if kind == 'seeds' else ('seed','arm')
     rest = [o for o in table.columns if o not in columns]
-    new = 'seed' if kind == 'seeds' else 'arm'
-    rows = table.melt(rest, columns, new, 'accuracy')
-    rows = rows[~rows.accuracy.map(_blank)]
-    if kind == 'seeds':
-        return rows.assign(seed=rows.seed.map(_seed_of)).rename(columns={name:'arm'}), f'arm = {name}, a column for each seed'
-    if name: return rows.rename(columns={name:'seed'}), f'a column for each arm, seed = {name}'
+    rows = table.melt(rest, columns, 'new ', 'accuracy ')
+    rows = _long_names(rows[~rows['accuracy '].map(_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
+    if kind == 'seeds': return rows.assign(seed=rows.seed.map(_seed_of)), f'arm = {name}, a column for each seed'
+    if name: return rows, f'a column for each arm, seed = {name}'
     return _in_order(rows.assign(seed=rows.groupby('arm').cumcount().astype(str)), 'a column for each arm')
+
+def _long_names(rows, names):
+    "Columns under these names; another that has one of them gets a blank after it"
+    return rows.rename(columns={o:f'{o} ' for o in names.values()} | names)
+
+def _long_lists(asked, table, header):
+    arm = _arm_column(asked, table.drop(columns=header)) or next((o for o in table.columns if o != header), None)
+    if arm is None: asked.refuse(f'{header} holds lists, and no column names their arms.')
+    rows = _long_names(table.assign(**{header:table[header].map(_listed)}).explode(header), {arm:'arm', header:'accuracy'})
+    seeds = rows.groupby(level=0).cumcount().astype(str)
+    rows = rows.rename(columns=dict(seed='seed ')).assign(seed=seeds)
+    rows.index = range(1, len(rows)+1)
+    return _in_order(rows, f'arm = {arm}, accuracies = the list {header}')
 
 def _in_order(rows, said):
     "Seeds by position, where all arms have as many runs"
@@ -755,7 +762,7 @@ def _refuse_summary(asked, table, mean, sd):
     asked.refuse(f'{mean} and {sd} are a mean and an sd for each arm, no runs.{beside} As fractions: '
         f"simpleattn compare --summary {' '.join(words[:2])}")
 
-# %% ../nbs/17a_results.ipynb #9524831a
+# %% ../nbs/17a_results.ipynb #dffce2dc
 def _shaped(asked):
     "One row a run as text, what is known of its columns, and what was said of a wide table"
     table = _read_table(asked.path)
@@ -782,6 +789,8 @@ def _kept_rows(asked, table):
     for header,values in wanted.items():
         if values == ['last']: runs = _last(asked, runs, header)
     by = [names.get(o, o) for o in (_named(asked, table, o) for o in asked.by)]
+    taken = [o for o in by if o in ('arm','seed','acc','status')]
+    if taken: asked.refuse(f'--by {asked.roles[taken[0]]}: that is the {taken[0]}, which has its role. Name another column.')
     if ignored & {asked.roles['arm'], asked.roles['acc']}: asked.refuse('--ignore: arm and accuracy cannot be left out.')
     return runs.drop(columns=[names.get(o, o) for o in ignored]), said, by
 

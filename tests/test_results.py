@@ -411,6 +411,9 @@ def test_a_wide_table_with_a_column_that_varies_is_refused(call):
     text = 'seed,size,baseline,simple\n'+''.join(f"{i},{'small' if i%2 else 'large'},{a},{b}\n" for i,(a,b) in enumerate(zip(BASE, SIMPLE)))
     refused(call, wrote(text), '--wide', says=('size (large, small)','--where size=large','--wide'))
 
+def test_a_list_beside_an_accuracy_is_read_on_request(call):
+    is_the_five(comparisons(call, wrote(f'variant;accuracy;seed;runs\nbaseline;.6232;5;{BASE}\nsimple;.6512;5;{SIMPLE}\n'), '--wide', '--ignore', 'accuracy*', 'seed*')[0][0])
+
 def test_lists_of_different_lengths_are_no_pairs(call):
     (c,),err = comparisons(call, wrote(f'baseline,"{BASE}"\nsimple,"{SIMPLE[:4]}"\n'), '--wide')
     assert c['test']=='Welch t' and 'different numbers of runs' in err
@@ -441,7 +444,7 @@ def test_an_unknown_status_is_named_with_the_way_on(call):
 # ---- what was asked
 
 @pytest.mark.parametrize('args,says', [(('--where','sizes=1'), ("no column 'sizes'",'size')), (('--where','size=3'), ('no row has size=3','128, 256')), (('--where','size'), 'COL=VALUE'), (('--by','sizes'), "no column 'sizes'"), (('--ignore','nothing*'), 'no such column'),
-    (('--ignore','accuracy'), 'cannot be left out'), (('--arm','size','--acc','size'), 'one column cannot be two'), (('--where','arm=simple','--ignore','size'), 'second arm'), (('--env','cpu'), '--env')], ids=str)
+    (('--ignore','accuracy'), 'cannot be left out'), (('--by','variant'), 'that is the arm'), (('--by','seed'), 'that is the seed'), (('--arm','size','--acc','size'), 'one column cannot be two'), (('--where','arm=simple','--ignore','size'), 'second arm'), (('--env','cpu'), '--env')], ids=str)
 def test_what_cannot_be_heeded_is_refused(call, args, says): refused(call, wrote(with_columns(size=[128,256]*5)), *args, says=says)
 
 @pytest.mark.parametrize('option', [('--where','a=b'),('--by','a'),('--ignore','a'),('--percent',),('--wide',),('--arm','x'),('--against','0.5')], ids=str)
