@@ -21,6 +21,8 @@ CHANGED = {
     'variants/cli*':'the same',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
+    'statistics/* csv_two_datasets/*':'a column that keeps runs apart is refused by name, with the commands that go on',
+    'statistics/* csv_counts_with_n_images/*':'counts of correct are read by their column n_images',
     'helps/3.11/compare/out':'any file of results, with the options to read it',
     'helps/3.11/race/out':'looks are gone; address, checkpoints and fractions of a GPU are there again',
 }
