@@ -21,6 +21,9 @@ CHANGED = {
     'variants/cli*':'the same',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
+    'statistics/* csv_two_datasets/*':'a column that keeps runs apart is refused by name, with the commands that go on',
+    'statistics/* csv_counts_with_n_images/*':'counts of correct are read by their column n_images',
+    'helps/3.11/compare/out':'any file of results, with the options to read it',
     'helps/3.11/race/out':'looks are gone; address, checkpoints and fractions of a GPU are there again',
     # One interval, one verdict: tables, sentences and columns say the rule; the numbers that both rules have are held by `by_one_interval`
     **{k:'a table, page or sentence of the one interval' for k in ('compare_*/*/out','compare_*/*/out/method','compare_*/*/out/sequential','*/to_dict/method','*/to_dict/sequential','*/sentence','*/about',
