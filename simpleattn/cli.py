@@ -639,6 +639,7 @@ _cannot_write = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EP
 def _with_change(words, change):
     "A command line with one more change of the recipe"
     words = [str(o) for o in words]
+    if words[0]=='data': return f"simpleattn data {shlex.quote(words[words.index('--data')+1])}"
     at = words.index('--set')+1 if '--set' in words else len(words)
     return ' '.join(['simpleattn', shlex.join(words[:at]), *([] if '--set' in words else ['--set']), change, shlex.join(words[at:])]).strip()
 

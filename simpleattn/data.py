@@ -410,7 +410,8 @@ class CroppedDL(TfmdDL):
         self._n_inp, self._types = 1, {tuple:[type(o) for o in batch]}
 
 # %% ../nbs/08_data.ipynb #8b524308
-_decoded = lru_cache(maxsize=4)(DecodedImages) # for all seeds of a worker
+@lru_cache(maxsize=4) # for all seeds of a worker
+def _decoded(path, presize, fingerprint, progress): return DecodedImages(path, presize, progress)
 
 def _fits(imgs, device):
     "Whether the images may live on a device: a GPU of which they fill less than four tenths"
@@ -443,7 +444,7 @@ def get_dls(
     labels = train_labels(path, train, recipe)
     _check_size(recipe, path, train)
     vocab = CategoryMap(sorted({class_of(f) for f in train}), sort=False)
-    imgs = _decoded(path, recipe.presize, progress)
+    imgs = _decoded(path, recipe.presize, fingerprint(path), progress)
     device = torch.device(device) if device else default_device()
     def part(files, labels, train):
         ds = CroppedImages(imgs, files, [vocab.o2i[o] for o in labels], vocab, recipe, seed, train)

@@ -185,7 +185,8 @@ def _other_data(given, name, why=''):
     "The error that says so, with what a recipe would have to say"
     found = _name_of(given)
     change = _official_folders.get(found, f'dataset={shlex.quote(found)}')
-    return OtherData(f"{given} is {found}, and the recipe asks for {name}{why and ': '+why}.", change)
+    why = why or f'it is {found}'
+    return OtherData(f"The recipe asks for {name}, and {given} is another data set: {why}.", change)
 
 def _refuse_another(root, name):
     "Raise `OtherData` where `root` is a known data set, and not `name`"
@@ -235,12 +236,15 @@ def _embedded(data):
     path = cache_dir()/'shapes'
     given = Path(data) if data else path
     if given.exists() and given.resolve()!=path.resolve() and (given.is_file() or _is_data_set(given) or _is_flat(given)):
-        raise _other_data(given, 'shapes', 'that set is drawn here and needs no --data')
+        raise _other_data(given, 'shapes', 'shapes are drawn here and need no --data')
     seal = path.with_suffix('.sha256')
-    if path.is_dir() and not (seal.is_file() and seal.read_text()==shapes_digest(path)):
+    if path.is_dir() and not (seal.is_file() and seal.read_text()==_shapes_now(path, _folder_times(path))):
         with tempfile.TemporaryDirectory(dir=cache_dir()) as tmp: os.rename(path, f'{tmp}/old')
     if not path.is_dir(): seal.write_text(shapes_digest(make_shapes(path)))
     return path
+
+@lru_cache(maxsize=1)
+def _shapes_now(path, times): return shapes_digest(path) # once for each state of its folders
 
 def get_path(
     dataset:str,        # imagenette, imagewoof, cifar10, shapes, or a folder's name under the data root
@@ -373,12 +377,20 @@ def class_of(
     "The class of a listed image: its folder's name"
     return file.split('/')[1]
 
-@lru_cache(maxsize=16)
+def _folder_times(path):
+    "When the folders of a data set last gained or lost a name, and when its list was written"
+    parts = _folders_in(path)
+    folders = [path, *parts, *(o for part in parts for o in _folders_in(part)), split_list(path)]
+    return tuple((str(o), o.stat().st_mtime_ns) for o in folders if o.exists())
+
 def list_images(
     path # Folder with train/ and val/, or one that a list splits
 )->tuple: # ((relative path, bytes), ...), sorted; train first
     "Every image file of a data set; raises `CliError` for a layout that cannot be meant, with all that is wrong in it"
-    path = Path(path)
+    return _listed(Path(path), _folder_times(Path(path)))
+
+@lru_cache(maxsize=16)
+def _listed(path, times):
     has_list = split_list(path).is_file()
     if has_list and any((path/o).is_dir() for o in val_folders):
         raise CliError(f"{path} has a validation folder and the list {split_list(path)} too. Remove one of them.")
@@ -389,6 +401,7 @@ def list_images(
     if not images:
         raise CliError(f"{path} holds no class folders. The layout is train/CLASS/images and val/CLASS/images.")
     return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
+list_images.cache_clear = _listed.cache_clear # for a file that was written over: its folder does not show it
 
 # %% ../nbs/07b_folders.ipynb #999fb685
 def _held_back(files, fraction, seed):
@@ -426,7 +439,6 @@ def split_folder(
     if not classes: raise CliError(f"{path} holds no class folders, so there is nothing to split.")
     rows = [('path','part'), *_split_rows(folder, fraction, seed)]
     _write_once(split_list(path), rows)
-    list_images.cache_clear()
     return split_list(path)
 
 def _write_once(file, rows):
