@@ -153,7 +153,7 @@ def data(
     seed:int=0,          # Of that split
     fmt:Fmt='table'
 ):
-    "Check a data set: counts by class, what is missing, and images that are unreadable, turned or there twice"
+    "Check a data set: counts by class, unreadable images by name, what is missing"
     dataset,data = _named_by_place(dataset, data)
     check_dataset(dataset, data)
     from simpleattn.folders import check_data,get_path,split_folder
