@@ -166,15 +166,19 @@ def data(
 
 def _named_by_place(dataset, data):
     "Name and place of a data set that may be given by its place alone"
-    is_place = os.sep in dataset or not os.environ.get('SIMPLEATTN_DATA')
-    if data or dataset in datasets or not is_place or not os.path.exists(dataset): return dataset, data
+    root = os.environ.get('SIMPLEATTN_DATA')
+    is_place = os.sep in dataset or not root
+    if data or dataset in datasets or not is_place: return dataset, data
+    if not os.path.exists(dataset):
+        if os.sep in dataset and not root: raise CliError(f'There is nothing at {dataset}.')
+        return dataset, data
     return os.path.basename(os.path.abspath(dataset)).split('.')[0], dataset
 
 def _what_stops_training(found):
     "A sentence for each thing with which no recipe trains on a data set"
     unreadable = found['unreadable']
     if unreadable: yield f"{len(unreadable)} images cannot be read: {', '.join(unreadable)}. Replace or remove them."
-    if found['contradicts']: yield f"It is another data set than its name says: {found['contradicts']}."
+    if found['contradicts']: yield f"It is another data set than its name says: {found['contradicts']}. By its place alone it is checked as what it is."
     if len(found['classes'])==1: yield 'There is one class, so there is nothing to learn.'
 
 def _data_words(found):

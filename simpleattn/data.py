@@ -23,6 +23,7 @@ from torch import Tensor
 import fastai.vision.data # registers `show_batch` for images
 from .recipes import CliError,Recipe,stream
 from .folders import *
+from .shapes import make_shapes # asked for here by older scripts
 
 _all_ = ['known','image_suffixes','derived','official','folder_name','cache_dir','one_at_a_time','unpack','get_path','list_images',
     'fingerprint','source_facts','check_data','split_files','noisy_labels','train_labels'] # of `folders`, and found here too

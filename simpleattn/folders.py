@@ -146,6 +146,18 @@ def _is_flat(folder):
     if any(o.name in ('train', *val_folders) for o in folders): return False
     return sum(any(_is_image(o.name) for o in _entries(folder)) for folder in folders)>1
 
+def _folder_times(path):
+    "When the folders of a data set last gained or lost a name, and when its list was written"
+    parts = _folders_in(path)
+    folders = [path, *parts, *(o for part in parts for o in _folders_in(part)), split_list(path)]
+    return tuple((str(o), o.stat().st_mtime_ns) for o in folders if o.exists())
+
+def _some(names, n=3):
+    "The first few names, and how many more there are"
+    names = [*names]
+    more = f' and {len(names)-n} more' if len(names)>n else ''
+    return ', '.join(names[:n]) + more
+
 # %% ../nbs/07b_folders.ipynb #94b6c097
 def _top(folder):
     "The data set's folder in an unpacked archive: the whole of it, or what lies in its one folder"
@@ -186,7 +198,7 @@ def _other_data(given, name, why=''):
     found = _name_of(given)
     change = _official_folders.get(found, f'dataset={shlex.quote(found)}')
     why = why or f'it is {found}'
-    return OtherData(f"The recipe asks for {name}, and {given} is another data set: {why}.", change)
+    return OtherData(f"The recipe asks for {name}, and {given} is another data set: {why}. It can be trained on with {change}.", change)
 
 def _refuse_another(root, name):
     "Raise `OtherData` where `root` is a known data set, and not `name`"
@@ -259,8 +271,10 @@ def get_path(
         path = _find(Path(root), name) if root else None
         if path: return path
         if dataset in known: return _download(dataset, source)
-    raise CliError(f"No data set {name!r} under {root or 'SIMPLEATTN_DATA (not set)'}. {near(dataset, datasets)} "
-        "Give its folder or archive by --data.")
+    held = _some(o.name for o in _entries(root)) if root else ''
+    there = f"{root}, which holds {held or 'nothing'}" if root else 'SIMPLEATTN_DATA (not set)'
+    raise CliError(f"No data set {name!r} under {there}. {near(dataset, datasets)} "
+        "Give its folder or archive by --data; the layout is train/CLASS/images and val/CLASS/images.")
 
 # %% ../nbs/07b_folders.ipynb #219611b8
 def _size(entry):
@@ -312,12 +326,6 @@ def _by_folders(path):
     if not (path/'train').is_dir(): _no_parts(path)
     parts = 'train', _val_folder(path)
     return {f'{part}/{name}':images for part in parts for name,images in _classes_in(path/part).items()}
-
-def _some(names, n=3):
-    "The first few names, and how many more there are"
-    names = [*names]
-    more = f' and {len(names)-n} more' if len(names)>n else ''
-    return ', '.join(names[:n]) + more
 
 # %% ../nbs/07b_folders.ipynb #2e045ec1
 def _unsplit(path):
@@ -376,12 +384,6 @@ def class_of(
 )->str:
     "The class of a listed image: its folder's name"
     return file.split('/')[1]
-
-def _folder_times(path):
-    "When the folders of a data set last gained or lost a name, and when its list was written"
-    parts = _folders_in(path)
-    folders = [path, *parts, *(o for part in parts for o in _folders_in(part)), split_list(path)]
-    return tuple((str(o), o.stat().st_mtime_ns) for o in folders if o.exists())
 
 def list_images(
     path # Folder with train/ and val/, or one that a list splits
