@@ -290,7 +290,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.folders._unpacked': ('folders.html#_unpacked', 'simpleattn/folders.py'),
                                     'simpleattn.folders._unsplit': ('folders.html#_unsplit', 'simpleattn/folders.py'),
                                     'simpleattn.folders._val_folder': ('folders.html#_val_folder', 'simpleattn/folders.py'),
-                                    'simpleattn.folders._write_once': ('folders.html#_write_once', 'simpleattn/folders.py'),
+                                    'simpleattn.folders._write_list': ('folders.html#_write_list', 'simpleattn/folders.py'),
                                     'simpleattn.folders._zip_members': ('folders.html#_zip_members', 'simpleattn/folders.py'),
                                     'simpleattn.folders.cache_dir': ('folders.html#cache_dir', 'simpleattn/folders.py'),
                                     'simpleattn.folders.check_data': ('folders.html#check_data', 'simpleattn/folders.py'),

@@ -205,7 +205,7 @@ def _data_notes(found):
         yield from _some_lines(f'the same image in {where}', [' = '.join(o) for o in groups])
     yield from _some_lines('turned by EXIF, which is not applied (as in fastai)', found['rotated'])
     yield from _some_lines('several pictures in one file, of which the first is read', found['animated'])
-    if found['nested']: yield f"{len(found['nested'])} images lie in folders within their class, and belong to it"
+    if found['nested']: yield f"images in folders within their class, to which they count: {len(found['nested'])}"
 
 def _some_lines(what, items, n=5):
     "A line for each of the first few items, and one for how many more there are"

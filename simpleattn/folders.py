@@ -346,8 +346,8 @@ def _by_list(path):
     listed = _read_list(path)
     new, gone = sorted(found.keys()-listed.keys()), sorted(listed.keys()-found.keys())
     if new or gone:
-        raise CliError(f"{path} has changed since it was split: {len(new)} images are new, {len(gone)} are gone "
-            f"({_some(new+gone)}). Remove {split_list(path)} to split it again: {_split_line(path)}")
+        raise CliError(f"{path} has changed since {split_list(path)} was written: {len(new)} new, {len(gone)} gone "
+            f"({_some(new+gone)}). Split it again: {_split_line(path)}")
     images = {}
     for file,part in sorted(listed.items(), key=lambda o: (o[1], o[0])):
         name,_,rest = file.partition('/')
@@ -439,18 +439,19 @@ def split_folder(
     if faults := [*_layout_faults({f'{folder.name}/{name}':images for name,images in classes.items()})]:
         raise CliError(f"{path} cannot be split: {'; '.join(faults)}.")
     if not classes: raise CliError(f"{path} holds no class folders, so there is nothing to split.")
-    rows = [('path','part'), *_split_rows(folder, fraction, seed)]
-    _write_once(split_list(path), rows)
-    return split_list(path)
-
-def _write_once(file, rows):
-    "Write a csv file, unless it is there; raises `CliError` where that says something else"
-    text = io.StringIO()
-    csv.writer(text, lineterminator='\n').writerows(rows)
-    text = text.getvalue().encode('utf-8', 'surrogateescape')
-    if file.exists():
-        if file.read_bytes()==text: return
+    parts = dict(_split_rows(folder, fraction, seed))
+    file = split_list(path)
+    listed = _read_list(path) if file.exists() else {}
+    if listed.keys()==parts.keys() and listed!=parts:
         raise CliError(f"{file} is there and splits otherwise. Runs may have been made with it: remove it to split again.")
+    if listed!=parts: _write_list(file, parts)
+    return file
+
+def _write_list(file, parts):
+    "Write which image belongs to which part"
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows([('path','part'), *parts.items()])
+    text = text.getvalue().encode('utf-8', 'surrogateescape')
     new = file.with_name(f'.{file.name}.{os.getpid()}')
     new.write_bytes(text)
     os.replace(new, file)

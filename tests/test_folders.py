@@ -122,7 +122,7 @@ def test_whatever_is_no_image_is_a_reason_and_no_traceback(tmp_path, content, su
 def test_images_in_folders_within_a_class_belong_to_it(pics, call):
     write_images(pics/'train'/'a', ['2019/x.png','2019/05/y.webp'])
     assert [o for o in names(pics) if o.startswith('train/a/2019')]==['train/a/2019/05/y.webp','train/a/2019/x.png']
-    assert check_data(pics)['classes']['a']==dict(train=6, val=4) and '2 images lie in folders within their class' in call('data', 'pics')[1]
+    assert check_data(pics)['classes']['a']==dict(train=6, val=4) and 'images in folders within their class, to which they count: 2' in call('data', 'pics')[1]
     imgs = DecodedImages(pics)
     assert (imgs[imgs.idx['train/a/2019/x.png']]==np.asarray(Image.open(pics/'train'/'a'/'2019'/'x.png'))).all()
 
@@ -279,12 +279,14 @@ def test_copies_of_an_image_stay_on_one_side(flat):
     d = check_data(flat)
     assert d['duplicates']['train and val']==[] and len(d['duplicates']['one class'])==10 and d['classes']['cat']==dict(train=14, val=6)
 
-@pytest.mark.parametrize('change,says', [(lambda p: photo().save(p/'cat'/'new.png'), '1 images are new'), (lambda p: (p/'dog'/'dog0.png').unlink(), '1 are gone'),
-    (lambda p: (p/'cat').rename(p/'puma'), '10 images are new, 10 are gone')])
+@pytest.mark.parametrize('change,says', [(lambda p: photo().save(p/'cat'/'new.png'), '1 new, 0 gone'), (lambda p: (p/'dog'/'dog0.png').unlink(), '0 new, 1 gone'),
+    (lambda p: (p/'cat').rename(p/'puma'), '10 new, 10 gone')])
 def test_a_folder_that_its_list_does_not_fit_is_refused(flat, change, says):
     split_folder(flat)
     change(flat)
     with pytest.raises(CliError, match=f'{says}.*simpleattn data'): list_images(flat)
+    split_folder(flat)
+    assert len(list_images(flat))==len([*flat.rglob('*.png')]), 'and is split again, since the old list fits nothing'
 
 @pytest.mark.parametrize('text', ['', 'path\n', 'path,part\ncat/cat0.png\n', 'path,part\ncat/cat0.png,test\n', 'a,b\n1,2\n'])
 def test_a_list_that_is_none_is_refused(flat, text):
