@@ -29,16 +29,20 @@ _all_ = ['known','image_suffixes','derived','official','folder_name','cache_dir'
     'fingerprint','source_facts','check_data','split_files','noisy_labels','train_labels'] # of `folders`, and found here too
 
 # %% ../nbs/08_data.ipynb #46963a50
-def _decode(path, presize):
-    "One image as (H, W, 3) bytes, its short side resized to `presize` if that is not 0"
-    try: image = read_image(path)
-    except ValueError as e:
-        raise CliError(f"{path} cannot be read as an image ({e}). `simpleattn data` lists all such files.") from None
+def _pixels(image, presize):
+    "An opened image as (H, W, 3) bytes, its short side resized to `presize` if that is not 0"
+    image = as_rgb(image)
     short = min(image.size)
     if presize and short!=presize:
         w, h = (max(presize, round(side*presize/short)) for side in image.size)
         image = image.resize((w,h), Image.BILINEAR)
     return np.asarray(image)
+
+def _decode(path, presize):
+    "The same of an image file"
+    try: return _pixels(read_image(path), presize)
+    except ValueError as e:
+        raise CliError(f"{path} cannot be read as an image ({e}). `simpleattn data` lists all such files.") from None
 
 # %% ../nbs/08_data.ipynb #23862fa0
 def _seal(facts): return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

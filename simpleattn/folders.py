@@ -6,7 +6,7 @@
 __all__ = ['known', 'class_names', 'image_suffixes', 'val_folders', 'archive_suffixes', 'derived', 'official', 'folder_name',
            'class_name', 'cache_dir', 'one_at_a_time', 'file_digest', 'split_list', 'unpack', 'get_path', 'image_files',
            'class_of', 'list_images', 'split_folder', 'fingerprint', 'source_facts', 'contradiction', 'find_data',
-           'read_image', 'check_data', 'split_files', 'noisy_labels', 'train_labels']
+           'as_rgb', 'read_image', 'check_data', 'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/07b_folders.ipynb #4bad0088
 import csv,hashlib,io,itertools,json,lzma,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
@@ -505,8 +505,10 @@ def find_data(
     return path
 
 # %% ../nbs/07b_folders.ipynb #d6dfd801
-def _as_rgb(image):
-    "A Pillow image as RGB"
+def as_rgb(
+    image # An opened image of Pillow's
+)->Image.Image: # RGB, 8 bits
+    "An image as training sees it; raises `ValueError` for greys without a scale"
     greys = image.mode.startswith('I;16') or (image.mode=='I' and image.format in ('PNG','PPM'))
     if greys: # 16 bits: 65535 is white
         levels = (np.asarray(image).astype(np.int64)+128)//257
@@ -521,7 +523,7 @@ def read_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error', Image.DecompressionBombWarning)
-            with Image.open(path) as image: return _as_rgb(image)
+            with Image.open(path) as image: return as_rgb(image)
     except Exception as e: # Pillow's many readers raise what they like
         raise ValueError(f'{type(e).__name__}: {e}') from None
 
