@@ -8,7 +8,7 @@ __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 
            'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'main']
 
 # %% ../nbs/20_cli.ipynb #205b5e17
-import errno,json,shutil,sys,warnings
+import errno,json,os,shlex,shutil,sys,warnings
 from argparse import ArgumentParser,HelpFormatter
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Annotated
 from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
-from .recipes import Recipe,check_dataset,check_seed,derive,load_recipes,near
+from .recipes import OtherData,Recipe,check_dataset,check_seed,datasets,derive,load_recipes,near
 from .words import percent,points,table
 from .variants import Arm,get_variant,import_file,variants
 
@@ -146,29 +146,71 @@ class Told(CliError):
         self.out,self.code = out,code
 
 def data(
-    dataset:str,         # imagewoof, imagenette, cifar10, shapes, or the name of a folder
+    dataset:str,         # imagewoof, imagenette, cifar10, shapes, the name of a folder, or a folder or archive: ./pics
     source:str='160',    # 160, 320, full
     data:str=None,       # Its folder or archive, or a folder that holds it
+    split:float=None,    # For a folder of classes: the part of each that validates, written as a list beside the folder
+    seed:int=0,          # Of that split
     fmt:Fmt='table'
 ):
     "Check a data set: counts by class, unreadable images by name, what is missing"
+    dataset,data = _named_by_place(dataset, data)
     check_dataset(dataset, data)
-    from simpleattn.data import check_data,get_path
-    found = check_data(get_path(dataset, source, data))
+    from simpleattn.folders import check_data,get_path,split_folder
+    path = get_path(dataset, source, data)
+    if split is not None: split_folder(path, split, seed)
+    found = check_data(path, dataset)
     out = _data_words(found) if fmt=='table' else found
-    unreadable = found['unreadable']
-    why = f"{len(unreadable)} images cannot be read: {', '.join(unreadable)}. Replace or remove them."
-    if unreadable: raise Told(out, why, 2)
+    if why := ' '.join(_what_stops_training(found)): raise Told(out, why, 2)
     return out
+
+def _named_by_place(dataset, data):
+    "Name and place of a data set that may be given by its place alone"
+    root = os.environ.get('SIMPLEATTN_DATA')
+    is_place = os.sep in dataset or not root
+    if data or dataset in datasets or not is_place: return dataset, data
+    if not os.path.exists(dataset):
+        if os.sep in dataset and not root: raise CliError(f'There is nothing at {dataset}.')
+        return dataset, data
+    return os.path.basename(os.path.abspath(dataset)).split('.')[0], dataset
+
+def _what_stops_training(found):
+    "A sentence for each thing with which no recipe trains on a data set"
+    unreadable = found['unreadable']
+    if unreadable: yield f"{len(unreadable)} images cannot be read: {', '.join(unreadable)}. Replace or remove them."
+    if found['contradicts']: yield f"It is another data set than its name says: {found['contradicts']}. By its place alone it is checked as what it is."
+    if len(found['classes'])==1: yield 'There is one class, so there is nothing to learn.'
 
 def _data_words(found):
     "Counts by class, then a line for whatever is not as it should be"
-    rows = [dict(class_=name, train=n.get('train', 0), val=n.get('val', 0)) for name,n in found['classes'].items()]
-    whole = '{images} images, source {source}, fingerprint {fingerprint}, {v1_validation} validation images of split v1'
-    return '\n'.join([table(rows), whole.format(**found),
-        *(f'missing: {o}' for o in found['missing']),
+    def row(folder, n):
+        name = dict(name=found['names'].get(folder, '')) if found['names'] else {}
+        return dict(class_=folder, **name, train=n.get('train', 0), val=n.get('val', 0))
+    whole = '{images} images, source {source}, fingerprint {fingerprint}'
+    if found['v1_validation']: whole += ', {v1_validation} validation images of split v1'
+    return '\n'.join([table([row(*o) for o in found['classes'].items()]), whole.format(**found), *_data_notes(found),
         *(f'unreadable: {name} ({why})' for name,why in found['unreadable'].items()),
         *(f'not an image: {o}' for o in found['stray'])])
+
+def _data_notes(found):
+    "A line for each thing that one should know before training"
+    if found['split']: yield f"split by the list {found['split']}"
+    if found['validation']!='val': yield f"validation: the folder {found['validation']}"
+    if found['not_read']: yield f"not read: {', '.join(found['not_read'])}, beside train and {found['validation']}"
+    n_val = sum(n.get('val', 0) for n in found['classes'].values())
+    one = points(1/n_val, sign='')
+    if n_val<100: yield f'small validation set: {n_val} images, so one image is {one} of accuracy'
+    yield from (f'missing: {o}' for o in found['missing'])
+    for where,groups in found['duplicates'].items():
+        yield from _some_lines(f'the same image in {where}', [' = '.join(o) for o in groups])
+    yield from _some_lines('turned by EXIF, which is not applied (as in fastai)', found['rotated'])
+    yield from _some_lines('several pictures in one file, of which the first is read', found['animated'])
+    if found['nested']: yield f"images in folders within their class, to which they count: {len(found['nested'])}"
+
+def _some_lines(what, items, n=5):
+    "A line for each of the first few items, and one for how many more there are"
+    yield from (f'{what}: {o}' for o in items[:n])
+    if len(items)>n: yield f'{what}: {len(items)-n} more; --fmt json names all'
 
 # %% ../nbs/20_cli.ipynb #5c5ea7a2
 def cost(
@@ -212,11 +254,17 @@ def train(
     machine = Machine(device, threads, data=data, checkpoints=checkpoints)
     place = run_path(arm.recipe.name, arm.variant.name, machine.env, check_seed(seed))
     check_dataset(arm.recipe.dataset, data)
+    if data: _check_given(arm.recipe, data)
     with _own_place(root, place) as path:
         from simpleattn.train import train_arm
         run = train_arm(arm, seed, machine, root, progress=True)
     accuracy = 'no accuracy' if run.acc is None else f'{percent(run.acc)}%'
     return f'{arm.name} seed {seed}: {accuracy} ({run.status}), {run.wall_seconds:.0f} s, {path}'
+
+def _check_given(recipe, data):
+    "Refuse a data set that is not the recipe's"
+    from simpleattn.folders import find_data
+    find_data(recipe, data)
 
 @contextmanager
 def _own_place(root, place):
@@ -653,7 +701,14 @@ def _mistake(why, status=2):
 # %% ../nbs/20_cli.ipynb #ca54f2c4
 _cannot_write = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
-def _run(f, arguments):
+def _with_change(words, change):
+    "A command line with one more change of the recipe"
+    words = [str(o) for o in words]
+    if words[0]=='data': return f"simpleattn data {shlex.quote(words[words.index('--data')+1])}"
+    at = words.index('--set')+1 if '--set' in words else len(words)
+    return ' '.join(['simpleattn', shlex.join(words[:at]), *([] if '--set' in words else ['--set']), change, shlex.join(words[at:])]).strip()
+
+def _run(f, arguments, words=()):
     "Call a verb, print what it returns or the sentence of a mistake, and give the exit status"
     fmt = arguments.get('fmt', 'table')
     try:
@@ -662,6 +717,7 @@ def _run(f, arguments):
     except Told as e:
         if e.out: _show(e.out, fmt)
         return _mistake(e, e.code)
+    except OtherData as e: return _mistake(f'{e} This works: {_with_change(words, e.change)}')
     except (CliError, ValueError) as e:
         if type(e) not in (CliError, ValueError): raise # a kind of its own is a fault of the program
         return _mistake(e)
@@ -682,4 +738,4 @@ def main(
     if verb not in verbs: return _mistake(f'no verb {verb!r}. {near(verb, verbs)}')
     arguments = _read_arguments(verbs[verb], f'simpleattn {verb}', words)
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
-    return _run(verbs[verb], arguments)
+    return _run(verbs[verb], arguments, [verb, *words])

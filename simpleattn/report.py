@@ -179,7 +179,7 @@ def _differing(label, baseline, variant, k=4):
 # %% ../nbs/16_report.ipynb #f01daf31
 def _named(differ, run, data, show):
     "The same with the names of the images of `run`, and with thumbnails where they are to be shown"
-    from simpleattn.data import fingerprint, get_path, split_files
+    from simpleattn.folders import fingerprint, get_path, image_files, split_files
     path = get_path(run.recipe['dataset'], run.recipe['source'], data)
     found = fingerprint(path)
     if found!=run.fingerprint:
@@ -187,7 +187,7 @@ def _named(differ, run, data, show):
     names = split_files(path, run.recipe['split'])[1]
     def named(image):
         name = names[image.index]
-        return replace(image, name=name, jpeg=_thumbnail(path/name) if show else None)
+        return replace(image, name=name, jpeg=_thumbnail(*image_files(path, [name])) if show else None)
     return [replace(o, images=tuple(map(named, o.images))) for o in differ]
 
 def _thumbnail(path, px=112): # base64

@@ -6,7 +6,7 @@
 __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'compare_gains', 'Progress', 'plan_study']
 
 # %% ../nbs/14_study.ipynb #d440cc80
-import io,json,signal,sys,time
+import io,json,os,signal,sys,time
 from collections import Counter
 from contextlib import closing,contextmanager
 from dataclasses import dataclass,replace
@@ -610,8 +610,11 @@ def run(self:Study,
 @patch
 def _check_data(self:Study, data):
     "Data sets that are neither given nor known are found out now"
+    from simpleattn.folders import find_data
     for arm in self.arms.values():
-        if arm.can_train: check_dataset(arm.recipe.dataset, data)
+        if not arm.can_train: continue
+        check_dataset(arm.recipe.dataset, data)
+        if data or os.environ.get('SIMPLEATTN_DATA'): find_data(arm.recipe, data)
 
 @patch
 def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as a worker sees it
