@@ -1164,6 +1164,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'simpleattn/variants.py'),
                                      'simpleattn.variants.Variant.build': ('variants.html#variant.build', 'simpleattn/variants.py'),
                                      'simpleattn.variants.Variant.changes': ('variants.html#variant.changes', 'simpleattn/variants.py'),
+                                     'simpleattn.variants.Variant.fits_hash': ('variants.html#variant.fits_hash', 'simpleattn/variants.py'),
                                      'simpleattn.variants.Variant.from_dict': ('variants.html#variant.from_dict', 'simpleattn/variants.py'),
                                      'simpleattn.variants.Variant.is_ours': ('variants.html#variant.is_ours', 'simpleattn/variants.py'),
                                      'simpleattn.variants.Variant.key': ('variants.html#variant.key', 'simpleattn/variants.py'),

@@ -327,10 +327,11 @@ def _check_against_itself(run):
     "Raise `ValueError` where facts of one record contradict each other"
     if run.correct and run.acc is not None:
         n_right = int.from_bytes(_bytes_of(run.correct), 'big').bit_count()
-        if run.acc!=n_right/run.n_images: raise ValueError(f'acc = {run.acc}, but {n_right} of {run.n_images} bits are set')
+        if round(run.acc*run.n_images)!=n_right: raise ValueError(f'acc = {run.acc}, but {n_right} of {run.n_images} bits are set')
     unknown = [o for o in run.recipe if o not in _recipe_defaults]
     if unknown: raise ValueError(f"of a newer schema: its recipe has {', '.join(unknown)}; a newer simpleattn reads it")
     if run.recipe_hash not in _recipe_hashes(run.recipe): raise ValueError('recipe is not the one that its hash names')
+    if not run.arm.variant.fits_hash: raise ValueError('variant is not the one that its hash names')
 
 def _bytes_of(text):
     try: return base64.b64decode(text, validate=True)
@@ -491,7 +492,7 @@ def _check_arms_and_seeds(facts):
         for arm in facts['arms']:
             for k in ('arm','recipe','recipe_hash'):
                 if not isinstance(arm[k], str): raise ValueError(f'{k} of an arm is no text')
-            Arm.from_dict(arm)
+            if not Arm.from_dict(arm).variant.fits_hash: raise ValueError(f"arm {arm['arm']!r} is not the variant that its hash names")
     except (TypeError,KeyError,AttributeError) as e: raise ValueError(f'an arm cannot be read ({e!r})') from None
 
 def check_declaration(

@@ -285,7 +285,8 @@ def _put_back(learn, state):
     recorder, correct = learn.recorder, learn.record_correct
     learn.model.load_state_dict(state['model'])
     learn.opt.load_state_dict(to_device(state['opt'], learn.dls.device))
-    learn.opt.hypers = L(learn.opt.hypers)
+    inner = getattr(learn.opt, 'opt', learn.opt) # of Lookahead, which has no hypers of its own
+    inner.hypers = L(inner.hypers)
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
     recorder.smooth_loss.count, recorder.smooth_loss.val = state['smooth']
     for name in _of_the_recorder: setattr(recorder, name, state['recorded'][name])
@@ -348,7 +349,7 @@ class Checkpoint(Callback):
         try:
             epochs = {len(state['right']), len(state['recorded']['values']), state['epoch']}
             if len(epochs)>1 or not 0<state['epoch']<=self.n_epoch: raise ValueError('its epochs do not agree')
-            _put_back(self.learn, state)
+            _put_back(self.learn, copy.deepcopy(state)) # optimisers keep what they are given, and take it apart
             return math.isfinite(state['wall'])
         except Exception as e: self._set_aside(f'does not fit this run ({type(e).__name__})')
         finally: _put_back(self.learn, fresh)

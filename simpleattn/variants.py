@@ -197,6 +197,11 @@ class Variant(_Keyed):
         "Is its layer, if it has one, of this library?"
         return self.layer is None or self.path.startswith('simpleattn.')
 
+    @property
+    def fits_hash(self)->bool:
+        "Is it what its hash stands for? Of a layer that is not of this library that cannot be told without its source"
+        return all(not o.is_ours or _variant_hash(o)==o.hash for o in (self, *self.also))
+
     def build(self):
         "The layer's class, imported if need be"
         return load_layer(self.layer) if isinstance(self.layer, str) else self.layer
@@ -209,13 +214,12 @@ class Variant(_Keyed):
 
     @classmethod
     def from_dict(cls, facts:dict):
-        "A variant as a record or a declaration has it, with the hash that it names, which is held against a layer of the library; nothing is imported"
+        "A variant as a record or a declaration has it, with the hash that it names; nothing is imported"
         if not _hash_re.fullmatch(str(facts['hash'])): raise CliError(f"{facts['hash']!r} is not the hash of a variant.")
         v = object.__new__(cls) # without `__post_init__`, which takes the hash anew
         vars(v).update(name=facts['name'], layer=facts.get('layer'), site=facts.get('site') or '1.-1', kwargs=facts.get('kwargs') or {},
             doc='', also=tuple(map(cls.from_dict, facts.get('also', ()))), hash=facts['hash'])
         _check_variant(v)
-        if v.is_ours and _variant_hash(v)!=v.hash: raise CliError(f"Variant {v.name!r} is not what its hash {v.hash} stands for.")
         return v
 
 # %% ../nbs/05_variants.ipynb #a5ab3c72
