@@ -267,6 +267,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.files._get_file': ('files.html#_get_file', 'simpleattn/files.py'),
                                   'simpleattn.files._get_object': ('files.html#_get_object', 'simpleattn/files.py'),
                                   'simpleattn.files._get_objects': ('files.html#_get_objects', 'simpleattn/files.py'),
+                                  'simpleattn.files._is_listed': ('files.html#_is_listed', 'simpleattn/files.py'),
                                   'simpleattn.files._key': ('files.html#_key', 'simpleattn/files.py'),
                                   'simpleattn.files._kind': ('files.html#_kind', 'simpleattn/files.py'),
                                   'simpleattn.files._local': ('files.html#_local', 'simpleattn/files.py'),

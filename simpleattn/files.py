@@ -175,8 +175,13 @@ def _get_object(root, name):
     key = _key(root, name)
     try: return root.fs.cat_file(key)
     except FileNotFoundError:
-        if key in root.fs.find(key.rpartition('/')[0]): raise OSError(errno.EIO, 'it is listed, but was not given out') from None
+        if _is_listed(root, key): raise OSError(errno.EIO, 'it is listed, but was not given out') from None
         raise
+
+def _is_listed(root, key):
+    "Does the object store list this key? A listing of nothing is empty, so one that is not there has failed"
+    try: return key in root.fs.find(key.rpartition('/')[0])
+    except FileNotFoundError as e: raise OSError(errno.EIO, f'no listing: {e}') from None
 
 def is_there(
     root,    # Folder or URL
@@ -185,9 +190,7 @@ def is_there(
     "Is there a file of this name?"
     root = as_root(root)
     def look():
-        if not is_url(root): return os.path.lexists(root/name)
-        key = _key(root, name)
-        return key in root.fs.find(key.rpartition('/')[0])
+        return _is_listed(root, _key(root, name)) if is_url(root) else os.path.lexists(root/name)
     return patiently(look, _unread(root/name))
 
 def remove(
