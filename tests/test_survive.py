@@ -99,7 +99,7 @@ def test_nothing_that_lies_in_the_working_folder_is_executed(tmp_path, stub, pre
         (there/f'{name}.py').write_text(f"open({str(tmp_path)!r}+'/ran-{name}', 'w')\nraise SystemExit('ran')\n")
     (tmp_path/'driver.py').write_text(DRIVER.replace('stub_train', preload))
     p = subprocess.run([sys.executable, tmp_path/'driver.py', tmp_path/'runs', '1', '2', 'trains'], capture_output=True, text=True, timeout=240, cwd=there,
-        env={**os.environ, 'STUB_SECONDS':'0'})
+        env={**os.environ, 'STUB_SECONDS':'0', 'PYTHONPATH':os.pathsep.join([str(ROOT), str(ROOT/'tests')])})
     assert [o.name for o in tmp_path.glob('ran-*')]==[], p.stdout+p.stderr
     assert preload!='stub_train' or (p.returncode==0 and len(find_runs(tmp_path/'runs')[0])==4), p.stdout+p.stderr
 
