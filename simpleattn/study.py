@@ -171,7 +171,7 @@ def load_study(
     "A study as it was declared"
     declared = read_declaration(root, name) if plain_name_re.fullmatch(name) else None
     if declared is None:
-        there = [o.split('/')[1].removesuffix('.json') for o in list_names(root, '_studies', '*.json')]
+        there = sorted(o.split('/')[1].removesuffix('.json') for o in list_names(root, '_studies', '*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
     env = '*' if env=='any' else env or declared['env']
     fixed = {k:declared[k] for k in ('seeds','baseline','delta','alpha')}

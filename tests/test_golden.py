@@ -20,6 +20,7 @@ CHANGED = {
     'variants/sites/*name':'a variant at a site is named as it is asked for: simple@2.-1',
     'variants/cli*':'the same',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
+    'records/cli/verify/out':'declarations and states of races are checked too, and a second line says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
     'helps/3.11/race/out':'looks are gone; address, checkpoints and fractions of a GPU are there again',
 }
