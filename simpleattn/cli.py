@@ -269,10 +269,11 @@ def _check_given(recipe, data):
 @contextmanager
 def _own_place(root, place):
     "The path of a record that is not there yet, and that nobody else makes meanwhile"
-    from simpleattn.runs import as_root,claim,probe
+    from simpleattn.files import as_root,is_there
+    from simpleattn.runs import claim,probe
     path = as_root(root)/place
-    if path.exists(): raise CliError(f'{path} is there already. Choose another --seed or --root; records are never overwritten.')
     probe(root)
+    if is_there(root, place): raise CliError(f'{path} is there already. Choose another --seed or --root; records are never overwritten.')
     with claim(root, place) as ours:
         if not ours: raise CliError(f'{path} is being trained by another process. Choose another --seed, or wait for it.')
         yield path
@@ -652,14 +653,19 @@ def runs(
     fmt:Fmt='table'
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
-    from simpleattn.runs import load_runs,merge_runs
+    from simpleattn.files import as_root
+    from simpleattn.runs import has_store,load_runs,merge_runs
+    from simpleattn.study import check_studies
+    if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
     merged = merge_runs(merge, root) if merge else None
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     df = load_runs(root, _run_columns, **filters)
-    suspect = df.attrs['corrupt'] | _suspect_there(merge, merged)
+    n_declared,wrong = check_studies(root) if verify else (0, {})
+    wrong = {f'{as_root(root)/name}':why for name,why in wrong.items()}
+    suspect = df.attrs['corrupt'] | wrong | _suspect_there(merge, merged)
     for path,why in suspect.items(): _tell(f'{path}: {why}')
     if not merged and not verify: return df.astype(object).where(df.notna(), None).to_dict('records')
-    out = _merged_words(merged) if merged else _verified_words(df)
+    out = _merged_words(merged) if merged else _verified_words(df, n_declared, wrong)
     why = f"{len(suspect)} files need a look; see above. A corrupt record's run is made again by its study."
     if suspect: raise Told(out, why)
     return out
@@ -672,11 +678,14 @@ def _suspect_there(store, merged):
 
 def _merged_words(merged):
     n_differ,n_corrupt = len(merged['differ']), len(merged['corrupt'])
-    return f"{merged['copied']} files copied, {merged['there']} were there, {n_differ} differ, {n_corrupt} not believed"
+    said = f"{merged['copied']} files copied, {merged['there']} were there, {n_differ} differ, {n_corrupt} not believed"
+    if not merged['same']: return said
+    return f"{said}. Of those that were there, {len(merged['same'])} are the same result in another time or on another machine; the one that is here stays."
 
-def _verified_words(df):
+def _verified_words(df, n_declared, wrong):
     n_corrupt = len(df.attrs['corrupt'])
-    return f'{len(df)} records, each with its path, schema and checksum held against its content; {n_corrupt} not believed'
+    said = f'{len(df)} records, each with its path, schema and checksum held against its content; {n_corrupt} not believed'
+    return f'{said}\n{n_declared} declarations and states of races; {len(wrong)} not believed' if n_declared else said
 
 # %% ../nbs/20_cli.ipynb #8cf9b174
 verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train,
@@ -718,8 +727,9 @@ def _run(f, arguments, words=()):
         if e.out: _show(e.out, fmt)
         return _mistake(e, e.code)
     except OtherData as e: return _mistake(f'{e} This works: {_with_change(words, e.change)}')
-    except (CliError, ValueError) as e:
-        if type(e) not in (CliError, ValueError): raise # a kind of its own is a fault of the program
+    except CliError as e: return _mistake(e)
+    except ValueError as e:
+        if type(e) is not ValueError: raise # a kind of its own is a fault of the program
         return _mistake(e)
     except KeyboardInterrupt: return 130
     except BrokenPipeError: return 0

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AvgLossOnDevice', 'AvgMetricOnDevice', 'AvgSmoothLossOnDevice',
-           'KeepOnDevice', 'AnyMixedPrecision', 'compiled_once', 'forget_compiled', 'WholeBatches', 'get_learner',
-           'fit_recipe', 'Checkpoint', 'weights_hash', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
+           'KeepOnDevice', 'AnyMixedPrecision', 'compiled_once', 'forget_compiled', 'WholeBatches', 'forget_launcher',
+           'get_learner', 'fit_recipe', 'Checkpoint', 'weights_hash', 'as_run', 'keep_freed_memory', 'train_arm',
+           'train_one']
 
 # %% ../nbs/11_train.ipynb #ef677427
-import ctypes,gc,hashlib,itertools,math,os,sys,time
+import copy,ctypes,gc,hashlib,io,itertools,math,os,sys,time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,12 +25,12 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
-from .recipes import PIPELINE,Recipe,check_seed,stream
+from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
+from .files import as_root,get,is_there,put,remove
 from .variants import Arm,read_arm
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
-from simpleattn.runs import (Machine,Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,
-    write_run)
+from .runs import Machine,Run,chance_limit,env_name,machine_facts,pack_bits,run_path,write_run
 from .optimisers import opt_func
 
 # %% ../nbs/11_train.ipynb #c2b92f6b
@@ -202,6 +203,11 @@ class WholeBatches(Callback):
         self.learn.xb = (self.xb[0][:self.n],)
 
 # %% ../nbs/11_train.ipynb #e858c5c6
+def forget_launcher():
+    "A launcher's RANK and WORLD_SIZE would have fastai gather and save as one of several processes; a run is made by one, unless they have met already"
+    if torch.distributed.is_available() and torch.distributed.is_initialized(): return
+    for name in ('RANK','LOCAL_RANK','WORLD_SIZE'): os.environ.pop(name, None)
+
 def _loss(recipe): return LabelSmoothingCrossEntropy(eps=recipe.smooth) if recipe.smooth else CrossEntropyLossFlat()
 
 def _callbacks(recipe, seed, model, dls):
@@ -225,6 +231,7 @@ def get_learner(
     reuse=False         # Take the compiled network of the last seed, with this seed's weights? (for recipes that compile)
 )->Learner: # fastai's, ready to fit
     "A learner for one run"
+    forget_launcher()
     arm = read_arm((recipe, variant))
     recipe = arm.recipe
     dls = get_dls(recipe, seed, data, workers, device)
@@ -278,7 +285,8 @@ def _put_back(learn, state):
     recorder, correct = learn.recorder, learn.record_correct
     learn.model.load_state_dict(state['model'])
     learn.opt.load_state_dict(to_device(state['opt'], learn.dls.device))
-    learn.opt.hypers = L(learn.opt.hypers)
+    inner = getattr(learn.opt, 'opt', learn.opt) # of Lookahead, which has no hypers of its own
+    inner.hypers = L(inner.hypers)
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
     recorder.smooth_loss.count, recorder.smooth_loss.val = state['smooth']
     for name in _of_the_recorder: setattr(recorder, name, state['recorded'][name])
@@ -286,20 +294,37 @@ def _put_back(learn, state):
     correct.epochs = [o.numpy() for o in state['right']]
     correct.seconds = state['seconds']
 
+# %% ../nbs/11_train.ipynb #d917de75
+_sum_length = 7+64
+
+def _check_sum(content):
+    "What stands behind the content of a checkpoint; `torch.load` does not read that far"
+    return b'sha256:'+hashlib.sha256(content).hexdigest().encode()
+
+def _checked(content):
+    "The content without its checksum; raises `ValueError` where the two do not agree"
+    content,said = memoryview(content)[:-_sum_length], bytes(content[-_sum_length:])
+    if said!=_check_sum(content): raise ValueError('its checksum does not match')
+    return content
+
 # %% ../nbs/11_train.ipynb #2190e951
 class Checkpoint(Callback):
     "The state of a run after each epoch, and the way back to it"
     order = 80
     def __init__(self,
-        path, # Its file
-        key   # What identifies the run, JSON types
+        path,      # Its file
+        key,       # What identifies the run, JSON types
+        root=None  # The folder of all checkpoints, below which no link is followed; None: the file's own
     ):
-        self.path = Path(path)
+        path = Path(path)
+        self.root = Path(root or path.parent)
+        self.file = path.relative_to(self.root).as_posix()
         self.key = list(key)
         self.began = time.perf_counter()
         self.wall = 0. # seconds of the tries before this one
     def before_fit(self):
         self.state = self._load()
+        if self.state and not self._fits(): self.state = None
         self.first = self.state['epoch'] if self.state else 0
     def before_epoch(self):
         if self.epoch<self.first: raise CancelEpochException()
@@ -310,32 +335,40 @@ class Checkpoint(Callback):
             self.wall = self.state['wall']
 
     def _load(self): # None where there is none to be used
-        if not self.path.is_file(): return
+        try: content = get(self.root, self.file)
+        except FileNotFoundError: return
         try:
-            state = torch.load(self.path, weights_only=True, map_location='cpu')
+            state = torch.load(io.BytesIO(_checked(content)), weights_only=True, map_location='cpu')
             if state['key']==self.key: return state
-        except Exception as e:
-            print(f'{self.path} is not a checkpoint that can be loaded safely ({type(e).__name__}); '
-                'kept as .corrupt, the run begins anew', file=sys.stderr)
-        os.replace(self.path, self.path.with_suffix('.corrupt'))
+        except Exception as e: return self._set_aside(f'is not a checkpoint that can be loaded safely ({e or type(e).__name__})')
+        self._set_aside('is a checkpoint of another run')
+
+    def _fits(self):
+        "Can the learner become what the state says? Tried here, where it can still become what it was"
+        fresh,state = copy.deepcopy(_state(self.learn)), self.state
+        try:
+            epochs = {len(state['right']), len(state['recorded']['values']), state['epoch']}
+            if len(epochs)>1 or not 0<state['epoch']<=self.n_epoch: raise ValueError('its epochs do not agree')
+            _put_back(self.learn, copy.deepcopy(state)) # optimisers keep what they are given, and take it apart
+            return math.isfinite(state['wall'])
+        except Exception as e: self._set_aside(f'does not fit this run ({type(e).__name__})')
+        finally: _put_back(self.learn, fresh)
+
+    def _set_aside(self, why):
+        path = self.root/self.file
+        os.replace(path, path.with_suffix('.corrupt'))
+        print(f'{path} {why}; kept as .corrupt, the run begins anew', file=sys.stderr)
 
 # %% ../nbs/11_train.ipynb #2d5b208a
 @patch
 def _save(self:Checkpoint):
-    "Write the state beside its place, then give it its name"
+    "Write the state with its checksum, whole or not at all"
     wall = self.wall + time.perf_counter() - self.began
     state = dict(_state(self.learn), wall=wall, key=self.key, epoch=self.epoch+1)
-    beside = self.path.with_suffix('.tmp')
-    try:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, 'wb') as f:
-            torch.save(state, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(beside, self.path)
-    except (OSError, RuntimeError) as e:
-        print(f'No checkpoint: {self.path} cannot be written ({e}); the run goes on', file=sys.stderr)
-        if beside.is_file(): beside.unlink()
+    saved = io.BytesIO()
+    torch.save(state, saved)
+    try: put(self.root, self.file, saved.getvalue()+_check_sum(saved.getbuffer()), over=True)
+    except CliError as e: print(f'No checkpoint: {e} The run goes on.', file=sys.stderr)
 
 # %% ../nbs/11_train.ipynb #b4509bf7
 def weights_hash(model)->str: # 16 hex digits
@@ -439,7 +472,7 @@ def _checkpoint(arm, seed, machine, path): # None where none is wanted
     "The checkpoint of the run that is recorded at `path`"
     if not machine.checkpoints: return
     images = get_path(arm.recipe.dataset, arm.recipe.source, machine.data)
-    return Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)))
+    return Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)), machine.checkpoints)
 
 def train_arm(
     arm:Arm,                   # Recipe and variant
@@ -453,7 +486,7 @@ def train_arm(
     began = time.perf_counter()
     seed = check_seed(int(seed))
     path = run_path(arm.recipe.name, arm.variant.name, machine.env, seed)
-    if root is not None and (as_root(root)/path).exists(): raise FileExistsError(as_root(root)/path)
+    if root is not None and is_there(root, path): raise FileExistsError(as_root(root)/path)
     checkpoint = _checkpoint(arm, seed, machine, path)
     learn = _fitted(arm, seed, machine, progress, L(cbs)+L(checkpoint))
     wall = time.perf_counter()-began
@@ -461,7 +494,7 @@ def train_arm(
     run = as_run(learn, arm, seed, machine, wall)
     if root is None: return run
     write_run(run, root)
-    if checkpoint: checkpoint.path.unlink(missing_ok=True)
+    if checkpoint: remove(checkpoint.root, checkpoint.file)
     return run
 
 # %% ../nbs/11_train.ipynb #d20c9aff

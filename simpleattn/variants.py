@@ -197,6 +197,11 @@ class Variant(_Keyed):
         "Is its layer, if it has one, of this library?"
         return self.layer is None or self.path.startswith('simpleattn.')
 
+    @property
+    def fits_hash(self)->bool:
+        "Is it what its hash stands for? Of a layer that is not of this library that cannot be told without its source"
+        return all(not o.is_ours or _variant_hash(o)==o.hash for o in (self, *self.also))
+
     def build(self):
         "The layer's class, imported if need be"
         return load_layer(self.layer) if isinstance(self.layer, str) else self.layer

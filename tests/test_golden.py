@@ -21,6 +21,7 @@ CHANGED = {
     'variants/cli*':'the same',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
     'helps/3.11/data/out':'a folder or archive is enough, and a folder of classes can be split',
+    'records/cli/verify/out':'declarations and states of races are checked too, and a second line says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
     'statistics/* csv_two_datasets/*':'a column that keeps runs apart is refused by name, with the commands that go on',
     'statistics/* csv_counts_with_n_images/*':'counts of correct are read by their column n_images',
