@@ -25,7 +25,7 @@ from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from .recipes import PIPELINE,Recipe,check_seed,stream
-from .variants import Arm,read_arm
+from .variants import Arm,read_arm,ship
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
 from simpleattn.runs import (Machine,Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,
@@ -40,7 +40,9 @@ class PairedStreams(Callback):
     def __init__(self, seed:int):
         self.seed = seed
         self.past = 0 # epochs of earlier fits
+        self.hooks = []
     def before_fit(self):
+        self.after_fit() # what an interrupted fit has left
         self.start = self.past
         self.hooks = [m.register_forward_pre_hook(partial(self._before_dropout, name))
             for name,m in self.model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p>0]
@@ -49,6 +51,7 @@ class PairedStreams(Callback):
     def after_epoch(self): self.past += 1
     def after_fit(self):
         for h in self.hooks: h.remove()
+        self.hooks = []
 
     def _before_dropout(self, name, module, x):
         if module.training: self._draw_from('dropout', name)
@@ -229,6 +232,7 @@ def get_learner(
     recipe = arm.recipe
     dls = get_dls(recipe, seed, data, workers, device)
     model = arm.network(dls.c, seed).to(dls.device)
+    ship(arm.variant) # with `learn.export()` too
     key = (*arm.key, str(dls.device)) if reuse else None
     if recipe.compile: model = compiled_once(model, key)
     cbs = _callbacks(recipe, seed, model, dls) + list(L(cbs))
