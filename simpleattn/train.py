@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AvgLossOnDevice', 'AvgMetricOnDevice', 'AvgSmoothLossOnDevice',
            'KeepOnDevice', 'AnyMixedPrecision', 'compiled_once', 'forget_compiled', 'WholeBatches', 'get_learner',
-           'fit_recipe', 'Checkpoint', 'weights_hash', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
+           'fit_recipe', 'Checkpoint', 'weights_hash', 'LastWeights', 'as_run', 'keep_freed_memory', 'train_arm',
+           'train_one']
 
 # %% ../nbs/11_train.ipynb #ef677427
 import ctypes,gc,hashlib,itertools,math,os,sys,time
@@ -24,12 +25,12 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
-from .recipes import PIPELINE,Recipe,check_seed,stream
-from .variants import Arm,read_arm,ship
+from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
+from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
-from simpleattn.runs import (Machine,Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,
-    write_run)
+from .runs import (Machine,Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,
+    is_url,write_run)
 from .optimisers import opt_func
 
 # %% ../nbs/11_train.ipynb #c2b92f6b
@@ -71,11 +72,10 @@ class StopWhenDiverged(Callback):
         self.finite = torch.isfinite(loss) & self.finite
         if not loss.is_cuda or self.iter%32==31: self._look()
     def after_train(self): self._look()
+    def after_fit(self): self.diverged = not self.finite # another callback may have ended it
 
     def _look(self):
-        if self.finite: return
-        self.diverged = True
-        raise CancelFitException()
+        if not self.finite: raise CancelFitException()
 
 # %% ../nbs/11_train.ipynb #0718ac45
 class RecordCorrect(Callback):
@@ -224,7 +224,7 @@ def get_learner(
     data=None,          # Folder or archive of the data set; None: SIMPLEATTN_DATA, then fastai's addresses
     workers:int=0,      # Loader processes
     device=None,        # None: fastai's default
-    cbs=None,           # Further callbacks
+    cbs=None,           # Further callbacks, as objects, classes or text
     reuse=False         # Take the compiled network of the last seed, with this seed's weights? (for recipes that compile)
 )->Learner: # fastai's, ready to fit
     "A learner for one run"
@@ -232,12 +232,14 @@ def get_learner(
     recipe = arm.recipe
     dls = get_dls(recipe, seed, data, workers, device)
     model = arm.network(dls.c, seed).to(dls.device)
-    ship(arm.variant) # with `learn.export()` too
+    ship(arm.variant, recipe.callbacks) # with `learn.export()` too
     key = (*arm.key, str(dls.device)) if reuse else None
     if recipe.compile: model = compiled_once(model, key)
-    cbs = _callbacks(recipe, seed, model, dls) + list(L(cbs))
-    return Learner(dls, model, loss_func=_loss(recipe), opt_func=opt_func(recipe), lr=recipe.lr, wd=recipe.wd,
-        moms=recipe.moms, metrics=AvgMetricOnDevice(accuracy), cbs=cbs)
+    added = [*map(make_callback, (*recipe.callbacks, *list_callbacks(cbs)))]
+    learn = Learner(dls, model, loss_func=_loss(recipe), opt_func=opt_func(recipe), lr=recipe.lr, wd=recipe.wd,
+        moms=recipe.moms, metrics=AvgMetricOnDevice(accuracy), cbs=_callbacks(recipe, seed, model, dls)+added)
+    learn.cbs_added = [o for o in added if type(o).__module__!=__name__]
+    return learn
 
 # %% ../nbs/11_train.ipynb #a46fb2f1
 def fit_recipe(
@@ -263,8 +265,14 @@ def _plain(o):
     if isinstance(o, (list,tuple,L)): return [_plain(v) for v in o]
     return o
 
+def _is_plain(o): return isinstance(o, (int,float,str,Tensor,np.generic,type(None)))
+
+def _added(learn): # (text, callback); one that cannot be spelled, or is made with other arguments, begins anew
+    texts = [(spell_callback(cb), cb) for cb in learn.cbs_added]
+    return [(str(text), cb) for text,cb in texts if text.is_known]
+
 def _state(learn):
-    "What a run must know of itself to go on"
+    "What a run must know of itself to go on; of callbacks that were added, what is a number, a text or a tensor"
     recorder, correct = learn.recorder, learn.record_correct
     state = dict(
         model=learn.model.state_dict(),
@@ -273,7 +281,8 @@ def _state(learn):
         scaler=learn.scaler.state_dict() if hasattr(learn, 'scaler') else None,
         recorded={name:getattr(recorder, name) for name in _of_the_recorder},
         right=correct.epochs,
-        seconds=correct.seconds)
+        seconds=correct.seconds,
+        added={text:{k:v for k,v in vars(cb).items() if _is_plain(v)} for text,cb in _added(learn)})
     return _plain(state)
 
 # %% ../nbs/11_train.ipynb #9fc7339f
@@ -289,6 +298,7 @@ def _put_back(learn, state):
     recorder.values = [L(o) for o in recorder.values]
     correct.epochs = [o.numpy() for o in state['right']]
     correct.seconds = state['seconds']
+    for text,cb in _added(learn): vars(cb).update(state['added'].get(text, {}))
 
 # %% ../nbs/11_train.ipynb #2190e951
 class Checkpoint(Callback):
@@ -298,7 +308,7 @@ class Checkpoint(Callback):
         path, # Its file
         key   # What identifies the run, JSON types
     ):
-        self.path = Path(path)
+        self.file = Path(path)
         self.key = list(key)
         self.began = time.perf_counter()
         self.wall = 0. # seconds of the tries before this one
@@ -306,7 +316,10 @@ class Checkpoint(Callback):
         self.state = self._load()
         self.first = self.state['epoch'] if self.state else 0
     def before_epoch(self):
-        if self.epoch<self.first: raise CancelEpochException()
+        skips = self.epoch<self.first
+        if self.epoch<=self.first and self.first:
+            for cb in self.learn.cbs_added: cb.run = not skips # they have seen the epochs that are skipped
+        if skips: raise CancelEpochException()
     def after_epoch(self):
         if self.epoch>=self.first: self._save()
         elif self.epoch==self.first-1:
@@ -314,14 +327,14 @@ class Checkpoint(Callback):
             self.wall = self.state['wall']
 
     def _load(self): # None where there is none to be used
-        if not self.path.is_file(): return
+        if not self.file.is_file(): return
         try:
-            state = torch.load(self.path, weights_only=True, map_location='cpu')
+            state = torch.load(self.file, weights_only=True, map_location='cpu')
             if state['key']==self.key: return state
         except Exception as e:
-            print(f'{self.path} is not a checkpoint that can be loaded safely ({type(e).__name__}); '
+            print(f'{self.file} is not a checkpoint that can be loaded safely ({type(e).__name__}); '
                 'kept as .corrupt, the run begins anew', file=sys.stderr)
-        os.replace(self.path, self.path.with_suffix('.corrupt'))
+        os.replace(self.file, self.file.with_suffix('.corrupt'))
 
 # %% ../nbs/11_train.ipynb #2d5b208a
 @patch
@@ -329,16 +342,16 @@ def _save(self:Checkpoint):
     "Write the state beside its place, then give it its name"
     wall = self.wall + time.perf_counter() - self.began
     state = dict(_state(self.learn), wall=wall, key=self.key, epoch=self.epoch+1)
-    beside = self.path.with_suffix('.tmp')
+    beside = self.file.with_suffix('.tmp')
     try:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, 'wb') as f:
             torch.save(state, f)
             f.flush()
             os.fsync(f.fileno())
-        os.replace(beside, self.path)
+        os.replace(beside, self.file)
     except (OSError, RuntimeError) as e:
-        print(f'No checkpoint: {self.path} cannot be written ({e}); the run goes on', file=sys.stderr)
+        print(f'No checkpoint: {self.file} cannot be written ({e}); the run goes on', file=sys.stderr)
         if beside.is_file(): beside.unlink()
 
 # %% ../nbs/11_train.ipynb #b4509bf7
@@ -349,6 +362,18 @@ def weights_hash(model)->str: # 16 hex digits
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+class LastWeights(Callback):
+    "The hash of the weights after the last step, before `SaveModelCallback` puts its best in their place"
+    order = 50
+    hash = ''
+    def after_fit(self): self.hash = weights_hash(self.model)
+
+def _weights(learn): # hash of the last; hash of those that are there, if they are others
+    "What is recorded of the weights"
+    there = weights_hash(learn.model)
+    last = learn.last_weights.hash if hasattr(learn, 'last_weights') else there
+    return last, there if there!=last else ''
 
 def _flops(model, size): # 0 where they cannot be counted
     compiled, model._compiled_call_impl = model._compiled_call_impl, None
@@ -362,6 +387,13 @@ def _history(learn): # One dict an epoch
     def finite(x): return float(x) if math.isfinite(x) else None
     rows = zip(learn.recorder.values, learn.record_correct.accs)
     return [dict(train_loss=finite(train), valid_loss=finite(valid), acc=acc) for (train,valid,*_),acc in rows]
+
+def _check_validated(correct, n_images, arm):
+    "An accuracy is one of the whole validation set, in each epoch that a record names"
+    if not correct.epochs: raise CliError(f"{arm}: a callback ended the run before its first validation, so there is no accuracy to record.")
+    seen = min(map(len, correct.epochs))
+    if seen<n_images: raise CliError(f"{arm}: a callback cut validation to {seen} of {n_images} images, and an accuracy is one of them all. "
+        "`ShortEpochCallback` leaves it whole with short_valid=False.")
 
 def _why_diverged(finished, history, dls): # Empty where it has not
     "Why a run counts as diverged"
@@ -377,14 +409,18 @@ def as_run(
     arm:Arm,         # Its recipe and variant
     seed:int,        # Its seed
     machine:Machine, # Where it was made
-    wall:float       # Seconds from building the network to the end
+    wall:float,      # Seconds from building the network to the end
+    observers=()     # Texts of callbacks that only watched
 )->Run:
     "The record of a fitted learner"
     recipe, dls, correct = arm.recipe, learn.dls, learn.record_correct
     accs = correct.accs
     history = _history(learn)
-    finished = not learn.stop_when_diverged.diverged and len(accs)>=recipe.epochs
+    finished = not learn.stop_when_diverged.diverged
+    if finished: _check_validated(correct, len(dls.valid_ds), arm)
     reason = _why_diverged(finished, history, dls)
+    stopped = f'stopped after epoch {len(accs)} of {recipe.epochs}' if finished and len(accs)<recipe.epochs else ''
+    weights, kept = _weights(learn)
     device = 'cpu' if dls.device.type=='cpu' else torch.cuda.get_device_name(dls.device)
     data = source_facts(get_path(recipe.dataset, recipe.source, machine.data), recipe)
     n_train, n_val = len(dls.train_ds), len(dls.valid_ds)
@@ -402,10 +438,12 @@ def as_run(
         wall_seconds=round(wall,3),
         data=dict(data, n_train=n_train, n_val=n_val),
         machine=machine_facts(device, machine.threads),
-        reason=reason,
-        weights=weights_hash(learn.model),
+        reason=reason or stopped,
+        weights=weights,
         pipeline=PIPELINE + (dls.train_ds.device is not None), # crops made on the device are other pixels
-        flops=_flops(learn.model, recipe.size))
+        flops=_flops(learn.model, recipe.size),
+        observers=[str(o) for o in observers],
+        kept_weights=kept)
 
 # %% ../nbs/11_train.ipynb #5b7e2c15
 def keep_freed_memory():
@@ -422,7 +460,7 @@ def _threads(n):
     try: yield
     finally: torch.set_num_threads(before)
 
-def _fitted(arm, seed, machine, progress, cbs)->Learner:
+def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     "A learner that was fitted as the recipe says"
     device = machine.device or ('cpu' if machine.on_cpu else 'cuda') # fastai's own choice may be a third
     if machine.on_cpu: keep_freed_memory()
@@ -430,6 +468,7 @@ def _fitted(arm, seed, machine, progress, cbs)->Learner:
     try:
         with _threads(machine.threads):
             learn = get_learner(arm.recipe, arm.variant, seed, machine.data, machine.loaders, device, cbs, reuse=True)
+            if folder: learn.path = folder
             if progress: fit_recipe(learn, arm.recipe)
             else:
                 with learn.no_bar(), learn.no_logging(): fit_recipe(learn, arm.recipe)
@@ -445,27 +484,44 @@ def _checkpoint(arm, seed, machine, path): # None where none is wanted
     images = get_path(arm.recipe.dataset, arm.recipe.source, machine.data)
     return Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)))
 
+def _with_callbacks(arm, machine, cbs): # the arm that is recorded, and texts
+    "Callbacks that change a training are a key of the recipe; the others are named in the record"
+    recipe, observers = add_callbacks(arm.recipe, list_callbacks(cbs))
+    return Arm(recipe, arm.variant), (*machine.observers, *observers)
+
+def _own_folder(root, path): # None: the working folder
+    "Where the callbacks of a recorded run write: runs at a time must not write over each other"
+    if root is None: return None
+    root = as_root(root)
+    folder = (Path('.') if is_url(root) else root)/'_observed'/path.removesuffix('.json')
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
 def train_arm(
     arm:Arm,                   # Recipe and variant
     seed:int=0,                # The run's seed
     machine:Machine=Machine(), # Where and how it is made
     root=None,                 # Folder of runs, or its URL, to write the record to; None only returns it
     progress:bool=False,       # fastai's progress bars
-    cbs=None                   # Further callbacks
+    cbs=None                   # Further callbacks, as objects, classes or text; the record's recipe names those that change a training
 )->Run: # The run
     "Train one arm with one seed"
     began = time.perf_counter()
     seed = check_seed(int(seed))
-    path = run_path(arm.recipe.name, arm.variant.name, machine.env, seed)
+    told, observers = _with_callbacks(arm, machine, cbs)
+    path = run_path(told.recipe.name, told.variant.name, machine.env, seed)
     if root is not None and (as_root(root)/path).exists(): raise FileExistsError(as_root(root)/path)
-    checkpoint = _checkpoint(arm, seed, machine, path)
-    learn = _fitted(arm, seed, machine, progress, L(cbs)+L(checkpoint))
+    cbs = [make_callback(o) for o in (*list_callbacks(cbs), *machine.observers)]
+    checkpoint = _checkpoint(told, seed, machine, path)
+    more = L(cbs)+L(checkpoint)
+    if cbs or told.recipe.callbacks: more += L(LastWeights())
+    learn = _fitted(arm, seed, machine, progress, more, _own_folder(root, path) if observers else None)
     wall = time.perf_counter()-began
     if checkpoint: wall += checkpoint.wall
-    run = as_run(learn, arm, seed, machine, wall)
+    run = as_run(learn, told, seed, machine, wall, observers)
     if root is None: return run
     write_run(run, root)
-    if checkpoint: checkpoint.path.unlink(missing_ok=True)
+    if checkpoint: checkpoint.file.unlink(missing_ok=True)
     return run
 
 # %% ../nbs/11_train.ipynb #d20c9aff
@@ -478,7 +534,7 @@ def train_one(
     device=None,        # None: the GPU if there is one
     threads:int=1,      # CPU threads; one is what studies use
     progress:bool=False,# fastai's progress bars
-    cbs=None,           # Further callbacks
+    cbs=None,           # Further callbacks, as objects, classes or text; the record's recipe names those that change a training
     root=None,          # Folder of runs, or its URL, to write the record to; None only returns it
     checkpoints=None    # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
 )->Run: # The run

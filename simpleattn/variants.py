@@ -487,8 +487,10 @@ def make_callback(
 def _from_text(text):
     if not text.is_known: raise CliError(f"Callback {text}: its arguments are not known. Write them out.")
     cls = text.made_by or load_layer(text.path, 'Callback')
-    try: return cls(*text.args, **text.kwargs)
+    try: cb = cls(*text.args, **text.kwargs)
     except Exception as e: raise CliError(f"Callback {text} cannot be made ({e}).") from None
+    if hasattr(cb, '__weakref__'): _spellings[cb] = text
+    return cb
 
 def list_callbacks(
     cbs # None, or one or several of what `make_callback` takes; text may hold several with commas
