@@ -24,7 +24,7 @@ from fastcore.xdg import xdg_cache_home
 from fastai.data.all import Category,CategoryMap,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
-import fastai.vision.data # registers `show_batch` for images
+import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
 from filelock import FileLock
 from .recipes import CliError,Recipe,datasets,near,stream
 from .shapes import make_shapes,take_place

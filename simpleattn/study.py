@@ -166,6 +166,7 @@ def _check_arms(study, declared):
         now = study.arms.get(label, arm)
         if now==arm: continue
         again = '' if now.variant==arm.variant else ' `register_variant(..., again=True)` takes the next free one.'
+        if now.recipe.name!=arm.recipe.name: again = f' It was declared with the recipe {arm.recipe.name}: `load_study` reads it, `run(cbs=...)` goes on.'
         raise CliError(f"Arm {label!r} of study {study.name!r} has changed since it was declared. Give the recipe or variant another name.{again}")
 
 def _check_seeds(study, declared):

@@ -49,7 +49,7 @@ class PairedStreams(Callback):
             for name,m in self.model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p>0]
     def before_train(self): self.learn.dl.epoch = self.start+self.epoch
     def before_batch(self): self._draw_from('batch')
-    def after_epoch(self): self.past += 1
+    def after_train(self): self.past = self.start+self.epoch+1 # `validate` and `get_preds` call `after_epoch` too
     def after_fit(self):
         for h in self.hooks: h.remove()
         self.hooks = []
@@ -64,6 +64,7 @@ class StopWhenDiverged(Callback):
     "End the fit at the first loss that is not finite"
     order = 70
     run_valid = False
+    diverged, finite = False, True
     def before_fit(self):
         self.diverged = False
         self.finite = True
@@ -82,6 +83,7 @@ class RecordCorrect(Callback):
     "Validation images that were right, by epoch; seconds spent in training batches"
     order = 65
     fitting = False
+    epochs = ()
     def before_fit(self):
         self.epochs = []
         self.right = []
@@ -385,7 +387,9 @@ def _flops(model, size): # 0 where they cannot be counted
 def _history(learn): # One dict an epoch
     "Losses and accuracy by epoch; None for a loss that is not finite"
     def finite(x): return float(x) if math.isfinite(x) else None
-    rows = zip(learn.recorder.values, learn.record_correct.accs)
+    accs, rows = learn.record_correct.accs, [*learn.recorder.values]
+    if len(rows)<len(accs): rows.append(learn.recorder.log[1:]) # a callback ended the fit before the recorder had its turn
+    rows = zip(rows, accs)
     return [dict(train_loss=finite(train), valid_loss=finite(valid), acc=acc) for (train,valid,*_),acc in rows]
 
 def _check_validated(correct, n_images, arm):
@@ -414,10 +418,10 @@ def as_run(
 )->Run:
     "The record of a fitted learner"
     recipe, dls, correct = arm.recipe, learn.dls, learn.record_correct
-    accs = correct.accs
-    history = _history(learn)
     finished = not learn.stop_when_diverged.diverged
     if finished: _check_validated(correct, len(dls.valid_ds), arm)
+    accs = correct.accs
+    history = _history(learn)
     reason = _why_diverged(finished, history, dls)
     stopped = f'stopped after epoch {len(accs)} of {recipe.epochs}' if finished and len(accs)<recipe.epochs else ''
     weights, kept = _weights(learn)

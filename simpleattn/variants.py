@@ -245,6 +245,9 @@ def ship(
 ): # cloudpickle then sends their modules' classes by value
     "See to it that your own classes travel"
     import cloudpickle
+    core = sys.modules.get('fastai.callback.core')
+    for name in ('Batch','Backward','Epoch','Fit','Step','Train','Valid'): # a worker must know the exceptions of your callback for fastai's
+        if core: getattr(core, f'Cancel{name}Exception').__module__ = core.__name__
     for made in (*(v.layer for v in (variant, *variant.also)), *(o.made_by for o in callbacks)):
         if made is None or isinstance(made, str) or _installed(made): continue
         module = sys.modules.get(made.__module__)
@@ -458,9 +461,10 @@ def _made_with(cb): # (args, kwargs); `...` where they are not found
     try:
         usual = vars(type(cb)(**needed))
         differ = {k:v for k,v in stored.items() if k not in needed and _is_literal(v) and _state(v)!=_state(usual.get(k))}
-        # fastai's trackers store a margin with its sign turned
-        for signs in itertools.product(*((1,-1) if type(v) is float else (1,) for v in differ.values())):
-            kwargs = needed | {k:v if sign==1 else -v for (k,v),sign in zip(differ.items(), signs)}
+        # fastai's trackers store a margin, also the usual one, with its sign turned
+        tried = [[{}, {k:v}, {k:-v}] if type(v) is float else [{k:v}] for k,v in differ.items()]
+        for some in itertools.product(*tried):
+            kwargs = {k:v for o in (needed, *some) for k,v in o.items()}
             if _state(type(cb)(**kwargs))==_state(cb): return (), kwargs
     except Exception: pass # what cannot be made or taken apart cannot be spelled
     return (...,), {}
