@@ -23,6 +23,7 @@ CHANGED = {
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
     'helps/3.11/race/out':'looks are gone; address, checkpoints and fractions of a GPU are there again',
+    'helps/3.11/train/out':'callbacks are taken by --cbs',
 }
 
 _number = re.compile(r'-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e-\d+')
