@@ -4,23 +4,25 @@
 
 # %% auto #0
 __all__ = ['DecodedImages', 'crop_boxes', 'Cuts', 'random_cuts', 'center_cuts', 'cut_image', 'center_crop', 'triangles',
-           'crop_on_device', 'cut_on_device', 'CroppedImages', 'NormaliseBytes', 'CroppedDL', 'get_dls', 'known',
-           'image_suffixes', 'derived', 'official', 'folder_name', 'cache_dir', 'one_at_a_time', 'unpack', 'get_path',
-           'list_images', 'fingerprint', 'source_facts', 'check_data', 'split_files', 'noisy_labels', 'train_labels']
+           'crop_on_device', 'cut_on_device', 'CroppedImages', 'decode_item', 'OtherImages', 'NormaliseBytes',
+           'CroppedDL', 'CroppedLoaders', 'get_dls', 'known', 'image_suffixes', 'derived', 'official', 'folder_name',
+           'cache_dir', 'one_at_a_time', 'unpack', 'get_path', 'list_images', 'fingerprint', 'source_facts',
+           'check_data', 'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/08_data.ipynb #e9567fb5
-import hashlib,json,math,os,tempfile,time
-from contextlib import suppress
+import hashlib,io,json,math,os,tempfile,time
+from contextlib import contextmanager,suppress
 from dataclasses import dataclass
 from functools import cached_property,lru_cache
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
-from fastcore.basics import store_attr
+from fastcore.basics import patch,store_attr
+from fastcore.foundation import L
 from fastai.data.all import Category,CategoryMap,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
-import fastai.vision.data # registers `show_batch` for images
+import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
 from .recipes import CliError,Recipe,stream
 from .folders import *
 from .shapes import make_shapes # asked for here by older scripts
@@ -315,9 +317,14 @@ def cut_on_device(
 @lru_cache(maxsize=1)
 def _uniform(seed, epoch, n): return np.random.default_rng(stream(seed, 'augment', epoch)).random((n,23))
 
+def _as_images(crops): # channels last
+    return TensorImage(torch.stack([o.permute(1,2,0) for o in crops]).permute(0,3,1,2))
+
 class CroppedImages:
     "A part of a data set under a recipe: `batch(idxs, epoch)` is all that a loader needs"
     device = None # Where images are kept and cut; None: on the CPU, one by one
+    root = None   # The data set's folder
+    as_part = None # `split_idx` for a while; None: that of its part
     def __init__(self,
         imgs:DecodedImages, # Decoded images
         files,              # Relative paths of this part
@@ -329,15 +336,19 @@ class CroppedImages:
     ):
         store_attr(but='labels')
         self.labels = torch.as_tensor(labels)
-        self.rows = np.array([imgs.idx[f] for f in files], dtype=int)
         self._centers = {}
+        if imgs is None: return
+        self.root = imgs.path
+        self.rows = np.array([imgs.idx[f] for f in files], dtype=int)
 
-    c = property(lambda self: len(self.vocab))             # fastai asks for both
-    split_idx = property(lambda self: int(not self.train))
+    # fastai asks for these
+    c = property(lambda self: len(self.vocab))
+    items = property(lambda self: L(image_files(self.root, self.files)))
+    split_idx = property(lambda self: int(not self.train) if self.as_part is None else self.as_part)
     def __len__(self): return len(self.files)
     def __getitem__(self, i): return tuple(o[0] for o in self.batch([i], 0))
     def new_empty(self): return CroppedImages(None, [], [], self.vocab, self.recipe, self.seed, self.train)
-    def decode(self, o, full=True): return (o[0], Category(class_name(self.vocab[int(o[1])])))
+    def decode(self, o, full=True): return (o[0], *(Category(class_name(self.vocab[int(y)])) for y in o[1:]))
 
     def uniform(self, epoch:int)->np.ndarray: # (n, 23)
         "The augmentation stream of an epoch: a row for each image"
@@ -345,20 +356,26 @@ class CroppedImages:
 
     def cuts(self, idxs, epoch:int)->Cuts:
         "How some images are cut in an epoch"
-        hw = self.imgs.hw[self.rows[idxs]]
-        if self.train: return random_cuts(self.uniform(epoch)[idxs], hw, self.recipe)
-        return center_cuts(hw, self.recipe.size, self.recipe.val_extra)
+        if self.imgs is None: raise CliError(f"The images of this learner are not here (they were in {self.root}); it predicts, and takes others by `dls.test_dl`.")
+        return self._cuts(self.imgs.hw[self.rows[idxs]], idxs, epoch)
+
+    def _cuts(self, hw, idxs, epoch):
+        "Those of images of these heights and widths"
+        if self.split_idx==1: return center_cuts(hw, self.recipe.size, self.recipe.val_extra)
+        # what fastai asks for by the way, such as `tta`, is drawn by the way
+        u = self.uniform(epoch)[idxs] if self.as_part is None else torch.rand(len(hw), 23).numpy()
+        return random_cuts(u, hw, self.recipe)
 
     def batch(self, idxs, epoch:int): # (TensorImage (n, 3, size, size) uint8, TensorCategory (n,))
         "Images and labels of some indices in an epoch"
         idxs = np.asarray(idxs)
+        kept = not self.train and self.split_idx==1
         if self.device is None:
-            crops = self._cut(idxs, epoch) if self.train else self._kept_centers(idxs)
-            x = torch.stack([o.permute(1,2,0) for o in crops]).permute(0,3,1,2) # channels last
-            return TensorImage(x), TensorCategory(self.labels[idxs])
+            crops = self._kept_centers(idxs) if kept else self._cut(idxs, epoch)
+            return _as_images(crops), TensorCategory(self.labels[idxs])
         at = _send(idxs, self.device)
         self.labels = self.labels.to(self.device) # copied the first time only
-        x = self._cut_on_device(idxs, epoch) if self.train else self._centers_on_device[at]
+        x = self._centers_on_device[at] if kept else self._cut_on_device(idxs, epoch)
         return TensorImage(x), TensorCategory(self.labels[at])
 
     def _cut(self, idxs, epoch):
@@ -384,6 +401,83 @@ class CroppedImages:
             return torch.cat([self._cut_on_device(part, 0) for part in parts])
         key = 'centers', str(self.device), self.recipe.size, self.recipe.val_extra, self.rows.tobytes()
         return self.imgs.keep(key, cut_all)
+
+# %% ../nbs/08_data.ipynb #4ba51685
+@patch
+@contextmanager
+def set_split_idx(self:CroppedImages, i:int):
+    "Cut as training (0) or validation (1) does for a while; random cuts are then drawn from torch's generator"
+    before, self.as_part = self.as_part, i
+    try: yield self
+    finally: self.as_part = before
+
+_made_again = ('imgs', 'rows', '_centers', '_centers_on_device')
+
+@patch
+def __getstate__(self:CroppedImages):
+    kept = {k:v for k,v in vars(self).items() if k not in _made_again}
+    return dict(kept, labels=self.labels.cpu())
+
+@patch
+def __setstate__(self:CroppedImages, state):
+    vars(self).update(state, imgs=None, _centers={})
+    if not self.files: return
+    with suppress(CliError, OSError, KeyError): # the images are not here, or are others
+        imgs = _decoded(self.root, self.recipe.presize, fingerprint(self.root), None)
+        self.rows = np.array([imgs.idx[f] for f in self.files], dtype=int)
+        self.imgs = imgs
+
+# %% ../nbs/08_data.ipynb #4ba51687
+def _as_bytes(a):
+    "An array or a tensor as (H, W) or (H, W, C) numbers that Pillow takes"
+    if isinstance(a, Tensor):
+        a = a.detach().cpu().as_subclass(Tensor)
+        a = (a.float() if a.is_floating_point() else a).numpy()
+        if a.ndim==3 and a.shape[0] in (1,3,4): a = a.transpose(1,2,0)
+    if a.ndim==3 and a.shape[2]==1: a = a[...,0]
+    if a.dtype in (np.uint8, np.uint16, bool): return a
+    if not 0<=a.min()<=a.max()<=255:
+        raise CliError(f"Pixels from {a.min():.3g} to {a.max():.3g} are no image: give 0 to 255, or fractions from 0 to 1. "
+            "A batch that is normalised already goes to `learn.model`.")
+    is_fraction = a.dtype.kind=='f' and a.max()<=1
+    return np.round(a*255 if is_fraction else a).astype(np.uint8)
+
+def decode_item(
+    item,         # Path, bytes of a file, Pillow's image, array (H, W, C), tensor (C, H, W), or a pair of one and its class
+    presize:int=0 # Short side in px after decoding; 0: as it is
+)->np.ndarray: # (H, W, 3) bytes
+    "The pixels of whatever a person has at hand"
+    if isinstance(item, tuple): item = item[0]
+    if isinstance(item, (str,Path)): return _decode(item, presize)
+    if isinstance(item, bytes): return _decode(io.BytesIO(item), presize)
+    if isinstance(item, (np.ndarray,Tensor)): item = Image.fromarray(_as_bytes(item))
+    if isinstance(item, Image.Image): return _pixels(item, presize)
+    raise CliError(f"{item!r} is no image: give a path, bytes of a file, an image of Pillow, an array (H, W, 3) or a tensor (3, H, W).")
+
+class OtherImages(CroppedImages):
+    "Items that are no part of a data set, cut like the validation images of one"
+    items = None
+    def __init__(self,
+        items:L,          # As for `decode_item`
+        part:CroppedImages # The part whose recipe and classes they share
+    ):
+        super().__init__(None, items, [], part.vocab, part.recipe, part.seed, False)
+        self.items = items
+
+    def batch(self, idxs, epoch:int): # (TensorImage,), and TensorCategory where labels are known
+        "Images, and labels if there are any, of some indices"
+        x = _as_images([self._cut_item(self.items[i], i, epoch) for i in idxs])
+        return (x, TensorCategory(self.labels[idxs])) if len(self.labels) else (x,)
+
+    def _cut_item(self, item, i, epoch):
+        if isinstance(item, tuple): item = item[0]
+        size = self.recipe.size
+        is_cut = isinstance(item, TensorImage) and item.dtype==torch.uint8 and item.shape==(3,size,size)
+        if is_cut and self.split_idx==1: return item.cpu() # `valid_ds[0]` is what a data set gives, and is cut already
+        image = decode_item(item, self.recipe.presize)
+        return cut_image(image, self._cuts(np.array([image.shape[:2]]), [i], epoch)[0], size)
+
+    def __setstate__(self, state): vars(self).update(state)
 
 # %% ../nbs/08_data.ipynb #0502632a
 class NormaliseBytes(Normalize):
@@ -435,6 +529,28 @@ def _check_size(recipe, path, train):
     raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(train)} train images. "
         f"Take a smaller batch, such as --set bs={most}.")
 
+def _class_number(label, vocab):
+    if isinstance(label, (int,Tensor)): return int(label)
+    if label in vocab.o2i: return vocab.o2i[label]
+    raise CliError(f"{label!r} is no class of this learner. There are: {', '.join(vocab)}. "
+        "With labels, an item is a path CLASS/FILE, or a pair of an image and its class.")
+
+class CroppedLoaders(DataLoaders):
+    "The loaders of a recipe; `test_dl` takes paths, Pillow's images, arrays and tensors, and cuts them as validation does"
+    def test_dl(self, test_items, rm_type_tfms=None, with_labels=False, **kwargs):
+        items = OtherImages(L(test_items), self.valid_ds)
+        if with_labels: items.labels = self._labels(items.items)
+        return self.valid.new(items, **kwargs)
+
+    def _labels(self, items):
+        "Class numbers: those of the data set, noisy where training is told so; of a pair the second; else by the folder"
+        known = {path:int(y) for ds in (self.train_ds, self.valid_ds) for path,y in zip(ds.items, ds.labels)}
+        def number(item):
+            pair = item if isinstance(item, tuple) else (item, None)
+            if pair[1] is None and isinstance(item, (str,Path)): pair = item, known.get(Path(item), Path(item).parent.name)
+            return _class_number(pair[1], self.vocab)
+        return torch.tensor([number(o) for o in items])
+
 def get_dls(
     recipe:Recipe,     # The recipe
     seed:int=0,        # The run's seed: order, crops, flips
@@ -442,7 +558,7 @@ def get_dls(
     workers:int=0,     # Loader processes; batches do not depend on it
     device=None,       # None: fastai's default (the GPU if there is one)
     progress=None      # Progress bar while images are decoded for the first time
-)->DataLoaders: # fastai's, with `vocab` and `c`
+)->CroppedLoaders: # fastai's `DataLoaders`, with `vocab` and `c`
     "Train and validation loaders of a recipe"
     path = find_data(recipe, data)
     train, val = split_files(path, recipe.split)
@@ -455,4 +571,4 @@ def get_dls(
         ds = CroppedImages(imgs, files, [vocab.o2i[o] for o in labels], vocab, recipe, seed, train)
         if not workers and _fits(imgs, device): ds.device = device
         return _loader(ds, workers)
-    return DataLoaders(part(train, labels, True), part(val, map(class_of, val), False), path='.', device=device)
+    return CroppedLoaders(part(train, labels, True), part(val, map(class_of, val), False), path='.', device=device)

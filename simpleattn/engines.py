@@ -62,7 +62,7 @@ def packed(task)->bytes:
     "A task as bytes, with the classes that a worker could not import"
     import cloudpickle
     from simpleattn.variants import ship
-    ship(task.arm.variant)
+    ship(task.arm.variant, (*task.arm.recipe.callbacks, *task.machine.observers))
     return cloudpickle.dumps(task)
 
 def run_packed(payload)->Ended: # Without its task, which the driver has

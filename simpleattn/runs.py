@@ -13,7 +13,7 @@ __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack
 import base64,dataclasses,errno,fcntl,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass,field
 from functools import lru_cache
 from importlib import metadata
 from importlib.resources import files
@@ -47,11 +47,13 @@ class Run:
     wall_seconds:float      # From building the network to the end
     data:dict               # dataset, source, fingerprint, n_files, n_train, n_val
     machine:dict            # device, threads, versions, commit, finished
-    reason:str=''           # Why a run counts as diverged
+    reason:str=''           # Why a run counts as diverged, or where a callback has stopped it
     weights:str=''          # Hash of the final weights; empty in records from before it was taken
     pipeline:int=PIPELINE   # Version of the input pipeline
     schema:int=1            # Version of this record
     flops:int=0             # Of one image, 2 x multiply-adds; 0 where they were not counted
+    observers:list=field(default_factory=list) # Callbacks that only watched, as text; what changes a training is a key of the recipe
+    kept_weights:str=''     # Hash of the weights that a callback put in the place of the last, such as SaveModel's best
 
     def __post_init__(self): _check_run(self)
 
@@ -63,6 +65,10 @@ class Run:
     def path(self)->str: return run_path(self.recipe['name'], self.variant['name'], self.env, self.seed)
     @property
     def ok(self)->bool: return self.status=='ok'
+    @property
+    def stopped(self)->int:
+        "The epoch after which a callback ended the run, from 1; 0 for one that went to its end"
+        return len(self.history) if self.ok and len(self.history)<self.recipe.get('epochs', 0) else 0
     @property
     def precision(self)->str: return self.recipe['precision']
     @property
@@ -83,7 +89,8 @@ class Run:
     def to_dict(self)->dict: return dataclasses.asdict(self)
     def __repr__(self):
         acc = 'no accuracy' if self.acc is None else f'{percent(self.acc)}%'
-        return f"Run {self.arm.name}, seed {self.seed}, {self.env}: {acc} ({self.status}), {self.wall_seconds:.0f} s"
+        status = f'{self.status}, {self.reason}' if self.stopped else self.status
+        return f"Run {self.arm.name}, seed {self.seed}, {self.env}: {acc} ({status}), {self.wall_seconds:.0f} s"
 
 # %% ../nbs/09_runs.ipynb #8f6d09c8
 comparable = ('env', 'precision', 'pipeline', 'n_images', 'fingerprint')
@@ -672,6 +679,7 @@ class Machine:
     loaders:int=0        # Loader processes of a run
     data:str=None        # Folder or archive of the data set; None: SIMPLEATTN_DATA, then fastai's addresses
     checkpoints:str=None # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
+    observers:tuple=()   # Callbacks that only watch, as `CallbackText`
 
     def __post_init__(self):
         if self.threads<1 or self.loaders<0:

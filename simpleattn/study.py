@@ -19,7 +19,7 @@ from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
 from .words import percent,points
-from .variants import Arm,read_arm
+from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_url,list_names,put
 from .runs import (Machine,arm_runs,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
     read_declaration,read_run,run_path,runs_frame,set_aside,this_env,write_declaration,write_failure)
@@ -152,8 +152,11 @@ def on_file(self:Study, env=True)->dict: # None where there is none
 
 def _check_arms(study, declared):
     for label,arm in _declared_arms(declared).items():
-        if study.arms.get(label, arm)==arm: continue
-        raise CliError(f"Arm {label!r} of study {study.name!r} has changed since it was declared. Give the recipe or variant another name.")
+        now = study.arms.get(label, arm)
+        if now==arm: continue
+        again = '' if now.variant==arm.variant else ' `register_variant(..., again=True)` takes the next free one.'
+        if now.recipe.name!=arm.recipe.name: again = f' It was declared with the recipe {arm.recipe.name}: `load_study` reads it, `run(cbs=...)` goes on.'
+        raise CliError(f"Arm {label!r} of study {study.name!r} has changed since it was declared. Give the recipe or variant another name.{again}")
 
 def _check_seeds(study, declared):
     "The first of the declared seeds, all of them, or all and more after them"
@@ -276,7 +279,7 @@ def _runs_of(self:Study, arm): # (`Run`s, {path: reason}, number of failed tries
     if others:
         what = 'recipe' if any(r.recipe_hash!=arm.recipe.hash for r in others) else 'variant'
         raise CliError(f"{self.root}/{arm.name}/{self.env} holds {len(others)} runs of another {what} under the same name. "
-            f"Rename the {what}, or move those runs.")
+            f"Rename the {what}, or move those runs.{' `register_variant(..., again=True)` takes the next free name.'*(what=='variant')}")
     return tuple(sorted(runs, key=lambda r: place[r.seed])), not_believed, sum(failed[seed] for seed in self.seeds)
 
 # %% ../nbs/14_study.ipynb #39c3bc2c
@@ -369,11 +372,21 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
 @patch
 def _noted(self:StudyRuns, comparisons):
     "With a note where pairs were there before the declaration, or seeds are missing"
+    comparisons = _note_stopped(comparisons, self.runs)
     early = self.early_pairs
     if early: comparisons = comparisons.noted(f"pairs there before this study was declared: {early}, so it is judged as one that was looked at; it holds only where its seeds were not chosen by them", first=True)
     if early or self.study.raced or self.grown: return comparisons
     n_declared = len(self.declaration['seeds'])
     return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
+
+def _note_stopped(comparisons, runs):
+    "A note on each comparison of runs that callbacks ended before their last epoch"
+    epochs = {label:[r.stopped for r in of_arm if r.stopped] for label,of_arm in runs.items()}
+    def said(label): return f"{len(epochs[label])} of {len(runs[label])} runs of {label} (after epoch {' to '.join(map(str, sorted({min(epochs[label]), max(epochs[label])})))})"
+    def note(c):
+        stopped = [label for label in (c.baseline, c.arm) if epochs.get(label)]
+        if stopped: return f"stopped early: {' and '.join(map(said, stopped))}; compared by the last epoch that each reached"
+    return comparisons.noted(note)
 
 def _note_missing(comparisons, seeds):
     "A note on each comparison whose arms lack declared seeds; `seeds` has those that are there, the declared ones and whose they are, by arm"
@@ -616,14 +629,16 @@ def run(self:Study,
     progress=True,         # A line of progress
     checkpoints=None,      # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
     address:str=None,      # ray: an existing cluster; None: one on this machine
-    gpus_per_run=1         # 0.25: four runs share a GPU
+    gpus_per_run=1,        # 0.25: four runs share a GPU
+    cbs=None               # Callbacks for all arms, as text, classes or objects; those that change a training become a key of the arms' recipes
 ): # The study; `gave_up` says which runs failed every time; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
     self.gave_up = {}
     if address and engine!='ray': raise CliError(f"address = {address}: an address is an option of --engine ray only.")
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
-    machine = Machine(device, threads, loaders, data, checkpoints).absolute()
+    observers = self._take_callbacks(cbs)
+    machine = Machine(device, threads, loaders, data, checkpoints, observers).absolute()
     probe(self.root)
     gpus,machine = self._gpus(engine, machine)
     compiled = sum(arm.can_train and arm.recipe.compile for arm in self.arms.values())
@@ -638,6 +653,19 @@ def run(self:Study,
                 driver.drive([self._task(label, seed, machine) for label,seed in todo])
             if driver.parked: publish_parked(self.root)
     return self
+
+@patch
+def _take_callbacks(self:Study, cbs)->tuple: # Texts of those that only observe
+    "Make callbacks a key of the arms' recipes; each is made once here, so that one that cannot be is found before anything is declared"
+    if not cbs: return ()
+    for text in map(spell_callback, list_callbacks(cbs)):
+        if not text.is_known:
+            raise CliError(f"Callback {text}: its arguments cannot be told from the object, so the runs could not be told apart. "
+                f"Write it as text, '{text.path}(ARGUMENTS)', or as functools.partial({text.path.rpartition(':')[2]}, ...).")
+        make_callback(text)
+    for label,arm in self.arms.items():
+        if arm.can_train: self.arms[label] = Arm(add_callbacks(arm.recipe, cbs)[0], arm.variant)
+    return add_callbacks(next(iter(self.arms.values())).recipe, cbs)[1]
 
 @patch
 def _check_data(self:Study, data):

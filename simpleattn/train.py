@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AvgLossOnDevice', 'AvgMetricOnDevice', 'AvgSmoothLossOnDevice',
            'KeepOnDevice', 'AnyMixedPrecision', 'compiled_once', 'forget_compiled', 'WholeBatches', 'forget_launcher',
-           'get_learner', 'fit_recipe', 'Checkpoint', 'weights_hash', 'as_run', 'keep_freed_memory', 'train_arm',
-           'train_one']
+           'get_learner', 'fit_recipe', 'Checkpoint', 'weights_hash', 'LastWeights', 'as_run', 'keep_freed_memory',
+           'train_arm', 'train_one']
 
 # %% ../nbs/11_train.ipynb #ef677427
 import copy,ctypes,gc,hashlib,io,itertools,math,os,sys,time
@@ -26,8 +26,8 @@ from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
-from .files import as_root,get,is_there,put,remove
-from .variants import Arm,read_arm
+from .files import as_root,get,is_there,is_url,put,remove
+from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
 from .runs import Machine,Run,chance_limit,env_name,machine_facts,pack_bits,run_path,write_run
@@ -41,15 +41,18 @@ class PairedStreams(Callback):
     def __init__(self, seed:int):
         self.seed = seed
         self.past = 0 # epochs of earlier fits
+        self.hooks = []
     def before_fit(self):
+        self.after_fit() # what an interrupted fit has left
         self.start = self.past
         self.hooks = [m.register_forward_pre_hook(partial(self._before_dropout, name))
             for name,m in self.model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p>0]
     def before_train(self): self.learn.dl.epoch = self.start+self.epoch
     def before_batch(self): self._draw_from('batch')
-    def after_epoch(self): self.past += 1
+    def after_train(self): self.past = self.start+self.epoch+1 # `validate` and `get_preds` call `after_epoch` too
     def after_fit(self):
         for h in self.hooks: h.remove()
+        self.hooks = []
 
     def _before_dropout(self, name, module, x):
         if module.training: self._draw_from('dropout', name)
@@ -61,6 +64,7 @@ class StopWhenDiverged(Callback):
     "End the fit at the first loss that is not finite"
     order = 70
     run_valid = False
+    diverged, finite = False, True
     def before_fit(self):
         self.diverged = False
         self.finite = True
@@ -69,17 +73,17 @@ class StopWhenDiverged(Callback):
         self.finite = torch.isfinite(loss) & self.finite
         if not loss.is_cuda or self.iter%32==31: self._look()
     def after_train(self): self._look()
+    def after_fit(self): self.diverged = not self.finite # another callback may have ended it
 
     def _look(self):
-        if self.finite: return
-        self.diverged = True
-        raise CancelFitException()
+        if not self.finite: raise CancelFitException()
 
 # %% ../nbs/11_train.ipynb #0718ac45
 class RecordCorrect(Callback):
     "Validation images that were right, by epoch; seconds spent in training batches"
     order = 65
     fitting = False
+    epochs = ()
     def before_fit(self):
         self.epochs = []
         self.right = []
@@ -227,7 +231,7 @@ def get_learner(
     data=None,          # Folder or archive of the data set; None: SIMPLEATTN_DATA, then fastai's addresses
     workers:int=0,      # Loader processes
     device=None,        # None: fastai's default
-    cbs=None,           # Further callbacks
+    cbs=None,           # Further callbacks, as objects, classes or text
     reuse=False         # Take the compiled network of the last seed, with this seed's weights? (for recipes that compile)
 )->Learner: # fastai's, ready to fit
     "A learner for one run"
@@ -236,11 +240,14 @@ def get_learner(
     recipe = arm.recipe
     dls = get_dls(recipe, seed, data, workers, device)
     model = arm.network(dls.c, seed).to(dls.device)
+    ship(arm.variant, recipe.callbacks) # with `learn.export()` too
     key = (*arm.key, str(dls.device)) if reuse else None
     if recipe.compile: model = compiled_once(model, key)
-    cbs = _callbacks(recipe, seed, model, dls) + list(L(cbs))
-    return Learner(dls, model, loss_func=_loss(recipe), opt_func=opt_func(recipe), lr=recipe.lr, wd=recipe.wd,
-        moms=recipe.moms, metrics=AvgMetricOnDevice(accuracy), cbs=cbs)
+    added = [*map(make_callback, (*recipe.callbacks, *list_callbacks(cbs)))]
+    learn = Learner(dls, model, loss_func=_loss(recipe), opt_func=opt_func(recipe), lr=recipe.lr, wd=recipe.wd,
+        moms=recipe.moms, metrics=AvgMetricOnDevice(accuracy), cbs=_callbacks(recipe, seed, model, dls)+added)
+    learn.cbs_added = [o for o in added if type(o).__module__!=__name__]
+    return learn
 
 # %% ../nbs/11_train.ipynb #a46fb2f1
 def fit_recipe(
@@ -266,8 +273,14 @@ def _plain(o):
     if isinstance(o, (list,tuple,L)): return [_plain(v) for v in o]
     return o
 
+def _is_plain(o): return isinstance(o, (int,float,str,Tensor,np.generic,type(None)))
+
+def _added(learn): # (text, callback); one that cannot be spelled, or is made with other arguments, begins anew
+    texts = [(spell_callback(cb), cb) for cb in learn.cbs_added]
+    return [(str(text), cb) for text,cb in texts if text.is_known]
+
 def _state(learn):
-    "What a run must know of itself to go on"
+    "What a run must know of itself to go on; of callbacks that were added, what is a number, a text or a tensor"
     recorder, correct = learn.recorder, learn.record_correct
     state = dict(
         model=learn.model.state_dict(),
@@ -276,7 +289,8 @@ def _state(learn):
         scaler=learn.scaler.state_dict() if hasattr(learn, 'scaler') else None,
         recorded={name:getattr(recorder, name) for name in _of_the_recorder},
         right=correct.epochs,
-        seconds=correct.seconds)
+        seconds=correct.seconds,
+        added={text:{k:v for k,v in vars(cb).items() if _is_plain(v)} for text,cb in _added(learn)})
     return _plain(state)
 
 # %% ../nbs/11_train.ipynb #9fc7339f
@@ -293,6 +307,7 @@ def _put_back(learn, state):
     recorder.values = [L(o) for o in recorder.values]
     correct.epochs = [o.numpy() for o in state['right']]
     correct.seconds = state['seconds']
+    for text,cb in _added(learn): vars(cb).update(state['added'].get(text, {}))
 
 # %% ../nbs/11_train.ipynb #d917de75
 _sum_length = 7+64
@@ -327,7 +342,10 @@ class Checkpoint(Callback):
         if self.state and not self._fits(): self.state = None
         self.first = self.state['epoch'] if self.state else 0
     def before_epoch(self):
-        if self.epoch<self.first: raise CancelEpochException()
+        skips = self.epoch<self.first
+        if self.epoch<=self.first and self.first:
+            for cb in self.learn.cbs_added: cb.run = not skips # they have seen the epochs that are skipped
+        if skips: raise CancelEpochException()
     def after_epoch(self):
         if self.epoch>=self.first: self._save()
         elif self.epoch==self.first-1:
@@ -379,6 +397,18 @@ def weights_hash(model)->str: # 16 hex digits
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
+class LastWeights(Callback):
+    "The hash of the weights after the last step, before `SaveModelCallback` puts its best in their place"
+    order = 50
+    hash = ''
+    def after_fit(self): self.hash = weights_hash(self.model)
+
+def _weights(learn): # hash of the last; hash of those that are there, if they are others
+    "What is recorded of the weights"
+    there = weights_hash(learn.model)
+    last = learn.last_weights.hash if hasattr(learn, 'last_weights') else there
+    return last, there if there!=last else ''
+
 def _flops(model, size): # 0 where they cannot be counted
     compiled, model._compiled_call_impl = model._compiled_call_impl, None
     try: return int(cost(model, size)['flops'])
@@ -389,8 +419,17 @@ def _flops(model, size): # 0 where they cannot be counted
 def _history(learn): # One dict an epoch
     "Losses and accuracy by epoch; None for a loss that is not finite"
     def finite(x): return float(x) if math.isfinite(x) else None
-    rows = zip(learn.recorder.values, learn.record_correct.accs)
+    accs, rows = learn.record_correct.accs, [*learn.recorder.values]
+    if len(rows)<len(accs): rows.append(learn.recorder.log[1:]) # a callback ended the fit before the recorder had its turn
+    rows = zip(rows, accs)
     return [dict(train_loss=finite(train), valid_loss=finite(valid), acc=acc) for (train,valid,*_),acc in rows]
+
+def _check_validated(correct, n_images, arm):
+    "An accuracy is one of the whole validation set, in each epoch that a record names"
+    if not correct.epochs: raise CliError(f"{arm}: a callback ended the run before its first validation, so there is no accuracy to record.")
+    seen = min(map(len, correct.epochs))
+    if seen<n_images: raise CliError(f"{arm}: a callback cut validation to {seen} of {n_images} images, and an accuracy is one of them all. "
+        "`ShortEpochCallback` leaves it whole with short_valid=False.")
 
 def _why_diverged(finished, history, dls): # Empty where it has not
     "Why a run counts as diverged"
@@ -406,14 +445,18 @@ def as_run(
     arm:Arm,         # Its recipe and variant
     seed:int,        # Its seed
     machine:Machine, # Where it was made
-    wall:float       # Seconds from building the network to the end
+    wall:float,      # Seconds from building the network to the end
+    observers=()     # Texts of callbacks that only watched
 )->Run:
     "The record of a fitted learner"
     recipe, dls, correct = arm.recipe, learn.dls, learn.record_correct
+    finished = not learn.stop_when_diverged.diverged
+    if finished: _check_validated(correct, len(dls.valid_ds), arm)
     accs = correct.accs
     history = _history(learn)
-    finished = not learn.stop_when_diverged.diverged and len(accs)>=recipe.epochs
     reason = _why_diverged(finished, history, dls)
+    stopped = f'stopped after epoch {len(accs)} of {recipe.epochs}' if finished and len(accs)<recipe.epochs else ''
+    weights, kept = _weights(learn)
     device = 'cpu' if dls.device.type=='cpu' else torch.cuda.get_device_name(dls.device)
     data = source_facts(get_path(recipe.dataset, recipe.source, machine.data), recipe)
     n_train, n_val = len(dls.train_ds), len(dls.valid_ds)
@@ -431,10 +474,12 @@ def as_run(
         wall_seconds=round(wall,3),
         data=dict(data, n_train=n_train, n_val=n_val),
         machine=machine_facts(device, machine.threads),
-        reason=reason,
-        weights=weights_hash(learn.model),
+        reason=reason or stopped,
+        weights=weights,
         pipeline=PIPELINE + (dls.train_ds.device is not None), # crops made on the device are other pixels
-        flops=_flops(learn.model, recipe.size))
+        flops=_flops(learn.model, recipe.size),
+        observers=[str(o) for o in observers],
+        kept_weights=kept)
 
 # %% ../nbs/11_train.ipynb #5b7e2c15
 def keep_freed_memory():
@@ -451,7 +496,7 @@ def _threads(n):
     try: yield
     finally: torch.set_num_threads(before)
 
-def _fitted(arm, seed, machine, progress, cbs)->Learner:
+def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     "A learner that was fitted as the recipe says"
     device = machine.device or ('cpu' if machine.on_cpu else 'cuda') # fastai's own choice may be a third
     if machine.on_cpu: keep_freed_memory()
@@ -459,6 +504,7 @@ def _fitted(arm, seed, machine, progress, cbs)->Learner:
     try:
         with _threads(machine.threads):
             learn = get_learner(arm.recipe, arm.variant, seed, machine.data, machine.loaders, device, cbs, reuse=True)
+            if folder: learn.path = folder
             if progress: fit_recipe(learn, arm.recipe)
             else:
                 with learn.no_bar(), learn.no_logging(): fit_recipe(learn, arm.recipe)
@@ -474,24 +520,41 @@ def _checkpoint(arm, seed, machine, path): # None where none is wanted
     images = get_path(arm.recipe.dataset, arm.recipe.source, machine.data)
     return Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)), machine.checkpoints)
 
+def _with_callbacks(arm, machine, cbs): # the arm that is recorded, and texts
+    "Callbacks that change a training are a key of the recipe; the others are named in the record"
+    recipe, observers = add_callbacks(arm.recipe, list_callbacks(cbs))
+    return Arm(recipe, arm.variant), (*machine.observers, *observers)
+
+def _own_folder(root, path): # None: the working folder
+    "Where the callbacks of a recorded run write: runs at a time must not write over each other"
+    if root is None: return None
+    root = as_root(root)
+    folder = (Path('.') if is_url(root) else root)/'_observed'/path.removesuffix('.json')
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
 def train_arm(
     arm:Arm,                   # Recipe and variant
     seed:int=0,                # The run's seed
     machine:Machine=Machine(), # Where and how it is made
     root=None,                 # Folder of runs, or its URL, to write the record to; None only returns it
     progress:bool=False,       # fastai's progress bars
-    cbs=None                   # Further callbacks
+    cbs=None                   # Further callbacks, as objects, classes or text; the record's recipe names those that change a training
 )->Run: # The run
     "Train one arm with one seed"
     began = time.perf_counter()
     seed = check_seed(int(seed))
-    path = run_path(arm.recipe.name, arm.variant.name, machine.env, seed)
+    told, observers = _with_callbacks(arm, machine, cbs)
+    path = run_path(told.recipe.name, told.variant.name, machine.env, seed)
     if root is not None and is_there(root, path): raise FileExistsError(as_root(root)/path)
-    checkpoint = _checkpoint(arm, seed, machine, path)
-    learn = _fitted(arm, seed, machine, progress, L(cbs)+L(checkpoint))
+    cbs = [make_callback(o) for o in (*list_callbacks(cbs), *machine.observers)]
+    checkpoint = _checkpoint(told, seed, machine, path)
+    more = L(cbs)+L(checkpoint)
+    if cbs or told.recipe.callbacks: more += L(LastWeights())
+    learn = _fitted(arm, seed, machine, progress, more, _own_folder(root, path) if observers else None)
     wall = time.perf_counter()-began
     if checkpoint: wall += checkpoint.wall
-    run = as_run(learn, arm, seed, machine, wall)
+    run = as_run(learn, told, seed, machine, wall, observers)
     if root is None: return run
     write_run(run, root)
     if checkpoint: remove(checkpoint.root, checkpoint.file)
@@ -507,7 +570,7 @@ def train_one(
     device=None,        # None: the GPU if there is one
     threads:int=1,      # CPU threads; one is what studies use
     progress:bool=False,# fastai's progress bars
-    cbs=None,           # Further callbacks
+    cbs=None,           # Further callbacks, as objects, classes or text; the record's recipe names those that change a training
     root=None,          # Folder of runs, or its URL, to write the record to; None only returns it
     checkpoints=None    # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
 )->Run: # The run

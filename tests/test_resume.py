@@ -18,7 +18,7 @@ class Stopped(Exception): pass
 
 class Stop(Callback):
     "Stops a run in the middle of an epoch, as a kill would"
-    order = 61
+    order,observes = 61,True
     def __init__(self, epoch): self.at,self.trained = epoch,[]
     def after_batch(self):
         if not self.training: return
