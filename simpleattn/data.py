@@ -195,7 +195,7 @@ def list_images(
     return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
 
 # %% ../nbs/08_data.ipynb #799cf2b2
-derived = {'306556b31afc':'160-derived'}
+derived = {'306556b31afc':'160-derived', '735406811bd1':'160-squares'}
 
 def fingerprint(
     path # Folder of a data set

@@ -175,6 +175,9 @@ def test_a_new_field_keeps_old_hashes():
 
 def test_no_two_recipes_are_the_same(): assert len({r.hash for r in ALL.values()})==len(ALL)
 
+def test_the_two_small_recipes_differ_in_their_images_only():
+    assert derive(ALL['woof-cpu'], 'nette-cpu', dataset='imagenette')==ALL['nette-cpu']
+
 def test_a_recipe_cannot_be_edited():
     with pytest.raises(dataclasses.FrozenInstanceError): ALL['demo'].lr = 1.
 
