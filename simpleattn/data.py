@@ -658,9 +658,26 @@ class NormaliseBytes(Normalize):
 class CroppedDL(TfmdDL):
     "A fastai loader over `CroppedImages`"
     epoch = 0
+    at_once = 0 # Images that are cut and normalised at a time, where they are cut on a device; 0: those of a batch
     def do_item(self, i): return i
     def do_batch(self, idxs): return self.dataset.batch(idxs, self.epoch)
     def after_iter(self): self.epoch += self.shuffle
+
+    def __iter__(self):
+        "Batches; those that are cut together are views of one tensor"
+        if not self.at_once or self.dataset.device is None: return super().__iter__()
+        return self._many_at_once()
+
+    def _many_at_once(self):
+        self.randomize()
+        self.before_iter()
+        idxs = self.get_idxs()
+        n = len(idxs)//self.bs*self.bs if self.drop_last else len(idxs)
+        step = max(self.at_once//self.bs, 1)*self.bs
+        for i in range(0, n, step):
+            batches = self.after_batch(self.dataset.batch(idxs[i:min(i+step, n)], self.epoch))
+            yield from zip(*(o.split(self.bs) for o in batches))
+        self.after_iter()
 
     def shuffle_fn(self, idxs):
         rng = np.random.default_rng(stream(self.dataset.seed, 'order', self.epoch))
