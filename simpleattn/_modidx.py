@@ -430,6 +430,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'simpleattn.optimisers._decaying': ('optimisers.html#_decaying', 'simpleattn/optimisers.py'),
                                        'simpleattn.optimisers._is_adamw': ('optimisers.html#_is_adamw', 'simpleattn/optimisers.py'),
                                        'simpleattn.optimisers._kept': ('optimisers.html#_kept', 'simpleattn/optimisers.py'),
+                                       'simpleattn.optimisers._made': ('optimisers.html#_made', 'simpleattn/optimisers.py'),
                                        'simpleattn.optimisers._many': ('optimisers.html#_many', 'simpleattn/optimisers.py'),
                                        'simpleattn.optimisers._many_adam_steps': ( 'optimisers.html#_many_adam_steps',
                                                                                    'simpleattn/optimisers.py'),

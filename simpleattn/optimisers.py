@@ -222,5 +222,6 @@ def opt_func(
     hypers = dict(mom=r.mom, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd)
     lacks = dict(rms=['mom'], sgd=['sqr_mom','eps'])
     for name in lacks.get(r.opt, []): del hypers[name]
-    def make(params, **kwargs): return foreach(_makers[r.opt](params, **hypers, **kwargs))
-    return make
+    return partial(_made, _makers[r.opt], **hypers)
+
+def _made(maker, params, **kwargs): return foreach(maker(params, **kwargs)) # by name, so that a learner can be pickled

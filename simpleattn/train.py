@@ -57,7 +57,7 @@ class PairedStreams(Callback):
         # `torch.manual_seed` writes down where it was called from, for each kind of device that is not in use
         number = stream(self.seed, what, self.start+self.epoch, self.iter, *name)
         torch.default_generator.manual_seed(number)
-        if self.dls.device.type=='cuda': torch.cuda.manual_seed(number)
+        if torch.cuda.is_initialized(): torch.cuda.manual_seed_all(number)
 
 # %% ../nbs/11_train.ipynb #15dbbd13
 class StopWhenDiverged(Callback):
@@ -317,6 +317,7 @@ class CountBatchesOnce(Callback):
         self.counts = {}
     def after_fit(self): self.after_train() # a run that diverged
 
+# %% ../nbs/11_train.ipynb #260c2b4d
 class FastestConvolutions(Callback):
     "cuDNN tries its forms of each convolution, and keeps the fastest"
     def before_fit(self): self.before,torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark,True
