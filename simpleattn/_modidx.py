@@ -1134,6 +1134,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.train.forget_compiled': ('train.html#forget_compiled', 'simpleattn/train.py'),
                                   'simpleattn.train.get_learner': ('train.html#get_learner', 'simpleattn/train.py'),
                                   'simpleattn.train.keep_freed_memory': ('train.html#keep_freed_memory', 'simpleattn/train.py'),
+                                  'simpleattn.train.take_with_loss': ('train.html#take_with_loss', 'simpleattn/train.py'),
                                   'simpleattn.train.train_arm': ('train.html#train_arm', 'simpleattn/train.py'),
                                   'simpleattn.train.train_one': ('train.html#train_one', 'simpleattn/train.py'),
                                   'simpleattn.train.weights_hash': ('train.html#weights_hash', 'simpleattn/train.py')},

@@ -6,7 +6,8 @@
 __all__ = ['LEAN_CHUNK', 'PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AvgLossOnDevice', 'AvgMetricOnDevice',
            'AvgSmoothLossOnDevice', 'KeepOnDevice', 'AnyMixedPrecision', 'compiled_once', 'forget_compiled',
            'WholeBatches', 'LeanLearner', 'AccuracyOnDevice', 'CountBatchesOnce', 'FastestConvolutions', 'get_learner',
-           'fit_recipe', 'Checkpoint', 'weights_hash', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
+           'take_with_loss', 'fit_recipe', 'Checkpoint', 'weights_hash', 'as_run', 'keep_freed_memory', 'train_arm',
+           'train_one']
 
 # %% ../nbs/11_train.ipynb #ef677427
 import ctypes,gc,hashlib,itertools,math,os,sys,time
@@ -363,12 +364,20 @@ def get_learner(
     if lean: _make_lean(learn, recipe, key)
     return learn
 
-def _make_lean(learn, recipe, key):
-    "What a `LeanLearner` needs of its recipe"
+def take_with_loss(
+    learn:LeanLearner, # Its network is taken as it is now
+    recipe:Recipe,     # For its loss, and whether it compiles
+    key=None           # Of the arm and the device, as for `compiled_once`
+):
+    "Take the network and the loss of a learner as one call"
     of_each = _loss(recipe, 'none')
     if recipe.compile: call = _compiled_with_loss(learn.model, learn.loss_func, of_each, key)
     else: call = _with_loss(learn.model, learn.loss_func, of_each)
     learn._with_loss = learn.loss_func, call
+
+def _make_lean(learn, recipe, key):
+    "What a `LeanLearner` needs of its recipe"
+    take_with_loss(learn, recipe, key)
     learn.add_cbs([CountBatchesOnce(), FastestConvolutions()])
     for dl in learn.dls: dl.at_once = LEAN_CHUNK
 
