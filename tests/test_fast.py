@@ -144,7 +144,12 @@ def test_a_compiled_network_is_reused_with_fresh_weights_and_let_go_after_an_err
     assert runs[0].correct==plain[0].correct and runs[0].flops==plain[0].flops and r.hash!=recipe.hash
     a,b = (train_one(o, 'simple', 1, tiny, device='cpu').history[0] for o in (recipe,r))
     assert a['train_loss']==pytest.approx(b['train_loss'], rel=1e-5) and a['valid_loss']==pytest.approx(b['valid_loss'], rel=1e-5)
-    assert len(calls)==2 and len(train._compiled)==1
+    assert len(calls)==2 and len(train._compiled)==2
+    for variant in ('simple','baseline','simple'): train_one(r, variant, 2, tiny, device='cpu')
+    assert len(calls)==2, 'arms in turn, each compiled once'
+    monkeypatch.setattr(train, 'MOST_COMPILED', 2)
+    train_one(r, 'symmetric', 0, tiny, device='cpu')
+    assert len(calls)==3 and len(train._compiled)==1
     class Bad(train.Callback):
         def after_loss(self): raise RuntimeError('no')
     with pytest.raises(RuntimeError): train_one(r, 'simple', 1, tiny, device='cpu', cbs=Bad())
