@@ -215,6 +215,8 @@ _makers = {
     'radam':RAdam, 'ralamb':RALamb, 'ralamb-published':partial(RALamb, published=True),
     'ranger':ranger, 'over9000':_over9000, 'over9000-published':partial(_over9000, published=True)}
 
+def _make(maker, hypers, params, **kwargs): return foreach(maker(params, **hypers, **kwargs))
+
 def opt_func(
     r:Recipe # The recipe
 ): # What `Learner` takes as `opt_func`
@@ -222,6 +224,4 @@ def opt_func(
     hypers = dict(mom=r.mom, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd)
     lacks = dict(rms=['mom'], sgd=['sqr_mom','eps'])
     for name in lacks.get(r.opt, []): del hypers[name]
-    return partial(_made, _makers[r.opt], **hypers)
-
-def _made(maker, params, **kwargs): return foreach(maker(params, **kwargs)) # by name, so that a learner can be pickled
+    return partial(_make, _makers[r.opt], hypers)
