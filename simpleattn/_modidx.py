@@ -217,6 +217,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.data._decode': ('data.html#_decode', 'simpleattn/data.py'),
                                  'simpleattn.data._digest': ('data.html#_digest', 'simpleattn/data.py'),
                                  'simpleattn.data._download': ('data.html#_download', 'simpleattn/data.py'),
+                                 'simpleattn.data._exact': ('data.html#_exact', 'simpleattn/data.py'),
                                  'simpleattn.data._extract': ('data.html#_extract', 'simpleattn/data.py'),
                                  'simpleattn.data._fetched': ('data.html#_fetched', 'simpleattn/data.py'),
                                  'simpleattn.data._files': ('data.html#_files', 'simpleattn/data.py'),

@@ -99,6 +99,18 @@ def test_validation_crops_are_made_once_for_all_seeds(pictures):
     assert a._centers_on_device is b._centers_on_device and a._centers_on_device.shape==(8,3,64,64)
 
 @pytest.mark.parametrize('crop', ['resized','pad'])
+def test_no_order_of_a_sum_moves_a_pixel(pictures, crop, monkeypatch):
+    "Crops are those of sums in float64, alone and among others"
+    r = Recipe('r', dataset='set', source='full', bs=8, size=64, crop=crop)
+    ds = CroppedImages(pictures, pictures.files, list(range(24)), ['a'], r, 3, True)
+    ds.device = torch.device('cpu')
+    whole = ds.batch(range(24), 1)[0]
+    alone = torch.cat([ds.batch([i], 1)[0] for i in range(24)])
+    einsum = torch.einsum
+    monkeypatch.setattr(torch, 'einsum', lambda how,*args: einsum(how, *(o.double() for o in args)))
+    assert torch.equal(whole, alone) and torch.equal(whole, ds.batch(range(24), 1)[0])
+
+@pytest.mark.parametrize('crop', ['resized','pad'])
 def test_large_images_are_cut_a_few_at_a_time(pictures, crop):
     r = Recipe('r', dataset='set', source='full', bs=8, size=64, crop=crop)
     ds = CroppedImages(pictures, pictures.files, list(range(24)), ['a'], r, 3, True)
