@@ -19,6 +19,7 @@ ARMS = [ # recipe, optimiser, and whether it is to be like the published one
 
 class StopAfter(Callback):
     "End the fit after some epochs"
+    order = 60 # after the recorder
     def __init__(self, epochs): self.epochs = epochs
     def after_epoch(self):
         if self.epoch+1>=self.epochs: raise CancelFitException()
