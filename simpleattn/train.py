@@ -245,7 +245,9 @@ class LeanLearner(Learner):
     _is_right = None  # which images of a validation batch are right, where that came with the loss
     _heard = None     # the callbacks, and by event those that have it
 
-    def listeners(self, event):
+    def listeners(self,
+        event:str # Such as after_pred
+    )->list: # Callbacks
         "The callbacks that have an event, in their order"
         cbs = tuple(self.cbs)
         if self._heard is None or self._heard[0]!=cbs: self._heard = cbs, {}
@@ -307,7 +309,8 @@ class AccuracyOnDevice(AvgMetricOnDevice):
 class CountBatchesOnce(Callback):
     "Batch norms count their batches once an epoch, in place of a kernel for each of them in each step"
     run_valid = False
-    def before_fit(self): self.counts = {}
+    counts = {} # batch norm -> its count, while they are not counted
+    def before_fit(self): self.after_train() # what an interrupted fit has left
     def before_train(self):
         norms = (m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._NormBase))
         self.counts = {m:m.num_batches_tracked for m in norms if m.num_batches_tracked is not None and m.momentum is not None}

@@ -167,3 +167,14 @@ def test_a_compiled_lean_run_is_the_compiled_plain_run_and_compiles_two_graphs(r
     for a,b in zip(plain[0], lean[0]):
         assert a.recorder.values[-1][0]==pytest.approx(b.recorder.values[-1][0], rel=1e-3)
         assert a.model.state_dict().keys()==b.model.state_dict().keys()
+
+def test_an_interrupted_fit_leaves_no_batch_uncounted(recipe, tiny):
+    class Interrupt(Callback):
+        def after_step(self):
+            if self.iter==1: raise KeyboardInterrupt
+    learn = get_learner(recipe, 'baseline', 1, tiny, device='cpu', lean=True)
+    n = len(learn.dls.train)
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=Interrupt())
+        learn.fit(1)
+    assert learn.model[0][1].num_batches_tracked==n+2
