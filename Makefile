@@ -4,7 +4,7 @@ PY ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow bench docs lab clean
+.PHONY: demo test test-slow bench gpu-pack docs lab clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PY) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info[:2] <= (3,13) else "simpleattn needs Python 3.11 to 3.13; name one with make PY=python3.12")'
@@ -25,7 +25,11 @@ test-slow: .venv/.installed
 	$(BIN)/python -m pytest -m slow -rs
 
 bench: .venv/.installed
-	@rc=0; for f in $(filter-out benchmarks/common.py benchmarks/plain_fastai.py,$(wildcard benchmarks/*.py)); do echo "$$f"; $(BIN)/python $$f || rc=1; done; exit $$rc
+	@rc=0; for f in $(filter-out benchmarks/common.py benchmarks/plain_fastai.py benchmarks/first_epochs.py,$(wildcard benchmarks/*.py)); do echo "$$f"; $(BIN)/python $$f || rc=1; done; exit $$rc
+
+# what benchmarks/gpu/README.md carries to a GPU machine without a network
+gpu-pack: .venv/.installed
+	PYTHON=$(BIN)/python bash benchmarks/gpu/pack.sh .gpu
 
 docs: .venv/.installed
 	$(BIN)/nbdev-export && $(BIN)/nbdev-clean

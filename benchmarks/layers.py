@@ -13,6 +13,11 @@ from simpleattn.local import LocalSelfAttention
 from simpleattn.models import create_model,peak_memory
 
 DEV = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+def sized(B):
+    "The batch of a row: on a GPU that of training"
+    return B if DEV.type=='cpu' else 64
+
 class PublishedOrder(FastaiSimple):
     "X (X^T (W X)), from right to left as the formula is read"
     def forward(self, x):
@@ -58,7 +63,7 @@ def pair(ours, theirs, x):
     return dict(ours=lambda: step(ours, ours, x), theirs=lambda: step(theirs, theirs, x))
 
 def image(B, C, side): return (torch.randn(B, C, side, side, device=DEV)*.1).requires_grad_()
-def batch(C, N): return max(1, min(64, 2**21//(C*N)))
+def batch(C, N): return sized(max(1, min(64, 2**21//(C*N))))
 
 def simple():
     "SimpleSelfAttention at every size; the five that a target names, and 0.95 elsewhere: never slower"
@@ -68,9 +73,9 @@ def simple():
             x = image(batch(C,N), C, int(N**.5))
             yield row('SimpleSelfAttention', "fastai's layer", want.get((C,N), .95), pair(SimpleSelfAttention(C), FastaiSimple(C, ks=1), x),
                 .5 if C==64 and (C,N) in want else None, channels=C, positions=N, batch=len(x))
-    x = image(2, 64, 64)
+    x = image(sized(2), 64, 64)
     yield row('SimpleSelfAttention', 'the published order', 40., pair(SimpleSelfAttention(64), PublishedOrder(64, ks=1), x), .05, channels=64, positions=4096,
-        batch=2, rounds=5)
+        batch=len(x), rounds=5)
 
 def self_():
     for C,N in ((64,64),(64,256),(64,1024),(256,64),(256,256),(256,1024),(512,16),(512,64),(64,4096)):
@@ -80,6 +85,7 @@ def self_():
 
 def local():
     for C,side,B,bound in ((64,32,4,4.5), (128,16,8,6.), (256,8,8,3.3), (64,32,8,None), (128,16,4,None), (256,8,4,None)):
+        B = sized(B)
         layer,x = LocalSelfAttention(C).to(DEV), torch.randn(B, C, side, side, device=DEV, requires_grad=True)
         assert torch.allclose(layer(x), unfolded(layer, x), atol=1e-4), 'the two forms differ'
         forms = dict(ours=lambda: step(layer, layer, x), theirs=lambda: step(lambda o: unfolded(layer, o), layer, x))
@@ -88,14 +94,15 @@ def local():
 def mhsa():
     from timm.layers.bottleneck_attn import BottleneckAttn
     for side,bound in ((8,.95),(16,.95),(32,1.1)):
-        x = torch.randn(4, 256, side, side, device=DEV, requires_grad=True)
+        x = torch.randn(sized(4), 256, side, side, device=DEV, requires_grad=True)
         ours,theirs = MHSA2d(256, side).to(DEV), BottleneckAttn(256, feat_size=(side,side)).to(DEV)
         yield row('MHSA2d', "timm's BottleneckAttn", bound, dict(ours=lambda: step(ours, ours, x), theirs=lambda: step(theirs, theirs, x)), channels=256,
-            side=side, heads=4, batch=4)
+            side=side, heads=4, batch=len(x))
 
 def share():
     "What the layer adds to a whole training step of its network, ours and fastai's"
     for backbone,size,B in (('xresnet18',64,16),('xresnet50',128,4)):
+        B = sized(B)
         x,y = torch.randn(B,3,size,size, device=DEV), torch.randint(10, (B,), device=DEV)
         def made(v):
             m = create_model(backbone, v, 10, size, 0).to(DEV)

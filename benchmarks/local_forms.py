@@ -1,6 +1,6 @@
-"""Local attention on a GPU: the library's block form against three candidates, forward and backward, in float32 and bfloat16.
+"""Local attention on a GPU: the library's block form against three candidates, forward and backward.
 
-python benchmarks/local_forms.py. The candidates are here and not in the library until a record says which of them is worth having: plain attention over the separable form,
+python benchmarks/local_forms.py [all]: bfloat16 at the sizes of training, or float32 and a large map too. The candidates are here and not in the library until a record says which of them is worth having: plain attention over the separable form,
 FlexAttention, and a small Triton kernel over offsets. `check` holds them to the layer, gradients included; so do the tests, on a CPU, where Triton interprets its kernel
 and FlexAttention has no backward."""
 import copy,sys
@@ -160,12 +160,14 @@ def check(name, layer, x):
     exact = gradients(blocks, copy.deepcopy(layer).double(), x.detach().double().requires_grad_())
     return [max(((a.double()-b).abs().max()/b.abs().max()).item() for a,b in zip(gradients(f, layer, x), exact)) for f in (FORMS[name],blocks)]
 
-def main():
+def main(every=False):
     torch._dynamo.config.recompile_limit = 64 # a shape and dtype each; beyond the limit FlexAttention would be timed unfused, without a word
     if not torch.cuda.is_available(): print('local_forms: needs a GPU; skipped'); return True
     rows = []
-    for dtype in (torch.float32, torch.bfloat16):
-        for C,side,B in ((64,32,64),(128,16,64),(256,8,64),(64,64,16)):
+    sizes = (64,32,64),(128,16,64),(256,8,64),(64,64,16)
+    # FlexAttention compiles for each size and precision: those of training unless all are asked for
+    for dtype in (torch.float32, torch.bfloat16) if every else (torch.bfloat16,):
+        for C,side,B in sizes if every else sizes[:3]:
             layer,x = LocalSelfAttention(C).to('cuda', dtype), torch.randn(B, C, side, side, device='cuda', dtype=dtype, requires_grad=True)
             forms,off,held = {},{},True
             for n,f in FORMS.items():
@@ -181,4 +183,4 @@ def main():
     save('local_forms', rows, 'torch', 'triton', ok=ok)
     return ok
 
-if __name__=='__main__': sys.exit(not main())
+if __name__=='__main__': sys.exit(not main('all' in sys.argv[1:]))

@@ -1,11 +1,11 @@
-"""A training step by precision and memory format; what the Learner and the optimiser add.
+"""A training step by precision and memory format; what the Learner and the optimiser add; what the host asks for around a network.
 
-python benchmarks/step.py. On a CPU the claim is bfloat16 with channels last against float32, where the processor multiplies bfloat16 faster."""
-import dataclasses,sys,tempfile,warnings
+python benchmarks/step.py [host], the latter for the host's row alone. On a CPU the claim is bfloat16 with channels last against float32, where the processor multiplies bfloat16 faster."""
+import dataclasses,json,sys,tempfile,warnings
 from pathlib import Path
 warnings.simplefilter('ignore')
 import torch,torch.nn.functional as F
-from common import save,side_by_side
+from common import RECORDS,machine,save,side_by_side
 from fastai.optimizer import Adam
 from simpleattn.models import create_model
 from simpleattn.optimisers import foreach
@@ -62,6 +62,62 @@ def learners(batches=12):
         with learn.no_bar(), learn.no_logging(): learn.fit(1)
     return {'a bare loop':loop, 'the Learner':whole}
 
+class Free(torch.autograd.Function):
+    "A result and gradients for every parameter, at no cost: one call, as a compiled network is"
+    @staticmethod
+    def forward(ctx, x, out, grads, *params):
+        ctx.grads = grads
+        return out.expand(len(x), -1) + x.flatten(1)[:,:1]
+    @staticmethod
+    def backward(ctx, g): return (None, g.sum(0), None, *ctx.grads)
+
+class NoNetwork(torch.nn.Module):
+    "The parameters of an xresnet50, tiny, and no work with them"
+    def __init__(self, n_out):
+        super().__init__()
+        self.holds = create_model('xresnet50', 'baseline', n_out, 32, 0, widen=.0625)
+        self.out = torch.nn.Parameter(torch.zeros(n_out))
+        self.params = list(self.holds.parameters())
+        self.grads = [torch.zeros_like(p) for p in self.params]
+    def forward(self, x): return Free.apply(x, self.out, self.grads, *self.params)
+
+def hosts(batches=200):
+    "An epoch of steps in bfloat16 without their network, plain and lean, of two tiny images that are cut as a GPU cuts them; an epoch's time is the time of asking"
+    from simpleattn import train
+    from simpleattn.recipes import load_recipes
+    from simpleattn.shapes import make_shapes
+    r = dataclasses.replace(load_recipes()['demo'], epochs=1, bs=2, presize=8, size=8, val_extra=2, precision='bfloat16', lr=1e-9)
+    path = make_shapes(Path(tempfile.mkdtemp())/'shapes', r.bs*batches, 12)
+    def made(lean):
+        learn = train.get_learner(r, 'baseline', 0, path, device='cpu', lean=lean)
+        learn.model = NoNetwork(learn.dls.c)
+        if lean: train.take_with_loss(learn, r)
+        for dl in learn.dls: dl.dataset.device = torch.device('cpu')
+        def epoch():
+            with learn.no_bar(), learn.no_logging(): train.fit_recipe(learn, r)
+        return epoch
+    return dict(plain=made(False), lean=made(True))
+
+def host(batches=200, rounds=9):
+    "The row of the host: milliseconds a step by which it is not free"
+    ms = side_by_side(hosts(batches), rounds)
+    for o in ms.values(): o.update({k:round(v/batches, 3) for k,v in o.items()})
+    share = round(ms['lean']['ms']/ms['plain']['ms'], 3)
+    return dict(what='host', parameters='xresnet50', batches=batches, ms=ms, share=share, at_most=.6, ok=share<=.6, machine=machine('torch', 'fastai'))
+
+def main_host():
+    "The host's row anew in the record that is there; it is a ratio within one process, and names its machine"
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    record = RECORDS/'step.json'
+    old = json.loads(record.read_text())
+    row = host()
+    print(row, flush=True)
+    old['rows'] = [r for r in old['rows'] if r['what']!='host'] + [row]
+    old['ok'] = all(r['ok'] for r in old['rows'])
+    record.write_text(json.dumps(old, indent=1)+'\n')
+    return row['ok']
+
 def main():
     torch.set_num_threads(1)
     keep_freed_memory() # as every training of this library does
@@ -79,8 +135,9 @@ def main():
         a,b = ms
         rows.append(dict(what=what, ms=ms, ratio=round(ms[b]['ms']/ms[a]['ms'], 3), ok=True))
         print(f"{b} takes {rows[-1]['ratio']} of the time of {a}", {k:v['ms'] for k,v in ms.items()}, flush=True)
+    if DEV.type=='cpu': rows.append(host())
     ok = all(r['ok'] for r in rows)
     save('step', rows, 'torch', 'fastai', ok=ok, bfloat16_rate=rate)
     return ok
 
-if __name__=='__main__': sys.exit(not main())
+if __name__=='__main__': sys.exit(not (main_host() if sys.argv[1:]==['host'] else main()))

@@ -50,6 +50,7 @@ def _add_argument(parser, name, parameter):
     if kind is bool: how['action'] = 'store_true'
     else: how['type'] = kind
     if not is_option: return parser.add_argument(name, **how)
+    if how.get('nargs')=='*': how.update(action='extend', default=list(default)) # a repeated option adds
     if kind is not bool: how['metavar'] = f'({kind.__name__})'
     return parser.add_argument(*also, f"--{name.replace('_','-')}", dest=name, **how)
 
@@ -96,10 +97,17 @@ def _recipe_of(recipe, settings, changes):
     recipe = load_recipes(settings)[recipe]
     for change in changes:
         if '=' not in change: raise CliError(f"--set {change}: write KEY=VALUE, such as --set lr=1e-2 epochs=10.")
+    _refuse_twice(changes)
     return derive(recipe, **dict(o.split('=', 1) for o in changes)) if changes else recipe
+
+def _refuse_twice(changes):
+    keys = [change.partition('=')[0] for change in changes]
+    for key in keys:
+        if keys.count(key)>1: raise CliError(f"--set gives {key} twice. Give it once; several values, as in --set lr=1e-3,3e-3, are a sweep of a study.")
 
 def _grid(changes):
     "KEY=VALUE words with one value, and as lists those with several; the commas of a tuple are one value"
+    _refuse_twice(changes)
     pairs = [change.partition('=') for change in changes]
     many = {k:v.split(',') for k,_,v in pairs if ',' in v and not isinstance(getattr(Recipe, k, ()), tuple)}
     return [change for change in changes if change.partition('=')[0] not in many], many

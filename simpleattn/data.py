@@ -286,15 +286,17 @@ def crop_on_device(
     box, full, first, flip = (_send(o, device) for o in (cuts.box, cuts.full, cuts.first, cuts.flip))
     most = cuts.box[:,2:].max(0).tolist()
     pixels = _boxes(imgs, rows, box, most, device) # what lies beyond a box has weight 0
-    down, across = (triangles(box[:,2+i], full[:,i], first[:,i], size, most[i]) for i in (0,1))
+    down, across = (_exact(triangles(box[:,2+i], full[:,i], first[:,i], size, most[i])) for i in (0,1))
     across = torch.where(flip[:,None,None], across.flip(1), across)
     narrow = _to_levels(torch.einsum('nxj,nyjc->nyxc', across, pixels))
     crops = _to_levels(torch.einsum('nyi,nixc->ncyx', down, narrow))
     return crops.clamp_(0, 255).to(torch.uint8)
 
-def _to_levels(x):
-    "Round halves up. The order of a sum, which depends on the batch, moves its last bits and would decide where a half goes"
-    return x.add_(0.5+1e-3).floor_()
+def _exact(weights):
+    "In steps of 2**-15: sums of bytes by such weights are exact in float32, so no order of them, which batch, device and processor choose, moves a pixel"
+    return weights.mul_(2**15).round_().div_(2**15)
+
+def _to_levels(x): return x.add_(0.5).floor_()
 
 # %% ../nbs/08_data.ipynb #0f485c1a
 def cut_on_device(
@@ -496,9 +498,26 @@ class NormaliseBytes(Normalize):
 class CroppedDL(TfmdDL):
     "A fastai loader over `CroppedImages`"
     epoch = 0
+    at_once = 0 # Images that are cut and normalised at a time, where they are cut on a device; 0: those of a batch
     def do_item(self, i): return i
     def do_batch(self, idxs): return self.dataset.batch(idxs, self.epoch)
     def after_iter(self): self.epoch += self.shuffle
+
+    def __iter__(self):
+        "Batches; those that are cut together are views of one tensor"
+        if not self.at_once or self.dataset.device is None: return super().__iter__()
+        return self._many_at_once()
+
+    def _many_at_once(self):
+        self.randomize()
+        self.before_iter()
+        idxs = self.get_idxs()
+        n = len(idxs)//self.bs*self.bs if self.drop_last else len(idxs)
+        step = max(self.at_once//self.bs, 1)*self.bs
+        for i in range(0, n, step):
+            batches = self.after_batch(self.dataset.batch(idxs[i:min(i+step, n)], self.epoch))
+            yield from zip(*(o.split(self.bs) for o in batches))
+        self.after_iter()
 
     def shuffle_fn(self, idxs):
         rng = np.random.default_rng(stream(self.dataset.seed, 'order', self.epoch))

@@ -3,7 +3,7 @@
 Plain Python, tested by tests/test_engines.py and tests/test_ray.py. An engine takes tasks and says that one has ended; what came of it stands in the store.
 It has three methods, `submit(task)`, `next()` -> `Ended` and `close()`, and `workers`, the runs that it makes at a time. The study decides what to run and
 what to try again. Torch and fastai are imported in workers, never here."""
-import os,signal,subprocess,sys,tempfile,threading,time,traceback,types
+import math,os,signal,subprocess,sys,tempfile,threading,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass,replace
@@ -165,9 +165,18 @@ class _Worker:
         self.conn.close()
         self.process.join()
 
+MOST_WAITING = 8 # workers on GPUs, each with a compiled network, where fewer of them are to work at a time
+
+def _of_its_own(task): return task.arm.recipe.compile
+
+def _suits(worker, task):
+    "May a worker that stays take a task? Compiled networks are of one arm"
+    return worker.task.arm==task.arm or not (_of_its_own(worker.task) or _of_its_own(task))
+
 class LocalEngine:
     """Worker processes forked from a server that has imported fastai once; a process that dies costs its own run only. On a CPU a process makes one run.
-    On GPUs it stays for the seeds of its arm, with the compiled network and the images on the device."""
+    On GPUs it stays, with the images on the device; for an arm that compiles it stays with the compiled network for the seeds of that arm, and waits while
+    other arms have their turn."""
     preload = ['simpleattn.preload']
     def __init__(self,
         workers:int=None, # Processes; None: one a core, or one a GPU, or one an arm that compiles on GPUs
@@ -179,7 +188,9 @@ class LocalEngine:
         import multiprocessing as mp
         self.keep = bool(gpus)
         self.workers = workers or (max(int(len(gpus)/per_run), compiled) if gpus else num_cpus())
-        self.free = deque(gpus[i%len(gpus)] if gpus else None for i in range(self.workers)) # places without a worker, by their device
+        self.most = math.ceil(self.workers/len(gpus)) if gpus else self.workers # runs at a time on a device
+        places = max(self.workers, min(compiled, MOST_WAITING)) if gpus else self.workers
+        self.free = deque(gpus[i%len(gpus)] if gpus else None for i in range(places)) # places without a worker, by their device
         self.tasks,self.running,self.idle = deque(), [], []
         self.logs = tempfile.TemporaryDirectory(prefix='simpleattn-')
         self.ctx = mp.get_context('forkserver')
@@ -203,33 +214,43 @@ class LocalEngine:
         return replace(ended, error=error)
 
     def _fill(self):
-        "Work for every place: a worker that is idle goes on with its arm, or else makes way for a new one"
-        while self.tasks and (self.idle or self.free):
-            worker,task = self._of_its_arm()
+        "Begin tasks in their order, so that seeds are complete across arms as early as can be"
+        while len(self.running)<self.workers and (found := self._next_to_begin()):
+            task,worker = found
+            self.tasks.remove(task)
             if worker:
                 self.idle.remove(worker)
                 self.running.append(worker)
-            else:
-                if not self.free: self._end(self.idle.pop(0))
-                task = self._of_a_new_arm()
-                worker = self._start()
-            self.tasks.remove(task)
+            else: worker = self._start(self._place())
             worker.give(task)
 
-    def _of_its_arm(self):
-        "An idle worker, and a task of the arm that it was at"
-        pairs = ((worker, task) for worker in self.idle for task in self.tasks if task.arm==worker.task.arm)
-        return next(pairs, (None, None))
+    def _next_to_begin(self): # None where all that could begin have begun
+        "The first task for which a worker is idle, or may be started"
+        for task in self.tasks:
+            worker = next((w for w in self.idle if _suits(w, task) and self._has_room(w.gpu)), None)
+            if worker: return task, worker
+            waits = _of_its_own(task) and any(w.task.arm==task.arm for w in self.running+self.idle)
+            if not waits and self._has_place(): return task, None
+        # more workers than arms: another one for an arm that has one
+        if self.tasks and any(map(self._has_room, self.free)): return self.tasks[0], None
 
-    def _of_a_new_arm(self):
-        "A task for a new worker; where workers stay, of an arm that no other has"
-        at_work = {w.task.arm for w in self.running if self.keep}
-        return next((t for t in self.tasks if t.arm not in at_work), self.tasks[0])
+    def _has_room(self, gpu): return gpu is None or sum(w.gpu==gpu for w in self.running)<self.most
+    def _has_place(self): return any(map(self._has_room, [*self.free, *(w.gpu for w in self.idle)]))
 
-    def _start(self):
+    def _place(self):
+        "A device for a new worker, where need be that of an idle one, which ends"
+        if not any(map(self._has_room, self.free)):
+            worker = next(w for w in self.idle if self._has_room(w.gpu))
+            self.idle.remove(worker)
+            self._end(worker)
+        gpu = next(o for o in self.free if self._has_room(o))
+        self.free.remove(gpu)
+        return gpu
+
+    def _start(self, gpu):
         "A new worker, known before it starts: whatever interrupts this, it ends with its pipe"
         conn,theirs = self.ctx.Pipe()
-        worker = _Worker(conn, Path(self.logs.name)/f'{time.monotonic_ns()}.log', self.free.popleft())
+        worker = _Worker(conn, Path(self.logs.name)/f'{time.monotonic_ns()}.log', gpu)
         self.running.append(worker)
         for tries_left in (2,1,0):
             try:

@@ -465,13 +465,17 @@ def fingerprint(
     "Hash over the names and sizes of a data set's images"
     return _digest(json.dumps(list_images(path)))[:12]
 
+def _fetched(): # None where fastai has no place of its own: its configuration cannot be written
+    "The folder in which fastai keeps what it has fetched"
+    from fastai.data.external import fastai_path
+    with suppress(OSError): return fastai_path('data')
+
 def source_facts(
     path,          # Folder of a data set
     recipe:Recipe  # For the source that it asks for
 )->dict: # dataset, source, fingerprint, n_files
     "What a run's record says of its pixels; an archive that is not the official one is named as what it is"
-    from fastai.data.external import fastai_path
-    fetched = recipe.dataset not in known or Path(path).parent==fastai_path('data')
+    fetched = recipe.dataset not in known or Path(path).parent==_fetched()
     source = recipe.source if fetched else f'{recipe.source}-unverified'
     fp = fingerprint(path)
     return dict(dataset=recipe.dataset, source=derived.get(fp, source), fingerprint=fp, n_files=len(list_images(path)))

@@ -22,26 +22,35 @@ def _rectified(sqr_mom, step): # None where the variance is not yet known
     if r<=5: return None
     return math.sqrt(((r-4)*(r-2)*r_inf)/((r_inf-4)*(r_inf-2)*r))
 
-def _ralamb_step(p, lr, mom, step, sqr_mom, grad_avg, sqr_avg, eps, **kwargs):
-    "RAdam's update, scaled to the norm of the weights"
+def _ralamb_step(p, lr, mom, step, sqr_mom, grad_avg, sqr_avg, eps, published=False, **kwargs):
+    "RAdam's update times a trust ratio: the weights' norm, at most 10, over the update's; or over itself, as published"
     update = grad_avg/debias(mom, 1-mom, step)
     factor = _rectified(sqr_mom, step)
     if factor is not None:
         variance = sqr_avg/debias(sqr_mom, 1-sqr_mom, step)
         update = update*factor / (variance.sqrt()+eps)
     weight_norm = p.detach().norm().clamp(0,10)
-    update_norm = update.norm()
-    both = (weight_norm>0) & (update_norm>0)
-    trust = torch.where(both, weight_norm/update_norm, 1.)
+    over_norm = p.detach().norm() if published else update.norm()
+    both = (weight_norm>0) & (over_norm>0)
+    trust = torch.where(both, weight_norm/over_norm, 1.)
     p.data.add_(update*trust, alpha=-lr)
 
 # %% ../nbs/10_optimisers.ipynb #88e0ef5c
 def _decay(decoupled): return weight_decay if decoupled else l2_reg
 
-def RALamb(params, lr, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0., decouple_wd=True):
-    "RAdam with LAMB's layer-wise trust ratio"
+def RALamb(
+    params,           # Parameters, or lists of them
+    lr,               # Learning rate
+    mom=0.9,          # beta1
+    sqr_mom=0.99,     # beta2
+    eps=1e-5,         # Added to the root of the variance
+    wd=0.,            # Weight decay
+    decouple_wd=True, # True: AdamW's decay; False: L2 in the gradient
+    published=False   # The trust ratio of the published study; False: LAMB's
+)->Optimizer: # fastai's, made of its functions and one more
+    "RAdam with a layer-wise trust ratio"
     average = partial(average_grad, dampening=True)
-    cbs = [_decay(decouple_wd), average, average_sqr_grad, step_stat, _ralamb_step]
+    cbs = [_decay(decouple_wd), average, average_sqr_grad, step_stat, partial(_ralamb_step, published=published)]
     return Optimizer(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
 # %% ../nbs/10_optimisers.ipynb #a596fb54
@@ -201,15 +210,18 @@ def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not p
 
 def _over9000(params, lr, **kwargs): return Lookahead(RALamb(params, lr, **kwargs))
 
+_makers = {
+    'adam':Adam, 'rms':_rms, 'sgd':SGD, 'novograd':NovoGrad,
+    'radam':RAdam, 'ralamb':RALamb, 'ralamb-published':partial(RALamb, published=True),
+    'ranger':ranger, 'over9000':_over9000, 'over9000-published':partial(_over9000, published=True)}
+
 def _make(maker, hypers, params, **kwargs): return foreach(maker(params, **hypers, **kwargs))
 
 def opt_func(
     r:Recipe # The recipe
 ): # What `Learner` takes as `opt_func`
     "The recipe's optimiser, over many tensors at once where that is faster"
-    makers = dict(adam=Adam, radam=RAdam, ranger=ranger, ralamb=RALamb, over9000=_over9000,
-        novograd=NovoGrad, rms=_rms, sgd=SGD)
     hypers = dict(mom=r.mom, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd)
     lacks = dict(rms=['mom'], sgd=['sqr_mom','eps'])
     for name in lacks.get(r.opt, []): del hypers[name]
-    return partial(_make, makers[r.opt], hypers)
+    return partial(_make, _makers[r.opt], hypers)

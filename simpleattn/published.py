@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['published', 'row_recipe', 'row_variant', 'match_recipe', 'published_arm', 'published_entry', 'differences',
-           'published_beside', 'single_runs_beside']
+           'published_beside', 'single_runs_beside', 'published_epochs', 'epochs_beside']
 
 # %% ../nbs/17_published.ipynb #ed5d2969
 import csv,re
@@ -14,7 +14,7 @@ from .recipes import CliError,Recipe,Recipes,choices,load_recipes
 
 # %% ../nbs/17_published.ipynb #6a99aef3
 def published(
-    table:str='accuracy' # accuracy: tables of the sources and the leaderboard's best; runs: 740 single runs, in percent; cost: parameters and FLOPs
+    table:str='accuracy' # accuracy: tables of the sources and the leaderboard's best; runs: 740 single runs, in percent; epochs: 720 of them after each epoch; cost: parameters and FLOPs
 )->list: # One dict a row, text as in the csv
     "A table of published figures"
     with (files('simpleattn')/f'published_{table}.csv').open(newline='') as f: return list(csv.DictReader(f))
@@ -39,9 +39,12 @@ def row_recipe(
     if 'SGD' in row['recipe']: fields |= dict(opt='sgd', sched='step', wd=1e-4, crop='pad')
     return fields
 
+_optimisers = dict(ralamb='ralamb-published', over9000='over9000-published')
+
 def _run_recipe(row):
     "The fields that a row of single runs states in columns"
-    return dict(bs=int(row['batch']), backbone=row['model'], opt=row['optimiser'], lr=float(row['lr']), mixup=0.,
+    opt = _optimisers.get(row['optimiser'], row['optimiser'])
+    return dict(bs=int(row['batch']), backbone=row['model'], opt=opt, lr=float(row['lr']), mixup=0.,
         **_schedules[row['schedule']])
 
 # %% ../nbs/17_published.ipynb #0ab1008f
@@ -226,3 +229,37 @@ def single_runs_beside(
 def _verdict(c):
     told = (c.diff, *c.interval, c.p, c.p_verdict, c.verdict_words) if c else [None]*6
     return dict(zip(('diff','low','high','p','p_verdict','verdict'), told))
+
+# %% ../nbs/17_published.ipynb #1a76be02
+_columns_of_epochs = 'dataset split size_px epochs batch model optimiser lr variant'.split()
+_losses = ['train_loss','valid_loss','accuracy']
+
+def published_epochs(
+    recipe:Recipe # The training that the runs repeat; precision and source may differ
+): # DataFrame: run, epoch, train_loss (smoothed, as fastai's), valid_loss, accuracy (fraction); no row where none were published
+    "The published runs of a recipe's baseline after each epoch"
+    import pandas as pd
+    recipes = _own_recipes()
+    repeated = [row for row in published('runs') if _trains_alike(recipe, match_recipe(row, recipes))]
+    arms = {tuple(row[k] for k in _columns_of_epochs) for row in repeated}
+    rows = [row for row in published('epochs') if tuple(row[k] for k in _columns_of_epochs) in arms]
+    table = pd.DataFrame(rows, columns=['run','epoch',*_losses])
+    return table.astype({'run':int, 'epoch':int} | dict.fromkeys(_losses, float))
+
+def _trains_alike(recipe, other):
+    ours,theirs = recipe.to_dict(), other.to_dict()
+    return all(ours[k]==theirs[k] for k in ours if k not in ('name','source','precision','compile'))
+
+# %% ../nbs/17_published.ipynb #fc17f743
+def epochs_beside(
+    recipe:Recipe, # The training that both repeat
+    runs           # Runs of ours, each a `Run`; also broken off after some epochs
+): # DataFrame, a row for each epoch: mean and sd of theirs, mean of ours, and how many sds ours lies above; accuracies are fractions
+    "Losses and accuracies of our runs after each epoch beside the published ones"
+    import pandas as pd
+    published = published_epochs(recipe)
+    histories = [dict(epoch=i, **epoch) for run in runs for i,epoch in enumerate(run.history, 1)]
+    ours = pd.DataFrame(histories, columns=['epoch','train_loss','valid_loss','acc']).rename(columns=dict(acc='accuracy'))
+    theirs,ours = published.groupby('epoch')[_losses], ours.groupby('epoch')[_losses].mean()
+    parts = dict(published=theirs.mean(), sd=theirs.std(), ours=ours, above=(ours-theirs.mean())/theirs.std())
+    return pd.concat(parts, axis=1).swaplevel(axis=1).reindex(columns=_losses, level=0)

@@ -38,7 +38,8 @@ NAMES = [o.stem for o in BENCH.glob('*.py') if o.stem not in ('common','plain_fa
 @pytest.mark.parametrize('name', NAMES)
 def test_every_benchmark_has_a_record_that_says_where_it_was_made_and_holds_its_rows(name):
     at = BENCH/'records'/(f'{name}-gpu.json' if name=='local_forms' else f'{name}.json')
-    if name=='local_forms' and not at.is_file(): pytest.skip('it needs a GPU, and no record of one is there yet')
+    waits_for = dict(local_forms='it needs a GPU, and no record of one is there yet', first_epochs='half an hour of training that has not been made yet')
+    if name in waits_for and not at.is_file(): pytest.skip(waits_for[name])
     text = at.read_text(); d = json.loads(text)
     m,rows = d.get('machine', d), d.get('rows') or d['results']
     assert rows and m.get('cpu', m.get('processor')) and m['cores'] and not re.search(r'/(home|root|work|tmp)/', text)
@@ -124,3 +125,20 @@ with torch.no_grad(): assert torch.allclose(local_forms.flex(layer, x), layer(x)
 '''
     res = python(code)
     assert res.returncode==0 and {l.split()[0] for l in res.stdout.splitlines()}=={'blocks','separable',*(['triton'] if find_spec('triton') else [])}, res.stderr
+
+def test_the_host_takes_less_time_where_steps_are_lean():
+    "Side by side in one process, so that what else the machine does counts for both"
+    sys.path.insert(0, str(BENCH))
+    import step
+    row = step.host(40, 5)
+    assert row['ok'], row
+
+def test_first_epochs_stand_beside_the_published_ones(tiny, recipe, monkeypatch):
+    "Stopped after one epoch of a run of several, with a learning rate that is still flat"
+    sys.path.insert(0, str(BENCH))
+    import dataclasses,first_epochs
+    tiny_recipe = dataclasses.replace(recipe, sched='flat-cos', pct_start=.5)
+    monkeypatch.setattr(first_epochs, 'derive', lambda published, opt, **kwargs: dataclasses.replace(tiny_recipe, opt=opt, epochs=2 if opt=='ralamb' else 5))
+    found = {opt:[*first_epochs.rows('woof-128-5-ralamb-v1', opt, False, tiny)] for opt in ('ralamb','ralamb-published')}
+    for row, in found.values(): assert row['epoch']==1 and (row['published'],row['n'])==(2.2278,20) and row['ok']==(abs(row['sds_above'])>=3)
+    assert found['ralamb'][0]['train_loss']!=found['ralamb-published'][0]['train_loss']

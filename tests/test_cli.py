@@ -171,6 +171,16 @@ def test_set_trains_a_derived_recipe_under_a_name_of_its_own(call, tiny, setting
     assert call('train', 'tiny', '--set', 'lr=1e-2', 'bs=16', '--settings', settings, '--data', tiny, '--device', 'cpu')[0]==0
     assert list(bits('runs'))==[f"tiny_lr-0.01_bs-16/baseline/{this_env('cpu')}/0.json"]
 
+def test_a_repeated_option_adds(call, tiny, settings):
+    "--set a --set b is --set a b; a key twice is refused"
+    assert call('train', 'tiny', '--set', 'lr=1e-2', '--set', 'bs=16', '--settings', settings, '--data', tiny, '--device', 'cpu')[0]==0
+    assert list(bits('runs'))==[f"tiny_lr-0.01_bs-16/baseline/{this_env('cpu')}/0.json"]
+    summaries = [o for arm in ('.8,.01,5', '.82,.01,5', '.84,.01,5') for o in ('--summary', arm)]
+    once = call('compare', '--summary', *summaries[1::2])
+    assert call('compare', *summaries)==once
+    code,_,err = call('train', 'tiny', '--set', 'lr=1e-2', '--set', 'lr=2e-2', '--settings', settings, '--data', tiny)
+    assert code==2 and 'lr' in err and 'twice' in err
+
 def test_a_study_is_trained_compared_and_reported(call, tiny, settings, layers, tmp_path):
     args = ['study','tiny','--variants','baseline,mine','--seeds','5,6','--engine','serial','--import',layers,'--settings',settings,'--data',tiny,'--root','runs','--device','cpu','--name','s']
     code,out,err = call(*args)

@@ -9,6 +9,7 @@ from simpleattn.data import (CroppedImages,DecodedImages,center_crop,check_data,
                              noisy_labels,source_facts,split_files,unpack)
 from simpleattn.recipes import Recipe,derive
 from simpleattn.shapes import make_shapes,shape_classes
+from conftest import python
 
 def picture(rng, h, w):
     "A smooth image of chance colours"
@@ -193,6 +194,17 @@ def test_the_real_archive_at_hand_is_known_as_derived(woof_listing):
 def test_a_folder_that_was_given_is_not_called_the_official_archive(woof, tiny):
     assert source_facts(woof, Recipe('r', source='160'))['source']=='160-unverified'
     assert source_facts(tiny, Recipe('r', dataset='tiny', source='full'))['source']=='full'
+
+def test_without_a_home_a_folder_that_was_given_is_what_it_is(tiny, tmp_path):
+    "fastai writes its configuration there; a run was lost at its end for want of it"
+    known = tmp_path/'imagewoof2-160'
+    known.symlink_to(tiny)
+    res = python(f"""
+import os; os.environ.pop('FASTAI_HOME', None)
+from simpleattn.data import source_facts
+from simpleattn.recipes import Recipe
+print(source_facts({str(known)!r}, Recipe('r'))['source'])""", env=dict(HOME='/dev/null/none'))
+    assert res.stdout.strip()=='160-unverified', res.stderr
 
 def test_real_images_under_every_split(woof):
     for split,n in (('v2',(200,100)), ('v1',(240,60)), ('tune',(160,40)), ('tune-v1',(200,40))):

@@ -99,6 +99,18 @@ def test_validation_crops_are_made_once_for_all_seeds(pictures):
     assert a._centers_on_device is b._centers_on_device and a._centers_on_device.shape==(8,3,64,64)
 
 @pytest.mark.parametrize('crop', ['resized','pad'])
+def test_no_order_of_a_sum_moves_a_pixel(pictures, crop, monkeypatch):
+    "Crops are those of sums in float64, alone and among others"
+    r = Recipe('r', dataset='set', source='full', bs=8, size=64, crop=crop)
+    ds = CroppedImages(pictures, pictures.files, list(range(24)), ['a'], r, 3, True)
+    ds.device = torch.device('cpu')
+    whole = ds.batch(range(24), 1)[0]
+    alone = torch.cat([ds.batch([i], 1)[0] for i in range(24)])
+    einsum = torch.einsum
+    monkeypatch.setattr(torch, 'einsum', lambda how,*args: einsum(how, *(o.double() for o in args)))
+    assert torch.equal(whole, alone) and torch.equal(whole, ds.batch(range(24), 1)[0])
+
+@pytest.mark.parametrize('crop', ['resized','pad'])
 def test_large_images_are_cut_a_few_at_a_time(pictures, crop):
     r = Recipe('r', dataset='set', source='full', bs=8, size=64, crop=crop)
     ds = CroppedImages(pictures, pictures.files, list(range(24)), ['a'], r, 3, True)
@@ -144,7 +156,12 @@ def test_a_compiled_network_is_reused_with_fresh_weights_and_let_go_after_an_err
     assert runs[0].correct==plain[0].correct and runs[0].flops==plain[0].flops and r.hash!=recipe.hash
     a,b = (train_one(o, 'simple', 1, tiny, device='cpu').history[0] for o in (recipe,r))
     assert a['train_loss']==pytest.approx(b['train_loss'], rel=1e-5) and a['valid_loss']==pytest.approx(b['valid_loss'], rel=1e-5)
-    assert len(calls)==2 and len(train._compiled)==1
+    assert len(calls)==2 and len(train._compiled)==2
+    for variant in ('simple','baseline','simple'): train_one(r, variant, 2, tiny, device='cpu')
+    assert len(calls)==2, 'arms in turn, each compiled once'
+    monkeypatch.setattr(train, 'MOST_COMPILED', 2)
+    train_one(r, 'symmetric', 0, tiny, device='cpu')
+    assert len(calls)==3 and len(train._compiled)==1
     class Bad(train.Callback):
         def after_loss(self): raise RuntimeError('no')
     with pytest.raises(RuntimeError): train_one(r, 'simple', 1, tiny, device='cpu', cbs=Bad())

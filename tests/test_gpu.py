@@ -46,6 +46,7 @@ def test_an_arm_is_compiled_once_and_is_the_plain_one(recipe, tiny):
     counters.clear()
     plain,runs = ([train_one(o, 'simple', s, tiny, device=DEV) for s in (0,1)] for o in (recipe,r))
     assert counters['stats']['unique_graphs']==2, 'one to train, one to validate'
+    assert all(len(o.machine['lean'])==5 for o in runs) and not any('lean' in o.machine for o in plain)
     for p,o in zip(plain, runs): assert o.history[0]['train_loss']==pytest.approx(p.history[0]['train_loss'], rel=.02)
 
 def test_a_study_on_the_gpu_in_workers_that_stay(recipe, tiny, tmp_path):

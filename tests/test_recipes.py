@@ -1,11 +1,12 @@
 """Recipes: every published row has one, every mistake is named, and a hash means what it meant"""
 import dataclasses,hashlib,json
 from dataclasses import dataclass
+from types import SimpleNamespace
 import pytest
 from fastcore.script import CliError
 from conftest import ROOT
 from simpleattn import recipes as lib
-from simpleattn.published import match_recipe,published,row_recipe,row_variant
+from simpleattn.published import epochs_beside,match_recipe,published,published_epochs,row_recipe,row_variant
 from simpleattn.recipes import PIPELINE,Recipe,choices,derive,load_recipes,settings_path,stream
 from simpleattn.variants import Variant,get_variant,spelled,variants
 
@@ -43,6 +44,31 @@ def test_rows_of_runs_differ_in_what_they_state():
     keys = 'dataset split size_px epochs batch model optimiser lr schedule'.split()
     rows = {tuple(r[k] for k in keys):r for r in published('runs')}
     assert len(rows)==len({match_recipe(r, ALL).name for r in rows.values()})==37
+
+def test_the_last_published_epoch_is_the_published_run():
+    "720 of the 740 runs, arm by arm"
+    keys = 'dataset split size_px epochs batch model optimiser lr variant run'.split()
+    def key(row): return tuple(row[k] for k in keys)
+    runs = {key(r):float(r['accuracy']) for r in published('runs')}
+    last = {key(r):100*float(r['accuracy']) for r in published('epochs') if r['epoch']==r['epochs']}
+    assert len(last)==720 and len(published('epochs'))==3600
+    assert all(runs[k]==pytest.approx(acc) for k,acc in last.items())
+
+def test_published_epochs_are_of_a_recipe_and_what_may_differ_in_it():
+    def n(recipe): return len(published_epochs(recipe))
+    of_study = [r for r in ALL.values() if n(r)]
+    assert {n(r) for r in of_study}=={100} and len(of_study)==36
+    assert n(derive(ALL['woof-128-5-v1'], precision='bfloat16', compile=True))==100
+    assert n(derive(ALL['woof-128-5-v1'], lr=1e-2))==n(ALL['woof-128-5'])==0
+
+def test_our_epochs_stand_beside_the_published_ones():
+    "Means, and the distance in sds; a run that was broken off has fewer epochs"
+    epoch = dict(train_loss=2.2, valid_loss=2.5, acc=.25)
+    table = epochs_beside(ALL['woof-128-5-v1'], [SimpleNamespace(history=[epoch]), SimpleNamespace(history=[epoch, dict(epoch, train_loss=2.)])])
+    train = table.train_loss
+    assert table.index.tolist()==[1,2,3,4,5] and train.ours.tolist()[:2]==[2.2,2.] and train.ours[2:].isna().all()
+    assert round(train.published[1], 4)==2.1505 and round(train.sd[1], 3)==.019
+    assert train.above[1]==pytest.approx((2.2-train.published[1])/train.sd[1]) and table.accuracy.ours[1]==.25
 
 def test_a_row_that_no_recipe_repeats_is_an_error():
     with pytest.raises(CliError, match='0 recipes repeat'): match_recipe(dict(published('accuracy')[0], epochs='6'), ALL)
@@ -175,6 +201,9 @@ def test_a_new_field_keeps_old_hashes():
     assert Longer(**d).hash==ALL['demo'].hash!=Longer(**d, brightness=.1).hash
 
 def test_no_two_recipes_are_the_same(): assert len({r.hash for r in ALL.values()})==len(ALL)
+
+def test_the_two_small_recipes_differ_in_their_images_only():
+    assert derive(ALL['woof-cpu'], 'nette-cpu', dataset='imagenette')==ALL['nette-cpu']
 
 def test_a_recipe_cannot_be_edited():
     with pytest.raises(dataclasses.FrozenInstanceError): ALL['demo'].lr = 1.

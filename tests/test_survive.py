@@ -175,19 +175,43 @@ def drain(eng, tasks):
     finally: eng.close()
     return res
 
-def tasks_of(tmp_path, variants, seeds):
+def tasks_of(tmp_path, variants, seeds, **recipe):
     from simpleattn.variants import get_variant
-    return [Task(Arm(Recipe('tiny'), get_variant(v)), s, Machine('cpu'), str(tmp_path/'runs')) for s in range(seeds) for v in variants]
+    return [Task(Arm(Recipe('tiny', **recipe), get_variant(v)), s, Machine('cpu'), str(tmp_path/'runs')) for s in range(seeds) for v in variants]
 
-def test_on_gpus_a_worker_stays_for_the_seeds_of_its_arm_and_devices_go_round(tmp_path, stub, monkeypatch):
+THREE = ['baseline','simple','self']
+
+def whole_seeds(lines):
+    "How far the arms were apart at any time, in seeds"
+    done = dict.fromkeys(THREE, 0)
+    for v,*_ in lines:
+        done[v] += 1
+        yield max(done.values())-min(done.values())
+
+@pytest.mark.parametrize('workers,gpus,apart', [(1,['3'],1), (2,['3'],2), (2,['4','7'],3), (3,['3'],3), (5,['3'],4)])
+def test_arms_that_compile_have_a_worker_each_and_seeds_are_complete_across_arms(tmp_path, stub, monkeypatch, workers, gpus, apart):
+    "A study that is cut by time has pairs; no arm is compiled a second time, unless there are more workers than arms. Of three arms on two devices one has its own"
     monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
-    res = drain(LocalEngine(2, gpus=['4','7']), tasks_of(tmp_path, ['baseline','simple','self'], 4))
+    res = drain(LocalEngine(workers, gpus=gpus, compiled=3), tasks_of(tmp_path, THREE, 4, compile=True))
     assert len(res)==12 and {o.how for o in res}=={'made'}
     by = {}
     for v,s,pid,dev in stub.lines(): by.setdefault((pid,dev), []).append((v,int(s)))
     assert {len(set(v for v,_ in o)) for o in by.values()}=={1}, 'a worker keeps to its arm'
-    assert len(by) in (3,4) and {d for _,d in by}=={'4','7'}, 'three arms: three workers, and a fourth where the last arm is shared'
-    assert max(len(o) for o in by.values())==4
+    assert {d for _,d in by}=={*gpus} and (len(by)==3 if workers<=3 else 3<=len(by)<=5)
+    assert max(whole_seeds(stub.lines()))<=apart
+
+@pytest.mark.parametrize('workers', [1,2])
+def test_arms_that_do_not_compile_share_the_workers_that_stay(tmp_path, stub, monkeypatch, workers):
+    monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
+    res = drain(LocalEngine(workers, gpus=['3']), tasks_of(tmp_path, THREE, 4))
+    assert len(res)==12 and {o.how for o in res}=={'made'}
+    assert len({pid for _,_,pid,_ in stub.lines()})==workers and max(whole_seeds(stub.lines()))<=workers
+
+def test_more_arms_than_may_wait_are_compiled_again(tmp_path, stub, monkeypatch):
+    monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])
+    monkeypatch.setattr('simpleattn.engines.MOST_WAITING', 2)
+    res = drain(LocalEngine(1, gpus=['3'], compiled=3), tasks_of(tmp_path, THREE, 2, compile=True))
+    assert len(res)==6 and {o.how for o in res}=={'made'} and len({pid for _,_,pid,_ in stub.lines()})>3
 
 def test_a_worker_that_stays_is_replaced_after_a_crash_and_its_device_with_it(tmp_path, stub, monkeypatch):
     monkeypatch.setattr(LocalEngine, 'preload', ['stub_train'])

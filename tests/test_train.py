@@ -5,10 +5,13 @@ from torch import nn
 from torch.nn import functional as F
 from fastai.callback.core import Callback
 from fastai.learner import Learner
+from fastai.optimizer import Lookahead
 from fastcore.script import CliError
 from simpleattn.attention import SimpleSelfAttention
 from simpleattn.data import get_path,list_images
-from simpleattn.recipes import choices,derive,load_recipes
+from simpleattn.optimisers import RALamb,opt_func
+from simpleattn.published import match_recipe,published
+from simpleattn.recipes import Recipe,choices,derive,load_recipes
 from simpleattn.runs import Machine,read_run
 from simpleattn.shapes import make_shapes
 from simpleattn.train import chance_limit,fit_recipe,get_learner,train_arm,train_one
@@ -226,6 +229,51 @@ def test_every_optimiser_trains(recipe, tiny, opt):
     assert h['lr']==1e-3 and h['wd']==.02
     if opt not in ('sgd','novograd'): assert h['sqr_mom']==.97 and h['eps']==1e-5
     if opt not in ('rms','novograd'): assert h['mom']==.8
+
+def published_ralamb(w, grads, lr, wd, mom, sqr_mom):
+    "Weights after each step by the published definition: decay, then RAdam's step times min(|w|, 10)/|w|, both norms after the decay; 1 at norm 0"
+    m,v = torch.zeros_like(w),torch.zeros_like(w)
+    most = 2/(1-sqr_mom)-1
+    for t,g in enumerate(grads, 1):
+        w = w*(1-lr*wd)
+        m,v = mom*m+(1-mom)*g, sqr_mom*v+(1-sqr_mom)*g*g
+        norm = w.norm().item()
+        trust = min(norm, 10)/norm if norm else 1.
+        known = most - 2*t*sqr_mom**t/(1-sqr_mom**t)
+        size = lr/(1-mom**t)
+        if known<5: w = w - trust*size*m
+        else:
+            size *= math.sqrt((1-sqr_mom**t)*(known-4)/(most-4)*(known-2)/known*most/(most-2))
+            w = w - trust*size*m/v.sqrt()
+        yield w
+
+@pytest.mark.parametrize('norm', [0.,2.,9.99,30.])
+def test_ralamb_published_is_the_published_definition(norm):
+    torch.manual_seed(0)
+    w,grads = torch.randn(7,5, dtype=torch.float64),torch.randn(40,7,5, dtype=torch.float64)
+    w = w/w.norm()*norm
+    hypers = dict(lr=.02, wd=.3, mom=.9, sqr_mom=.99)
+    def made(**form):
+        p = torch.nn.Parameter(w.clone())
+        opt = RALamb([p], eps=1e-30, **hypers, **form)
+        for g in grads:
+            p.grad = g
+            opt.step()
+            yield p.detach().clone()
+    for ours,lamb,want in zip(made(published=True), made(), published_ralamb(w, grads, **hypers)):
+        assert torch.allclose(ours, want, rtol=1e-10, atol=1e-12)
+        if norm: assert not torch.allclose(lamb, want, rtol=.01)
+
+def test_published_arms_of_ralamb_and_over9000_have_the_published_ratio():
+    p = torch.nn.Parameter(torch.ones(2))
+    for row in published('runs'):
+        if row['optimiser'] not in ('ralamb','over9000'): continue
+        opt = opt_func(match_recipe(row, load_recipes(ROOT/'settings.ini')))([p], lr=.1)
+        step = getattr(opt, 'opt', opt).cbs[-1]
+        assert step.keywords==dict(published=True) and isinstance(opt, Lookahead)==(row['optimiser']=='over9000')
+    for name in ('ralamb','over9000'):
+        opt = opt_func(Recipe('r', opt=name))([p], lr=.1)
+        assert getattr(opt, 'opt', opt).cbs[-1].keywords==dict(published=False)
 
 def lrs(recipe, data, **kw):
     r = derive(recipe, **kw)

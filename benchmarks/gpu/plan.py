@@ -1,0 +1,112 @@
+"""Fifteen minutes of one GPU in two calls, each a list of steps with limits: `python benchmarks/gpu/plan.py a`, then `b`
+
+Only what Python itself brings is imported here. A step is a command of its own (`steps.py NAME`), ends at its limit at the latest, and what it wrote is
+kept whatever comes after it. GPU_DRY=1 makes every step tiny and a CPU's. README.md beside this file says what to carry and what to do when a step fails."""
+import os,signal,subprocess,sys,tarfile,time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TREE = HERE.parent.parent
+WORK = Path(os.environ.get('GPU_WORK', '/tmp/gpu'))
+OUT = Path(os.environ.get('OUT', WORK/'out'))
+PACK = TREE/os.environ.get('GPU_PACK', '.gpu')
+DRY = bool(os.environ.get('GPU_DRY'))
+PATIENCE = int(os.environ.get('GPU_PATIENCE', 1)) # times each limit: a dry run, on a machine that does other things, shows that steps work
+ARMS = ['baseline','self','simple','symmetric']
+ARCHIVE = 'imagewoof2-160.tgz'
+began = time.monotonic()
+
+def say(text):
+    line = f'[{time.monotonic()-began:4.0f} s] {text}'
+    print(line, flush=True)
+    with open(OUT/'plan.log', 'a') as f: f.write(line+'\n')
+
+def environment():
+    "Folders of its own, so that nothing is asked of the machine"
+    own = {k:str(WORK/v) for k,v in dict(FASTAI_HOME='fastai', XDG_CACHE_HOME='cache', MPLCONFIGDIR='mpl', TORCHINDUCTOR_CACHE_DIR='inductor',
+        TRITON_CACHE_DIR='triton', GPU_WORK='').items()}
+    paths = [str(WORK/'src'), str(WORK/'site-packages'), os.environ.get('PYTHONPATH', '')]
+    return {**os.environ, **own, 'PYTHONPATH':os.pathsep.join(filter(None, paths)), 'OMP_NUM_THREADS':'1', 'MPLBACKEND':'agg', 'PYTHONWARNINGS':'ignore'}
+
+def start(name, command):
+    with open(WORK/'log'/f'{name}.log', 'wb') as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment(), cwd=WORK/'src', start_new_session=True)
+
+def finish(name, process, seconds, lines=6):
+    "Wait for a step, stop it at its limit, show the end of what it said, and keep what is there"
+    try: code = process.wait(max(seconds, 1)*PATIENCE)
+    except subprocess.TimeoutExpired:
+        for how,patience in ((signal.SIGINT, 8), (signal.SIGKILL, 5)):
+            os.killpg(process.pid, how)
+            try: process.wait(patience)
+            except subprocess.TimeoutExpired: continue
+            break
+        code = 'stopped at its limit'
+    said = (WORK/'log'/f'{name}.log').read_text(errors='replace').splitlines()[-lines:]
+    say(f'{name}: {code}')
+    for line in said: say('  '+line[:400])
+    keep()
+    return code==0
+
+def step(name, seconds, *arguments, lines=6):
+    "One step of `steps.py`"
+    say(f'{name}: begins, at most {seconds:.0f} s')
+    return finish(name, start(name, [sys.executable, str(HERE/'steps.py'), name, *map(str, arguments)]), seconds, lines)
+
+def keep():
+    "Logs, results and records as archives for the way home"
+    for name,parts in (('logs', ['log', *(o.name for o in WORK.glob('*.json'))]), ('runs', ['runs'])):
+        parts = [WORK/o for o in parts if (WORK/o).exists()]
+        with tarfile.open(OUT/f'{name}.new', 'w:gz') as tar:
+            for o in parts: tar.add(o, o.name)
+        os.replace(OUT/f'{name}.new', OUT/f'{name}.tgz')
+
+def set_up():
+    "Wheels beside torch's own packages, the project at its commit; the part of the images that was carried is laid by, since each call brings its own"
+    for o in ('log','stash','runs','cache','site-packages'): (WORK/o).mkdir(parents=True, exist_ok=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    for part in PACK.glob('data*/part.*'): (WORK/'stash'/part.name).write_bytes(part.read_bytes())
+    if (WORK/'src').exists(): return
+    for wheel in PACK.glob('whl/*.whl'): subprocess.run([sys.executable, '-m', 'zipfile', '-e', str(wheel), str(WORK/'site-packages')], check=True)
+    bundle = PACK/'repo.bundle'
+    if bundle.exists(): subprocess.run(['git', 'clone', '-q', str(bundle), str(WORK/'src')], check=True)
+    else: (WORK/'src').symlink_to(TREE)
+
+def images():
+    "The archive, joined from its parts; None where a part is not there: a machine that is fresh for call B"
+    if 'GPU_DATA' in os.environ: return os.environ['GPU_DATA']
+    archive,parts = WORK/'data'/ARCHIVE, sorted((WORK/'stash').glob('part.*'))
+    if not archive.exists() and len(parts)==2:
+        archive.parent.mkdir(exist_ok=True)
+        archive.write_bytes(b''.join(o.read_bytes() for o in parts))
+    return archive if archive.exists() else None
+
+def call_a():
+    "What works, and how fast: 4 to 5 minutes"
+    if not step('facts', 60): return say('No set-up: stop. Give the machine back, and mend at home.')
+    if not step('smoke', 120): return say('Neither eager nor compiled trains: stop. Give the machine back, and mend at home.')
+    say('warm: begins beside the tests, at most 170 s')
+    warm = start('warm', [sys.executable, str(HERE/'steps.py'), 'warm', *ARMS])
+    if not DRY: step('tests', 110, lines=14)
+    finish('warm', warm, 170, len(ARMS))
+    step('solo', 75)
+    step('short', 60)
+    say('End of A: call B at once, or give the machine back.')
+
+def call_b(limit):
+    "The study first, then what the time allows: 7 minutes"
+    def left(): return limit-(time.monotonic()-began)
+    data = images()
+    if data is None: return say('A part of the images is not here (a fresh machine): call A again.')
+    if not step('decode', 60, data): return
+    step('study', left()-80, data, *ARMS, lines=12)
+    if left()>40: step('ratio', min(left(), 75), data)
+    if left()>30: step('more', left(), data, left()-10)
+    say(f"{len([*(WORK/'runs').glob('*/*/*/*.json')])} records")
+
+def main(call, limit=430):
+    set_up()
+    say(f'call {call.upper()}{", dry" if DRY else ""}')
+    call_a() if call=='a' else call_b(float(limit))
+
+if __name__=='__main__': main(*sys.argv[1:])
