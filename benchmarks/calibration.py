@@ -141,12 +141,11 @@ def races(x, alpha, delta=1e-5):
 
 # ---- the same by the public functions
 
-def in_public(x, images=None, paired=None, alpha=ALPHA, goal='difference'):
-    "Answers to one study of arms x n accuracies, NaN where a run diverged; `not comparable` where it is refused"
-    def runs(arm): return [dict(seed=i, acc=o, status='diverged' if math.isnan(o) else 'ok', n_images=images) for i,o in enumerate(arm)]
-    arms = {k: runs(o) if np.isnan(x).any() else o for k,o in zip(NAMES, x.tolist())}
-    arms = {k: o if isinstance(o[0], dict) else np.array(o) for k,o in arms.items()}
-    try: return [c.verdict for c in compare_many(arms, n_images=images, paired=paired, alpha=alpha)]
+def in_public(x, images=None, paired=None):
+    "Answers to one study of arms x n accuracies, NaN where a run diverged; `undecided` where nothing is left to compare"
+    def runs(arm): return [dict(seed=i, acc=o, status='diverged' if math.isnan(o) else 'ok') for i,o in enumerate(arm)]
+    arms = dict(zip(NAMES, map(runs, x.tolist()) if np.isnan(x).any() else x))
+    try: return [c.verdict for c in compare_many(arms, n_images=images, paired=paired)]
     except ValueError: return ['undecided']*(len(x)-1)
 
 def races_in_public(x, alpha=ALPHA, delta=1e-5):
@@ -347,13 +346,13 @@ def pilots(k):
         x = draw(generator('pilots', cell), int(20_000*k), n, 1, .5 if paired else 0., gain=DELTA if truth == 'better' else 0.)
         if paired:
             _, mean, sd = moments(x[:,1]-x[:,0])
-            se, df, sigma = sd/math.sqrt(n), np.full(len(x), n-1.), SD
+            se, df = sd/math.sqrt(n), np.full(len(x), n-1.)
         else:
             mean, se, df = welch(x[:,0], x[:,1])
-            sd, sigma = se*math.sqrt(n/2), SD
+            sd = se*math.sqrt(n/2)
         upper = sd*np.sqrt(df/sp.chdtri(df, .8))
-        enough, needed = smallest_sd(sigma, variants, paired, truth), seeds_for(sigma, variants, paired, truth)
-        reached = upper > enough
+        needed = seeds_for(SD, variants, paired, truth)
+        reached = upper > smallest_sd(SD, variants, paired, truth)
         check_pilots(x, reached, needed, variants, paired, truth)
         undecided = answers(*t_bounds(mean, se, df, ALPHA/variants)) == 'undecided'
         yield row('80 % power by the seeds at the upper end', reached, PILOTS, **cell, seeds=needed, of_undecided=share(reached[undecided]))
