@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 'Data', 'Device', 'Fmt', 'Changes', 'Words',
            'What', 'verbs', 'recipes', 'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race', 'demo',
-           'plan', 'comparison', 'said', 'compare_csv', 'compare', 'report', 'leaderboard', 'runs', 'main']
+           'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'main']
 
 # %% ../nbs/20_cli.ipynb #205b5e17
 import errno,json,shutil,sys,warnings
@@ -18,7 +18,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import Recipe,check_dataset,check_seed,derive,load_recipes,near
-from .words import percent,table
+from .words import percent,points,table
 from .variants import Arm,get_variant,import_file,variants
 
 # %% ../nbs/20_cli.ipynb #c11a0003
@@ -403,22 +403,54 @@ def said(
     return '\n\n'.join([text, *(c.sentence() for c in comparisons)]) if fmt=='table' else text
 
 # %% ../nbs/20_cli.ipynb #0ca4f3da
-def compare_csv(
-    path,               # A csv file with columns variant (or arm), seed, accuracy (or acc); status, env, n_images and others of a run's row count too
-    baseline:str=None,  # Arm that the others are compared with; None: the one named baseline, or the first
-    **kwargs            # Of `stats.compare_many`
-): # `Comparisons`
-    "Compare runs that were not made here"
-    import pandas as pd
-    from simpleattn.stats import compare_many
-    try:
-        df = pd.read_csv(path, skipinitialspace=True).rename(columns=str.strip)
-        for k in df.columns.intersection(['acc','accuracy']): df[k] = pd.to_numeric(df[k])
-        for k in df.columns.intersection(['arm','variant']): df[k] = df[k].astype(str)
-    except (OSError, ValueError) as e: raise CliError(f"{path} cannot be read as a csv file of numbers: {e}") from None
-    arms = [*dict.fromkeys(df.get('arm', df.get('variant', [])))]
-    if not baseline: baseline = 'baseline' if 'baseline' in arms else next(iter(arms), None)
-    return compare_many(df, baseline, **kwargs)
+def _compare_file(what, against, by, fmt, full, **asked):
+    "The comparisons of a file of results, one for each value of `by`, as text; what was read as what goes to standard error"
+    from simpleattn.results import compare_results,read_results
+    reading, rates = asked.pop('reading'), asked.pop('rates')
+    if against is not None:
+        _refuse('--against, which has no baseline and one answer for each arm', by=by, **{k:v for k,v in asked.items() if k != 'reading'})
+        runs = read_results(what, lone=True, **reading)
+        _tell_read(what, runs)
+        return _said_against(runs, against, rates, fmt)
+    unpaired = dict(paired=False) if asked['unpaired'] else {}
+    how = dict(contrasts=_contrasts(asked['contrasts'])) | unpaired | rates
+    answers = compare_results(what, asked['baseline'], by, reading, lambda runs: _tell_read(what, runs), **how)
+    return _said_parts(answers, fmt, full) if by else said(answers, fmt, full)
+
+def _tell_read(what, runs):
+    "On standard error, what was read as what"
+    if runs.attrs['said']: _tell(f"{what}: {'; '.join(runs.attrs['said'])}.")
+
+def _said_against(runs, number, rates, fmt):
+    "An arm a row, and below the table a sentence each"
+    from simpleattn.results import against
+    answers = against(runs, number, **rates)
+    rows = [o.to_dict() for o in answers]
+    if fmt == 'json': return dict(against=rows)
+    if fmt == 'table': return '\n\n'.join([table([_against_row(o) for o in answers]), *(o.sentence() for o in answers)])
+    return rows
+
+def _against_row(a):
+    low, high = a.interval
+    difference = f'{points(a.diff)} ({points(low)} to {points(high)})'
+    return dict(arm=a.arm, n=a.n, difference=difference, p=a.exact.p, if_exact=a.verdict, if_one_run=a.verdict_one_run)
+
+def _csv_parts(tables):
+    "Tables of csv as one, with the part that a row belongs to"
+    lines = []
+    for part,text in tables.items():
+        head,*rows = text.split('\n')
+        lines = lines or [f'part,{head}']
+        lines += [f'"{part}",{o}' for o in rows]
+    return '\n'.join(lines)
+
+def _said_parts(answers, fmt, full):
+    "One answer for each value; a part that cannot be compared says why"
+    reasons = {k:str(o) for k,o in answers.items() if isinstance(o, ValueError)}
+    if fmt == 'json': return {k:dict(why=reasons[k]) if k in reasons else o.to_dict() for k,o in answers.items()}
+    if fmt == 'csv': return _csv_parts({k:said(o, fmt, full) for k,o in answers.items() if k not in reasons})
+    parts = [f'{k}\n{reasons[k] if k in reasons else said(o, fmt, full)}' for k,o in answers.items()]
+    return '\n\n'.join(parts)
 
 def _compare_summaries(words, rates):
     "Two published summaries as `Comparisons`"
@@ -432,12 +464,20 @@ def _compare_summaries(words, rates):
 
 # %% ../nbs/20_cli.ipynb #bd3a33f3
 def compare(
-    what:What=(),             # A declared study; two of them, whether the second gains more; or a csv file with columns variant, seed, accuracy
+    what:What=(),             # A declared study; two of them, whether the second gains more; or a file of results (csv, tsv, json, jsonl; - is standard input)
     summary:Words=(),         # Instead: MEAN,SD,N of the baseline, then of the variant, as fractions
-    baseline:str=None,        # Of a csv: the arm that the others are compared with; the one named baseline, or the first
+    baseline:str=None,        # Of a file: the arm that the others are compared with; the one named baseline, or the first
     contrasts:Words=(),       # More comparisons: ARM:ARM, ARM:ARM:noninferior, ARM:ARM:ARM:ARM
     unpaired:bool=False,      # Do not pair the seeds
-    sensitivity:bool=False,   # Show other tests too
+    arm:str=None,             # Of a file: its column of arms, where the name does not say so
+    seed:str=None,            # Of a file: its column of seeds
+    acc:str=None,             # Of a file: its column of accuracies
+    percent:bool=False,       # Of a file: the accuracies are percent
+    wide:bool=False,          # Of a file: there is a column an arm, a column a seed, or a list an arm
+    where:Words=(),           # Of a file: COL=VALUE ..., rows to keep; epoch=last keeps the last row of each run
+    by:Words=(),              # Of a file: COL ..., one answer for each value
+    ignore:Words=(),          # Of a file: COL ..., columns that do not matter; globs
+    against:float=None,       # Of a file: one published accuracy without an sd, a fraction, instead of a baseline
     delta:float=None,         # Smallest difference that matters, a fraction; a study has its own
     alpha:float=None,         # Family-wise error rate; a study has its own
     root:Root='runs',
@@ -447,28 +487,48 @@ def compare(
 ):
     "Compare arms: seeds, gain with its interval, answer, its p, seeds that would decide, answer on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
-    how = dict(contrasts=_contrasts(contrasts), extra=sensitivity) | (dict(paired=False) if unpaired else {})
-    _check_asked(what, summary)
+    reading = dict(arm=arm, seed=seed, acc=acc, percent=percent, wide=wide, where=where, ignore=ignore)
+    asked = dict(contrasts=contrasts, unpaired=unpaired, baseline=baseline)
+    _check_asked(what, summary, root)
+    if what and _is_file(what[0], root):
+        _refuse('a file, which knows no machines', env=env)
+        reading['others'] = _words_of(asked | rates)
+        return _compare_file(what[0], against, by, fmt, full, reading=reading, rates=rates, **asked)
+    _refuse('what is no file of results', **reading, by=by, against=against is not None)
+    how = dict(contrasts=_contrasts(contrasts)) | (dict(paired=False) if unpaired else {})
     if summary:
-        _refuse('--summary, which knows no runs', contrasts=contrasts, sensitivity=sensitivity, baseline=baseline, env=env)
+        _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
         return said(_compare_summaries(summary, rates), fmt, full)
-    if _is_csv(what[0]): return said(compare_csv(what[0], baseline, **how, **rates), fmt, full)
     if len(what)==2:
         why = 'two studies, compared by their gains alone'
-        _refuse(why, contrasts=contrasts, unpaired=unpaired, sensitivity=sensitivity, baseline=baseline)
+        _refuse(why, contrasts=contrasts, unpaired=unpaired, baseline=baseline)
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
     from simpleattn.study import compare_gains,load_study
     studies = [load_study(name, root, env) for name in what]
     if len(studies)==2: return said(compare_gains(*studies), fmt, full)
     return comparison(studies[0], fmt, full, not env, **how)
 
-def _is_csv(name): return name.endswith('.csv')
+def _is_file(name, root):
+    "Whether it is a file of results: by its ending, or because it is there and no study has that name"
+    from pathlib import Path
+    path = Path(name)
+    if name == '-' or '.csv' in name.lower() or path.suffix.lower() in ('.tsv','.txt','.json','.jsonl','.gz'): return True
+    from simpleattn.runs import as_root
+    return path.exists() and not path.is_dir() and not (as_root(root)/'_studies'/f'{name}.json').exists()
 
-def _check_asked(what, summary):
+def _check_asked(what, summary, root):
     "Refuse what cannot be compared"
-    at_most = 1 if any(map(_is_csv, what)) else 2
+    at_most = 1 if any(_is_file(o, root) for o in what) else 2
     if bool(summary)==bool(what) or len(what)>at_most:
         raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
+
+def _words_of(options):
+    "Options as the words of a command"
+    words = []
+    for name,value in options.items():
+        if value is True: words += [f'--{name}']
+        elif value: words += [f'--{name}', *(value if isinstance(value, (list,tuple)) else [str(value)])]
+    return words
 
 def _refuse(what, **options):
     "Refuse options that would not be heeded"

@@ -47,11 +47,7 @@ def comparison_table(
     if fmt=='csv': return csv_table(_records(comparisons))
     if fmt not in ('table','md','latex'): raise CliError(f"Format {fmt!r}: choose table, md, latex, json or csv.")
     if full: return text_table(*_every_field(comparisons), fmt)
-    table = text_table(*summary_rows(comparisons.labelled()), fmt)
-    others = [dict(arm=label, **c.sensitivity) for label,c in comparisons.labelled() if c.sensitivity]
-    if not others: return table
-    other_tests = text_table(list(others[0]), [[*map(cell, o.values())] for o in others], fmt)
-    return '\n\n'.join([table, 'Sensitivity, never to choose from:', other_tests])
+    return text_table(*summary_rows(comparisons.labelled()), fmt)
 
 def _every_field(comparisons):
     "Head and rows, one a field"

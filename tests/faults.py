@@ -284,7 +284,7 @@ CHANGES = {
     'plot-sign': ('plots', "ax.plot(100*c.diff, row, 'D'", "ax.plot(-100*c.diff, row, 'D'"),
     'plot-interval': ('plots', 'xerr=100*s.half_width', 'xerr=100*s.sd'),
     'exit-status': ('cli', 'return status', 'return 0'),
-    'csv-baseline': ('cli', "baseline = 'baseline' if 'baseline' in arms else next(", 'baseline = next('),
+    'csv-baseline': ('results', 'return [*named, *arms][0]', 'return arms[0]'),
 }
 
 # Faults of what the rewritten library no longer does, and the faults that stand in their place

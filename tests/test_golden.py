@@ -21,7 +21,29 @@ CHANGED = {
     'variants/cli*':'the same',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
+    'statistics/* csv_two_datasets/*':'a column that keeps runs apart is refused by name, with the commands that go on',
+    'statistics/* csv_counts_with_n_images/*':'counts of correct are read by their column n_images',
+    'helps/3.11/compare/out':'any file of results, with the options to read it',
     'helps/3.11/race/out':'looks are gone; address, checkpoints and fractions of a GPU are there again',
+    # One interval, one verdict: tables, sentences and columns say the rule; the numbers that both rules have are held by `by_one_interval`
+    **{k:'a table, page or sentence of the one interval' for k in ('compare_*/*/out','compare_*/*/out/method','compare_*/*/out/sequential','*/to_dict/method','*/to_dict/sequential','*/sentence','*/about',
+        '*/repr','*/html','*/md','*/interval','*/interval/*','*/intervals*','*/summaries*','*/sentences*','*/about/*','*/columns','*/headline','*/report.csv',
+        '*/verdict_words','*/out/sequential','*/comparisons/method','*/comparisons/sequential','*/method','*/sequential')},
+    **{k:'an interval at the error rate that was asked for' for k in ('*woof-delta/*/divergence_upper','*/rates/to_dict/*divergence_upper')},
+    **{k:'equivalence is read off the interval at alpha, which is two one-sided tests at half of it; what growing costs is there' for k in ('plans/*equivalence*','plans/*grown*','plans/*said','plans/*words','plans/*out','statistics/* plan_full/*')},
+    **{k:'the sd is that of pairs with the baseline, three or more: the median over arms' for k in ('plans/* {}/*','plans/* {"runs": *"variants": *}/*')},
+    **{k:'all differences equal: a table that says so' for k in ('mistakes/copies/*','mistakes/same/*')},
+    **{k:'the words of the one interval; a margin of races' for k in ('reports/*/index.html','reports/*/report.md','reports/*/report.tex','reports/*/race','reports/*/race/*','races/*','old_store/*/race_states*')},
+    **{k:'the help of compare and plan says so' for k in ('helps/*/all/out','helps/*/compare/out','helps/*/none/out','helps/*/option/err','helps/*/plan/out')},
+    **{k:'the sd is that of pairs with the baseline' for k in ('plans/cli * json/out/*','plans/* {"runs": 1}')},
+    'statistics/*/maxt':'max-T is gone', 'statistics/* compare_summary/cli/out':'the table of the one interval',
+    **{k:'the table of the one interval' for k in ('statistics/* csv_two_datasets/*/out','old_store/*/compare/*/out','old_store/*/report.md')},
+    'statistics/* decompose_tie/decompose/df_new_images':'the images add nothing where mean squares tie',
+    'statistics/* new_images_tiny/*df*':'no fewer degrees of freedom than the seeds have',
+    'statistics/* mixed_units/*':'counts of 400 in both arms', 'statistics/* compare/sequential/*':'two shared seeds are shared seeds',
+    **{k:'no other tests to choose from: the sign-flip p in --full is the sensitivity' for k in ('*--sensitivity','*--sensitivity/*','statistics/*/sensitivity','statistics/*/extra','*/to_dict/sensitivity')},
+    'functions/maxt':'max-T is gone', **{k:'races end where the one interval says, also with runs that diverged' for k in ('functions/race_seeds','statistics/* race_state/*/verdict','statistics/* race_state/*/decided_at',
+        'statistics/* race_state/path/*','statistics/* race_state/lost/*','statistics/* race_state/seeds/*','statistics/* race_state/narrow','statistics/*/race v*')},
 }
 
 _number = re.compile(r'-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e-\d+')
@@ -39,9 +61,26 @@ def same_text(a, b):
     a,b = (_version.sub('', o) for o in (a, b))
     return a==b or _number.split(a)==_number.split(b) and all(map(same_number, _number.findall(a), _number.findall(b)))
 
+SAME = '''arm baseline n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff sd_diff se t df p delta alpha family
+    goal paired sequential corr n_shared d_z hedges_g p_improve p_improve_low p_improve_high p_improve_unpaired p_improve_unpaired_low
+    p_improve_unpaired_high t_student p_student low_student high_student p_signflip p_signflip_note tost_p p_noninferior n_images new_se
+    new_df var_seed var_churn diverged_baseline diverged_variant failed_baseline failed_variant n_all_baseline n_all_variant
+    divergence_upper p_worst_rank worst_rank_sign p_divergence low high recipe'''.split()
+
+STATE = ('n','mean','sd','low','high','e','p','delta','alpha')
+
+def by_one_interval(old, new):
+    "What two results say of a comparison by both rules: the new one shows the simultaneous interval of the old; a race ends elsewhere"
+    if old.get('sequential') or 'every difference is the same' in (old.get('verdict_words') or ''): return {}, {}
+    old = dict(old, **{k:old[f'{k}_sim'] for k in ('low','high') if old.get(f'{k}_sim') is not None})
+    whole = 'family' in old # else only what differs from the comparison above it
+    return tuple({k:o[k] for k in SAME if k in o and (whole or k not in ('low','high'))} for o in (old, new))
+
 def differences(old, new, at=''):
     "Paths at which two results differ, each with both values"
     if isinstance(old, dict) and isinstance(new, dict):
+        if 'low_eq' in old: old,new = ({k:o[k] for k in STATE} for o in (old, new)) # of a race: equivalence has no interval of its own now, so its end may be another
+        if re.search(r'/(to_dict|out|comparisons/\d+)$', at) and 'comparisons' not in old: old,new = by_one_interval(old, new)
         for k in [*old, *(k for k in new if k not in old)]:
             if k not in new: yield f'{at}/{k}', 'there', 'gone'
             elif k not in old: yield f'{at}/{k}', 'not there', new[k]

@@ -227,11 +227,6 @@ def test_other_contrasts_and_races_have_a_table(study):
     assert comparison_table(cs).split('\n')[-1].startswith('simple - self')
     assert 'confidence sequence' in comparison_table(study.compare(sequential=True))
 
-def test_sensitivity_is_shown_on_request_only(study):
-    assert 'wilcoxon' not in comparison_table(study.compare())
-    text = comparison_table(study.compare(extra=True, sequential=False))
-    assert 'never to choose from' in text and 'wilcoxon_p' in text and [l.split()[0] for l in text.split('\n')[-2:]]==['self','simple']
-
 # ---- light, and in a browser
 
 def test_a_report_needs_no_torch(study, tmp_path):
@@ -362,8 +357,8 @@ def test_csv_files_hold_every_run_and_comparison(study, page):
     assert [(r['arm'],int(r['seed']),float(r['acc'])) for r in rows]==[*zip(df.arm, df.seed, df.acc)] and all((study.root/r['path']).is_file() for r in rows)
     c = study.compare()['simple']
     assert [float(r['diff']) for r in csv.DictReader(page.with_name('report.csv').open()) if r['arm']=='simple']==[c.diff]
-    from simpleattn.cli import compare_csv
-    assert compare_csv(page.with_name('runs.csv'))['simple'].diff==pytest.approx(c.diff)
+    from simpleattn.results import compare_results
+    assert compare_results(page.with_name('runs.csv'))['simple'].diff==pytest.approx(c.diff)
 
 NASTY = r'a_b & 5 % of $x \command{evil} #1 ~ ^ <b> "q" | -0.5 – 😀 ± \end{tabular}'
 

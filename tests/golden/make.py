@@ -101,7 +101,7 @@ def declarations():
 
 # ---- studies
 
-HOW = [([],FMTS), (['--full'],('table','csv','md')), (['--sensitivity'],('table','json')), (['--unpaired'],('table','json'))]
+HOW = [([],FMTS), (['--full'],('table','csv','md')), (['--unpaired'],('table','json'))]
 
 @section
 def compare_committed(tmp):
@@ -140,7 +140,7 @@ def family(cs):
     df = cs.to_df()
     return dict(columns=[*df.columns], index=[*df.index]) | asked(cs, repr=repr, labels=lambda cs: [cs.label(c) for c in cs], sentences=lambda cs: [c.sentence() for c in cs],
         about=lambda cs: [c.sentence('a recipe', 'these images') for c in cs], summaries=lambda cs: [c.summary() for c in cs], html=lambda cs: cs._repr_html_(),
-        md=lambda cs: cs._repr_markdown_(), intervals=lambda cs: [c.interval for c in cs], detectable=lambda cs: [c.detectable() for c in cs])
+        md=lambda cs: cs._repr_markdown_(), intervals=lambda cs: [c.interval for c in cs], detectable=lambda cs: [(None if c.sequential else c.plan and c.plan.detectable) for c in cs])
 
 @section
 def races(tmp):
@@ -217,7 +217,7 @@ def cases(): return read('cases.json.xz') # (kind, input) of the cases with righ
 
 def comparison(c):
     return asked(c, to_dict=lambda c: c.to_dict(), sentence=lambda c: c.sentence(), about=lambda c: c.sentence('a recipe','these images'), repr=repr, html=lambda c: c._repr_html_(),
-        interval=lambda c: c.interval, detectable=lambda c: c.detectable())
+        interval=lambda c: c.interval, detectable=lambda c: None if c.sequential else c.plan and c.plan.detectable)
 
 def many(runs, *args, **kwargs):
     cs = public('compare_many')(runs, *args, **kwargs)
@@ -241,7 +241,7 @@ def each(f, **hows):
 def case_compare(i):
     def f(**how): return comparison(public('compare')(**i | how))
     both = dict(alone={}, goal=dict(goal='noninferior'), sequential=dict(sequential=True), pair=dict(paired=None), alpha=dict(alpha=.1, delta=.03))
-    return each(f, **both) | dict(sensitivity=said('sensitivity', i['baseline'], i['variant'], i['alpha'], paired=i['paired']))
+    return each(f, **both)
 
 def case_many(i):
     columns = ['arm','seed','acc'] + ['status']*(len(i['rows'][0])==4)
@@ -250,23 +250,21 @@ def case_many(i):
     arms = [*dict.fromkeys(df.arm)]
     contrasts = [[arms[0],arms[-1],'noninferior'], [arms[-1],arms[0]]] + ([[arms[0],arms[1],arms[0],arms[2]]] if len(arms)>2 else [])
     def f(**how): return many(df, **dict(n_images=n) | how)
-    res = each(f, alone={}, unpaired=dict(paired=False), sequential=dict(sequential=True), extra=dict(extra=True), contrasts=dict(contrasts=contrasts),
+    res = each(f, alone={}, unpaired=dict(paired=False), sequential=dict(sequential=True), contrasts=dict(contrasts=contrasts),
         only=dict(baseline=None, contrasts=contrasts), rates=dict(alpha=.1, delta=.03))
     wide = df.pivot(index='seed', columns='arm', values='acc')
     lost = wide.mask(df.pivot(index='seed', columns='arm', values='status')=='diverged') if 'status' in df else wide
     for a in arms[1:]:
         x = lost[[arms[0],a]].iloc[:40].to_numpy().T.tolist()
         res[f'race {a}'] = said('race_seeds', *x, delta=.01, alpha=.05, k=len(arms)-1)[-3:] if len(x[0]) else None
-    d = wide[arms[1:]].sub(wide[arms[0]], axis=0).dropna().to_numpy()
-    if len(d)>1: res['maxt'] = said('maxt_p', d)
     return res
 
 def case_race(i):
     import numpy as np
     d,how = np.array(i['d']),{k:i[k] for k in ('delta','alpha','k')}
     path = said('race_path', d, **how)
-    fields = ('n','low','high_eq','e','p','verdict','decided_at')
-    return dict(state=said('race_state', d, **how), path=[[o[k] for k in fields] for o in path[::3]], narrow=said('race_path', d[:4], g=.3, **how),
+    fields = ('n','low','e','p','verdict','decided_at')
+    return dict(state=said('race_state', d, **how), path=[[o[k] for k in fields] for o in path[::3]],
         seeds=said('race_seeds', .5+d*0, .5+d, **how)[-2:], lost=said('race_seeds', np.where(np.arange(len(d))%7==3, np.nan, .5), .5+d, **how)[-2:])
 
 def case_decompose(i):
@@ -302,7 +300,7 @@ def case_csv(i):
     with tempfile.TemporaryDirectory() as tmp:
         p = Path(tmp)/'runs.csv'
         p.write_text(i['csv'])
-        return {f:cli('compare', p, '--fmt', f, hide=[p]) for f in FMTS} | {o:cli('compare', p, f'--{o}', '--fmt', 'json', hide=[p]) for o in ('unpaired','sensitivity')}
+        return {f:cli('compare', p, '--fmt', f, hide=[p]) for f in FMTS} | {o:cli('compare', p, f'--{o}', '--fmt', 'json', hide=[p]) for o in ('unpaired',)}
 
 def case_signflip(i): return said('signflip_p', i['d'])
 def case_summary(i):
@@ -327,9 +325,7 @@ def functions(tmp):
     bools = [[bool((i*k)%m<2) for i in range(14)] for k,m in ((3,5),(5,7))]
     d = [.01, -.02, .03, 0., .015, -.005, .02, .01, .04, -.01, .0, .02, .01, .005]
     flips = [[1,2,3],[0,0,0],[5,-3,2,7,1,1,-2],d,[-1],[.1]*6,[o*1000 for o in d]+list(range(25))]
-    nan = float('nan')
-    D = [[.01,.02,nan],[.03,-.01,.02],[.00,.02,.01],[.02,.01,.03],[.01,.03,.02],[-.01,.02,.01],[.02,.0,.01],[.01,.01,.04],[.02,.02,-.01]]
-    return dict(holm=[said('holm', ps), said('holm', ps, 9), said('holm', [])], maxt=[said('maxt_p', D), said('maxt_p', D*3, 2000, 1)], signflip=[said('signflip_p', o) for o in flips],
+    return dict(holm=[said('holm', ps), said('holm', ps, 9), said('holm', [])], signflip=[said('signflip_p', o) for o in flips],
         tost=[said('tost', *o) for o in ((.001,.003,9,.01), (-.02,.004,19,.01))], wilson=[said('wilson', *o) for o in ((3,10), (0,5), (7.5,8,.1))],
         divergence_upper=[said('divergence_upper', *o) for o in ((0,5), (2,9), (4,4), (1,20,.1))], mcnemar=[said('mcnemar_p', *o) for o in ((0,0), (3,0), (5,2))],
         worst_rank=said('worst_rank_p', d, *bools), divergence_race=said('divergence_race_p', *bools), summarise=[said('summarise', o) for o in ([], [.5], [.5,.52,.61])],

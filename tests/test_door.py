@@ -1,0 +1,105 @@
+"What a comparison says at the door: units, indices, runs without a partner, limits where they are met"
+import json, math
+import numpy as np, pandas as pd, pytest
+from conftest import ROOT
+from test_runs import a_run
+from simpleattn.plan import plan
+from simpleattn.recipes import Recipe
+from simpleattn.runs import pack_bits, this_env, write_run
+from simpleattn.stats import compare, compare_many, compare_summary, decompose
+from simpleattn.study import Study
+from simpleattn.words import percent, points
+
+ENV = this_env('cpu')
+def normal(seed, n, sd=.01): return .6+sd*np.random.default_rng(seed).normal(size=n)
+def notes(c): return ' | '.join(c.notes)
+
+# ---- units and indices
+
+def test_units_are_decided_over_all_arms():
+    c = compare([0,1,0,1,1], [3,1,2,0,1], n_images=400)
+    assert (c.mean_baseline, c.mean_variant)==pytest.approx((.6/400, 1.4/400))
+    many = compare_many({'baseline':[0,1,0,1,1], 'a':[1,0,1,1,0], 'b':[3,1,2,0,1]}, n_images=400)
+    assert [o.mean_variant for o in many]==pytest.approx([.6/400, 1.4/400])
+    rows = pd.DataFrame([dict(arm=a, seed=i, acc=x) for a,o in dict(baseline=[0,1,0,1,1], b=[3,1,2,0,1]).items() for i,x in enumerate(o)])
+    assert compare_many(rows, n_images=400)['b'].mean_baseline==pytest.approx(.6/400)
+    assert compare([0,1,0,1,1], [1,1,0,0,1], n_images=400).mean_variant==pytest.approx(.6) # no count: fractions of ones and zeros
+
+def test_a_series_is_read_by_its_index():
+    a,b = pd.Series(normal(0, 8), range(8)),pd.Series(normal(0, 8)+.01+.002*np.arange(8), range(8))
+    mixed = b.sample(frac=1, random_state=3)
+    assert compare(a, mixed).to_dict()==compare(a, b).to_dict() and compare(a, mixed).corr>.9
+    assert compare_many({'baseline':a, 'v':mixed})['v'].p==pytest.approx(compare(a, b).p)
+    assert compare(a, mixed.iloc[:7]).n==7 and 'left out: seed ' in notes(compare(a, mixed.iloc[:7]))
+    with pytest.raises(ValueError, match='index'): compare(a, mixed.to_numpy())
+
+# ---- what was left out, and where a limit is met
+
+def test_runs_without_a_partner_are_named():
+    x,y = normal(1, 10),normal(2, 10)
+    c = compare(x, y, seeds=(range(10), range(1, 11)))
+    assert c.n==9 and 'runs without a partner, left out: seed 0 of baseline and seed 10 of variant' in c.notes
+    assert not any('left out' in o for o in compare(x, y).notes) and not any('left out' in o for o in compare(x, y, paired=False).notes)
+
+def test_few_runs_are_warned_of():
+    assert '3 runs of baseline and 3 runs of variant: with three or fewer' in notes(compare(normal(1, 3), normal(2, 3)))
+    assert '2 runs of variant: with three or fewer' in notes(compare(normal(1, 20), normal(2, 2), paired=False))
+    assert 'three or fewer' not in notes(compare(normal(1, 4), normal(2, 4)))
+
+def test_a_run_far_outside_its_arm_is_named_and_counted():
+    x,y = normal(1, 20),normal(2, 20); y[7] = .1
+    c = compare(x, y)
+    assert 'variant has a run of 10.00 % (seed 7), far outside its other runs' in notes(c) and c.n==20
+    assert sum('far outside' in notes(compare(normal(k, 20), normal(k+1000, 20))) for k in range(300))<=3, 'normal noise is left alone'
+
+def test_unequal_spread_is_said():
+    assert 'more than 3-fold' in notes(compare(normal(1, 10), normal(2, 10, .06), paired=False))
+    assert '3-fold' not in notes(compare(normal(1, 10), normal(2, 10), paired=False))
+
+def test_equal_differences_give_a_table_that_says_so():
+    for x,y in (([.8,.81,.83], [.81,.82,.84]), ([.8,.81,.9], [.8,.81,.9]), ([.8]*3, [.9]*3)):
+        c = compare(x, y)
+        assert c.verdict=='undecided' and c.low is c.p is c.p_verdict is c.next is None and 'nothing to test with' in notes(c)
+        assert c.verdict_words.startswith('undecided: every') and 'every' in c._repr_markdown_()
+        json.dumps(c.to_dict(), allow_nan=False)
+    assert compare_summary(.8, .01, 5, .81, .01, 5).verdict=='undecided'
+
+def test_failures_too_rare_to_be_seen_are_said():
+    rows = pd.DataFrame([dict(arm=a, seed=i, acc=x, status='ok') for a,o in dict(baseline=normal(1, 9), v=normal(2, 9)).items() for i,x in enumerate(o)])
+    assert 'a failure that is rarer would not have been seen' in compare_many(rows)['v'].sentence()
+
+# ---- numbers that cannot be
+
+def test_no_minus_zero_and_no_gain_beyond_a_hundred_points():
+    assert points(-.00001)=='+0.00 pp' and percent(-.00001, '+')=='+0.00' and percent(-1e-9)=='0.00'
+    assert points(1.1105)=='+100.00 pp' and points(-1e53)=='-100.00 pp' and points(math.inf)=='n/a'
+    wide = compare([.1,.9], [.95,.05], delta=.01)
+    assert wide.low<-1 and '-100.00' in wide.sentence() and '100.00' in wide.summary()['gain']
+    assert plan(2, .4).detectable is None and 'no difference of accuracies would be found' in plan(2, .4).words
+
+def test_new_images_are_never_more_certain_than_this_set():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        R,M = int(rng.integers(2, 6)),int(rng.integers(4, 400))
+        p = rng.random(M); b,v = (rng.random((R,M))<p for _ in range(2))
+        c = compare(b.mean(1), v.mean(1), correct=(b, v), paired=bool(rng.random()<.5))
+        if c.new_low is None or c.low is None: continue
+        assert c.new_low<=c.low+1e-12 and c.high-1e-12<=c.new_high and c.new_df>=R-1
+
+def test_mean_squares_that_tie():
+    d = decompose([[0,0,-1,-1,0],[0,0,0,0,0]])
+    assert (d.df_new_images, d.se_new_images)==(1, d.se_this_set)
+
+# ---- seeds that were there before
+
+def test_seeds_from_before_the_declaration_are_explained_first(tmp_path):
+    rng = np.random.default_rng(1)
+    for v in ('baseline','simple'):
+        for s in range(2):
+            bits = rng.random(400)<.6
+            write_run(a_run(s, v, 'tiny', ENV, acc=float(bits.mean()), n_images=400, correct=pack_bits(bits)), tmp_path)
+    study = Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
+    study.declare()
+    c, = study.compare()
+    assert c.notes[0].startswith('pairs there before this study was declared: 2, so it is judged as one that was looked at')
+    assert c.sequential and c.verdict=='undecided' and c.n==2

@@ -1,0 +1,554 @@
+"""`simpleattn compare FILE` and `read_results`: anybody's results are read as they are meant, and nothing is pooled in silence"""
+import gzip,io,json,re,shlex,sys
+from pathlib import Path
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck,given,settings as hyp,strategies as st
+from conftest import ROOT,python
+from simpleattn.cli import main
+from simpleattn.recipes import CliError
+from simpleattn.results import against,compare_results,read_results
+from simpleattn.runs import load_runs
+from simpleattn.stats import check_columns,compare_many,of_a_run,unexplained
+
+CASES = ROOT/'tests'/'cases'/'results'
+BASE,SIMPLE = [.62,.644,.602,.632,.618],[.652,.658,.634,.672,.64]
+ROWS = [(a,s,x) for a,xs in (('baseline',BASE),('simple',SIMPLE)) for s,x in enumerate(xs)]
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
+
+@pytest.fixture
+def call(capsys):
+    "Run one command in this process: exit status, output, errors"
+    def f(*args):
+        capsys.readouterr()
+        try: code = main([str(o) for o in args])
+        except SystemExit as e: code = e.code
+        return (code or 0, *capsys.readouterr())
+    return f
+
+def comparisons(call, *args):
+    "Comparisons of a command that must succeed, and what it said on standard error"
+    code,out,err = call('compare', *args, '--fmt', 'json')
+    assert code==0, err
+    return json.loads(out)['comparisons'],err
+
+def is_the_five(c, baseline='baseline'):
+    assert (c['baseline'],c['arm'],c['test'],c['n'])==(baseline,'simple','paired t',5)
+    assert (c['diff'],c['low'],c['high'],c['p'])==pytest.approx((.028,.01553,.04047,.00342), rel=1e-2)
+
+def is_welch(c):
+    assert (c['test'],c['n_baseline'],c['n_variant'])==('Welch t',5,5)
+    assert (c['diff'],c['low'],c['high'])==pytest.approx((.028,.0055,.0505), rel=1e-2)
+
+def is_four(c): assert (c['test'],c['n'],c['diff'])==('paired t',4,pytest.approx(.0295))
+
+def is_published(c):
+    assert (c['test'],c['n_baseline'],c['n_variant'])==('Welch t',10,10)
+    assert (c['diff'],c['low'],c['high'],c['p'])==pytest.approx((.0572,.0362,.0782,2.7e-5), rel=1e-2)
+
+def csv_text(rows=ROWS, header=('variant','seed','accuracy'), sep=','):
+    return '\n'.join(sep.join(map(str, o)) for o in [header, *rows])+'\n'
+
+def wrote(text, name='r.csv'):
+    (Path(name).write_bytes if isinstance(text, bytes) else Path(name).write_text)(text)
+    return name
+
+def with_columns(**columns):
+    "The five pairs with more columns: a list of ten values, or one value"
+    more = [v if isinstance(v, list) else [v]*10 for v in columns.values()]
+    return csv_text([(*r, *o) for r,*o in zip(ROWS, *more)], ('variant','seed','accuracy',*columns))
+
+def refused(call, *args, says=()):
+    "One or two lines on standard error, exit status 2, and nothing else"
+    code,out,err = call('compare', *args)
+    assert code==2 and out=='' and err.startswith('simpleattn: ') and err.count('\n')<=2 and 'Traceback' not in err, err
+    for o in [says] if isinstance(says, str) else says: assert o in err, err
+    return err
+
+def commands(err): return [shlex.split(o) for o in re.findall(r'simpleattn (compare .*?)(?=; one answer|; where it does|\n|$)', err)]
+
+# ---- the cases with right answers, all of expected.md
+
+FIVE = 'good.csv good.csv.gz runs.tsv CAPS.CSV records.json lines.jsonl tab.csv semi_comma.csv utf16.csv percentsign.csv mlflow_renamed.csv guild.csv counts_n.csv'.split()
+WHERE = ['dataset=imagewoof','size_px=256','optimiser=adam','lr=0.003','batch=64','source=SimpleSelfAttention v0.1 notebook 2019-05']
+RIGHT = [*((o, (), is_the_five, '') for o in FIVE),
+    ('run.csv', (), is_the_five, 'arm = variant, seed = run, accuracy = accuracy'), ('valacc.csv', (), is_the_five, 'arm = name, seed = seed, accuracy = val_acc'),
+    ('model_top1.csv', ('--percent',), is_the_five, 'arm = model'), ('None_arm.csv', (), lambda c: is_the_five(c, 'None'), ''),
+    ('wide_rows_seeds.csv', ('--wide',), is_the_five, ''), ('wide_rows_arms.csv', ('--wide',), is_the_five, ''), ('list.csv', ('--wide','--percent'), is_the_five, 'position'),
+    ('published.csv', ('--where',*WHERE), is_published, ''), ('epochs_noseed.csv', ('--where','epoch=last'), is_welch, ''), ('epochs_noseed.csv', ('--where','epoch=4'), is_welch, ''),
+    ('dupseed.csv', ('--ignore','seed'), is_welch, ''), ('sameseed.csv', ('--ignore','seed'), is_welch, ''),
+    ('wandb_partial.csv', (), is_four, '1 of 10 runs failed'), ('shared4of5.csv', (), is_four, '')]
+
+@pytest.mark.parametrize('name,args,is_right,says', RIGHT, ids=lambda o: o if isinstance(o, str) else ' '.join(o) if isinstance(o, tuple) else '')
+def test_a_case_gives_its_right_answer(call, name, args, is_right, says):
+    (c,),err = comparisons(call, CASES/name, *args)
+    is_right(c)
+    assert says in err and err.count('\n')<=1
+
+REFUSED = [('model_top1.csv', ('percent','--percent')), ('wide_rows_seeds.csv', '--wide'), ('wide_rows_arms.csv', '--wide'), ('list.csv', ('--wide','percent')),
+    ('space.csv', ("'baseline '",'blanks or capitals')), ('case_arm.csv', ("'Baseline' and 'baseline'",)), ('published.csv', ('dataset (','size_px (','optimiser (','lr (','--where','--by','--ignore')),
+    ('ownruns.csv', ('recipe (','--where recipe=demo')), ('two_datasets_other_seeds.csv', ('dataset (imagewoof, imagenette)','--by dataset')), ('split_col_noseed.csv', 'split (train, val)'),
+    ('confounded_size.csv', ('size (128, 256)','epochs (5, 20)','differ between arms')), ('epochs_noseed.csv', ('epoch (','--where epoch=last')), ('mean_noseed.csv', 'row 7 (baseline, 0.6232) is the mean'),
+    ('dup_noseed.csv', 'stand twice'), ('dupseed.csv', "seed 3 of 'baseline' stands twice (rows 5, 6)"), ('sameseed.csv', ("seed 42 of 'baseline'",'every row')), ('nan.csv', 'row 9 (simple, seed 2)'),
+    ('pm.csv', ('mean and an sd','--summary'))]
+
+@pytest.mark.parametrize('name,says', REFUSED, ids=lambda o: o if isinstance(o, str) else '')
+def test_a_case_is_refused_by_name(call, name, says): refused(call, CASES/name, says=says)
+
+def test_every_case_has_its_row():
+    assert {o.name for o in CASES.iterdir()}=={o[0] for o in RIGHT+REFUSED}|{'expected.md'}
+
+def test_one_answer_for_each_data_set(call):
+    code,out,err = call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset', '--fmt', 'json')
+    answers = json.loads(out)
+    assert code==0 and [*answers]==['dataset=imagewoof','dataset=imagenette']
+    assert [o['comparisons'][0]['n'] for o in answers.values()]==[5,5]
+    assert call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1].count('simple against baseline')==2
+    table = pd.read_csv(io.StringIO(call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset', '--fmt', 'csv')[1]))
+    assert table.part.unique().tolist()==['dataset=imagewoof','dataset=imagenette'] and table['diff'].dropna().round(3).tolist()==[.028,.028]
+
+def test_own_runs_of_one_recipe(call):
+    cs,_ = comparisons(call, CASES/'ownruns.csv', '--where', 'recipe=demo')
+    gate = next(c for c in cs if c['arm']=='gate')
+    assert gate['diff']==pytest.approx(.0075) and gate['n']==5 and gate['test']=='paired t'
+
+def test_seeds_without_a_partner_are_named(call):
+    assert 'Seeds 4, 9 have no partner' in call('compare', CASES/'shared4of5.csv')[1] and 'Seed 4 has no partner' in call('compare', CASES/'wandb_partial.csv')[1]
+
+# ---- one content, many files
+
+def as_rows(): return [dict(variant=a, seed=s, accuracy=x) for a,s,x in ROWS]
+def by_column(rows): return {k:[o[k] for o in rows] for k in rows[0]}
+FILES = dict(upper=csv_text(header=('Variant','SEED','Accuracy')), semicolons=csv_text(sep=';'), pipes=csv_text(sep='|'), blanks=csv_text(sep='   '),
+    sep_line='sep=;\n'+csv_text(sep=';'), comment='# made by me\n'+csv_text(), crlf=csv_text().replace('\n','\r\n'), empty_lines='\n\n'+csv_text().replace('\n','\n\n'),
+    quoted=csv_text([(f'"{a}"',f'"{s}"',f'"{x}"') for a,s,x in ROWS]), decimal_comma=csv_text([(a,s,f'"{x}"'.replace('.',',')) for a,s,x in ROWS]),
+    tab_comma=csv_text([(a,s,str(x).replace('.',',')) for a,s,x in ROWS], sep='\t'), trailing=csv_text().replace('\n',',,\n'), index=',variant,seed,accuracy\n'+''.join(f'{i},{a},{s},{x}\n' for i,(a,s,x) in enumerate(ROWS)),
+    r_names='variant,seed,accuracy\n'+''.join(f'{i},{a},{s},{x}\n' for i,(a,s,x) in enumerate(ROWS)), joined=csv_text(ROWS[:5])+csv_text(ROWS[5:]),
+    markdown='| variant | seed | accuracy |\n|---|---:|---|\n'+''.join(f'| {a} | {s} | {x} |\n' for a,s,x in ROWS), float_seeds=csv_text([(a,f'{s}.0',x) for a,s,x in ROWS]),
+    percent_blank=csv_text([(a,s,f'{100*x:.1f} %') for a,s,x in ROWS]), percent_head=csv_text([(a,s,f'{100*x:.1f}') for a,s,x in ROWS], ('variant','seed','Accuracy (%)')), exponents=csv_text([(a,s,f'{x:e}') for a,s,x in ROWS]),
+    json=json.dumps(as_rows()), indented=json.dumps(as_rows(), indent=2), runs=json.dumps(dict(name='x', runs=as_rows())), nested=json.dumps([dict(params=dict(seed=s, model=a), metrics=dict(accuracy=x)) for a,s,x in ROWS]),
+    jsonl='\n'.join(map(json.dumps, as_rows())), columns=json.dumps(by_column(as_rows())), pandas=pd.DataFrame(as_rows()).to_json(), split=pd.DataFrame(as_rows()).to_json(orient='split'),
+    index_json=pd.DataFrame(as_rows()).to_json(orient='index'), table=pd.DataFrame(as_rows()).to_json(orient='table'))
+
+@pytest.mark.parametrize('kind', FILES)
+def test_the_same_runs_in_another_form(call, kind):
+    (c,),_ = comparisons(call, wrote(FILES[kind], 'runs.txt'))
+    is_the_five(c)
+
+@pytest.mark.parametrize('encoding', ['utf-8','utf-8-sig','utf-16','utf-16-le','utf-16-be','utf-32','cp1252','latin-1'])
+@pytest.mark.parametrize('packed', [False,True])
+def test_the_same_runs_in_another_encoding(call, encoding, packed):
+    data = csv_text([('Größe' if a=='simple' else a, s, x) for a,s,x in ROWS]).encode(encoding)
+    (c,),_ = comparisons(call, wrote(gzip.compress(data) if packed else data, 'r.csv.gz' if packed else 'r.csv'))
+    assert c['arm']=='Größe' and c['diff']==pytest.approx(.028)
+
+@pytest.mark.parametrize('name', ['runs','runs.txt','RUNS.TSV','my runs.csv','a.results'])
+def test_a_file_may_have_any_name(call, name): is_the_five(comparisons(call, wrote(csv_text(), name))[0][0])
+
+def test_standard_input_is_read(call, monkeypatch):
+    monkeypatch.setattr('sys.stdin', io.TextIOWrapper(io.BytesIO(csv_text().encode())))
+    is_the_five(comparisons(call, '-')[0][0])
+
+def test_dev_stdin_is_read_without_torch_and_in_little_time():
+    code = '''
+import resource,sys
+from simpleattn.cli import main
+main(['compare','/dev/stdin','--fmt','json'])
+r = resource.getrusage(resource.RUSAGE_SELF)
+print(r.ru_utime+r.ru_stime, *(m for m in ('torch','fastai','matplotlib') if m in sys.modules), file=sys.stderr)'''
+    runs = [python(code, input=csv_text()) for _ in range(3)]
+    assert all(o.returncode==0 for o in runs), runs[0].stderr
+    is_the_five(json.loads(runs[0].stdout)['comparisons'][0])
+    said = [o.stderr.strip().split('\n')[-1].split() for o in runs]
+    assert min(float(o[0]) for o in said)<1.5 and said[0][1:]==[], said
+
+# ---- names of others
+
+ARMS = 'variant arm Model architecture arch model_name method params.model config.variant params_variant params/variant config/arch hparams.model flag:variant tags.variant group'.split()
+SEEDS = 'seed Seed random_seed params.seed config/seed params_seed user_attrs_seed hparams.seed rng_seed manual_seed replicate run'.split()
+ACCS = ('accuracy acc Acc val_acc valid_acc val_accuracy eval_top1 top1 top-1 acc1 Acc@1 Prec@1 test_acc test/accuracy val/acc metrics.accuracy metrics.val_acc summary.val_acc eval_accuracy accuracy_top1 '
+    'val_MulticlassAccuracy user_attrs_accuracy value values_0 score final_acc').split()+['Val Acc','Test accuracy','val acc epoch']
+
+@pytest.mark.parametrize('header', [*((o,'seed','accuracy') for o in ARMS), *(('variant',o,'accuracy') for o in SEEDS), *(('variant','seed',o) for o in ACCS)], ids='-'.join)
+def test_the_names_of_other_tools_are_known_and_said(call, header):
+    (c,),err = comparisons(call, wrote(csv_text(header=header)))
+    is_the_five(c)
+    plain = [o.lower() for o in header] in (['variant','seed','accuracy'],['arm','seed','accuracy'],['variant','seed','acc'])
+    assert err==('' if plain else f'r.csv: arm = {header[0]}, seed = {header[1]}, accuracy = {header[2]}.\n')
+
+def test_columns_may_be_named(call):
+    f = wrote(csv_text(header=('kind','k','quality')))
+    refused(call, f, says=('--arm COLUMN','--acc COLUMN','kind, k, quality'))
+    refused(call, f, '--arm', 'kin', '--acc', 'quality', says=("no column 'kin'",'kind'))
+    is_the_five(comparisons(call, f, '--arm', 'Kind', '--seed', 'k', '--acc', 'quality')[0][0])
+    (c,),err = comparisons(call, CASES/'good.csv', '--seed', 'seed', '--arm', 'variant')
+    is_the_five(c)
+
+def test_two_accuracies_are_no_guess(call):
+    f = wrote(with_columns(test_acc=[round(r[2]-.1+i%3/100, 3) for i,r in enumerate(ROWS)]))
+    err = refused(call, f, says=('accuracy or test_acc','--acc accuracy'))
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+    assert comparisons(call, f, '--acc', 'test_acc')[0][0]['mean_baseline']<.6
+
+def test_an_error_rate_is_one_minus_accuracy(call):
+    (c,),err = comparisons(call, wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed','error_rate'))))
+    is_the_five(c)
+    assert 'accuracy = 1 - error_rate' in err
+
+EXPORTS = dict(
+    wandb=('Name,State,Notes,User,Tags,Created,Runtime,Sweep,variant,seed,epochs,_runtime,_timestamp,train_loss,val_acc', lambda i,a,s,x: f'run-{i},finished,,me,,2026-11-0{1+i//5}T10:0{i%5},{400+i},,{a},{s},5,{400.5+i},{1.7e9+i},{.5+i/100},{x}'),
+    mlflow=('run_id,experiment_id,status,artifact_uri,start_time,end_time,metrics.val_accuracy,metrics.loss,params.seed,params.model,tags.mlflow.runName,tags.mlflow.user', lambda i,a,s,x: f'a{i}f,1,FINISHED,s3://x/a{i}f,2026-11-01 1{i}:00,2026-11-01 1{i}:30,{x},{1.1-i/50},{s},{a},able-ape-{i},me'),
+    optuna=('number,value,datetime_start,datetime_complete,duration,params_arch,params_seed,user_attrs_params,state', lambda i,a,s,x: f'{i},{x},2026-11-01 1{i}:00,2026-11-01 1{i}:20,0 days 00:0{i}:00,{a},{s},{2830678+(a!="baseline")},COMPLETE'),
+    guild=('run,operation,started,time,status,label,variant,seed,step,loss,acc', lambda i,a,s,x: f'ab{i:06},train,2026-11-01 1{i}:00:00,0:06:4{i},completed,,{a},{s},4,{1.2+i/100},{x}'),
+    own=('recipe,variant,env,seed,status,acc,best_acc,best_epoch,n_images,params,train_seconds,wall_seconds,source,finished', lambda i,a,s,x: f'r,{a},cpu,{s},ok,{x},{x+.004},{3+i%2},500,{10+(a!="baseline")},{7+i},{8+i},full,2026-11-21T20:0{i}'))
+
+@pytest.mark.parametrize('tool', EXPORTS)
+def test_the_export_of_a_tool_needs_no_option(call, tool):
+    header,row = EXPORTS[tool]
+    f = wrote('\n'.join([header, *(row(i, *o) for i,o in enumerate(ROWS))]))
+    (c,),err = comparisons(call, f)
+    is_the_five(c)
+    assert "left aside as a run's own: " in err and err.count('\n')==1
+
+LOGS = dict(fastai='epoch,train_loss,valid_loss,accuracy,time', timm='epoch,train_loss,eval_loss,eval_top1,eval_top5,lr', lightning='epoch,step,train_loss,val_loss,val_acc')
+@pytest.mark.parametrize('tool', LOGS)
+@pytest.mark.parametrize('seeds', [True,False])
+def test_the_log_of_a_tool_is_read_at_its_last_epoch(call, tool, seeds):
+    def lines(a, s, x):
+        for e in range(3):
+            acc,last = round(x-.1*(2-e), 3),''
+            row = dict(fastai=f'{e},{1-e/9},{.9-e/9},{acc},00:{10+e}', timm=f'{e},{1-e/9},{.9-e/9},{acc},{acc+.2},{.01/(e+1)}', lightning=f'{e},{100*e+99},,{.9-e/9},{acc}')[tool]
+            if tool=='lightning': yield f'{a},{s},{e},{100*e+49},{1-e/9},,'
+            yield f'{a},{s},{row}'
+    text = '\n'.join([f'variant,seed,{LOGS[tool]}', *(o for r in ROWS for o in lines(*r))])
+    if not seeds: text = re.sub(r'^(\w+),\w+,', r'\1,', text, flags=re.M)
+    f = wrote(text)
+    err = refused(call, f, says=('epoch (0, 1, 2)','epoch=last'))
+    (c,),_ = comparisons(call, *commands(err)[0][1:])
+    is_the_five(c) if seeds else is_welch(c)
+
+def test_runs_that_end_at_different_epochs_are_not_mixed(call):
+    rows = [(a,s,e,round(x-.1*(4-e), 3)) for a,s,x in ROWS for e in range(3 if (a,s)==('simple',2) else 5)]
+    f = wrote(csv_text(rows, ('variant','seed','epoch','accuracy')))
+    refused(call, f, '--where', 'epoch=last', says='epoch (4, 2)')
+    assert comparisons(call, f, '--where', 'epoch=4')[0][0]['n']==4
+
+# ---- nothing is pooled in silence
+
+KEEPS_APART = dict(epochs=[5]*5+[20]*5, lr=[.01,.003]*5, amp=[True]*5+[False]*5, pretrained=[True,False]*5, optimiser=['adam']*9+['sgd'], release=[f'v{i%3}' for i in range(10)], ks=['']*5+[3]*5, dataset=['woof','nette']*5,
+    fold=[0,1,2,3,4]*2, data_seed=[1,2,3,4,5]*2, loss=['ce']*5+['bce']*5, weight_loss=[.1]*5+[.2]*5, name=['a','b']*5, backbone=['r18','r50']*5, batch=[64]*5+['']*5, label_smoothing=[0.]*9+[.1], note=['x']*5+['y']*5, pooling=['mean']*5+['max']*5, host=['a1','b2']*5)
+@pytest.mark.parametrize('column', KEEPS_APART)
+def test_a_column_that_keeps_runs_apart_is_refused_by_name(call, column):
+    values = KEEPS_APART[column]
+    err = refused(call, wrote(with_columns(**{column:values})), says=(f'{column} (',f'--ignore {column}'))
+    is_the_five(comparisons(call, 'r.csv', '--ignore', column.upper())[0][0])
+    within = any(len({*values[k:k+5]})>1 for k in (0,5))
+    assert ('within an arm' in err)==within and ('differs between arms' in err)!=within
+    kept = any(min(values[k:k+5].count(o) for k in (0,5))>1 for o in values) # a value with two runs of each arm
+    assert ('--where' in err)==('--by' in err)==(within and kept)
+
+@pytest.mark.parametrize('column', KEEPS_APART)
+def test_a_frame_is_refused_as_a_file_is(column):
+    df = pd.DataFrame(as_rows()).assign(**{column:KEEPS_APART[column]})
+    with pytest.raises(ValueError, match=rf"^{column} \(.*No answer mixes them.*drop\(columns=\['{column}'\]\)"): compare_many(df)
+    assert compare_many(df.drop(columns=column))['simple'].diff==pytest.approx(.028)
+
+def test_a_frame_with_a_column_for_each_run_is_compared():
+    df = pd.DataFrame(as_rows()).assign(loss=np.arange(10)/10, params=[5]*5+[6]*5, finished=[f'2026-{i}' for i in range(10)], run_id=[*'abcdefghij'], size=128)
+    assert compare_many(df)['simple'].diff==pytest.approx(.028)
+
+def test_a_frame_may_hold_more_arms_than_are_compared():
+    "A column that differs only from an arm that stands in no comparison mixes nothing"
+    df = pd.concat([pd.DataFrame(as_rows()), pd.DataFrame(as_rows()).query("variant=='simple'").assign(variant='far')]).assign(size=[128]*10+[256]*5)
+    with pytest.raises(ValueError, match='size'): compare_many(df)
+    assert len(compare_many(df, None, contrasts=[('baseline','simple')]))==1
+
+OWN = dict(time=[f'0:06:{i}' for i in range(10)], Runtime=range(10), train_loss=[.1*i for i in range(10)], run_id=[*'abcdefghij'], params=[5]*5+[6]*5, best_epoch=[3,4]*5, best_acc=[.7]*9+[.8], top5=[.9]*9+[.95], train_acc=[.99]*9+[.98],
+    GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5)
+@pytest.mark.parametrize('column', OWN)
+def test_what_is_a_runs_own_needs_no_role(call, column):
+    (c,),err = comparisons(call, wrote(with_columns(**{column:[*OWN[column]]})))
+    is_the_five(c)
+    assert err==f"r.csv: left aside as a run's own: {column}.\n"
+
+def test_the_list_of_a_runs_own_is_one_and_is_shown():
+    assert {*of_a_run}=={'id','time','told','measured','size'} and '*_loss' in of_a_run['measured'].split()
+
+def test_spellings_of_one_value_do_not_vary(call):
+    is_the_five(comparisons(call, wrote(with_columns(lr=['0.003','3e-3']*5, epochs=['5','5.0']*5, size=[' 128','128 ']*5)))[0][0])
+
+@hyp(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
+@given(st.data())
+def test_every_command_that_a_refusal_prints_goes_on(data):
+    "Random tables of two data sets, sizes and rates: what the refusal says is what works"
+    import contextlib
+    choices = dict(dataset=['woof','nette'], size=['128','256'], lr=['0.01','3e-3'])
+    used = data.draw(st.lists(st.sampled_from([*choices]), min_size=1, unique=True))
+    cells = data.draw(st.lists(st.tuples(*(st.sampled_from(choices[o]) for o in used)), min_size=1, max_size=4, unique=True))
+    rng,seed,rows = np.random.default_rng(data.draw(st.integers(0, 9))),0,[]
+    for cell in cells:
+        arms = data.draw(st.sampled_from([['baseline','simple'],['baseline','simple'],['baseline']]))
+        n = data.draw(st.integers(3, 5))
+        rows += [(a,seed+s,round(float(rng.normal(.6, .03)), 4),*cell) for a in arms for s in range(n)]
+        seed += n
+    wrote(csv_text(rows, ('variant','seed','accuracy',*used)), 'h.csv')
+    def run(*words):
+        out,err = io.StringIO(),io.StringIO()
+        with contextlib.redirect_stdout(out),contextlib.redirect_stderr(err): code = main([*words])
+        return code,out.getvalue(),err.getvalue()
+    code,out,err = run('compare', 'h.csv')
+    if len({r[0] for r in rows})<2: return
+    varies = len(cells)>1
+    assert (code==0)==(not varies), err
+    if not varies: return
+    assert all(f'{o} (' in err for k,o in enumerate(used) if len({c[k] for c in cells})>1)
+    ways = commands(err)
+    assert ways and '--ignore' in ways[-1]
+    for way in ways:
+        code,out,err = run(*way)
+        assert code==0, (way, err)
+
+# ---- rows that are no runs of their own
+
+def test_an_arm_without_a_name_is_named(call): refused(call, wrote(csv_text([*ROWS, ('',9,.5)])), says='row 12 (accuracy 0.5) has no variant')
+@pytest.mark.parametrize('arms', [('Simple','simple'),('simple','simple '),('sim ple','simple'),('simple\xa0','simple')])
+def test_arms_that_are_written_in_two_ways_are_named(call, arms):
+    rows = [(arms[s%2] if a=='simple' else a,s,x) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(rows)), says=(*map(repr, arms),'blanks or capitals'))
+
+@pytest.mark.parametrize('name', ['None','NA','nan','null','N/A','1e3','007','-','true'])
+def test_an_arm_may_be_called_anything(call, name):
+    (c,),_ = comparisons(call, wrote(csv_text([(name if a=='baseline' else a,s,x) for a,s,x in ROWS])))
+    is_the_five(c, name)
+
+def test_null_is_an_arm_of_json_that_has_the_key(call): is_the_five(comparisons(call, wrote(json.dumps([dict(o, variant=None if o['variant']=='baseline' else 'simple') for o in as_rows()]), 'r.json'))[0][0], 'None')
+
+MEANS = dict(labelled=lambda a,xs: (a,'mean',np.mean(xs)), blank=lambda a,xs: (a,'',round(np.mean(xs), 4)), average=lambda a,xs: (a,'AVG',np.mean(xs)), sd=lambda a,xs: (a,'std',np.std(xs)))
+@pytest.mark.parametrize('kind', MEANS)
+@pytest.mark.parametrize('header', ['seed','run'])
+def test_a_row_of_means_is_named(call, kind, header):
+    rows = [*ROWS[:5], MEANS[kind]('baseline', BASE), *ROWS[5:], MEANS[kind]('simple', SIMPLE)]
+    err = refused(call, wrote(csv_text(rows, ('variant',header,'accuracy'))))
+    assert 'row 7' in err if header=='seed' or kind!='blank' else True
+
+@pytest.mark.parametrize('digits,percent', [(3,False),(4,False),(12,False),(2,True)])
+def test_a_mean_without_a_label_is_named(call, digits, percent):
+    k = 100 if percent else 1
+    rows = [(a,round(k*x, 3)) for a,xs in (('baseline',BASE),('simple',SIMPLE)) for x in (*xs, round(np.mean(xs), digits+percent))]
+    refused(call, wrote(csv_text(rows, ('variant','accuracy'))), *(['--percent'] if percent else []), says='is the mean of the other rows')
+
+def test_a_run_near_the_mean_is_a_run(call):
+    rng,refusals = np.random.default_rng(0),0
+    for _ in range(200):
+        rows = [(a,f'{round(x*500)/500:g}') for a in ('baseline','simple') for x in rng.normal(.62, .015, 6)]
+        refusals += call('compare', wrote(csv_text(rows, ('variant','accuracy'))))[0]!=0
+    assert refusals<=4 # 2 %
+
+def test_rows_that_were_pasted_twice_are_named(call):
+    plain = [(a,x) for a,_,x in ROWS]
+    for rows in (plain*2, [o for o in plain for _ in (0,1)], plain[:5]*2+plain[5:], plain+plain[1:5], plain[:2]*2+plain[5:7]*2):
+        refused(call, wrote(csv_text(rows, ('variant','accuracy'))), says='stand twice')
+    named = [(f'id{i}',a,x) for i,(a,x) in enumerate(plain)]
+    refused(call, wrote(csv_text(named+named[3:4], ('run_id','variant','accuracy'))), says='row 5 (baseline) stands twice')
+
+@pytest.mark.parametrize('name', ['{} mean','mean of {}','avg_{}','{} (mean)'])
+def test_an_arm_that_is_a_summary_of_another_is_named(call, name):
+    rows = [*ROWS, (name.format('baseline').replace(' of ',' '),9,.6232)]
+    refused(call, wrote(csv_text(rows)), says=('row 12','summary of other rows'))
+
+@pytest.mark.parametrize('arms', [('1','1.0'),('1e3','1000'),('A','a')])
+def test_arms_that_are_one_number_are_named(call, arms): refused(call, wrote(csv_text([(arms[s%2] if a=='simple' else a,s,x) for a,s,x in ROWS])), says='Write them alike')
+
+def test_an_index_of_names_is_the_arm(call): is_the_five(comparisons(call, wrote(csv_text(header=('','seed','accuracy'))))[0][0])
+
+def test_thousands_may_have_commas(call):
+    text = 'variant;seed;correct;n_images\n'+''.join(f'{a};{s};"{round(x*5000):,}";"5,000"\n' for a,s,x in ROWS)
+    is_the_five(comparisons(call, wrote(text))[0][0])
+
+def test_a_seed_that_stands_twice_is_named_with_the_way_on(call):
+    err = refused(call, wrote(csv_text([*ROWS, ('simple',2,.7)])), says=("seed 2 of 'simple' stands twice (rows 9, 12)",'--ignore seed'))
+    (c,),_ = comparisons(call, *commands(err)[0][1:])
+    assert c['test']=='Welch t' and c['n_variant']==6
+
+# ---- numbers
+
+@pytest.mark.parametrize('cell,says', [('', 'row 4 (baseline, seed 2) has no accuracy'), ('NaN','no accuracy'), ('None','no accuracy'), ('high',"'high'"), ('inf','no number'), ('-0.1','-0.1'), ('60.2%','row 2 (baseline, seed 0) has no %'), ('60.2','row 4 (baseline, seed 2) has the accuracy 60.2'), ('1.2','1.2')])
+def test_an_accuracy_that_is_none_is_named(call, cell, says): refused(call, wrote(csv_text([(a,s,cell if (a,s)==('baseline',2) else x) for a,s,x in ROWS])), says=says)
+
+def test_percent_is_said_by_somebody(call):
+    f = wrote(csv_text([(a,s,round(100*x, 1)) for a,s,x in ROWS]))
+    err = refused(call, f, says='percent')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+    refused(call, CASES/'good.csv', '--percent', says='Leave it out')
+    refused(call, wrote(csv_text([(a,s,x if a=='baseline' else 100*x) for a,s,x in ROWS])), '--percent', says='looks like a fraction')
+
+def test_counts_need_their_images(call):
+    counts = [(a,s,round(500*x)) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(counts)), says='n_images')
+    for header in ('n_images','num_images','n_val','n_samples'): is_the_five(comparisons(call, wrote(csv_text([(*o,500) for o in counts], ('variant','seed','correct',header))))[0][0])
+    refused(call, wrote(csv_text([(*o,300) for o in counts], ('variant','seed','correct','n_images'))), says='outside 0-100 %')
+    refused(call, wrote(csv_text([(*o,'many') for o in counts], ('variant','seed','correct','n_images'))), says='number of validation images')
+    refused(call, wrote(csv_text([(a,s,round(100*x),500) for a,s,x in ROWS], ('variant','seed','accuracy','n_images'))), says=('--percent','call the column correct'))
+
+# ---- wide tables
+
+WIDE = dict(named_seeds=('variant,seed0,seed1,seed2,seed3,seed4\n'+''.join(f"{a},{','.join(map(str, x))}\n" for a,x in (('baseline',BASE),('simple',SIMPLE)))),
+    no_seed='baseline,simple\n'+''.join(f'{a},{b}\n' for a,b in zip(BASE, SIMPLE)), index=',baseline,simple\n'+''.join(f'{i},{a},{b}\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))),
+    percent='Seed;baseline;simple\n'+''.join(f'{i};{100*a:.1f}%;{100*b:.1f}%\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))), lists=f'model,accs\nbaseline,"{BASE}"\nsimple,"{SIMPLE}"\n', tuples=f'baseline;{tuple(BASE)}\nsimple;{tuple(SIMPLE)}\n',
+    json=json.dumps(dict(baseline=BASE, simple=SIMPLE)), nested=json.dumps(dict(baseline=dict(enumerate(BASE)), simple=dict(enumerate(SIMPLE)))), json_lists=json.dumps([dict(variant='baseline', accs=BASE), dict(variant='simple', accs=SIMPLE)]),
+    constant='seed,dataset,baseline,simple\n'+''.join(f'{i},woof,{a},{b}\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))))
+@pytest.mark.parametrize('kind', WIDE)
+def test_a_wide_table_is_read_on_request(call, kind):
+    f = wrote(WIDE[kind], 'wide.txt')
+    err = refused(call, f, says='--wide')
+    (c,),_ = comparisons(call, *commands(err)[0][1:])
+    is_the_five(c)
+
+def test_a_wide_table_with_a_column_that_varies_is_refused(call):
+    text = 'seed,size,baseline,simple\n'+''.join(f"{i},{'small' if i%2 else 'large'},{a},{b}\n" for i,(a,b) in enumerate(zip(BASE, SIMPLE)))
+    refused(call, wrote(text), '--wide', says=('size (large, small)','--where size=large','--wide'))
+
+def test_a_list_beside_an_accuracy_is_read_on_request(call):
+    is_the_five(comparisons(call, wrote(f'variant;accuracy;seed;runs\nbaseline;.6232;5;{BASE}\nsimple;.6512;5;{SIMPLE}\n'), '--wide', '--ignore', 'accuracy*', 'seed*')[0][0])
+
+def test_lists_of_different_lengths_are_no_pairs(call):
+    (c,),err = comparisons(call, wrote(f'baseline,"{BASE}"\nsimple,"{SIMPLE[:4]}"\n'), '--wide')
+    assert c['test']=='Welch t' and 'different numbers of runs' in err
+
+# ---- status
+
+@pytest.mark.parametrize('good', ['ok','finished','FINISHED','completed','COMPLETE','Success','done'])
+@pytest.mark.parametrize('bad', ['failed','FAILED','crashed','killed','Error','PRUNED','terminated'])
+def test_statuses_mean_what_they_mean(call, good, bad):
+    status = [good]*10; status[4] = bad
+    text = with_columns(State=status).replace('0.618,', ',') # a failed run has no accuracy
+    (c,),err = comparisons(call, wrote(text))
+    is_four(c)
+    assert c['failed_baseline']==1 and f'1 of 10 runs failed, and counts as no accuracy ({bad.lower()})' in err
+
+def test_a_run_that_goes_on_is_left_out_and_counted(call):
+    (c,),err = comparisons(call, wrote(with_columns(State=['finished']*9+['running'])))
+    assert c['n']==4 and c['failed_variant']==0 and '1 of 10 runs is not finished' in err
+
+def test_diverged_runs_are_runs(call):
+    (c,),_ = comparisons(call, wrote(with_columns(status=['ok']*9+['diverged'])))
+    assert c['diverged_variant']==1
+
+def test_an_unknown_status_is_named_with_the_way_on(call):
+    err = refused(call, wrote(with_columns(state=['finished']*9+['odd'])), says=("'odd'",'row 11 (simple, seed 4)','--ignore state'))
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+# ---- what was asked
+
+@pytest.mark.parametrize('args,says', [(('--where','sizes=1'), ("no column 'sizes'",'size')), (('--where','size=3'), ('no row has size=3','128, 256')), (('--where','size'), 'COL=VALUE'), (('--by','sizes'), "no column 'sizes'"), (('--ignore','nothing*'), 'no such column'),
+    (('--ignore','accuracy'), 'cannot be left out'), (('--by','variant'), 'that is the arm'), (('--by','seed'), 'that is the seed'), (('--arm','size','--acc','size'), 'one column cannot be two'), (('--where','arm=simple','--ignore','size'), 'second arm'), (('--env','cpu'), '--env')], ids=str)
+def test_what_cannot_be_heeded_is_refused(call, args, says): refused(call, wrote(with_columns(size=[128,256]*5)), *args, says=says)
+
+@pytest.mark.parametrize('option', [('--where','a=b'),('--by','a'),('--ignore','a'),('--percent',),('--wide',),('--arm','x'),('--against','0.5')], ids=str)
+def test_options_of_a_file_are_not_for_a_study(call, option):
+    for what in (['woof'], ['--summary','.8,.01,5','.81,.01,5']): refused(call, *what, *option, says=option[0])
+
+def test_values_are_alternatives_and_globs_are_names(call):
+    f = wrote(with_columns(size=[128,256]*5, lr_a=[1,2]*5, lr_b=[2,1]*5))
+    is_the_five(comparisons(call, f, '--where', 'size=128', 'SIZE=256.0', '--ignore', 'lr_*', 'size')[0][0])
+    is_the_five(comparisons(call, f, '--ignore', '*')[0][0])
+
+def test_a_part_without_two_arms_says_so_and_the_others_go_on(call):
+    rows = [(*o,'woof') for o in ROWS]+[('baseline',s,.8+s/100,'nette') for s in range(5)]
+    code,out,_ = call('compare', wrote(csv_text(rows, ('variant','seed','accuracy','dataset'))), '--by', 'dataset')
+    assert code==0 and 'dataset=nette\nonly \'baseline\'' in out and '+2.80 pp' in out
+
+def test_a_refusal_keeps_what_was_asked(call):
+    err = refused(call, wrote(with_columns(size=[128,256]*5), 'my runs.csv'), '--unpaired', '--delta', '0.02', '--baseline', 'simple', says="'my runs.csv'")
+    for way in commands(err): assert {'--unpaired','--delta','0.02','--baseline'} <= {*way} and 'my runs.csv' in way
+
+# ---- one published number
+
+def test_own_runs_against_one_published_number(call):
+    from scipy import stats
+    code,out,err = call('compare', CASES/'good.csv', '--against', '0.61', '--fmt', 'json')
+    rows = json.loads(out)['against']
+    assert code==0 and [o['arm'] for o in rows]==['baseline','simple']
+    for row,x in zip(rows, (BASE,SIMPLE)):
+        low,high = np.array(stats.t.interval(.975, 4, np.mean(x), stats.sem(x)))-.61
+        assert (row['p'],row['low'],row['high'])==pytest.approx((stats.ttest_1samp(x, .61).pvalue, low, high)) and row['n']==5
+        half = stats.t.ppf(1-.0125, 4)*np.std(x, ddof=1)*(1+1/5)**.5
+        assert row['high_one_run']-row['low_one_run']==pytest.approx(2*half)
+    assert [o['verdict'] for o in rows]==['undecided','better'] and rows[1]['verdict_one_run']=='undecided'
+    out = call('compare', CASES/'good.csv', '--against', '0.61')[1]
+    assert 'one-sample t, n = 5' in out and 'was not published' in out
+    one = wrote(csv_text(ROWS[:5]))
+    assert json.loads(call('compare', one, '--against', '0.61', '--fmt', 'json')[1])['against'][0]['family']==1
+
+def test_own_runs_against_a_number_need_no_column_of_arms(call):
+    rows = json.loads(call('compare', wrote(csv_text([o[1:] for o in ROWS[:5]], ('seed','val_acc'))), '--against', '.61', '--fmt', 'json')[1])['against']
+    assert [(o['arm'],o['n'],o['mean']) for o in rows]==[('these runs',5,pytest.approx(np.mean(BASE)))]
+
+@pytest.mark.parametrize('args,says', [(('--against','93.39'), 'fraction'), (('--against','0.6','--by','size'), '--by'), (('--against','0.6','--baseline','simple'), '--baseline'), (('--against','0'), 'fraction'), (('--against','0.6','--delta','2'), 'delta')], ids=str)
+def test_what_is_no_published_number(call, args, says): refused(call, wrote(with_columns(size=[128,256]*5)), *args, '--ignore', 'size', says=says)
+
+def test_too_few_runs_against_a_number(call): refused(call, wrote(csv_text(ROWS[:1])), '--against', '.6', says='at least two')
+
+# ---- our own exports
+
+def test_our_own_exports_are_read_back(call):
+    want = load_runs(ROOT/'runs', recipe='demo')
+    gain = want[want.variant=='gate'].acc.mean()-want[want.variant=='baseline'].acc.mean()
+    for fmt in ('csv','json','md'):
+        code,out,_ = call('runs', '--root', ROOT/'runs', '--recipe', 'demo', '--fmt', fmt)
+        cs,_ = comparisons(call, wrote(out, f'own.{fmt}'))
+        assert next(c for c in cs if c['arm']=='gate')['diff']==pytest.approx(gain, abs=1e-4)
+    want.to_csv('frame.csv'); want.drop(columns='correct').to_json('frame.json')
+    for path in ('frame.csv','frame.json',want): assert compare_results(path)['gate'].diff==pytest.approx(gain)
+    assert compare_results(want)['gate'].new_verdict and compare_many(want)['gate'].diff==pytest.approx(gain)
+    for study in ('woof-cpu','demo'):
+        folder,ours = ROOT/'runs'/'_reports'/study,json.loads((ROOT/'runs'/'_reports'/study/'report.json').read_text())['comparisons']['comparisons']
+        for name in ('runs.csv','report.json'):
+            cs,_ = comparisons(call, folder/name)
+            assert {c['arm']:c['diff'] for c in cs}==pytest.approx({c['arm']:c['diff'] for c in ours})
+    refused(call, ROOT/'runs'/'_reports'/'demo'/'report.csv', says=('runs.csv','--summary'))
+    with pytest.raises(ValueError, match='recipe'): compare_many(load_runs(ROOT/'runs', variant=['baseline','simple']))
+
+def test_read_results_gives_runs_in_one_shape():
+    df = read_results(CASES/'wandb_partial.csv')
+    assert [*df.columns[:4]]==['arm','seed','acc','status'] and df.seed.tolist()==[0,1,2,3,4]*2 and df.acc.isna().sum()==1 and df.status.tolist().count('failed')==1
+    assert compare_many(df)['simple'].diff==pytest.approx(.0295) and '1 of 10 runs failed' in df.attrs['said'][0]
+    assert read_results(df).acc.tolist()[:4]==df.acc.tolist()[:4]
+
+# ---- what is no table
+
+NO_TABLE = dict(empty=b'', blank=b' \n \n', header=b'variant,seed,accuracy\n', nul=b'a\0b\0c,\1\2\3', zip=b'PK\3\4rest', pickle=b'\x80\4\x95', broken_gz=b'\x1f\x8b\x08\0\0\0', short_gz=gzip.compress(csv_text().encode())[:40], json_cut=b'[{"variant": "a"', json_number=b'[1, 2]', json_empty=b'[]', json_object=b'{}',
+    json_scalars=b'{"a": 1}', json_deep=b'['*20000, twice=b'variant,seed,accuracy,accuracy\na,0,.5,.6\n', wide_row=b'variant,seed,accuracy\na,0,.5,7\nb,0,.5\n', quote=b'variant,seed,accuracy\n"a,0,.5\n', no_header=csv_text().split('\n', 1)[1].encode(),
+    one_arm=csv_text(ROWS[:5]).encode(), one_run=csv_text(ROWS[:1]).encode(), same=csv_text([(a,s,.5) for a,s,_ in ROWS]).encode(), all_failed=with_columns(status='failed').encode(), one_column=b'accuracy\n.5\n.6\n', words=b'This is a letter.\nIt has two lines.\n',
+    big=b'variant,seed,accuracy\na,0,'+b'9'*5000+b'\n', surrogate=b'[{"variant": "\\ud800", "seed": 0, "accuracy": 0.5}]', yaml=b'a:\n  - 1\n')
+@pytest.mark.parametrize('kind', NO_TABLE)
+def test_what_is_no_table_is_one_line(call, kind): refused(call, wrote(NO_TABLE[kind]))
+
+def test_what_is_not_there_is_named(call, tmp_path):
+    refused(call, 'nowhere.tsv', says='nowhere.tsv')
+    (tmp_path/'d.csv').mkdir(); refused(call, 'd.csv', says='d.csv')
+    refused(call, wrote(csv_text()), 'good.csv', says='one csv file')
+
+@hyp(max_examples=150, deadline=None, suppress_health_check=[*HealthCheck])
+@given(st.one_of(st.binary(max_size=80), st.text(st.sampled_from('variant,seed\n\t;|"[]{}:0.5%=-aé '), max_size=80).map(str.encode),
+    st.lists(st.lists(st.sampled_from(['variant','seed','accuracy','a','b','0','1','.5','62','','nan','mean','62%','[1,2]','epoch','status','ok','1e400','٣']), min_size=1, max_size=5), max_size=9).map(lambda o: '\n'.join(map(','.join, o)).encode())),
+    st.sampled_from([(),('--wide',),('--percent',),('--where','epoch=last'),('--by','seed'),('--ignore','*'),('--against','.5')]))
+def test_no_input_ends_in_a_traceback(data, args):
+    import contextlib
+    wrote(data, 'fuzz.csv')
+    err = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()),contextlib.redirect_stderr(err): code = main(['compare', 'fuzz.csv', *args])
+    assert code in (0,2) and (code==0 or err.getvalue().startswith('simpleattn: ')), err.getvalue()
+
+def test_thousands_of_rows_are_read_in_seconds(call):
+    import time
+    rng = np.random.default_rng(0)
+    rows = [(f'arm{k}',s,round(float(rng.normal(.6, .01)), 6),f'r{k}-{s}',rng.random(),5) for k in range(5) for s in range(1000)]
+    f = wrote(csv_text(rows, ('variant','seed','accuracy','run_id','loss','epochs')))
+    start = time.process_time()
+    assert len(read_results(f))==5000
+    noseed = wrote(csv_text([(o[0],*o[2:]) for o in rows], ('variant','accuracy','run_id','loss','epochs')), 'n.csv')
+    assert len(read_results(noseed))==5000 and time.process_time()-start<20
