@@ -1,16 +1,16 @@
-"""Error rates of the answers, by simulation: `python benchmarks/calibration.py [SHARE]`
+"""Error rates of the answers, by simulation: `python benchmarks/calibration.py [SHARE [SECTION ...]]`
 
 Studies are drawn so that the truth is known, and the share of wrong (or right) answers is held against the bound that the project promises. All studies of a
 cell are judged at once by the arithmetic below, and some of them by the public functions too: one other answer stops the run. A row without a bound is a
-limit: it is recorded here, and stated in the notebook of the statistics. SHARE (default 1) scales the number of studies; only a full run writes
-benchmarks/records/calibration.json."""
-import csv, math, sys, time
+limit: it is recorded here, and stated in the notebook of the statistics. SHARE (default 1) scales the number of studies; only whole
+ones are written to benchmarks/records/calibration.json, those of a section in the place of its rows."""
+import csv, json, math, sys, time
 from functools import cache
 from importlib.resources import files
 from itertools import product
 import numpy as np
 from scipy import special as sp, stats
-from common import save
+from common import RECORDS, save
 from simpleattn.plan import half_width, race_seeds, runs_needed, runs_needed_equivalence
 from simpleattn.stats import compare, compare_many
 
@@ -293,13 +293,13 @@ def satterthwaite(parts):
     total = sum(v for v,_ in parts)
     return total, total**2/np.maximum(sum(v*v/df for v,df in parts), 1e-300)
 
-def wider(mean, of_runs, of_images, alpha=ALPHA):
-    "Bounds over new images, no narrower than those over seeds, and the variance"
+def wider(mean, of_runs, of_images, least, alpha=ALPHA):
+    "Bounds over new images, on at least so many degrees of freedom and no narrower than those over seeds, and the images' variance"
     here, df_here = satterthwaite(of_runs)
     both, df = satterthwaite(of_runs+of_images)
     more = sum(v for v,_ in of_images) > 1e-9*np.abs([v for v,_ in of_images]).max(0)
-    total, df = np.where(more, both, here), np.where(more, np.maximum(df, df_here), df_here)
-    low, _ = t_bounds(mean, np.sqrt(total), df, alpha)
+    total, df = np.where(more, both, here), np.where(more, df, df_here)
+    low, _ = t_bounds(mean, np.sqrt(total), np.maximum(df, least), alpha)
     low_here, _ = t_bounds(mean, np.sqrt(here), df_here, alpha)
     half = np.where(np.isfinite(low_here), np.maximum(mean-low, mean-low_here), np.inf)
     return mean-half, mean+half, total-here
@@ -315,8 +315,8 @@ def new_images(k):
             if i < 20: studies.append(correct)
         of_d, of_b, of_v = np.moveaxis(np.array(parts), 0, -1) # (4, studies) each
         churn = (runs-1)*(images-1)
-        pairs = wider(of_d[0], [(of_d[1]/runs, runs-1)], [(of_d[3]/images, images-1), (-of_d[2]/runs, churn)])
-        heaps = wider(of_d[0], [(o[1]/runs, runs-1) for o in (of_b, of_v)], [(of_d[3]/images, images-1), (-of_b[2]/runs, churn), (-of_v[2]/runs, churn)])
+        pairs = wider(of_d[0], [(of_d[1]/runs, runs-1)], [(of_d[3]/images, images-1), (-of_d[2]/runs, churn)], runs-1)
+        heaps = wider(of_d[0], [(o[1]/runs, runs-1) for o in (of_b, of_v)], [(of_d[3]/images, images-1), (-of_b[2]/runs, churn), (-of_v[2]/runs, churn)], runs-1)
         seeds = half_width(runs, np.sqrt(of_d[1]), ALPHA/2) + np.sqrt(np.maximum(pairs[2], 0))*sp.ndtri(1-ALPHA/4)
         raced = of_d[0]-seeds, of_d[0]+seeds
         for name,bounds,how in (('', pairs, {}), (', unpaired', heaps, dict(paired=False)), (', raced', raced, dict(sequential=True))):
@@ -434,10 +434,19 @@ def main(k=1., sections=SECTIONS):
             said = ', '.join(f'{k} {v}' for k,v in r.items() if k not in ('what','value','bound','ok'))
             print(f"{'ok  ' if r['ok'] else 'FAIL'} {r['value']:8.4f} {r['bound'] or '':>8}  {r['what']}  {said}", flush=True)
         print(f'     {name}: {time.process_time()-began:.0f} s', flush=True)
-    return dict(cpu_seconds=round(time.process_time()-start), ok=all(r['ok'] for r in rows), rows=rows)
+    print(f'{time.process_time()-start:.0f} s of processor')
+    return rows
+
+def with_the_others(rows):
+    "The rows of the record with these in the place of their like"
+    at, made = RECORDS/'calibration.json', {r['what'] for r in rows}
+    old = json.loads(at.read_text())['rows'] if at.is_file() else []
+    return [r for r in old if r['what'] not in made] + rows
 
 if __name__ == '__main__':
-    size = float(sys.argv[1]) if len(sys.argv) > 1 else 1.
-    res = main(size)
-    if size >= 1: save('calibration', res.pop('rows'), 'numpy', 'scipy', **res)
-    sys.exit(not res['ok'])
+    size, *names = sys.argv[1:] or ['1']
+    rows = main(float(size), {k: SECTIONS[k] for k in names or SECTIONS})
+    if float(size) >= 1:
+        if names: rows = with_the_others(rows)
+        save('calibration', rows, 'numpy', 'scipy', ok=all(r['ok'] for r in rows))
+    sys.exit(not all(r['ok'] for r in rows))
