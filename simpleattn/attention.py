@@ -178,13 +178,17 @@ def add_product(
     inplace=False # Into the memory of x?
 ): # (B, C, N)
     "x + m y; where y is channels last, so is the result"
-    last = not y.is_contiguous()
-    m,y = (y.mT,m.mT) if last else (m,y)
-    x = x.mT if last and x is not None else x
-    if x is None: out = m @ y
-    elif inplace: out = x.baddbmm_(m, y)
-    else: out = torch.baddbmm(x, m, y)
-    return out.mT if last else out
+    if y.is_contiguous(): return _sum(x, m, y, inplace)
+    if x is None or inplace: return _sum(None if x is None else x.mT, y.mT, m.mT, inplace).mT
+    # a view that a custom function returns may not be added to in place, as timm's blocks do
+    B,C,N = y.shape
+    out = y.new_empty_strided((B,C,N), (C*N,1,C))
+    torch.baddbmm(x.mT, y.mT, m.mT, out=out.mT)
+    return out
+
+def _sum(x, m, y, inplace):
+    if x is None: return m @ y
+    return x.baddbmm_(m, y) if inplace else torch.baddbmm(x, m, y)
 
 # %% ../nbs/00_attention.ipynb #581ec813
 class FoldedAttention(torch.autograd.Function):
@@ -230,7 +234,8 @@ class GlobalAttention(nn.Module):
     def forward(self, x):
         xf = x.flatten(2)
         f,w = self.projections(xf, self.training)
-        if self.folds and w.shape[2]==1 and xf.shape[2]>=xf.shape[1]:
+        folds = self.folds and w.shape[2]==1 and xf.shape[2]>=xf.shape[1]
+        if folds and not torch.compiler.is_exporting(): # an exported program holds no function of ours
             if type(xf) is not Tensor: xf = xf.as_subclass(Tensor)
             return FoldedAttention.apply(xf, w[...,0], self.gamma).reshape(x.shape)
         h = self.value(xf) if self.final_conv else xf

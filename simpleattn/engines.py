@@ -28,7 +28,8 @@ class Task:
 class Ended:
     "A task has ended"
     task:Task
-    how:str='made' # made; exists, claimed: another process has it; refused: a user's mistake; elsewhere: of another env; failed: it raised; lost: its process died
+    how:str='made' # made; parked: made, and its record waits in a local folder; exists, claimed: another process has it; refused: a user's mistake;
+                   # elsewhere: of another env; failed: it raised; lost: its process died
     error:str=''   # What went wrong, with the end of the log
     env:str=None   # Class of the machine that is elsewhere
 
@@ -36,12 +37,15 @@ def run_task(
     task:Task # The run to make
 )->Ended:     # Its record is in the store where it was made
     "Train one run and publish its record, unless another process has it or is at it"
+    from simpleattn.runs import Parked
     try: return _train(task)
+    except Parked as e: return Ended(task, 'parked', str(e))
     except CliError as e: return Ended(task, 'refused', str(e))
     except Exception: return Ended(task, 'failed', traceback.format_exc())
 
 def _train(task):
-    from simpleattn.runs import as_root,claim,run_path
+    from simpleattn.files import is_there
+    from simpleattn.runs import claim,run_path
     from simpleattn.train import train_arm
     env = task.machine.env
     if task.env not in (None, env): return Ended(task, 'elsewhere', env=env)
@@ -50,7 +54,7 @@ def _train(task):
         if not ours: return Ended(task, 'claimed')
         try: train_arm(task.arm, task.seed, task.machine, root=task.root)
         except FileExistsError:
-            if not (as_root(task.root)/path).exists(): raise
+            if not is_there(task.root, path): raise
             return Ended(task, 'exists')
     return Ended(task)
 
@@ -58,7 +62,7 @@ def packed(task)->bytes:
     "A task as bytes, with the classes that a worker could not import"
     import cloudpickle
     from simpleattn.variants import ship
-    ship(task.arm.variant)
+    ship(task.arm.variant, (*task.arm.recipe.callbacks, *task.machine.observers))
     return cloudpickle.dumps(task)
 
 def run_packed(payload)->Ended: # Without its task, which the driver has
@@ -108,6 +112,16 @@ def _unheard():
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+@contextmanager
+def _safe_path():
+    "A Python that is started here imports nothing from the folder that it is started in, whatever lies there"
+    before = os.environ.get('PYTHONSAFEPATH')
+    os.environ['PYTHONSAFEPATH'] = '1'
+    try: yield
+    finally:
+        del os.environ['PYTHONSAFEPATH']
+        if before is not None: os.environ['PYTHONSAFEPATH'] = before
 
 def _work(conn, log, gpu):
     "Body of a worker process: tasks until the pipe is closed, their output in a file"
@@ -221,8 +235,8 @@ class LocalEngine:
             try:
                 worker.process = self._forked(theirs, str(worker.log), worker.gpu)
                 break
-            except (EOFError, OSError):
-                if not tries_left: raise
+            except (EOFError, OSError) as e:
+                if not tries_left: raise CliError(f"No worker can be started here ({e or 'its server ended at once'}). `--engine serial` needs none.") from None
                 time.sleep(.2) # the server was killed at this moment; the next try starts another
         theirs.close()
         return worker
@@ -230,8 +244,8 @@ class LocalEngine:
     def _forked(self, *args):
         from multiprocessing import forkserver,resource_tracker
         process = self.ctx.Process(target=_work, args=args)
-        resource_tracker.ensure_running() # would end the mask
-        with no_main():
+        with no_main(), _safe_path():
+            resource_tracker.ensure_running() # would end the mask
             with _unheard(): forkserver.ensure_running()
             process.start()
         return process
@@ -327,7 +341,7 @@ def _alone():
     os.environ.update(RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER='0', RAY_USAGE_STATS_ENABLED='0', RAY_DISABLE_IMPORT_WARNING='1', RAY_worker_niceness='0')
     os.environ.setdefault('RAY_raylet_start_wait_time_s', '180')
     # a node gives its agent 15 s to come up, which the first import after an installation exceeds
-    subprocess.run([sys.executable, '-c', 'from ray.dashboard.utils import *; get_all_modules(DashboardAgentModule)'], capture_output=True)
+    subprocess.run([sys.executable, '-P', '-c', 'from ray.dashboard.utils import *; get_all_modules(DashboardAgentModule)'], capture_output=True)
     return dict(address='local', include_dashboard=False, _node_ip_address='127.0.0.1')
 
 # ---- by name

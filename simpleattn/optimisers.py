@@ -201,6 +201,8 @@ def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not p
 
 def _over9000(params, lr, **kwargs): return Lookahead(RALamb(params, lr, **kwargs))
 
+def _make(maker, hypers, params, **kwargs): return foreach(maker(params, **hypers, **kwargs))
+
 def opt_func(
     r:Recipe # The recipe
 ): # What `Learner` takes as `opt_func`
@@ -210,5 +212,4 @@ def opt_func(
     hypers = dict(mom=r.mom, sqr_mom=r.sqr_mom, eps=r.eps, decouple_wd=r.decouple_wd)
     lacks = dict(rms=['mom'], sgd=['sqr_mom','eps'])
     for name in lacks.get(r.opt, []): del hypers[name]
-    def make(params, **kwargs): return foreach(makers[r.opt](params, **hypers, **kwargs))
-    return make
+    return partial(_make, makers[r.opt], hypers)

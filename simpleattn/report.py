@@ -7,7 +7,7 @@ __all__ = ['comparison_table', 'ReportedArm', 'count_flops', 'DifferingImage', '
            'report_data', 'to_markdown', 'to_latex', 'report_figures', 'to_html', 'write_report', 'keep_report']
 
 # %% ../nbs/16_report.ipynb #13124983
-import base64, io, json, re
+import base64, io, json, re, time
 from dataclasses import asdict, dataclass, replace
 from fastcore.basics import GetAttr, patch
 import numpy as np
@@ -19,7 +19,8 @@ from statistics import median
 from .recipes import CliError, Recipe
 from .words import cell, csv_table, latex_text, md_text, p_value, percent, points, rate, summary_rows, text_table
 from .variants import Arm, get_variant, spelled
-from .runs import is_url
+from .files import as_root, get, is_there, is_url, put, remove
+from .runs import claim
 from .stats import decompose, divergence_upper, summarise
 from .study import Study, StudyRuns
 from .plots import plot_cost, plot_curves, plot_differences, plot_race, plot_runs, plot_study, svg
@@ -179,7 +180,7 @@ def _differing(label, baseline, variant, k=4):
 # %% ../nbs/16_report.ipynb #f01daf31
 def _named(differ, run, data, show):
     "The same with the names of the images of `run`, and with thumbnails where they are to be shown"
-    from simpleattn.data import fingerprint, get_path, split_files
+    from simpleattn.folders import fingerprint, get_path, image_files, split_files
     path = get_path(run.recipe['dataset'], run.recipe['source'], data)
     found = fingerprint(path)
     if found!=run.fingerprint:
@@ -187,7 +188,7 @@ def _named(differ, run, data, show):
     names = split_files(path, run.recipe['split'])[1]
     def named(image):
         name = names[image.index]
-        return replace(image, name=name, jpeg=_thumbnail(path/name) if show else None)
+        return replace(image, name=name, jpeg=_thumbnail(*image_files(path, [name])) if show else None)
     return [replace(o, images=tuple(map(named, o.images))) for o in differ]
 
 def _thumbnail(path, px=112): # base64
@@ -524,21 +525,25 @@ def write_report(
 )->Path: # index.html; report.md, report.tex, report.csv, report.json, runs.csv and study.svg lie beside it
     "Write a study's report in all its forms"
     reading = _read(study)
-    out = Path(out or _home(reading))
-    if images and any((o/'.git').exists() for o in (out.resolve(), *out.resolve().parents)):
+    root,folder = (as_root(out), '') if out else _home(reading)
+    if images and _in_repository(root/folder):
         raise CliError('--images puts pictures of the data set into the report, and a repository must not hold them: '
             'give --out a folder outside of it.')
     forms = _forms(make_report(reading, flops, data, images))
-    try: _write(out, forms)
-    except OSError as e:
-        raise CliError(f"The report cannot be written to {out} ({e.strerror}). Give another folder with --out.") from e
-    return out/'index.html'
+    try: _write(root, folder, forms)
+    except CliError as e: raise CliError(f"The report cannot be written to {root/folder}: {e} Or give another folder with --out.") from None
+    return root/folder/'index.html'
 
 def _home(reading):
-    "The folder of a study's report; runs of another env than the declared one stand within it, so that they replace nothing"
+    "The folder of a study's report, as a root and a name; runs of another env than the declared one stand within it, so that they replace nothing"
     study = reading.study
-    home = Path('runs' if is_url(study.root) else study.root)/'_reports'/study.name
-    return home if study.env==reading.declaration['env'] else home/study.env.replace('*', 'any')
+    home = f'_reports/{study.name}'
+    if study.env!=reading.declaration['env']: home += f"/{study.env.replace('*', 'any')}"
+    return Path('runs' if is_url(study.root) else study.root), home
+
+def _in_repository(folder):
+    if is_url(folder): return False
+    return any((o/'.git').exists() for o in (folder.resolve(), *folder.resolve().parents))
 
 def _forms(report):
     "File -> its text; None for one that this report does not have"
@@ -547,18 +552,20 @@ def _forms(report):
     return {'study.svg': picture, 'report.csv': compared and comparison_table(compared, 'csv')+'\n',
         'runs.csv': csv_table(runs)+'\n' if runs else None, 'report.tex': to_latex(report),
         'report.md': to_markdown(report, picture and 'study.svg'),
-        'report.json': json.dumps(report.to_dict(), indent=1, allow_nan=False)+'\n', 'index.html': to_html(report)}
+        'index.html': to_html(report), 'report.json': json.dumps(report.to_dict(), indent=1, allow_nan=False)+'\n'}
 
 def _study_picture(report):
     import pandas as pd
     axes = plot_study(pd.DataFrame(report.rows), report.comparisons, report.study.name)
     return _picture(axes[0], report.headline, alone=True)
 
-def _write(out, forms):
-    out.mkdir(parents=True, exist_ok=True)
+def _write(root, folder, forms):
+    "report.json says what the others were made of: it goes before the first of them is written, and comes back after the last"
+    place = f'{folder}/' if folder else ''
+    remove(root, f'{place}report.json')
     for name,text in forms.items():
-        if text is None: (out/name).unlink(missing_ok=True) # of an earlier report that had it
-        else: (out/name).write_text(text)
+        if text is None: remove(root, place+name) # of an earlier report that had it
+        else: put(root, place+name, text, over=True)
 
 # %% ../nbs/16_report.ipynb #7f9218b0
 def keep_report(
@@ -566,15 +573,18 @@ def keep_report(
 )->Path: # index.html
     "Write a study's report, unless the one that is there was made of the same"
     reading = _read(study)
-    page = _home(reading)/'index.html'
-    return page if _made_of(page, reading) else write_report(reading)
+    root,folder = _home(reading)
+    if not reading.is_declared: return write_report(reading)
+    while True:
+        with claim(root, folder) as ours: # of several that end at once, one writes
+            if ours: return root/folder/'index.html' if _made_of(root, folder, reading) else write_report(reading)
+        time.sleep(.2)
 
-def _made_of(page, reading):
-    "Was the page made of this declaration and these runs?"
-    if not (page.is_file() and reading.is_declared): return False
-    try: said = json.loads(page.with_name('report.json').read_text())
-    except (OSError, ValueError): return False
+def _made_of(root, folder, reading):
+    "Is there a page, made of this declaration and these runs?"
+    try:
+        said = json.loads(get(root, f'{folder}/report.json'))
+        of = said['study'], said['env'], {o['arm']:o['n_failed'] for o in said['arms']}, {(o['path'], o['acc'], o['finished']) for o in said['runs']}
+    except (CliError, FileNotFoundError, ValueError, KeyError, TypeError): return False
     runs = {(r.path, r.acc, r.machine['finished']) for runs in reading.runs.values() for r in runs}
-    return (said['study']==reading.declaration and said['env']==reading.study.env
-        and {o['arm']:o['n_failed'] for o in said['arms']}==reading.failed
-        and {(o['path'], o['acc'], o['finished']) for o in said['runs']}==runs)
+    return of==(reading.declaration, reading.study.env, reading.failed, runs) and is_there(root, f'{folder}/index.html')

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['colours', 'shape_classes', 'noise_levels', 'shape_mask', 'clouds', 'draw_shapes', 'shape_noise', 'write_shapes',
-           'take_place', 'make_shapes']
+           'shapes_digest', 'take_place', 'make_shapes']
 
 # %% ../nbs/07_shapes.ipynb #18b44462
-import csv,itertools,os,tempfile
+import csv,hashlib,itertools,os,tempfile
 from contextlib import suppress
 from pathlib import Path
 import numpy as np
@@ -110,6 +110,17 @@ def write_shapes(
         csv.writer(f, lineterminator='\n').writerows(rows)
 
 # %% ../nbs/07_shapes.ipynb #5edbdfd9
+def shapes_digest(
+    path:Path # A folder that `write_shapes` wrote
+)->str:       # 64 hex digits
+    "Hash over the names and bytes of its files, by which a damaged set is told"
+    sha = hashlib.sha256()
+    files = [path/'noisy_shapes.csv', *(path/'train').rglob('*'), *(path/'val').rglob('*')]
+    for file in sorted(o for o in files if o.is_file()):
+        sha.update(str(file.relative_to(path)).encode())
+        sha.update(file.read_bytes())
+    return sha.hexdigest()
+
 def take_place(
     made,       # A temporary folder that is whole
     dest:Path   # Its final place, on the same disk

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AvgLossOnDevice', 'AvgMetricOnDevice', 'AvgSmoothLossOnDevice',
-           'KeepOnDevice', 'AnyMixedPrecision', 'compiled_once', 'forget_compiled', 'WholeBatches', 'get_learner',
-           'fit_recipe', 'Checkpoint', 'weights_hash', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
+           'KeepOnDevice', 'AnyMixedPrecision', 'compiled_once', 'forget_compiled', 'WholeBatches', 'forget_launcher',
+           'get_learner', 'fit_recipe', 'Checkpoint', 'weights_hash', 'LastWeights', 'as_run', 'keep_freed_memory',
+           'train_arm', 'train_one']
 
 # %% ../nbs/11_train.ipynb #ef677427
-import ctypes,gc,hashlib,itertools,math,os,sys,time
+import copy,ctypes,gc,hashlib,io,itertools,math,os,sys,time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,12 +25,12 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
-from .recipes import PIPELINE,Recipe,check_seed,stream
-from .variants import Arm,read_arm
+from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
+from .files import as_root,get,is_there,is_url,put,remove
+from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
-from simpleattn.runs import (Machine,Run,as_root,chance_limit,env_name,machine_facts,pack_bits,run_path,
-    write_run)
+from .runs import Machine,Run,chance_limit,env_name,machine_facts,pack_bits,run_path,write_run
 from .optimisers import opt_func
 
 # %% ../nbs/11_train.ipynb #c2b92f6b
@@ -40,15 +41,18 @@ class PairedStreams(Callback):
     def __init__(self, seed:int):
         self.seed = seed
         self.past = 0 # epochs of earlier fits
+        self.hooks = []
     def before_fit(self):
+        self.after_fit() # what an interrupted fit has left
         self.start = self.past
         self.hooks = [m.register_forward_pre_hook(partial(self._before_dropout, name))
             for name,m in self.model.named_modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p>0]
     def before_train(self): self.learn.dl.epoch = self.start+self.epoch
     def before_batch(self): self._draw_from('batch')
-    def after_epoch(self): self.past += 1
+    def after_train(self): self.past = self.start+self.epoch+1 # `validate` and `get_preds` call `after_epoch` too
     def after_fit(self):
         for h in self.hooks: h.remove()
+        self.hooks = []
 
     def _before_dropout(self, name, module, x):
         if module.training: self._draw_from('dropout', name)
@@ -60,6 +64,7 @@ class StopWhenDiverged(Callback):
     "End the fit at the first loss that is not finite"
     order = 70
     run_valid = False
+    diverged, finite = False, True
     def before_fit(self):
         self.diverged = False
         self.finite = True
@@ -68,17 +73,17 @@ class StopWhenDiverged(Callback):
         self.finite = torch.isfinite(loss) & self.finite
         if not loss.is_cuda or self.iter%32==31: self._look()
     def after_train(self): self._look()
+    def after_fit(self): self.diverged = not self.finite # another callback may have ended it
 
     def _look(self):
-        if self.finite: return
-        self.diverged = True
-        raise CancelFitException()
+        if not self.finite: raise CancelFitException()
 
 # %% ../nbs/11_train.ipynb #0718ac45
 class RecordCorrect(Callback):
     "Validation images that were right, by epoch; seconds spent in training batches"
     order = 65
     fitting = False
+    epochs = ()
     def before_fit(self):
         self.epochs = []
         self.right = []
@@ -202,6 +207,11 @@ class WholeBatches(Callback):
         self.learn.xb = (self.xb[0][:self.n],)
 
 # %% ../nbs/11_train.ipynb #e858c5c6
+def forget_launcher():
+    "A launcher's RANK and WORLD_SIZE would have fastai gather and save as one of several processes; a run is made by one, unless they have met already"
+    if torch.distributed.is_available() and torch.distributed.is_initialized(): return
+    for name in ('RANK','LOCAL_RANK','WORLD_SIZE'): os.environ.pop(name, None)
+
 def _loss(recipe): return LabelSmoothingCrossEntropy(eps=recipe.smooth) if recipe.smooth else CrossEntropyLossFlat()
 
 def _callbacks(recipe, seed, model, dls):
@@ -221,19 +231,23 @@ def get_learner(
     data=None,          # Folder or archive of the data set; None: SIMPLEATTN_DATA, then fastai's addresses
     workers:int=0,      # Loader processes
     device=None,        # None: fastai's default
-    cbs=None,           # Further callbacks
+    cbs=None,           # Further callbacks, as objects, classes or text
     reuse=False         # Take the compiled network of the last seed, with this seed's weights? (for recipes that compile)
 )->Learner: # fastai's, ready to fit
     "A learner for one run"
+    forget_launcher()
     arm = read_arm((recipe, variant))
     recipe = arm.recipe
     dls = get_dls(recipe, seed, data, workers, device)
     model = arm.network(dls.c, seed).to(dls.device)
+    ship(arm.variant, recipe.callbacks) # with `learn.export()` too
     key = (*arm.key, str(dls.device)) if reuse else None
     if recipe.compile: model = compiled_once(model, key)
-    cbs = _callbacks(recipe, seed, model, dls) + list(L(cbs))
-    return Learner(dls, model, loss_func=_loss(recipe), opt_func=opt_func(recipe), lr=recipe.lr, wd=recipe.wd,
-        moms=recipe.moms, metrics=AvgMetricOnDevice(accuracy), cbs=cbs)
+    added = [*map(make_callback, (*recipe.callbacks, *list_callbacks(cbs)))]
+    learn = Learner(dls, model, loss_func=_loss(recipe), opt_func=opt_func(recipe), lr=recipe.lr, wd=recipe.wd,
+        moms=recipe.moms, metrics=AvgMetricOnDevice(accuracy), cbs=_callbacks(recipe, seed, model, dls)+added)
+    learn.cbs_added = [o for o in added if type(o).__module__!=__name__]
+    return learn
 
 # %% ../nbs/11_train.ipynb #a46fb2f1
 def fit_recipe(
@@ -259,8 +273,14 @@ def _plain(o):
     if isinstance(o, (list,tuple,L)): return [_plain(v) for v in o]
     return o
 
+def _is_plain(o): return isinstance(o, (int,float,str,Tensor,np.generic,type(None)))
+
+def _added(learn): # (text, callback); one that cannot be spelled, or is made with other arguments, begins anew
+    texts = [(spell_callback(cb), cb) for cb in learn.cbs_added]
+    return [(str(text), cb) for text,cb in texts if text.is_known]
+
 def _state(learn):
-    "What a run must know of itself to go on"
+    "What a run must know of itself to go on; of callbacks that were added, what is a number, a text or a tensor"
     recorder, correct = learn.recorder, learn.record_correct
     state = dict(
         model=learn.model.state_dict(),
@@ -269,7 +289,8 @@ def _state(learn):
         scaler=learn.scaler.state_dict() if hasattr(learn, 'scaler') else None,
         recorded={name:getattr(recorder, name) for name in _of_the_recorder},
         right=correct.epochs,
-        seconds=correct.seconds)
+        seconds=correct.seconds,
+        added={text:{k:v for k,v in vars(cb).items() if _is_plain(v)} for text,cb in _added(learn)})
     return _plain(state)
 
 # %% ../nbs/11_train.ipynb #9fc7339f
@@ -278,31 +299,53 @@ def _put_back(learn, state):
     recorder, correct = learn.recorder, learn.record_correct
     learn.model.load_state_dict(state['model'])
     learn.opt.load_state_dict(to_device(state['opt'], learn.dls.device))
-    learn.opt.hypers = L(learn.opt.hypers)
+    inner = getattr(learn.opt, 'opt', learn.opt) # of Lookahead, which has no hypers of its own
+    inner.hypers = L(inner.hypers)
     if state['scaler']: learn.scaler.load_state_dict(state['scaler'])
     recorder.smooth_loss.count, recorder.smooth_loss.val = state['smooth']
     for name in _of_the_recorder: setattr(recorder, name, state['recorded'][name])
     recorder.values = [L(o) for o in recorder.values]
     correct.epochs = [o.numpy() for o in state['right']]
     correct.seconds = state['seconds']
+    for text,cb in _added(learn): vars(cb).update(state['added'].get(text, {}))
+
+# %% ../nbs/11_train.ipynb #d917de75
+_sum_length = 7+64
+
+def _check_sum(content):
+    "What stands behind the content of a checkpoint; `torch.load` does not read that far"
+    return b'sha256:'+hashlib.sha256(content).hexdigest().encode()
+
+def _checked(content):
+    "The content without its checksum; raises `ValueError` where the two do not agree"
+    content,said = memoryview(content)[:-_sum_length], bytes(content[-_sum_length:])
+    if said!=_check_sum(content): raise ValueError('its checksum does not match')
+    return content
 
 # %% ../nbs/11_train.ipynb #2190e951
 class Checkpoint(Callback):
     "The state of a run after each epoch, and the way back to it"
     order = 80
     def __init__(self,
-        path, # Its file
-        key   # What identifies the run, JSON types
+        path,      # Its file
+        key,       # What identifies the run, JSON types
+        root=None  # The folder of all checkpoints, below which no link is followed; None: the file's own
     ):
-        self.path = Path(path)
+        path = Path(path)
+        self.root = Path(root or path.parent)
+        self.file = path.relative_to(self.root).as_posix()
         self.key = list(key)
         self.began = time.perf_counter()
         self.wall = 0. # seconds of the tries before this one
     def before_fit(self):
         self.state = self._load()
+        if self.state and not self._fits(): self.state = None
         self.first = self.state['epoch'] if self.state else 0
     def before_epoch(self):
-        if self.epoch<self.first: raise CancelEpochException()
+        skips = self.epoch<self.first
+        if self.epoch<=self.first and self.first:
+            for cb in self.learn.cbs_added: cb.run = not skips # they have seen the epochs that are skipped
+        if skips: raise CancelEpochException()
     def after_epoch(self):
         if self.epoch>=self.first: self._save()
         elif self.epoch==self.first-1:
@@ -310,32 +353,40 @@ class Checkpoint(Callback):
             self.wall = self.state['wall']
 
     def _load(self): # None where there is none to be used
-        if not self.path.is_file(): return
+        try: content = get(self.root, self.file)
+        except FileNotFoundError: return
         try:
-            state = torch.load(self.path, weights_only=True, map_location='cpu')
+            state = torch.load(io.BytesIO(_checked(content)), weights_only=True, map_location='cpu')
             if state['key']==self.key: return state
-        except Exception as e:
-            print(f'{self.path} is not a checkpoint that can be loaded safely ({type(e).__name__}); '
-                'kept as .corrupt, the run begins anew', file=sys.stderr)
-        os.replace(self.path, self.path.with_suffix('.corrupt'))
+        except Exception as e: return self._set_aside(f'is not a checkpoint that can be loaded safely ({e or type(e).__name__})')
+        self._set_aside('is a checkpoint of another run')
+
+    def _fits(self):
+        "Can the learner become what the state says? Tried here, where it can still become what it was"
+        fresh,state = copy.deepcopy(_state(self.learn)), self.state
+        try:
+            epochs = {len(state['right']), len(state['recorded']['values']), state['epoch']}
+            if len(epochs)>1 or not 0<state['epoch']<=self.n_epoch: raise ValueError('its epochs do not agree')
+            _put_back(self.learn, copy.deepcopy(state)) # optimisers keep what they are given, and take it apart
+            return math.isfinite(state['wall'])
+        except Exception as e: self._set_aside(f'does not fit this run ({type(e).__name__})')
+        finally: _put_back(self.learn, fresh)
+
+    def _set_aside(self, why):
+        path = self.root/self.file
+        os.replace(path, path.with_suffix('.corrupt'))
+        print(f'{path} {why}; kept as .corrupt, the run begins anew', file=sys.stderr)
 
 # %% ../nbs/11_train.ipynb #2d5b208a
 @patch
 def _save(self:Checkpoint):
-    "Write the state beside its place, then give it its name"
+    "Write the state with its checksum, whole or not at all"
     wall = self.wall + time.perf_counter() - self.began
     state = dict(_state(self.learn), wall=wall, key=self.key, epoch=self.epoch+1)
-    beside = self.path.with_suffix('.tmp')
-    try:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, 'wb') as f:
-            torch.save(state, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(beside, self.path)
-    except (OSError, RuntimeError) as e:
-        print(f'No checkpoint: {self.path} cannot be written ({e}); the run goes on', file=sys.stderr)
-        if beside.is_file(): beside.unlink()
+    saved = io.BytesIO()
+    torch.save(state, saved)
+    try: put(self.root, self.file, saved.getvalue()+_check_sum(saved.getbuffer()), over=True)
+    except CliError as e: print(f'No checkpoint: {e} The run goes on.', file=sys.stderr)
 
 # %% ../nbs/11_train.ipynb #b4509bf7
 def weights_hash(model)->str: # 16 hex digits
@@ -345,6 +396,18 @@ def weights_hash(model)->str: # 16 hex digits
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+class LastWeights(Callback):
+    "The hash of the weights after the last step, before `SaveModelCallback` puts its best in their place"
+    order = 50
+    hash = ''
+    def after_fit(self): self.hash = weights_hash(self.model)
+
+def _weights(learn): # hash of the last; hash of those that are there, if they are others
+    "What is recorded of the weights"
+    there = weights_hash(learn.model)
+    last = learn.last_weights.hash if hasattr(learn, 'last_weights') else there
+    return last, there if there!=last else ''
 
 def _flops(model, size): # 0 where they cannot be counted
     compiled, model._compiled_call_impl = model._compiled_call_impl, None
@@ -356,8 +419,17 @@ def _flops(model, size): # 0 where they cannot be counted
 def _history(learn): # One dict an epoch
     "Losses and accuracy by epoch; None for a loss that is not finite"
     def finite(x): return float(x) if math.isfinite(x) else None
-    rows = zip(learn.recorder.values, learn.record_correct.accs)
+    accs, rows = learn.record_correct.accs, [*learn.recorder.values]
+    if len(rows)<len(accs): rows.append(learn.recorder.log[1:]) # a callback ended the fit before the recorder had its turn
+    rows = zip(rows, accs)
     return [dict(train_loss=finite(train), valid_loss=finite(valid), acc=acc) for (train,valid,*_),acc in rows]
+
+def _check_validated(correct, n_images, arm):
+    "An accuracy is one of the whole validation set, in each epoch that a record names"
+    if not correct.epochs: raise CliError(f"{arm}: a callback ended the run before its first validation, so there is no accuracy to record.")
+    seen = min(map(len, correct.epochs))
+    if seen<n_images: raise CliError(f"{arm}: a callback cut validation to {seen} of {n_images} images, and an accuracy is one of them all. "
+        "`ShortEpochCallback` leaves it whole with short_valid=False.")
 
 def _why_diverged(finished, history, dls): # Empty where it has not
     "Why a run counts as diverged"
@@ -373,14 +445,18 @@ def as_run(
     arm:Arm,         # Its recipe and variant
     seed:int,        # Its seed
     machine:Machine, # Where it was made
-    wall:float       # Seconds from building the network to the end
+    wall:float,      # Seconds from building the network to the end
+    observers=()     # Texts of callbacks that only watched
 )->Run:
     "The record of a fitted learner"
     recipe, dls, correct = arm.recipe, learn.dls, learn.record_correct
+    finished = not learn.stop_when_diverged.diverged
+    if finished: _check_validated(correct, len(dls.valid_ds), arm)
     accs = correct.accs
     history = _history(learn)
-    finished = not learn.stop_when_diverged.diverged and len(accs)>=recipe.epochs
     reason = _why_diverged(finished, history, dls)
+    stopped = f'stopped after epoch {len(accs)} of {recipe.epochs}' if finished and len(accs)<recipe.epochs else ''
+    weights, kept = _weights(learn)
     device = 'cpu' if dls.device.type=='cpu' else torch.cuda.get_device_name(dls.device)
     data = source_facts(get_path(recipe.dataset, recipe.source, machine.data), recipe)
     n_train, n_val = len(dls.train_ds), len(dls.valid_ds)
@@ -398,10 +474,12 @@ def as_run(
         wall_seconds=round(wall,3),
         data=dict(data, n_train=n_train, n_val=n_val),
         machine=machine_facts(device, machine.threads),
-        reason=reason,
-        weights=weights_hash(learn.model),
+        reason=reason or stopped,
+        weights=weights,
         pipeline=PIPELINE + (dls.train_ds.device is not None), # crops made on the device are other pixels
-        flops=_flops(learn.model, recipe.size))
+        flops=_flops(learn.model, recipe.size),
+        observers=[str(o) for o in observers],
+        kept_weights=kept)
 
 # %% ../nbs/11_train.ipynb #5b7e2c15
 def keep_freed_memory():
@@ -418,7 +496,7 @@ def _threads(n):
     try: yield
     finally: torch.set_num_threads(before)
 
-def _fitted(arm, seed, machine, progress, cbs)->Learner:
+def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     "A learner that was fitted as the recipe says"
     device = machine.device or ('cpu' if machine.on_cpu else 'cuda') # fastai's own choice may be a third
     if machine.on_cpu: keep_freed_memory()
@@ -426,6 +504,7 @@ def _fitted(arm, seed, machine, progress, cbs)->Learner:
     try:
         with _threads(machine.threads):
             learn = get_learner(arm.recipe, arm.variant, seed, machine.data, machine.loaders, device, cbs, reuse=True)
+            if folder: learn.path = folder
             if progress: fit_recipe(learn, arm.recipe)
             else:
                 with learn.no_bar(), learn.no_logging(): fit_recipe(learn, arm.recipe)
@@ -439,7 +518,20 @@ def _checkpoint(arm, seed, machine, path): # None where none is wanted
     "The checkpoint of the run that is recorded at `path`"
     if not machine.checkpoints: return
     images = get_path(arm.recipe.dataset, arm.recipe.source, machine.data)
-    return Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)))
+    return Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)), machine.checkpoints)
+
+def _with_callbacks(arm, machine, cbs): # the arm that is recorded, and texts
+    "Callbacks that change a training are a key of the recipe; the others are named in the record"
+    recipe, observers = add_callbacks(arm.recipe, list_callbacks(cbs))
+    return Arm(recipe, arm.variant), (*machine.observers, *observers)
+
+def _own_folder(root, path): # None: the working folder
+    "Where the callbacks of a recorded run write: runs at a time must not write over each other"
+    if root is None: return None
+    root = as_root(root)
+    folder = (Path('.') if is_url(root) else root)/'_observed'/path.removesuffix('.json')
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 def train_arm(
     arm:Arm,                   # Recipe and variant
@@ -447,21 +539,25 @@ def train_arm(
     machine:Machine=Machine(), # Where and how it is made
     root=None,                 # Folder of runs, or its URL, to write the record to; None only returns it
     progress:bool=False,       # fastai's progress bars
-    cbs=None                   # Further callbacks
+    cbs=None                   # Further callbacks, as objects, classes or text; the record's recipe names those that change a training
 )->Run: # The run
     "Train one arm with one seed"
     began = time.perf_counter()
     seed = check_seed(int(seed))
-    path = run_path(arm.recipe.name, arm.variant.name, machine.env, seed)
-    if root is not None and (as_root(root)/path).exists(): raise FileExistsError(as_root(root)/path)
-    checkpoint = _checkpoint(arm, seed, machine, path)
-    learn = _fitted(arm, seed, machine, progress, L(cbs)+L(checkpoint))
+    told, observers = _with_callbacks(arm, machine, cbs)
+    path = run_path(told.recipe.name, told.variant.name, machine.env, seed)
+    if root is not None and is_there(root, path): raise FileExistsError(as_root(root)/path)
+    cbs = [make_callback(o) for o in (*list_callbacks(cbs), *machine.observers)]
+    checkpoint = _checkpoint(told, seed, machine, path)
+    more = L(cbs)+L(checkpoint)
+    if cbs or told.recipe.callbacks: more += L(LastWeights())
+    learn = _fitted(arm, seed, machine, progress, more, _own_folder(root, path) if observers else None)
     wall = time.perf_counter()-began
     if checkpoint: wall += checkpoint.wall
-    run = as_run(learn, arm, seed, machine, wall)
+    run = as_run(learn, told, seed, machine, wall, observers)
     if root is None: return run
     write_run(run, root)
-    if checkpoint: checkpoint.path.unlink(missing_ok=True)
+    if checkpoint: remove(checkpoint.root, checkpoint.file)
     return run
 
 # %% ../nbs/11_train.ipynb #d20c9aff
@@ -474,7 +570,7 @@ def train_one(
     device=None,        # None: the GPU if there is one
     threads:int=1,      # CPU threads; one is what studies use
     progress:bool=False,# fastai's progress bars
-    cbs=None,           # Further callbacks
+    cbs=None,           # Further callbacks, as objects, classes or text; the record's recipe names those that change a training
     root=None,          # Folder of runs, or its URL, to write the record to; None only returns it
     checkpoints=None    # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
 )->Run: # The run

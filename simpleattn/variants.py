@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['parse_site', 'site_name', 'identity', 'layer_identity', 'Variant', 'ship', 'import_file', 'load_layer',
-           'register_variant', 'variants', 'get_variant', 'spelled', 'Arm', 'read_arm']
+           'register_variant', 'variants', 'get_variant', 'spelled', 'spell_callback', 'make_callback',
+           'list_callbacks', 'add_callbacks', 'Arm', 'read_arm']
 
 # %% ../nbs/05_variants.ipynb #b139d3d8
-import ast,dataclasses,hashlib,inspect,json,re,sys,textwrap,types
+import ast,dataclasses,hashlib,inspect,itertools,json,re,sys,textwrap,types,weakref
 from dataclasses import dataclass,field
 from functools import cached_property,partial
 from importlib import import_module,metadata,util
 from pathlib import Path
-from .recipes import CliError,NamedRecipe,Recipe,load_recipes,name_re,near
+from .recipes import CallbackText,CliError,NamedRecipe,Recipe,derive,load_recipes,name_re,near,read_callbacks
 
 # %% ../nbs/05_variants.ipynb #d218529e
 _site_re = re.compile(r'(?P<stage>\d+)\.(?P<block>-?\d+)|(?P<what>replace|stride1):(?P<first>\d+)(?:-(?P<last>\d+))?|(?P<stem>stem)')
@@ -189,13 +190,17 @@ class Variant(_Keyed):
     def path(self)->str: # module:Class; None for the baseline
         "The layer as text, with your own file's name but no folder"
         if self.layer is None or isinstance(self.layer, str): return self.layer
-        path = f'{self.layer.__module__}:{self.layer.__qualname__}'
-        return re.sub(rf'^{_user}(.*)_[0-9a-f]{{8}}:', r'\1.py:', path)
+        return _path_of(self.layer)
 
     @property
     def is_ours(self)->bool:
         "Is its layer, if it has one, of this library?"
         return self.layer is None or self.path.startswith('simpleattn.')
+
+    @property
+    def fits_hash(self)->bool:
+        "Is it what its hash stands for? Of a layer that is not of this library that cannot be told without its source"
+        return all(not o.is_ours or _variant_hash(o)==o.hash for o in (self, *self.also))
 
     def build(self):
         "The layer's class, imported if need be"
@@ -220,6 +225,10 @@ class Variant(_Keyed):
 # %% ../nbs/05_variants.ipynb #a5ab3c72
 _hash_re = re.compile('baseline|[0-9a-f]{12}')
 
+def _path_of(made):
+    "Where a class or a function is found, as text; of your own file the name but no folder"
+    return re.sub(rf'^{_user}(.*)_[0-9a-f]{{8}}:', r'\1.py:', f'{made.__module__}:{made.__qualname__}')
+
 def _check_variant(v):
     if not isinstance(v.name, str) or not name_re.fullmatch(v.name):
         raise CliError(f"Variant {v.name!r}: a name may hold only a-z, 0-9, dot, dash, underscore, @ and +, after a letter or digit.")
@@ -236,13 +245,17 @@ def _variant_hash(v):
 
 # %% ../nbs/05_variants.ipynb #534299d6
 def ship(
-    variant:Variant # A variant on its way to a worker
-): # cloudpickle then sends its module's classes by value
-    "See to it that a variant's own class travels with it"
+    variant:Variant, # A variant on its way to a worker
+    callbacks=()     # `CallbackText`s that go with it
+): # cloudpickle then sends their modules' classes by value
+    "See to it that your own classes travel"
     import cloudpickle
-    for v in (variant, *variant.also):
-        if v.layer is None or isinstance(v.layer, str) or _installed(v.layer): continue
-        module = sys.modules.get(v.layer.__module__)
+    core = sys.modules.get('fastai.callback.core')
+    for name in ('Batch','Backward','Epoch','Fit','Step','Train','Valid'): # a worker must know the exceptions of your callback for fastai's
+        if core: getattr(core, f'Cancel{name}Exception').__module__ = core.__name__
+    for made in (*(v.layer for v in (variant, *variant.also)), *(o.made_by for o in callbacks)):
+        if made is None or isinstance(made, str) or _installed(made): continue
+        module = sys.modules.get(made.__module__)
         if module and module.__name__!='__main__': cloudpickle.register_pickle_by_value(module)
 
 # %% ../nbs/05_variants.ipynb #a7fb7af3
@@ -266,14 +279,15 @@ def import_file(
 
 # %% ../nbs/05_variants.ipynb #fee1eb21
 def load_layer(
-    path:str # 'module:Class' or 'file.py:Class'
+    path:str,    # 'module:Class' or 'file.py:Class'
+    what='Layer' # What it is, for messages
 )->type: # The class
-    "The class that a layer's path names"
+    "The class that a path names"
     where,_,name = path.rpartition(':')
     if not where: raise CliError(f"{path!r} is not a layer. It is written module:Class or file.py:Class.")
     try: module = import_file(where) if where.endswith('.py') else import_module(where)
-    except ModuleNotFoundError as e: raise CliError(f"Layer {path!r}: {e}.") from None
-    if not hasattr(module, name): raise CliError(f"Layer {path!r}: {where} has no {name!r}.")
+    except ModuleNotFoundError as e: raise CliError(f"{what} {path!r}: {e}.") from None
+    if not hasattr(module, name): raise CliError(f"{what} {path!r}: {where} has no {name!r}.")
     return getattr(module, name)
 
 # %% ../nbs/05_variants.ipynb #ed619481
@@ -286,14 +300,30 @@ def register_variant(
     site:str='1.-1',   # Where it goes
     doc:str='',        # One line for the list
     also=(),           # Names of further variants that go in with it, such as an attention stem
+    again=False,       # Is it edited? NAME-2, NAME-3, ... then, the first that no other definition has, here or in `runs` (or the folder that is given)
     **kwargs           # Further arguments of the layer
 )->Variant: # The variant, now known to `get_variant`
     "Declare a variant; the same name for another definition is an error unless it was your own"
     names = [also] if isinstance(also, str) else also
     v = Variant(name, layer, site, kwargs, doc, tuple(map(get_variant, names)))
-    if name in _of_the_library and v!=_registry[name]: raise CliError(f"Variant {name!r} belongs to the library. Choose another name.")
-    _registry[name] = v
+    if again: v = _next_free(v, 'runs' if again is True else again)
+    if v.name in _of_the_library and v!=_registry[v.name]:
+        raise CliError(f"Variant {name!r} belongs to the library. Choose another name.")
+    _registry[v.name] = v
     return v
+
+def _next_free(v, root):
+    "The same under the first name that no other definition has"
+    for k in itertools.count(1):
+        named = dataclasses.replace(v, name=v.name if k==1 else f'{v.name}-{k}')
+        if _registry.get(named.name, v)==v and _hashes_on_file(named.name, Path(root))<={v.hash}: return named
+
+def _hashes_on_file(name, root):
+    "Hashes of the variants that records and declarations know by a name"
+    first = {next(folder.glob('*.json'), None) for folder in root.glob(f'*/{name}/*')} - {None}
+    found = [json.loads(o.read_bytes()).get('variant') for o in first]
+    for o in root.glob('_studies/*.json'): found += [arm['variant'] for arm in json.loads(o.read_bytes()).get('arms', ())]
+    return {o['hash'] for o in found if isinstance(o, dict) and o['name']==name}
 
 # %% ../nbs/05_variants.ipynb #ae8af4b2
 def variants()->list: # Names, baseline first
@@ -301,10 +331,11 @@ def variants()->list: # Names, baseline first
     return list(_registry)
 
 def get_variant(
-    name # A name, a `Variant` (returned as it is), or NAME@SITE: the variant at another site, such as simple@2.-1 or simple@1.-1+2.-1
+    name # A name, a `Variant` (returned as it is), a layer's class, or NAME@SITE: the variant at another site, such as simple@2.-1 or simple@1.-1+2.-1
 )->Variant: # The variant
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
+    if isinstance(name, (type, types.FunctionType)): return _of_layer(name)
     base,_,site = str(name).partition('@')
     if base not in _registry:
         lists = "`simpleattn variants` lists them; your own come with --import FILE."
@@ -313,6 +344,13 @@ def get_variant(
     if not site: return v
     if not v.changes: raise CliError("The baseline has no site.")
     return dataclasses.replace(v, name=f'{v.name}@{site_name(site)}', site=site.replace('+', ','))
+
+def _of_layer(layer):
+    "The variant that was registered with a class, or a new one that is named after it"
+    there = [v for v in _registry.values() if v.layer is layer]
+    if there: return there[-1]
+    words = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', layer.__name__)
+    return register_variant(words.strip('_').lower(), layer)
 
 # %% ../nbs/05_variants.ipynb #d6df6912
 def spelled(
@@ -385,6 +423,103 @@ for kind,layer in dict(nl='NonLocalAttn', bat='BatNonLocalAttn', gc='GlobalConte
     _timm('1.-1', f'timm-{kind}', f'{layer} of timm', kind=kind)
 del kind,layer,n,position,stages
 
+# %% ../nbs/05_variants.ipynb #9b84401c
+_spellings = weakref.WeakKeyDictionary() # callback -> its text, as it was when it was first seen
+
+def spell_callback(
+    cb # Text, a class, a `partial` of one, or a callback
+)->CallbackText: # With the class, if it is your own, and a hash of its source
+    "A callback as a recipe holds it"
+    if isinstance(cb, str): return _spell_text(cb)
+    if isinstance(cb, partial): return _spell(cb.func, cb.args, cb.keywords)
+    if isinstance(cb, type): return _spell(cb, (), {})
+    if cb not in _spellings: _spellings[cb] = _spell(type(cb), *_made_with(cb))
+    return _spellings[cb]
+
+def _spell_text(text):
+    if getattr(text, 'made_by', None): return text
+    text = CallbackText(text)
+    module = text.path.partition(':')[0]
+    if not module.endswith('.py') and (_is_basic(module) or _version(module)): return text
+    found = _spell(load_layer(text.path, 'Callback'), text.args, text.kwargs)
+    if text.source in (None, found.source): return found
+    raise CliError(f"Callback {text} has changed since: it is now {found}. Leave out what stands after # to take it as it is.")
+
+def _spell(cls, args, kwargs):
+    if not all(map(_is_literal, (*args, *kwargs.values()))): args,kwargs = (...,), {}
+    said = ', '.join([*('...' if o is ... else repr(o) for o in args), *(f'{k}={v!r}' for k,v in kwargs.items())])
+    if _installed(cls): return CallbackText(f'{_path_of(cls)}({said})')
+    source = hashlib.sha256(identity(cls).encode()).hexdigest()[:8]
+    text = CallbackText(f'{_path_of(cls)}({said})#{source}')
+    text.made_by = cls
+    return text
+
+def _is_literal(value):
+    try: return value is ... or ast.literal_eval(repr(value))==value
+    except Exception: return False
+
+def _made_with(cb): # (args, kwargs); `...` where they are not found
+    "Arguments that make the same callback once more"
+    named = {k:p for k,p in inspect.signature(type(cb)).parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    stored = {k:vars(cb)[k] for k in named if k in vars(cb)}
+    needed = {k:v for k,v in stored.items() if named[k].default is inspect.Parameter.empty}
+    try:
+        usual = vars(type(cb)(**needed))
+        differ = {k:v for k,v in stored.items() if k not in needed and _is_literal(v) and _state(v)!=_state(usual.get(k))}
+        # fastai's trackers store a margin, also the usual one, with its sign turned
+        tried = [[{}, {k:v}, {k:-v}] if type(v) is float else [{k:v}] for k,v in differ.items()]
+        for some in itertools.product(*tried):
+            kwargs = {k:v for o in (needed, *some) for k,v in o.items()}
+            if _state(type(cb)(**kwargs))==_state(cb): return (), kwargs
+    except Exception: pass # what cannot be made or taken apart cannot be spelled
+    return (...,), {}
+
+def _state(o):
+    "All that a callback holds, to be compared"
+    if isinstance(o, dict): return {k:_state(v) for k,v in o.items()}
+    if isinstance(o, (list,tuple)): return [type(o), *map(_state, o)]
+    if isinstance(o, (type, types.FunctionType, partial)): return o
+    if hasattr(o, 'tolist'): return [type(o), str(getattr(o, 'dtype', '')), o.tolist()]
+    if hasattr(o, '__dict__'): return [type(o), _state(vars(o))]
+    return [type(o), repr(o) if isinstance(o, float) else o]
+
+# %% ../nbs/05_variants.ipynb #9b84401e
+def make_callback(
+    cb # Text, a class, a `partial` of one, or a callback
+): # A callback; text gives a new one each time
+    "What `Learner` takes"
+    if isinstance(cb, str): cb = _from_text(spell_callback(cb))
+    elif isinstance(cb, (type,partial)): cb = cb()
+    if any(o.__name__=='Callback' for o in type(cb).__mro__): return cb
+    raise CliError(f"{cb!r} is no callback of fastai's.")
+
+def _from_text(text):
+    if not text.is_known: raise CliError(f"Callback {text}: its arguments are not known. Write them out.")
+    cls = text.made_by or load_layer(text.path, 'Callback')
+    try: cb = cls(*text.args, **text.kwargs)
+    except Exception as e: raise CliError(f"Callback {text} cannot be made ({e}).") from None
+    if hasattr(cb, '__weakref__'): _spellings[cb] = text
+    return cb
+
+def list_callbacks(
+    cbs # None, or one or several of what `make_callback` takes; text may hold several with commas
+)->list:
+    "Callbacks one by one"
+    if cbs is None: return []
+    if type(cbs) is str: return [*read_callbacks(cbs)]
+    if isinstance(cbs, (list,tuple)) or hasattr(cbs, 'map'): return [o for cb in cbs for o in list_callbacks(cb)] # fastcore's `L` has `map`
+    return [cbs]
+
+def add_callbacks(
+    recipe:Recipe, # The recipe
+    cbs            # As for `list_callbacks`
+)->tuple: # The recipe, a derived one if a callback changes it, and the texts of those that only observe
+    "A recipe with more callbacks"
+    texts = [*dict.fromkeys(map(spell_callback, list_callbacks(cbs)))]
+    new = [o for o in texts if not o.observes and o not in recipe.callbacks]
+    if new: recipe = derive(recipe, callbacks=(*recipe.callbacks, *new))
+    return recipe, tuple(o for o in texts if o.observes)
+
 # %% ../nbs/05_variants.ipynb #a2fe2fff
 @dataclass(frozen=True, eq=False)
 class Arm(_Keyed):
@@ -413,7 +548,7 @@ class Arm(_Keyed):
 
 # %% ../nbs/05_variants.ipynb #2a3c1ab3
 def read_arm(
-    arm,          # A variant's name, NAME@SITE, RECIPE/VARIANT, a `Variant`, a (recipe, variant) pair, or an `Arm`
+    arm,          # A variant's name, NAME@SITE, RECIPE/VARIANT, a `Variant`, a layer's class, a (recipe, variant) pair, or an `Arm`
     recipe=None,  # Recipe of an arm that names none: a name or a `Recipe`
     recipes=None  # `load_recipes()`; None loads them if a name asks for it
 )->Arm:
@@ -423,4 +558,6 @@ def read_arm(
     elif isinstance(arm, str) and '/' in arm: recipe,arm = arm.rsplit('/', 1)
     if recipe is None: raise CliError('An arm has no recipe. Give recipe=, or write the arm as RECIPE/VARIANT.')
     if not isinstance(recipe, (Recipe,NamedRecipe)): recipe = (recipes or load_recipes())[recipe]
+    callbacks = tuple(map(spell_callback, getattr(recipe, 'callbacks', ())))
+    if callbacks: recipe = dataclasses.replace(recipe, callbacks=callbacks) # your own by what they are made of
     return Arm(recipe, get_variant(arm))

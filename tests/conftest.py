@@ -41,6 +41,7 @@ def cache(tmp_path_factory):
     "A cache of the suite's own: an old one cannot hide a fault, and none is left behind"
     mp,p = pytest.MonkeyPatch(),tmp_path_factory.mktemp('cache')
     mp.setenv('XDG_CACHE_HOME', str(p))
+    mp.setenv('XDG_STATE_HOME', str(tmp_path_factory.mktemp('state')))
     mp.delenv('SIMPLEATTN_DATA', raising=False)
     yield p/'simpleattn'
     mp.undo()

@@ -7,7 +7,7 @@ from simpleattn.runs import Run,as_root,env_name,run_path,write_run
 
 def stub_run(recipe, variant, seed, env=None, **kw):
     "A true record of a training that never was: the accuracy is made of the seed and the variant's name"
-    right = (seed*7 + len(variant.name))%9
+    right = round(kw['acc']*10) if kw.get('acc') is not None else (seed*7 + len(variant.name))%9
     correct = base64.b64encode(((2**right-1)<<(16-right)).to_bytes(2, 'big')).decode()
     d = dict(recipe=recipe.to_dict(), recipe_hash=recipe.hash, variant=variant.to_dict(), env=env or env_name('cpu'), seed=seed, status='ok', acc=right/10,
         best_acc=right/10, best_epoch=1,

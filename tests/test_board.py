@@ -52,7 +52,7 @@ def test_nothing_pools_across_a_cell(tmp_path, kw):
 
 def test_arms_of_one_name_and_two_recipes_or_layers_do_not_pool(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, FIVE, derive(WOOF, WOOF.name, lr=1.), seeds=range(50, 55))
-    for s in range(60, 65): write_run(dataclasses.replace(a_run(s), env=ENV, recipe=WOOF.to_dict(), recipe_hash=WOOF.hash, correct="", variant=get_variant('baseline').to_dict()|dict(hash='0'*12), **GOOD), tmp_path)
+    for s in range(60, 65): write_run(dataclasses.replace(a_run(s), env=ENV, recipe=WOOF.to_dict(), recipe_hash=WOOF.hash, correct="", variant=dataclasses.replace(get_variant('self'), name='baseline').to_dict(), **GOOD), tmp_path)
     es = board_entries(tmp_path)
     assert [e.score.n for e in es]==[5]*3 and len({e.arm for e in es})==3 and leaderboard(es)[0].best_of==3
 

@@ -63,6 +63,42 @@ def test_shapes_and_a_gradient_for_every_parameter(v, size):
         assert g.isfinite().all() and (size in ((1,1),(3,13)) or g.abs().sum()>0), k
 
 @pytest.mark.parametrize('v', LAYERS)
+@pytest.mark.parametrize('precision', [None,torch.bfloat16,torch.float16], ids=str)
+def test_channels_last_and_added_to_in_place(v, precision):
+    "As timm's blocks do, with more positions than channels; output and gradients are those of contiguous images"
+    if precision and v.build() is timm_attention: pytest.skip('timm promises float32 here')
+    size = (8,8)
+    l,x = on(make(v, size)), image(v, size).div(2)
+    def step(x):
+        x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        torch.manual_seed(1) # one of timm's has dropout
+        with torch.autocast('cpu', precision or torch.bfloat16, enabled=precision is not None): out = l(x*1)
+        out += 1
+        return out, grads(out, l, x)
+    state = copy.deepcopy(l.state_dict())
+    want,dwant = step(x)
+    l.load_state_dict(state)
+    out,dout = step(x.contiguous(memory_format=torch.channels_last))
+    near = 1e-4 if precision is None else .1
+    assert out.dtype==want.dtype and (out-want).float().norm()<=near*want.float().norm()
+    largest = max(o.norm() for o in dwant)
+    for (k,_),a,b in zip([('x',0),*l.named_parameters()], dout, dwant, strict=True):
+        assert precision is not None and a.isfinite().all() or (a-b).norm()<=1e-3*b.norm()+1e-4*largest, k
+
+@pytest.mark.parametrize('v', LAYERS)
+@pytest.mark.parametrize('training', [False,True])
+def test_a_layer_exports(v, training):
+    "`torch.export` of a layer gives what the layer gives, with more positions than channels too"
+    l,x = on(make(v, (8,8))).train(training), image(v, (8,8)).div(2)
+    state = copy.deepcopy(l.state_dict())
+    program = torch.export.export(l, (x,)).module()
+    torch.manual_seed(1) # one of timm's has dropout
+    got = program(x)
+    l.load_state_dict(state)
+    torch.manual_seed(1)
+    assert rel(got, l(x))<1e-4
+
+@pytest.mark.parametrize('v', LAYERS)
 def test_bfloat16_autocast(v):
     "Close to float32 in output and in the direction of every gradient, and no weight's gradient in bfloat16"
     size = (8,8)

@@ -12,6 +12,7 @@ spec.loader.exec_module(make)
 # Pattern of a path (as a message names it) -> why what stands there is deliberately another now
 CHANGED = {
     'plans/cli woof-128-5-v1_precision-float32_compile-true *':'names of derived recipes are not read back: a record holds its recipe in full',
+    'recipes/bad/3/message':'callbacks are a key of a recipe, and the message lists all keys',
     'recipes/wrong/1/message':'a derived name is not read back, so its value is not either',
     'recipes/wrong/2/message':'no two blanks where no name is near',
     'statistics/40 compare_many/unpaired/to_dict/comparisons/1/hedges_g':'its last digit is that of the arm before now, and what is alike is not listed',
@@ -20,6 +21,8 @@ CHANGED = {
     'variants/sites/*name':'a variant at a site is named as it is asked for: simple@2.-1',
     'variants/cli*':'the same',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
+    'helps/3.11/data/out':'a folder or archive is enough, and a folder of classes can be split',
+    'records/cli/verify/out':'declarations and states of races are checked too, and a second line says so',
     'helps/3.11/study/out':'the tuner of runs at once and one run over several GPUs are gone',
     'statistics/* csv_two_datasets/*':'a column that keeps runs apart is refused by name, with the commands that go on',
     'statistics/* csv_counts_with_n_images/*':'counts of correct are read by their column n_images',
@@ -44,6 +47,7 @@ CHANGED = {
     **{k:'no other tests to choose from: the sign-flip p in --full is the sensitivity' for k in ('*--sensitivity','*--sensitivity/*','statistics/*/sensitivity','statistics/*/extra','*/to_dict/sensitivity')},
     'functions/maxt':'max-T is gone', **{k:'races end where the one interval says, also with runs that diverged' for k in ('functions/race_seeds','statistics/* race_state/*/verdict','statistics/* race_state/*/decided_at',
         'statistics/* race_state/path/*','statistics/* race_state/lost/*','statistics/* race_state/seeds/*','statistics/* race_state/narrow','statistics/*/race v*')},
+    'helps/3.11/train/out':'callbacks are taken by --cbs',
 }
 
 _number = re.compile(r'-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e-\d+')

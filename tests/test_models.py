@@ -500,3 +500,16 @@ def test_traits_are_seen_through_a_partial():
 def test_a_subclass_of_tensor_goes_through_every_family():
     from fastai.vision.core import TensorImage
     for v in ('simple','symmetric','self','sasa','botnet'): assert create_model('resnet26', v, 10, 64, widen=.25)(TensorImage(image())).shape==(2,10)
+
+@pytest.mark.parametrize('precision', [torch.float32,torch.bfloat16,torch.float16], ids=str)
+@pytest.mark.parametrize('backbone', ['xresnet18','resnet26','resnet26-cifar','timm/resnet18','timm/gernet_s','timm/repvgg_a0'])
+@pytest.mark.parametrize('variant', ['simple','symmetric'])
+def test_simple_attention_trains_in_every_family_and_precision(backbone, variant, precision):
+    "Channels last, as `get_learner` has it, where positions outnumber channels: blocks that add in place must be able to"
+    small = {} if backbone.startswith('timm/') else dict(widen=.25)
+    size = 32 if backbone.endswith('cifar') else 64
+    model = create_model(backbone, variant, 6, size, **small).to(memory_format=torch.channels_last).train()
+    x = torch.randn(2,3,size,size).to(memory_format=torch.channels_last)
+    with torch.autocast('cpu', precision, enabled=precision!=torch.float32): out = model(x)
+    out.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)

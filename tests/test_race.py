@@ -123,7 +123,7 @@ def test_a_race_that_goes_on_says_so(planned, tmp_path):
 def test_a_race_may_have_a_higher_cap_later_but_no_other_rule(planned, tmp_path):
     race(tmp_path, 'symmetric', cap=8)
     s = race(tmp_path, 'symmetric', cap=12)
-    assert ends(s)['symmetric'][1]==12 and json.loads(s.file.read_text())['growth'][0]['seeds']==[8,9,10,11]
+    assert ends(s)['symmetric'][1]==12 and load_study('r', tmp_path).declare()['growth'][0]['seeds']==[8,9,10,11]
     for wrong in (dict(delta=.02), dict(alpha=.01)):
         with pytest.raises(CliError, match='was declared with'): race(tmp_path, 'symmetric', **wrong)
     with pytest.raises(CliError, match='raced'): race(tmp_path, 'symmetric', 'simple', cap=12)

@@ -152,6 +152,7 @@ FIELDS = ('dataset split source noise presize size crop crop_min val_extra flip 
 
 def other(f):
     "A valid value of a field that is not its default"
+    if f.name=='callbacks': return ('fastai.callback.mixup:CutMix()',)
     if f.name in choices: return next(o for o in choices[f.name] if o!=f.default)
     return {bool:lambda: not f.default, int:lambda: f.default+1, float:lambda: f.default/2 or .5, str:lambda: f.default+'x', tuple:lambda: (1,2,3)}[f.type]()
 

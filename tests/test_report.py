@@ -476,3 +476,35 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     st = make(tmp_path)
     (tmp_path/'file').write_text('')
     with pytest.raises(CliError, match='cannot be written to .*file/here.*--out'): write_report(st, tmp_path/'file'/'here')
+
+# ---- an interruption
+
+@pytest.mark.parametrize('k', range(7))
+def test_a_report_that_was_interrupted_is_made_again(tmp_path, monkeypatch, k):
+    "At each of its files, also where the runs are afterwards what they were before"
+    import simpleattn.report as module
+    s = make(tmp_path, skip=[('simple',7)]); s.declare()
+    page = keep_report(s)
+    new = next(o for o in find_runs(tmp_path)[0] if o.variant['name']=='simple' and o.seed==6)
+    record = write_run(replace(new, seed=7), tmp_path)
+    put,left = module.put,[k]
+    def stopped(*args, **kwargs):
+        left[0] -= 1
+        if left[0]<0: raise KeyboardInterrupt
+        return put(*args, **kwargs)
+    monkeypatch.setattr(module, 'put', stopped)
+    with pytest.raises(KeyboardInterrupt): keep_report(load_study('little', tmp_path))
+    monkeypatch.setattr(module, 'put', put)
+    if k%2: record.unlink()
+    reading = load_study('little', tmp_path).read()
+    assert keep_report(reading)==page and page.read_text()==to_html(make_report(reading))
+    said = json.loads(page.with_name('report.json').read_text())
+    assert len(said['runs'])==reading.n_runs
+
+@pytest.mark.parametrize('said', ['[]','{}','{"study": 1}','{"study": {}, "env": "", "arms": [1], "runs": []}','null'])
+def test_a_report_json_that_is_none_is_written_anew(tmp_path, said):
+    s = make(tmp_path); s.declare()
+    page = keep_report(s)
+    page.with_name('report.json').write_text(said)
+    keep_report(s)
+    assert len(json.loads(page.with_name('report.json').read_text())['runs'])==s.read().n_runs

@@ -116,7 +116,8 @@ def test_own_runs_of_one_recipe(call):
     assert gate['diff']==pytest.approx(.0075) and gate['n']==5 and gate['test']=='paired t'
 
 def test_seeds_without_a_partner_are_named(call):
-    assert 'Seeds 4, 9 have no partner' in call('compare', CASES/'shared4of5.csv')[1] and 'Seed 4 has no partner' in call('compare', CASES/'wandb_partial.csv')[1]
+    assert 'left out: seed 4 of ' in call('compare', CASES/'shared4of5.csv')[1] and 'seed 9 of ' in call('compare', CASES/'shared4of5.csv')[1]
+    assert 'Runs without a partner, left out: seed 4 of ' in call('compare', CASES/'wandb_partial.csv')[1]
 
 # ---- one content, many files
 
@@ -522,7 +523,7 @@ def test_read_results_gives_runs_in_one_shape():
 
 NO_TABLE = dict(empty=b'', blank=b' \n \n', header=b'variant,seed,accuracy\n', nul=b'a\0b\0c,\1\2\3', zip=b'PK\3\4rest', pickle=b'\x80\4\x95', broken_gz=b'\x1f\x8b\x08\0\0\0', short_gz=gzip.compress(csv_text().encode())[:40], json_cut=b'[{"variant": "a"', json_number=b'[1, 2]', json_empty=b'[]', json_object=b'{}',
     json_scalars=b'{"a": 1}', json_deep=b'['*20000, twice=b'variant,seed,accuracy,accuracy\na,0,.5,.6\n', wide_row=b'variant,seed,accuracy\na,0,.5,7\nb,0,.5\n', quote=b'variant,seed,accuracy\n"a,0,.5\n', no_header=csv_text().split('\n', 1)[1].encode(),
-    one_arm=csv_text(ROWS[:5]).encode(), one_run=csv_text(ROWS[:1]).encode(), same=csv_text([(a,s,.5) for a,s,_ in ROWS]).encode(), all_failed=with_columns(status='failed').encode(), one_column=b'accuracy\n.5\n.6\n', words=b'This is a letter.\nIt has two lines.\n',
+    one_arm=csv_text(ROWS[:5]).encode(), one_run=csv_text(ROWS[:1]).encode(), all_failed=with_columns(status='failed').encode(), one_column=b'accuracy\n.5\n.6\n', words=b'This is a letter.\nIt has two lines.\n',
     big=b'variant,seed,accuracy\na,0,'+b'9'*5000+b'\n', surrogate=b'[{"variant": "\\ud800", "seed": 0, "accuracy": 0.5}]', yaml=b'a:\n  - 1\n')
 @pytest.mark.parametrize('kind', NO_TABLE)
 def test_what_is_no_table_is_one_line(call, kind): refused(call, wrote(NO_TABLE[kind]))

@@ -18,7 +18,7 @@ class Stopped(Exception): pass
 
 class Stop(Callback):
     "Stops a run in the middle of an epoch, as a kill would"
-    order = 61
+    order,observes = 61,True
     def __init__(self, epoch): self.at,self.trained = epoch,[]
     def after_batch(self):
         if not self.training: return
@@ -89,6 +89,54 @@ def test_a_bad_checkpoint_does_not_run_is_kept_aside_and_the_run_begins_anew(rec
     got = train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck', root='runs')
     assert cb.trained[0]==0 and facts(got)==facts(train_one(r, 'baseline', 0, tiny, device='cpu')) and not Path('it-ran').exists()
     assert 'loaded safely' in capsys.readouterr().err and p.with_suffix('.corrupt').exists()
+
+def flip(p, at):
+    "64 bytes of it, in the weights or elsewhere"
+    content = bytearray(p.read_bytes())
+    start = int(at*(len(content)-64))
+    for k in range(start, start+64): content[k] ^= 0x10
+    p.write_bytes(content)
+
+def again(change, p):
+    "The same checkpoint with other content, sealed as ours are"
+    import io
+    from simpleattn.train import _check_sum,_sum_length
+    state = torch.load(io.BytesIO(p.read_bytes()[:-_sum_length]), weights_only=True)
+    change(state)
+    made = io.BytesIO()
+    torch.save(state, made)
+    p.write_bytes(made.getvalue()+_check_sum(made.getvalue()))
+
+def another_network(d): d['model'] = {f'x.{k}':v for k,v in d['model'].items()}
+def another_shape(d): d['model'] = {k:v[:1] if v.dim() else v for k,v in d['model'].items()}
+def fewer_states(d): d['opt']['state'] = d['opt']['state'][:3]
+DAMAGED = {**{f'bytes flipped at {at:.0%}':lambda p, at=at: flip(p, at) for at in (0,.2,.5,.8,.95,1)}, 'without its checksum':lambda p: p.write_bytes(p.read_bytes()[:-71]),
+    **{f.__name__:lambda p, f=f: again(f, p) for f in (another_network,another_shape,fewer_states)},
+    'no weights':lambda p: again(lambda d: d.pop('model'), p), 'a later epoch':lambda p: again(lambda d: d.update(epoch=7), p), 'epochs that are missing':lambda p: again(lambda d: d.update(right=[]), p)}
+
+@pytest.mark.parametrize('how', DAMAGED)
+def test_a_checkpoint_that_is_damaged_or_does_not_fit_is_set_aside_once_and_never_becomes_a_record(recipe, tiny, tmp_path, capsys, how):
+    r = derive(recipe, epochs=2)
+    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
+    p, = checkpoint('ck')
+    DAMAGED[how](p)
+    cb = Stop(99)
+    got = train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck', root='runs')
+    assert cb.trained[0]==0 and facts(got)==facts(train_one(r, 'baseline', 0, tiny, device='cpu'))
+    assert 'kept as .corrupt' in capsys.readouterr().err and p.with_suffix('.corrupt').exists()
+
+def test_a_checkpoint_that_cannot_be_read_now_is_left_where_it_is(recipe, tiny, tmp_path, monkeypatch):
+    r = derive(recipe, epochs=2)
+    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
+    p, = checkpoint('ck')
+    read = Path.read_bytes
+    def fails(path):
+        if path.suffix=='.pt': raise OSError(5, 'Input/output error')
+        return read(path)
+    monkeypatch.setattr('simpleattn.files.pauses', (.001,))
+    monkeypatch.setattr(Path, 'read_bytes', fails)
+    with pytest.raises(CliError, match='cannot be read now'): train_one(r, 'baseline', 0, tiny, device='cpu', checkpoints='ck', root='runs')
+    assert checkpoint('ck')==[p] and find_runs('runs')[0]==[]
 
 def test_the_crafted_pickle_would_run_where_loading_is_not_safe(tmp_path):
     BAD['a crafted checkpoint'](tmp_path/'evil.pt')

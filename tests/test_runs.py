@@ -11,7 +11,8 @@ from simpleattn.variants import get_variant,read_arm
 ENV = 'cpu-torch2.15'
 
 def a_run(seed=0, variant='baseline', recipe='tiny', env=ENV, acc=.5, status='ok', **kw):
-    r,bits = Recipe(recipe),np.arange(10)<round((acc or 0)*10)
+    r = recipe if isinstance(recipe, Recipe) else Recipe(recipe)
+    bits = np.arange(10)<round((acc or 0)*10)
     d = dict(recipe=r.to_dict(), recipe_hash=r.hash, variant=get_variant(variant).to_dict(), env=env, seed=seed, status=status, acc=acc, best_acc=acc,
         best_epoch=1,
         n_images=10, correct=pack_bits(bits) if acc is not None else '', history=[dict(train_loss=1., valid_loss=1., acc=acc)], params=7, train_seconds=1.,

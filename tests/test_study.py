@@ -153,7 +153,10 @@ def test_a_diverged_run_is_not_tried_again(tmp_path):
 @pytest.mark.parametrize('what', ['recipe','variant'])
 def test_runs_of_another_recipe_or_variant_under_the_same_name_are_an_error(tmp_path, what):
     run = a_run(0, 'simple', env=ENV)
-    write_run(dataclasses.replace(run, **(dict(recipe_hash='0'*12) if what=='recipe' else dict(variant=dict(run.variant, hash='0'*12)))), tmp_path)
+    other = Recipe('tiny', lr=.1)
+    variant = dataclasses.replace(get_variant('self'), name='simple').to_dict()
+    changed = dict(recipe=other.to_dict(), recipe_hash=other.hash) if what=='recipe' else dict(variant=variant)
+    write_run(dataclasses.replace(run, **changed), tmp_path)
     with pytest.raises(CliError, match=f'another {what}'): study(tmp_path).missing()
 
 # ---- read again
@@ -209,7 +212,7 @@ def test_seeds_beyond_the_declared_ones_count_by_the_always_valid_rule(tmp_path)
     assert other.compare()['simple'].to_dict()==before, 'declared afterwards it is no better'
 
 def test_gains_are_of_two_studies_that_share_no_run(tmp_path):
-    for n,r in (('a',TINY),('b',OTHER)): study(tmp_path, seeds=6, name=n, recipe=r).declare(); fill(tmp_path, seeds=range(6-2*(n=='b')), recipe=r.name, recipe_hash=r.hash)
+    for n,r in (('a',TINY),('b',OTHER)): study(tmp_path, seeds=6, name=n, recipe=r).declare(); fill(tmp_path, seeds=range(6-2*(n=='b')), recipe=r)
     a,b = load_study('a', tmp_path),load_study('b', tmp_path)
     c, = compare_gains(a, b)
     assert 'Only 4 of 6 declared seeds of b' in c.sentence()

@@ -78,6 +78,55 @@ def test_with_one_of_two_drivers_killed_at_most_one_run_is_made_twice(tmp_path, 
     assert b.wait(240)==0, b.said()
     assert len(find_runs(tmp_path/'runs')[0])==100 and 100<=sum(stub().values())<=101 and failures(tmp_path/'runs')==[]
 
+def test_six_drivers_started_at_once_as_an_array_job_does_make_each_run_once(tmp_path, driver, stub, monkeypatch, capsys):
+    "Each with the variables that a launcher sets"
+    ps = []
+    for k in range(6):
+        for name,value in dict(RANK=k, LOCAL_RANK=k, WORLD_SIZE=6, SLURM_PROCID=k, SLURM_NTASKS=6, SLURM_ARRAY_TASK_ID=k, SLURM_JOB_ID=7, MASTER_ADDR='10.0.0.1', MASTER_PORT=1).items(): monkeypatch.setenv(name, str(value))
+        ps.append(driver(1, 10))
+    assert [p.wait(400) for p in ps]==[0]*6, ''.join(p.said() for p in ps)
+    assert len(find_runs(tmp_path/'runs')[0])==20 and find_runs(tmp_path/'runs')[1]=={} and failures(tmp_path/'runs')==[]
+    assert len(stub())==20 and set(stub().values())=={1}
+    with capsys.disabled(): print('\n  6 drivers at once: 20 runs, 20 starts, 0 lost, 0 duplicated')
+
+# ---- what lies in the folder
+
+@pytest.mark.parametrize('preload', ['stub_train','simpleattn.preload'])
+def test_nothing_that_lies_in_the_working_folder_is_executed(tmp_path, stub, preload):
+    "The fork server and its resource tracker are started by `python -c`, which would look there first"
+    there = tmp_path/'foreign'; there.mkdir()
+    for name in ('cloudpickle','torch','fastai','numpy','signal','socket','multiprocessing','stub_train','simpleattn','sitecustomize'):
+        (there/f'{name}.py').write_text(f"open({str(tmp_path)!r}+'/ran-{name}', 'w')\nraise SystemExit('ran')\n")
+    (tmp_path/'driver.py').write_text(DRIVER.replace('stub_train', preload))
+    p = subprocess.run([sys.executable, tmp_path/'driver.py', tmp_path/'runs', '1', '2', 'trains'], capture_output=True, text=True, timeout=240, cwd=there,
+        env={**os.environ, 'STUB_SECONDS':'0', 'PYTHONPATH':os.pathsep.join([str(ROOT), str(ROOT/'tests')])})
+    assert [o.name for o in tmp_path.glob('ran-*')]==[], p.stdout+p.stderr
+    assert preload!='stub_train' or (p.returncode==0 and len(find_runs(tmp_path/'runs')[0])==4), p.stdout+p.stderr
+
+# ---- a launcher's environment
+
+LEARNER = """
+import os
+from simpleattn.train import get_learner
+learn = get_learner('demo', device='cpu')
+with learn.no_bar(), learn.no_logging(): print('predictions', len(learn.get_preds()[0]))
+learn.save('mine')
+print('saved', os.path.exists('models/mine.pth'))
+"""
+
+def test_a_launchers_rank_changes_nothing_of_a_learner(tmp_path):
+    env = dict(RANK='1', LOCAL_RANK='1', WORLD_SIZE='2', SLURM_PROCID='1', SLURM_NTASKS='2', PYTHONPATH=str(ROOT))
+    p = subprocess.run([sys.executable, '-c', LEARNER], capture_output=True, text=True, timeout=240, cwd=tmp_path, env={**os.environ, **env})
+    assert 'predictions 400' in p.stdout and 'saved True' in p.stdout, p.stdout+p.stderr
+
+def test_workers_that_cannot_be_started_are_one_sentence(monkeypatch):
+    def ended(self, *args): raise EOFError
+    monkeypatch.setattr(LocalEngine, '_forked', ended)
+    eng = LocalEngine(1)
+    try:
+        with pytest.raises(CliError, match='No worker can be started here.*serial'): eng._start()
+    finally: eng.running.clear(); eng.close()
+
 # ---- runs that fail
 
 def test_a_run_that_always_dies_is_tried_three_times_and_reported_and_the_others_finish(tmp_path, stub, monkeypatch):

@@ -1,0 +1,402 @@
+"""One door for what is written and read: no link followed, no name outside, nothing taken for missing or broken because a disk or a network failed"""
+import asyncio,errno,json,os,random,shutil,sys
+from pathlib import Path
+import pytest
+from fastcore.script import CliError
+from conftest import ROOT,python
+from simpleattn import files
+from simpleattn.files import as_root,get,get_many,is_there,list_names,put,remove
+from simpleattn.recipes import Recipe
+from simpleattn.runs import arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_run,set_aside,write_failure,write_run
+from simpleattn.study import Study,load_study
+from simpleattn.variants import Variant,get_variant,read_arm
+from test_store import CORRUPT,ENV,a_run,cli_main,root,s3,sealed
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch): monkeypatch.setattr(files, 'pauses', (.001,.002,.003))
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path/'state'))
+    return tmp_path/'state'
+
+def a_study(root, arms=('baseline','simple'), seeds=2, name='s', **kw): return Study(name, list(arms), seeds, recipe=Recipe('tiny'), root=root, env=ENV, **kw)
+def everything(folder): return sorted((p.relative_to(folder).as_posix(), os.readlink(p) if p.is_symlink() else p.read_bytes()) for p in Path(folder).rglob('*') if p.is_symlink() or p.is_file())
+
+# ---- names and links
+
+@pytest.mark.parametrize('name', ['../x','a/../../x','/x','a//b','','.','a/.','a\0b','a\\..\\x','C:x'])
+def test_a_name_that_could_leave_its_root_is_refused_by_every_verb(root, tmp_path, name):
+    for f in (lambda: put(root, name, 'x'), lambda: get(root, name), lambda: remove(root, name)):
+        with pytest.raises(CliError, match='not a name below'): f()
+    assert [p for p in tmp_path.rglob('*') if p.is_file()]==[]
+
+def write_report_of(root):
+    from simpleattn.report import keep_report
+    for v in ('baseline','simple'):
+        for s in (0,1):
+            if not (Path(root)/a_run(s, v).path).exists(): write_run(a_run(s, v, acc=.5+.1*s), root)
+    return keep_report(a_study(root, name='s').read())
+
+def report_with_declaration(root):
+    a_study(root).declare()
+    return write_report_of(root)
+
+def checkpoint_in(root):
+    from simpleattn.train import Checkpoint
+    c = Checkpoint(Path(root)/'tiny'/'baseline'/'0.pt', ['key'], root)
+    return c._load()
+
+def keep_race_in(root): return a_study(root, raced=dict(arms=1, looks=None, cap=None)).read().keep_race()
+FORMS = ('index.html','report.md','report.tex','report.csv','report.json','runs.csv','study.svg')
+WRITERS = {'record':(lambda r: write_run(a_run(), r), f'tiny/baseline/{ENV}/0.json'), 'failed try':(lambda r: write_failure('tiny','baseline',ENV,0,'e',r), f'tiny/baseline/{ENV}'),
+    'declaration':(lambda r: a_study(r).declare(), '_studies/s.json'), 'race':(keep_race_in, '_studies/s.race.jsonl'), 'checkpoint':(checkpoint_in, 'tiny/baseline/0.pt'),
+    'lock':(lambda r: claim(r, 'x').__enter__(), '.lock'), 'folder of declarations':(lambda r: a_study(r).declare(), '_studies'), 'folder of a recipe':(lambda r: write_run(a_run(), r), 'tiny'),
+    'folder of reports':(report_with_declaration, '_reports'), 'folder of a report':(report_with_declaration, '_reports/s'),
+    **{f'{o} of a report':(report_with_declaration, f'_reports/s/{o}') for o in FORMS}}
+
+@pytest.mark.parametrize('exists', [True,False], ids=['a link to something','a link to nothing'])
+@pytest.mark.parametrize('what', WRITERS)
+def test_nothing_is_written_through_a_link_below_the_root(tmp_path, what, exists):
+    f,name = WRITERS[what]
+    is_folder = '.' not in name.rpartition('/')[2] or name.endswith(ENV)
+    victim,place = tmp_path/'home'/'mine', tmp_path/'runs'/name
+    place.parent.mkdir(parents=True); victim.parent.mkdir()
+    if exists: victim.mkdir() if is_folder else victim.write_text('mine')
+    place.symlink_to(victim)
+    before = everything(tmp_path/'home')
+    with pytest.raises(CliError, match='is a link'): f(tmp_path/'runs')
+    assert everything(tmp_path/'home')==before and place.is_symlink()
+
+def test_a_root_that_is_a_link_is_the_users_own_choice(tmp_path):
+    (tmp_path/'big-disk').mkdir(); (tmp_path/'runs').symlink_to(tmp_path/'big-disk')
+    write_run(a_run(), tmp_path/'runs')
+    assert len(find_runs(tmp_path/'runs')[0])==1 and (tmp_path/'big-disk'/a_run().path).is_file()
+
+def test_a_declaration_of_another_name_is_refused_where_it_is_read(tmp_path):
+    a_study(tmp_path, name='demo').declare()
+    p = tmp_path/'_studies'/'demo.json'
+    p.write_text(json.dumps(json.loads(p.read_text())|dict(name='demo\ntouch /tmp/ran\n')))
+    for f in (lambda: load_study('demo', tmp_path), lambda: a_study(tmp_path, name='demo')):
+        with pytest.raises(CliError, match='demo.json is damaged'): f()
+
+@pytest.mark.parametrize('kind', ['folder','pipe','device'])
+def test_what_is_no_plain_file_is_not_read(tmp_path, kind):
+    p = tmp_path/'_studies'/'s.json'; p.parent.mkdir()
+    if kind=='device' and os.getuid(): pytest.skip('devices are made by root')
+    try: dict(folder=p.mkdir, pipe=lambda: os.mkfifo(p), device=lambda: os.mknod(p, 0o20666, os.makedev(1, 5)))[kind]()
+    except PermissionError: pytest.skip('no devices here')
+    with pytest.raises(CliError, match='no plain file'): load_study('s', tmp_path)
+
+# ---- could not be read now
+
+class Flaky:
+    "Path.read_bytes and os.scandir that fail for some paths, a number of times"
+    def __init__(self, monkeypatch, part, times, error):
+        self.left,self.part,self.error = times,part,error
+        self.read,self.scan = Path.read_bytes,os.scandir
+        monkeypatch.setattr(Path, 'read_bytes', lambda p: self.perhaps(p, self.read))
+        monkeypatch.setattr(os, 'scandir', lambda p='.': self.perhaps(p, self.scan))
+    def perhaps(self, path, f):
+        if self.part in str(path) and self.left>0:
+            self.left -= 1
+            raise OSError(self.error, os.strerror(self.error), str(path))
+        return f(path)
+
+READERS = {'records':(f'{ENV}/1.json', lambda r: [o.seed for o in find_runs(r)[0]]), 'listing':(f'{ENV}', lambda r: [o.seed for o in find_runs(r)[0]]),
+    'one record':(f'{ENV}/1.json', lambda r: read_run(Path(r)/a_run(1).path, r).seed), 'declaration':('s.json', lambda r: load_study('s', r).seeds),
+    'growth':('1.json', lambda r: load_study('s', r).seeds), 'study':(f'{ENV}/1.json', lambda r: a_study(r, seeds=3).read().missing), 'tidying':(f'{ENV}/1.json', lambda r: a_study(r, seeds=3)._tidy())}
+
+@pytest.mark.parametrize('error', [errno.EIO,errno.EACCES,errno.ESTALE,errno.EMFILE,errno.ETIMEDOUT], ids=errno.errorcode.get)
+@pytest.mark.parametrize('what', READERS)
+def test_a_read_that_fails_is_tried_again_and_then_ends_with_a_line_and_nothing_is_moved(tmp_path, monkeypatch, what, error):
+    for v in ('baseline','simple'):
+        for s in range(3): write_run(a_run(s, v), tmp_path)
+    a_study(tmp_path).declare(); a_study(tmp_path, seeds=3).declare()
+    part,read = READERS[what]
+    before,want = everything(tmp_path),read(tmp_path)
+    flaky = Flaky(monkeypatch, part, 2, error)
+    assert read(tmp_path)==want and flaky.left==0, 'it failed twice'
+    flaky.left = 10**6
+    with pytest.raises(CliError, match='cannot be read now .*neither as missing nor as broken'): read(tmp_path)
+    flaky.left = 0
+    assert everything(tmp_path)==before
+
+def test_a_study_on_a_store_that_cannot_be_read_trains_and_moves_nothing(tmp_path, monkeypatch):
+    for v in ('baseline','simple'):
+        for s in range(2): write_run(a_run(s, v), tmp_path)
+    s = a_study(tmp_path, seeds=3); s.declare()
+    before = everything(tmp_path)
+    flaky = Flaky(monkeypatch, f'{ENV}/1.json', 10**6, errno.EIO)
+    monkeypatch.setattr('simpleattn.study.Study._check_data', lambda *a: None)
+    with pytest.raises(CliError, match='cannot be read now'): s.run('serial', device='cpu', progress=False)
+    flaky.left = 0
+    assert [o for o in everything(tmp_path) if o[0]!='.lock']==before
+
+def test_a_write_that_fails_is_tried_again_and_leaves_nothing_half(tmp_path, monkeypatch):
+    link,left = os.link,[2]
+    def flaky(*a):
+        left[0] -= 1
+        if left[0]>=0: raise OSError(errno.EIO, 'Input/output error')
+        return link(*a)
+    monkeypatch.setattr(os, 'link', flaky)
+    write_run(a_run(), tmp_path)
+    assert find_runs(tmp_path)==([a_run()],{}) and left[0]==-1 and not list(tmp_path.rglob('*.tmp'))
+    left[0] = 10**6
+    with pytest.raises(CliError, match='cannot be written'): write_failure('tiny','baseline',ENV,0,'e',tmp_path)
+    assert not list(tmp_path.rglob('*.tmp')) and [o.name for o in (tmp_path/'tiny'/'baseline'/ENV).iterdir()]==['0.json']
+
+# ---- an object store whose requests fail
+
+class FaultyS3:
+    "A share of the requests to S3 fail before they are made, or their answers are lost; a read may say that nothing is there"
+    def __init__(self, monkeypatch, share, seed=0):
+        from s3fs import S3FileSystem
+        self.rng,self.n,self.failed,self.share = random.Random(seed),0,0,share
+        real = S3FileSystem._call_s3
+        async def call(fs, method, *args, **kwargs):
+            self.n += 1
+            fails,how = self.rng.random()<self.share, self.rng.random()
+            self.failed += fails
+            if fails and how<.35: raise OSError(errno.EIO, '500 Internal Server Error')
+            if fails and how<.5: raise PermissionError(errno.EACCES, '403 Forbidden')
+            if fails and how<.8 and method.startswith(('get','head','list')): raise FileNotFoundError('404')
+            answer = await real(fs, method, *args, **kwargs)
+            if fails: raise asyncio.TimeoutError('the answer was lost')
+            return answer
+        monkeypatch.setattr(S3FileSystem, '_call_s3', call)
+
+def insist(f):
+    "The same command again, as its line says, until it works"
+    for _ in range(200):
+        try: return f()
+        except CliError as e: assert 'cannot be' in str(e), e
+    raise AssertionError('never')
+
+@pytest.mark.parametrize('seed', [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1,2))])
+def test_with_45_of_100_requests_failing_nothing_is_lost_duplicated_renamed_or_left_out(s3, state, monkeypatch, seed, capsys):
+    root = f's3://bucket/faulty-{seed}/runs'
+    as_root(root)
+    faulty = FaultyS3(monkeypatch, .45, seed)
+    def write(run):
+        try: write_run(run, root)
+        except FileExistsError: assert read_run(as_root(root)/run.path, root)==run
+    for v in ('baseline','simple'):
+        for s in range(4): insist(lambda: write(a_run(s, v)))
+    for s in (2,3,4): insist(lambda: a_study(root, seeds=s).declare())
+    insist(lambda: probe(root))
+    for _ in range(2):
+        good,bad = insist(lambda: find_runs(root))
+        assert (len(good),bad)==(8,{})
+        now = insist(lambda: load_study('s', root).read())
+        assert now.missing==[] and now.n_runs==8 and not now.not_believed
+        insist(lambda: a_study(root, seeds=4)._tidy())
+    faulty.share = 0
+    names = list_names(root, '*', '*', '*', '*')
+    assert sorted(names)==sorted(a_run(s, v).path for v in ('baseline','simple') for s in range(4)), 'nothing lost, duplicated or renamed'
+    assert list_names(root, '_studies', '*.json')==['_studies/s.json'] and load_study('s', root).seeds==[*range(4)]
+    assert [p for o in parked_folders(root) for p in o.rglob('*.json')]==[]
+    with capsys.disabled(): print(f'\n  S3: {faulty.n} requests, {faulty.failed} failed; of 8 records and 3 declarations 0 lost, 0 duplicated')
+
+# ---- parked
+
+def test_a_record_that_cannot_be_published_waits_in_a_local_folder_and_is_published_by_the_next_probe(tmp_path, state):
+    runs = tmp_path/'runs'; runs.mkdir()
+    (runs/'tiny').write_text('a file in the place of the folder')
+    for s in (0,1):
+        with pytest.raises(CliError, match=f'cannot be written.*The record waits in {state}'): write_run(a_run(s), runs)
+    assert find_runs(parked_folders(runs)[0])==([a_run(0),a_run(1)],{})
+    (runs/'tiny').unlink()
+    write_run(a_run(1, wall_seconds=99.), runs) # the other machine made it too
+    probe(runs)
+    assert [r.seed for r in find_runs(runs)[0]]==[0,1] and find_runs(runs)[0][1].wall_seconds==99
+    assert not any(o.exists() for o in parked_folders(runs)), 'nothing waits any more'
+
+def test_where_nothing_can_be_kept_it_is_said_that_the_run_is_lost(tmp_path, state, monkeypatch):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path/'file'))
+    for o in ('runs','state','file'): (tmp_path/o).write_text('a file')
+    with pytest.raises(CliError, match='cannot be written.*this run is lost'): write_run(a_run(), tmp_path/'runs')
+
+STUDY = '''
+import sys
+import stub_train
+from simpleattn import files,cli
+files.pauses = (.01,)
+sys.exit(cli.main(['study','demo','--variants','baseline,simple','--runs','3','--name','s','--engine','serial','--root',sys.argv[1],'--device','cpu']))
+'''
+
+def test_a_study_goes_on_while_its_store_cannot_be_written_and_the_same_command_publishes(tmp_path, state):
+    env = dict(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT/'tests')]), STUB_LOG=str(tmp_path/'log'), STUB_SECONDS='0', XDG_STATE_HOME=str(state))
+    runs = tmp_path/'runs'; runs.mkdir()
+    (runs/'demo').write_text('a file in the place of the folder')
+    res = python(STUDY, runs, env=env, cwd=tmp_path)
+    assert res.returncode==2 and 'cannot be written' in res.stderr.splitlines()[-1] and 'Traceback' not in res.stderr, res.stderr
+    assert len((tmp_path/'log').read_text().splitlines())==6 and '6/6 runs, 0 failed' in res.stderr
+    (runs/'demo').unlink()
+    res = python(STUDY, runs, env=env, cwd=tmp_path)
+    assert len(find_runs(runs)[0])==6 and 'cannot be written' not in res.stderr, res.stderr
+    assert len((tmp_path/'log').read_text().splitlines())==6, 'no run is made twice'
+
+# ---- declarations on two machines
+
+GROW = '''
+import errno,fcntl,os,sys
+import fsspec,s3fs,upath
+from simpleattn.recipes import Recipe
+from simpleattn.study import Study,load_study
+from simpleattn.variants import Variant
+def no_locks(*args): raise OSError(errno.ENOLCK, 'No locks available')
+fcntl.lockf = no_locks
+root,rounds,n = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def mine(k, who): return Variant(f'mine-{k}-{who}', 'simpleattn.attention:SimpleSelfAttention', kwargs=dict(ks=1+2*(k*n+who)))
+def study(*more): return Study('s', ['baseline', 'simple', *more], 4, recipe=Recipe('tiny'), root=root, env='cpu-torch2.15')
+for k in range(rounds): # nothing of the store is open in the parent
+    gates = [os.pipe() for _ in range(n)]
+    pids = []
+    for who in range(n):
+        if not (pid := os.fork()):
+            for r,w in gates: os.close(w)
+            os.read(gates[who][0], 1)
+            try: study(mine(k, who)).declare(); os._exit(0)
+            except BaseException: import traceback; traceback.print_exc(); os._exit(1)
+        pids.append(pid)
+    for r,w in gates: os.close(r); os.close(w)
+    print(*[os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in pids])
+'''
+
+@pytest.mark.parametrize('n', [2,4])
+def test_growths_at_the_same_moment_lose_no_arm_with_locks_or_without(root, n, capsys):
+    "12 rounds, the first of which declares the study"
+    res = python(GROW, root, 12, n, env=dict(PYTHONPATH=str(ROOT)))
+    assert set(res.stdout.split())=={'0'} and 'Traceback' not in res.stderr, res.stderr
+    declared = load_study('s', root)
+    assert sorted(declared.arms)==sorted(['baseline','simple',*(f'mine-{k}-{who}' for k in range(12) for who in range(n))])
+    assert sum(len(g['arms']) for g in declared.declare()['growth'])==12*n-1, 'each growth is told once; one came with the declaration'
+    with capsys.disabled(): print(f'\n  {str(root)[:5]}...: {12*n} declarations by {n} processes at a time, 0 arms lost')
+
+def test_a_growth_with_other_arms_or_seeds_is_still_refused(root):
+    a_study(root, seeds=[0,1]).declare(); a_study(root, seeds=[0,1,5]).declare()
+    with pytest.raises(CliError, match='in this order'): a_study(root, seeds=[0,1,7]).declare()
+    with pytest.raises(CliError, match='has changed'): Study('s', ['baseline', Variant('simple', 'simpleattn.attention:SelfAttention')], 2, recipe=Recipe('tiny'), root=root, env=ENV).declare()
+    assert load_study('s', root).seeds==[0,1,5]
+
+def test_the_growth_of_an_older_declaration_stands_in_its_file_and_newer_ones_beside(tmp_path):
+    p = tmp_path/'_studies'/'s.json'
+    a_study(tmp_path, seeds=2).declare()
+    old = json.loads(p.read_text())
+    p.write_text(json.dumps(old|dict(seeds=[0,1,2], growth=[dict(date='', runs_before=4, arms=[], seeds=[2])])))
+    a_study(tmp_path, seeds=4).declare()
+    assert [g['seeds'] for g in load_study('s', tmp_path).declare()['growth']]==[[2],[3]] and load_study('s', tmp_path).seeds==[0,1,2,3]
+
+# ---- what is checked when it is read
+
+def other_recipe(d): d['recipe']['lr'] = 1.
+def other_variant(d): d['variant']['kwargs'] = dict(ks=3)
+def other_part(d): d['variant']['also'] = [get_variant('attention-stem').to_dict()|dict(kwargs=dict(kind='standalone'))]
+RESEALED = {'accuracy':(lambda d: d.update(acc=.9), 'bits are set'), 'bits':(lambda d: d.update(correct=a_run(0, acc=.9).correct), 'bits are set'), 'bits that are none':(lambda d: d.update(correct='!'*4), 'base64'),
+    'recipe':(other_recipe, 'recipe is not the one'), 'hash of the recipe':(lambda d: d.update(recipe_hash='0'*12), 'recipe is not the one'), 'a key that no recipe has':(lambda d: d['recipe'].update(colour=1), 'newer schema'),
+    'arguments of the layer':(other_variant, 'variant is not the one'), 'site':(lambda d: d['variant'].update(site='2.-1'), 'variant is not the one'), 'another layer':(lambda d: d['variant'].update(layer='simpleattn.attention:SelfAttention'), 'variant is not the one'),
+    'no layer':(lambda d: d['variant'].update(layer=None), 'variant is not the one'), 'a part':(other_part, 'variant is not the one')}
+
+@pytest.mark.parametrize('how', RESEALED)
+def test_a_record_that_was_changed_and_sealed_anew_contradicts_itself(tmp_path, how):
+    p = write_run(a_run(3, 'simple', acc=.4), tmp_path)
+    change,says = RESEALED[how]
+    sealed(change)(p)
+    good,bad = find_runs(tmp_path)
+    assert good==[] and says in bad[str(p)]
+
+@pytest.mark.parametrize('name', ['a.failed-1','a.corrupt-2','b.failed-1.json'])
+def test_names_that_look_like_failed_tries_hide_no_record(tmp_path, name):
+    v = Variant(name, 'simpleattn.attention:SimpleSelfAttention')
+    from stub_runs import stub_run
+    for recipe in ('tiny', name): write_run(stub_run(Recipe(recipe), v, 0, ENV), tmp_path)
+    assert len(find_runs(tmp_path)[0])==2 and len(arm_runs(tmp_path, read_arm(v, Recipe('tiny')), ENV)[0])==1
+
+def test_a_stray_file_with_a_digit_that_is_no_number_is_named(tmp_path):
+    p = write_run(a_run(), tmp_path)
+    shutil.copy(p, p.with_name('\u00b2.json'))
+    assert [o.seed for o in find_runs(tmp_path)[0]]==[0] and len(find_runs(tmp_path)[1])==1
+
+# ---- verify and merge
+
+def test_verify_fails_for_a_root_that_is_not_there(tmp_path):
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path/'rusn'])
+    assert code==2 and f'no store at {tmp_path}/rusn' in err
+    (tmp_path/'file').write_text('x')
+    assert cli_main(['runs','--verify','--root',tmp_path/'file'])[0]==2
+
+def growth_of(root): return root/'_studies'/'s.growth'/'1.json'
+def change_json(p, **kw): p.write_text(json.dumps(json.loads(p.read_text())|kw))
+WRONG = {'a declaration that is cut':lambda r: os.truncate(r/'_studies'/'s.json', 100), 'of another name':lambda r: change_json(r/'_studies'/'s.json', name='t'), 'seeds of another type':lambda r: change_json(r/'_studies'/'s.json', seeds='all'),
+    'an arm of another definition':lambda r: change_json(r/'_studies'/'s.json', arms=[json.loads((r/'_studies'/'s.json').read_text())['arms'][1]|dict(variant=get_variant('self').to_dict()|dict(name='simple', hash=get_variant('simple').hash))]),
+    'a growth that is cut':lambda r: os.truncate(growth_of(r), 30), 'a growth without a number':lambda r: growth_of(r).rename(growth_of(r).with_name('x.json')),
+    'a race file that is cut':lambda r: os.truncate(r/'_studies'/'s.race.jsonl', 50), 'an arm that does not race':lambda r: (r/'_studies'/'s.race.jsonl').write_text('{"arm": "mine", "seed": 0, "verdict": "better"}\n'),
+    'a race of no study':lambda r: (r/'_studies'/'s.race.jsonl').rename(r/'_studies'/'t.race.jsonl')}
+
+@pytest.mark.parametrize('how', WRONG)
+def test_verify_checks_declarations_and_races(tmp_path, how):
+    raced = dict(arms=1, looks=None, cap=None)
+    for v in ('baseline','simple'):
+        for s in range(2): write_run(a_run(s, v), tmp_path)
+    a_study(tmp_path, raced=raced).declare(); a_study(tmp_path, seeds=3, raced=raced).declare()
+    load_study('s', tmp_path).read().keep_race(False)
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path])
+    assert code==0 and '4 records' in out and '3 declarations and states of races; 0 not believed' in out, out+err
+    WRONG[how](tmp_path)
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path])
+    assert code==1 and '_studies/' in err and 'Traceback' not in err, out+err
+
+def test_a_merge_of_the_same_results_in_other_times_is_fine_and_says_so(root, tmp_path):
+    for s in range(3): write_run(a_run(s), root); write_run(a_run(s, wall_seconds=50.+s, machine=dict(finished='2027-01-01T00:00:00Z', device='cpu', commit='abc')), tmp_path/'other')
+    write_run(a_run(3), tmp_path/'other')
+    before = (as_root(root)/a_run().path).read_bytes()
+    code,out,err = cli_main(['runs','--root',root,'--merge',tmp_path/'other'])
+    assert code==0 and '1 files copied, 3 were there, 0 differ' in out and '3 are the same result in another time' in out and err=='', out+err
+    assert (as_root(root)/a_run().path).read_bytes()==before
+
+def test_a_merge_takes_the_growth_of_a_study_along(root, tmp_path):
+    a_study(root).declare(); (tmp_path/'other'/'_studies').mkdir(parents=True)
+    (tmp_path/'other'/'_studies'/'s.json').write_bytes((as_root(root)/'_studies'/'s.json').read_bytes())
+    a_study(tmp_path/'other', seeds=4).declare()
+    merged = merge_runs(tmp_path/'other', root)
+    assert (merged['copied'],merged['there'],merged['differ'])==(1,1,[]) and load_study('s', root).seeds==[0,1,2,3]
+
+def test_a_merge_from_a_bucket_writes_nothing_outside_of_its_target(s3, tmp_path):
+    import boto3
+    client = boto3.client('s3')
+    evil = write_failure('tiny','baseline',ENV,0,'e',tmp_path/'made').read_bytes()
+    for key in ('runs/../../../pwned.failed-1.json','runs/../x/y/0.json','runs/a/../b/0.failed-1.json','runs/tiny/baseline/..\\..\\x/0.failed-1.json'): client.put_object(Bucket='bucket', Key=f'evil/{key}', Body=evil)
+    write_run(a_run(), 's3://bucket/evil/runs')
+    target = tmp_path/'deep'/'deeper'/'runs'
+    merged = merge_runs('s3://bucket/evil/runs', target)
+    assert merged['copied']==1 and [o[0] for o in everything(tmp_path/'deep')]==[f'deeper/runs/{a_run().path}'] and len(merged['corrupt'])>=2
+
+def test_a_merge_believes_nothing_unread_and_follows_no_link(tmp_path):
+    source,secret = tmp_path/'source', tmp_path/'secret'
+    secret.mkdir(); (secret/'s.json').write_text('secret'); (secret/'1.failed-1.json').write_text('secret')
+    a_study(source).declare()
+    good = write_failure('tiny','baseline',ENV,7,'e',source)
+    (good.with_name('1.failed-1.json')).symlink_to(secret/'1.failed-1.json')
+    (good.with_name('2.failed-1.json')).write_text('anything')
+    shutil.copy(good, good.with_name('3.failed-1.json'))
+    (source/'_studies'/'linked.json').symlink_to(secret/'s.json')
+    (source/'_studies'/'other.json').write_text('{"arms": "none"}')
+    shutil.copy(source/'_studies'/'s.json', source/'_studies'/'copy.json')
+    merged = merge_runs(source, tmp_path/'target')
+    assert sorted(o for o,_ in everything(tmp_path/'target'))==['_studies/s.json', f'tiny/baseline/{ENV}/7.failed-1.json']
+    assert sorted(merged['corrupt'])==['_studies/copy.json','_studies/other.json',*(f'tiny/baseline/{ENV}/{k}.failed-1.json' for k in (2,3))]
+
+def test_a_merge_into_a_linked_folder_is_refused(tmp_path):
+    write_run(a_run(), tmp_path/'source')
+    (tmp_path/'home').mkdir(); (tmp_path/'target').mkdir(); (tmp_path/'target'/'tiny').symlink_to(tmp_path/'home')
+    with pytest.raises(CliError, match='is a link'): merge_runs(tmp_path/'source', tmp_path/'target')
+    assert list((tmp_path/'home').iterdir())==[]
+
+def test_a_record_is_set_aside_under_a_free_name_and_never_over_another(root):
+    for k in (1,2,3):
+        p = write_run(a_run(), root)
+        p.write_text(f'broken {k}')
+        assert set_aside(p).name==f'0.corrupt-{k}.json'
+    assert [o.rpartition('/')[2] for o in list_files(root)]==[f'0.corrupt-{k}.json' for k in (1,2,3)] and not is_there(root, a_run().path)
+    assert sorted(c for _,c in get_many(root, list_files(root)))==[b'broken 1',b'broken 2',b'broken 3']
