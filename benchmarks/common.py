@@ -44,7 +44,9 @@ def side_by_side(
     return {k:dict(ms=q(v,.5), low=q(v,.25), high=q(v,.75)) for k,v in ts.items()}
 
 def save(name, rows, *packages, **facts):
-    "Write the record of a benchmark"
+    "Write the record of a benchmark, a row a line"
     RECORDS.mkdir(exist_ok=True)
     m = machine(*packages)
-    (RECORDS/f"{name}{'-gpu' if m.get('gpu') else ''}.json").write_text(json.dumps(dict(benchmark=name, machine=m, **facts, rows=rows), indent=1)+'\n')
+    head = json.dumps(dict(benchmark=name, machine=m, **facts), indent=1).removesuffix('\n}')
+    lines = ',\n  '.join(map(json.dumps, rows))
+    (RECORDS/f"{name}{'-gpu' if m.get('gpu') else ''}.json").write_text(f'{head},\n "rows": [\n  {lines}\n ]\n}}\n')

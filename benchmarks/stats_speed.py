@@ -1,6 +1,7 @@
 """How long the statistics take on one core: `python benchmarks/stats_speed.py`
 
-10,000 default comparisons of 30 seeds, and `simpleattn compare` on a study of 1,000 records from a cold start. Writes benchmarks/records/stats_speed.json."""
+10,000 default comparisons of 30 seeds, and `simpleattn compare` on a study of 1,000 records from a cold start; `others_at_work` is how many other
+processes wanted the processor. Writes benchmarks/records/stats_speed.json."""
 import os,resource,subprocess,sys,tempfile,time
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import numpy as np
@@ -13,10 +14,13 @@ from simpleattn.study import Study
 from simpleattn.variants import get_variant
 
 def comparisons(n=10_000, seeds=30):
-    "Seconds for n default comparisons with all their fields, of fractions and of counts of correct"
-    xs = [draw(np.random.default_rng(k), seeds, rho=.5) for k in range(200)]
-    def timed(f): t = time.perf_counter(); [f(xs[i%200]) for i in range(n)]; return time.perf_counter()-t
-    return timed(lambda x: compare(x[:,0], x[:,1]).to_dict()), timed(lambda x: compare(*(x*M).round().T, n_images=M).to_dict())
+    "Seconds of processor time for n default comparisons with all their fields, of fractions and of counts of correct"
+    studies = draw(np.random.default_rng(0), 200, seeds, correlation=.5)
+    def timed(f):
+        start = time.process_time()
+        for i in range(n): f(studies[i%200])
+        return time.process_time()-start
+    return timed(lambda x: compare(*x).to_dict()), timed(lambda x: compare(*(x*M).round(), n_images=M).to_dict())
 
 def a_study(root, seeds=250, variants=('baseline','self','simple','symmetric')):
     "A study of 1,000 records with a bit for each of 3,925 images, drawn"
@@ -47,11 +51,12 @@ if __name__=='__main__':
     with tempfile.TemporaryDirectory() as root:
         n = a_study(root)
         (cli,cpu),(as_json,json_cpu) = (min(cold('compare', 'drawn', '--root', root, *fmt) for _ in range(5)) for fmt in ((), ('--fmt','json')))
-    rows = [dict(what='10,000 default comparisons of 30 seeds, fractions', seconds=round(fractions, 1), bound=60),
-        dict(what='the same, counts of correct', seconds=round(counts, 1), bound=60),
+    rows = [dict(what='10,000 default comparisons of 30 seeds, fractions', cpu_seconds=round(fractions, 1), bound=60),
+        dict(what='the same, counts of correct', cpu_seconds=round(counts, 1), bound=60),
         dict(what=f'simpleattn compare on {n} records, cold, with its report', seconds=round(cli, 2), cpu_seconds=round(cpu, 2), bound=5),
         dict(what=f'simpleattn compare --fmt json on {n} records, cold', seconds=round(as_json, 2), cpu_seconds=round(json_cpu, 2), bound=5)]
-    for r in rows: print(f"{'ok  ' if r['seconds']<r['bound'] else 'FAIL'} {r['seconds']:7.2f} s < {r['bound']:2} s  {r['what']}")
-    ok = all(r['seconds']<r['bound'] for r in rows)
-    save('stats_speed', rows, 'numpy', 'scipy', ok=ok)
+    rows = [dict(r, ok=max(r['cpu_seconds'], r.get('seconds', 0))<r['bound']) for r in rows]
+    for r in rows: print(f"{'ok  ' if r['ok'] else 'FAIL'} {r['cpu_seconds']:7.2f} s of processor < {r['bound']:2} s  {r['what']}")
+    ok = all(r['ok'] for r in rows)
+    save('stats_speed', rows, 'numpy', 'scipy', ok=ok, others_at_work=round(os.getloadavg()[0]-1, 1))
     sys.exit(not ok)
