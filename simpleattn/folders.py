@@ -11,6 +11,7 @@ __all__ = ['known', 'class_names', 'image_suffixes', 'val_folders', 'archive_suf
 # %% ../nbs/07b_folders.ipynb #4bad0088
 import csv,hashlib,io,itertools,json,lzma,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
 from collections import Counter
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path,PurePosixPath
 import numpy as np
