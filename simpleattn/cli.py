@@ -421,6 +421,7 @@ def plan(
     alpha:float=0.05,      # Family-wise error rate
     root:Root='runs',
     env:str=None,          # Class of machine; this one if not given
+    plot:str=None,         # FILE.svg to draw: the chance of an answer against seeds
     settings:Settings=None,
     fmt:Fmt='table'
 ):
@@ -428,9 +429,19 @@ def plan(
     from simpleattn.study import plan_study
     p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
+    if plot: _draw_power(p, plot)
     if fmt=='json': return p.to_dict()
     rows = [dict(field=k, value=v) for k,v in p.to_dict().items()]
     return f'{table(rows)}\n\n{p.words}' if fmt=='table' else rows
+
+def _draw_power(plan, file):
+    "Write the power curve of a plan"
+    from pathlib import Path
+    from simpleattn.files import put
+    path = Path(file)
+    if path.suffix!='.svg': raise CliError(f'--plot {file}: give a file that ends in .svg.')
+    from simpleattn.plots import plot_power,svg
+    put(path.parent, path.name, svg(plot_power(plan), 'Chance of an answer against seeds', alone=True), over=True)
 
 # %% ../nbs/20_cli.ipynb #d38315ad
 def comparison(

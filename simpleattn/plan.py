@@ -198,6 +198,17 @@ class Plan(Record):
         found = detectable(self.n, self.sd_diff, self.target, self._alpha, self.paired)
         return found if found <= 1 else None # no accuracies are further apart
 
+    @cached_property
+    def sd_band(self): # the 80 % interval of the sd, where noise is normal; None where its runs are not known
+        return self.n_sd and tuple(sd_upper(self.sd_diff, self.n_sd-1, conf) for conf in (0.1, 0.9))
+    @property
+    def band(self): # the same plan at the two ends of that interval
+        return tuple(replace(self, sd_diff=sd) for sd in self.sd_band or ())
+    def power_better(self, n): # chance to find `effect`
+        return power(n, self.effect, self.sd_diff, self._alpha, self.paired)
+    def power_equivalent(self, n): # chance to find arms equivalent that do not differ
+        return equivalence_power(n, self.delta, self.sd_diff, self._alpha/2, self.paired)
+
     def _better(self, grown): return runs_needed(self.effect, self.sd_diff, self.target, self._alpha, self.paired, grown)
     def _equivalent(self, grown): # the interval at alpha is two one-sided tests at half of it
         return runs_needed_equivalence(self.delta, self.sd_diff, self.target, self._alpha/2, self.paired, grown)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ink', 'grey', 'okabe_ito', 'colours', 'plot_runs', 'plot_differences', 'plot_study', 'plot_curves', 'plot_cost',
-           'plot_race', 'svg', 'show_attention']
+           'plot_race', 'plot_power', 'svg', 'show_attention']
 
 # %% ../nbs/15_plots.ipynb #62b73c48
 import io, math, re
@@ -248,6 +248,47 @@ def plot_race(
     ax.xaxis.get_major_locator().set_params(integer=True)
     if by_arm: _legend(ax)
     return ax
+
+# %% ../nbs/15_plots.ipynb #59bcea8c
+def plot_power(
+    plan,   # A `Plan`: of `plan`, of `plan_study`, or a comparison's `plan`
+    ax=None # Axes to draw on
+): # The axes
+    "Chance of an answer against seeds, with the band that the interval of the sd leaves"
+    level = f'{rate(plan.alpha)} %' + f' / {plan.variants}'*(plan.variants > 1)
+    ax = _axes(ax, f'Chance of an answer, by intervals at {level}', 'seeds of each arm', f'chance, % (line: {rate(plan.target)})')
+    seeds = _seeds_to_draw(plan)
+    chances = {f'better, at a gain of {rate(plan.effect)} pp': 'power_better',
+        f'equivalent within {rate(plan.delta)} pp, at 0': 'power_equivalent'}
+    for (label,chance),colour in zip(chances.items(), okabe_ito):
+        at, *ends = ([100*getattr(o, chance)(n) for n in seeds] for o in (plan, *plan.band))
+        _course(ax, seeds, at, *ends or (at,at), colour, label, '')
+        ax.plot(plan.n, 100*getattr(plan, chance)(plan.n), 'o', ms=5, color=colour)
+    ax.axhline(100*plan.target, color=grey, lw=0.8, ls='--')
+    ax.axvline(plan.n, color=ink, lw=1.2, ls=':', label=f'{plan.n} seeds')
+    ax.set(xlim=(min(seeds[0], plan.n)-0.3, seeds[-1]), ylim=(0,101))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    if plan.minutes: _hours_axis(ax, plan.hours/plan.n)
+    _legend(ax, title=_sd_words(plan), title_fontproperties=dict(size=9), alignment='left')
+    return ax
+
+def _sd_words(plan):
+    "Whose sd the curves are drawn at, and what the band is"
+    sd = f"sd of a {'difference' if plan.paired else 'run'} {points(plan.sd_diff, '')}"
+    return f'{sd}, n {plan.n_sd:.3g}\nband: 80 %, normal noise' if plan.n_sd else sd
+
+def _seeds_to_draw(plan, most=10_000):
+    "From 2 to a little beyond what both answers need, in about a hundred steps"
+    needed = [n or most for n in (plan.runs_needed, plan.runs_equivalence)]
+    last = min(most, math.ceil(1.3*max(*needed, plan.n, 5)))
+    return np.unique(np.linspace(2, last, 100).round().astype(int)).tolist()
+
+def _hours_axis(ax, hours):
+    "A second axis above: `hours` for each seed"
+    top = ax.secondary_xaxis('top', functions=(lambda n: n*hours, lambda h: h/hours))
+    top.set_xlabel('hours of all arms, one run at a time', size=9, color=ink)
+    top.tick_params(labelcolor=ink, labelsize=9, length=3, color=grey)
+    top.spines['top'].set_visible(False)
 
 # %% ../nbs/15_plots.ipynb #b2a5dbde
 def svg(

@@ -23,7 +23,7 @@ from .files import as_root, get, is_there, is_url, put, remove
 from .runs import claim
 from .stats import decompose, divergence_upper, summarise
 from .study import Study, StudyRuns
-from .plots import plot_cost, plot_curves, plot_differences, plot_race, plot_runs, plot_study, svg
+from .plots import plot_cost, plot_curves, plot_differences, plot_power, plot_race, plot_runs, plot_study, svg
 
 # %% ../nbs/16_report.ipynb #4975c044
 def _records(cs):
@@ -233,6 +233,14 @@ class Report(GetAttr):
     def comparisons(self): return self._compared[0] # `Comparisons`; None where there are none yet
     @property
     def labelled(self)->list: return self.comparisons.labelled() if self.comparisons else [] # (name, `Comparison`)
+
+    @property
+    def open_plan(self)->list:
+        "Of a study of a declared number of seeds, the undecided comparison whose sd is largest: its name, and what more seeds could do"
+        undecided = [(label, c.next) for label,c in self.labelled if c.next and not c.sequential]
+        if not undecided: return []
+        label, plan = max(undecided, key=lambda o: o[1].sd_diff)
+        return [(label, replace(plan, minutes=median(r.wall_seconds for r in self.runs)/60))]
 
     @property
     def headline(self)->str:
@@ -493,6 +501,7 @@ def _drawn(report):
     yield 'Every run', plot_runs(runs, baseline)
     if report.comparisons: yield 'Differences', plot_differences(report.comparisons)
     if report.race: yield 'Race', plot_race(report.race, report.study.delta)
+    for label,plan in report.open_plan: yield f'How many seeds: {label}', plot_power(plan)
     yield 'Learning curves', plot_curves({arm.label:[r.history for r in arm.runs] for arm in report.arms})
     trained = runs[runs.status=='ok']
     if not len(trained): return
