@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 'Data', 'Device', 'Fmt', 'Callbacks', 'Changes',
            'Words', 'What', 'verbs', 'recipes', 'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race',
-           'demo', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'main']
+           'demo', 'control', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'main']
 
 # %% ../nbs/20_cli.ipynb #205b5e17
 import errno,json,os,shlex,shutil,sys,warnings
@@ -406,6 +406,37 @@ def demo(
     "Baseline, self and simple on the embedded image set: minutes on a laptop, then the comparison and a report"
     return study('demo', 'baseline,self,simple', runs, root=root, workers=workers, device='cpu')
 
+# %% ../nbs/20_cli.ipynb #bdba72fa
+@_takes(_training, before='set')
+def control(
+    recipe:RecipeName,
+    runs:int=10,               # Seeds of the baseline and of the handicap: 0, 1, ...
+    handicap:str=None,         # epochs (half of them), noise (wrong labels for half of the images); epochs where there are two
+    name:str=None,             # Of the study; control-RECIPE if not given, which reports of the recipe look for
+    delta:float=0.01,          # Smallest difference that matters, a fraction
+    alpha:float=0.05,          # Error rate of the null, and of the handicap
+    root:Root='runs',
+    *,
+    set:Changes=(),
+    settings:Settings=None,
+    fmt:Fmt='table',
+    **kwargs                   # Of `Study.run`
+):
+    "Is the harness sound here? Baseline against itself, a run made twice, a handicap that must be found"
+    from simpleattn.control import make_control,run_control
+    from simpleattn.runs import this_env
+    recipe = _recipe_of(recipe, settings, set)
+    s = make_control(recipe, runs, handicap, name, root=root, delta=delta, alpha=alpha, env=this_env(kwargs.get('device')))
+    _tell(s)
+    return _said_control(run_control(s, **kwargs), fmt)
+
+def _said_control(control, fmt):
+    "A control as sentences, or as the result"
+    from simpleattn.report import keep_report
+    if fmt=='json': return control.to_dict()
+    if fmt!='table': return [dict(says=o) for o in control.sentences]
+    return '\n\n'.join([*control.sentences, f'Report: {keep_report(control.reading)}'])
+
 # %% ../nbs/20_cli.ipynb #3ba31183
 def plan(
     recipe:RecipeName,
@@ -713,7 +744,7 @@ def _verified_words(df, n_declared, wrong):
 
 # %% ../nbs/20_cli.ipynb #8cf9b174
 verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train,
-    study=study, race=race, compare=compare, report=report, leaderboard=leaderboard, runs=runs)
+    study=study, race=race, control=control, compare=compare, report=report, leaderboard=leaderboard, runs=runs)
 
 def _help():
     about = 'Does an attention layer help? Paired runs with and without it, and verdicts.'

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'text_table', 'csv_table',
-           'counted', 'table', 'seeds_words', 'plan_words', 'noise_words', 'answer_words', 'verdict_words',
-           'new_images_words', 'next_words', 'summary', 'interval_words', 'summary_rows', 'summaries_html',
-           'summaries_md', 'sentence', 'against_words']
+           'counted', 'table', 'seeds_words', 'plan_words', 'noise_words', 'null_words', 'repeat_words',
+           'sensitivity_words', 'answer_words', 'verdict_words', 'new_images_words', 'next_words', 'summary',
+           'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'against_words']
 
 # %% ../nbs/04_words.ipynb #1f99838c
 import csv, io, json, math, re
@@ -181,6 +181,51 @@ def noise_words(
     elif d.var_seed > 0: said = f"seed sd {points(d.sd_seed, '')}"
     else: said = 'seed variance < 0 (not detectable)'
     return f"{said}; churn sd {points(d.sd_churn, '')} on {d.n_images} images"
+
+# %% ../nbs/04_words.ipynb #a4a31f85
+def null_words(
+    c,            # A `Comparison` of runs that differ in nothing that should matter, or what has its attributes
+    shift:float,  # What would have been found in 80 % of such controls (fraction); None without numbers
+    grown:bool    # Were seeds added after a look?
+)->str: # Sentences
+    "What a null found, and what it could have found"
+    split = f'Null, {c.arm} against {c.baseline}'
+    if c.why: return f'{split}: {c.why}.'
+    n = f'{c.n_variant} and {c.n_baseline} runs'
+    said = f'{split} ({n}): {points(c.diff)} ({points(c.low)} to {points(c.high)}), {p_words(c.p)}.'
+    found = 'A shift was found: more than the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
+    could = 'it is not known which could have been' if shift is None else f'one of {points(shift, "")} would be in 80 % of such controls'
+    more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
+    return f'{said} {found}; {could}.{more}'
+
+def _leaves_out_0(c): return c.low is not None and not c.low <= 0 <= c.high
+
+def repeat_words(
+    repeats # `Repeat`s, or what has their attributes
+)->str: # A sentence or two
+    "How many runs that were made twice are the same, and how far apart the others lie"
+    others = [o for o in repeats if not o.same]
+    n = len(repeats)
+    if not others: return f"Repeat: {'the run that was' if n == 1 else f'all {n} runs that were'} made twice came out the same, bit for bit."
+    def apart(o):
+        images = 'unknown images' if o.n_differ is None else f'{o.n_differ} of {o.n_images} images'
+        return f'{o.arm} seed {o.seed} by {points(o.diff)} and {images}'
+    return f"Repeat: {n-len(others)} of {n} runs that were made twice came out the same, bit for bit. The others lie apart: {', '.join(map(apart, others))}."
+
+_handicap_words = dict(epochs='half of the epochs', noise='wrong labels for half of the images')
+
+def sensitivity_words(
+    control # A `Control`, or what has its attributes
+)->str: # Sentences
+    "Whether a handicap was found, and at how many seeds"
+    c = control.sensitivity
+    said = f'Sensitivity, {_handicap_words[control.handicap]} ({c.n} pairs)'
+    if c.why: return f'{said}: {c.why}.'
+    if c.diff is not None: said += f': {points(c.diff)} ({points(c.low)} to {points(c.high)}), {p_words(c.p)}'
+    if not control.found: return f'{said}. The handicap was not found: {c.verdict_words}.'
+    if control.found_at is None: at = 'looked at after every seed it would want more'
+    else: at = f'looked at after every seed, at {control.found_at} seeds'
+    return f'{said}. The handicap was found; {at}.'
 
 # %% ../nbs/04_words.ipynb #161ef959
 def _how_much(answer, low, high, delta):
