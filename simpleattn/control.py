@@ -116,7 +116,7 @@ class Control(Record):
     def _repr_markdown_(self): return '\n\n'.join(self.sentences)
 
 # %% ../nbs/19a_control.ipynb #b741edf0
-handicaps = 'epochs','noise' # half of the epochs; wrong labels for half of the images
+handicaps = 'epochs','noise' # half of the epochs, rounded up; wrong labels for half of the images
 _null = 'baseline: half that finished first against half that finished later; one machine against the others where there are two; Welch'
 _repeat = 'the first two seeds of both arms, trained again in the store _repeats'
 
@@ -129,7 +129,7 @@ def handicapped(
     if handicap not in handicaps: raise CliError(f"Handicap {handicap!r}: choose epochs (half of them) or noise (wrong labels for half of the images).")
     if handicap=='noise' and recipe.noise==50 or handicap=='epochs' and recipe.epochs==1:
         raise CliError(f'Recipe {recipe.name!r} has {handicap} = {getattr(recipe, handicap)}, which leaves no room for this handicap: choose the other.')
-    changes = dict(epochs=recipe.epochs//2) if handicap=='epochs' else dict(noise=50)
+    changes = dict(epochs=(recipe.epochs+1)//2) if handicap=='epochs' else dict(noise=50)
     return handicap, derive(recipe, **changes)
 
 def make_control(
