@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 'Data', 'Device', 'Fmt', 'Callbacks', 'Changes',
            'Words', 'What', 'verbs', 'recipes', 'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race',
-           'demo', 'control', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'main']
+           'control', 'demo', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'main']
 
 # %% ../nbs/20_cli.ipynb #205b5e17
 import errno,json,os,shlex,shutil,sys,warnings
@@ -398,14 +398,6 @@ def race(
     _tell(s)
     return _finished(s.race(**kwargs), fmt)
 
-def demo(
-    root:str='runs-demo', # Folder of its runs, apart from those of studies
-    workers:int=None,    # Worker processes; one for each core if not given
-    runs:int=5           # Seeds an arm
-):
-    "Baseline, self and simple on the embedded image set: minutes on a laptop, then the comparison and a report"
-    return study('demo', 'baseline,self,simple', runs, root=root, workers=workers, device='cpu')
-
 # %% ../nbs/20_cli.ipynb #bdba72fa
 @_takes(_training, before='set')
 def control(
@@ -435,7 +427,25 @@ def _said_control(control, fmt):
     from simpleattn.report import keep_report
     if fmt=='json': return control.to_dict()
     if fmt!='table': return [dict(says=o) for o in control.sentences]
-    return '\n\n'.join([*control.sentences, f'Report: {keep_report(control.reading)}'])
+    return '\n\n'.join([*control.sentences, f'Report: {keep_report(control.reading, control.sentences)}'])
+
+# %% ../nbs/20_cli.ipynb #b2f46da6
+def demo(
+    root:str='runs-demo', # Folder of its runs, apart from those of studies
+    workers:int=None,    # Worker processes; one for each core if not given
+    runs:int=5           # Seeds an arm
+):
+    "Baseline, self and simple on the embedded image set: minutes on a laptop, then the comparison and a report"
+    harness = _control_of_demo(root, workers, runs) if runs>=4 else [] # fewer have no two halves
+    text = study('demo', 'baseline,self,simple', runs, root=root, workers=workers, device='cpu')
+    return '\n\n'.join([text, *harness])
+
+def _control_of_demo(root, workers, runs):
+    "Null and sensitivity of the demo: the baseline's runs are those of its study"
+    from simpleattn.control import make_control,run_control
+    from simpleattn.runs import this_env
+    s = make_control(load_recipes()['demo'], runs, root=root, env=this_env('cpu'))
+    return run_control(s, repeat=False, workers=workers, device='cpu').sentences
 
 # %% ../nbs/20_cli.ipynb #3ba31183
 def plan(
@@ -483,11 +493,13 @@ def comparison(
     **kwargs           # Of `Study.compare`
 )->str: # Text
     "A study's comparison as text, and where its report lies"
-    from simpleattn.report import keep_report
     reading = study.read()
     _say_missing(reading)
     text = said(reading.compare(**kwargs), fmt, full)
-    return f'{text}\n\nReport: {keep_report(reading)}' if report and fmt=='table' else text
+    if not report or fmt!='table': return text
+    from simpleattn.control import harness_words
+    from simpleattn.report import keep_report
+    return f'{text}\n\nReport: {keep_report(reading, harness_words(study))}'
 
 def _say_missing(reading):
     "On standard error, how many runs are still to come"
@@ -652,7 +664,9 @@ def report(
     "Write a study's report: one HTML file, with markdown, LaTeX, csv and json beside it"
     from simpleattn.study import load_study
     from simpleattn.report import write_report
-    return str(write_report(load_study(study, root, env), out, flops=flops, data=data, images=images))
+    from simpleattn.control import harness_words
+    s = load_study(study, root, env)
+    return str(write_report(s, out, flops=flops, data=data, images=images, harness=harness_words(s)))
 
 # %% ../nbs/20_cli.ipynb #4ec0338e
 def leaderboard(

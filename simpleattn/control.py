@@ -47,7 +47,7 @@ class Repeat(Record):
     first:Run
     again:Run
 
-    shown = 'arm seed same diff n_differ n_images'.split()
+    shown = 'arm seed same otherwise diff n_differ n_images'.split()
 
     @property
     def arm(self): return self.first.arm.name
@@ -60,6 +60,10 @@ class Repeat(Record):
         know_weights = self.first.weights and self.again.weights
         facts = attrgetter('status', 'acc', 'correct', 'history', *(['weights'] if know_weights else []))
         return facts(self.first)==facts(self.again)
+    @property
+    def otherwise(self)->list: # what was another when it was made again
+        one,other = self.first.machine, self.again.machine
+        return [k for k in ('commit','versions','device','system') if one.get(k)!=other.get(k)]
     @property
     def diff(self): # of the accuracies (fraction); None where a run has none
         accs = self.first.acc, self.again.acc
@@ -182,7 +186,7 @@ def harness_words(
     baseline = study.arms[study.baseline]
     name = f'control-{baseline.recipe.name}'
     declared = read_declaration(study.root, name)
-    if name==study.name or not declared or declared['env']!=study.env or 'control' not in declared.get('protocol', ()): return ()
+    if not declared or declared['env']!=study.env or 'control' not in declared.get('protocol', ()): return ()
     control = load_study(name, study.root)
     if control.arms[control.baseline]!=baseline: return ()
     found = read_control(control)

@@ -209,6 +209,7 @@ class Report(GetAttr):
     reading:StudyRuns # What the store holds of it
     arms:tuple        # `ReportedArm`s, in the order of the study
     differ:tuple=()   # `Differing` of arms that share seeds and images with the baseline
+    harness:tuple=()  # What a control of the recipe says, from `control.harness_words`
 
     @property
     def runs(self)->list: return [r for arm in self.arms for r in arm.runs]
@@ -314,7 +315,8 @@ def make_report(
     study,            # A `Study`, or its `read()`
     flops=False,      # Count FLOPs where records lack them; needs torch
     data=None,        # Folder or archive of the data set: name the images on which arms differ; needs torch
-    images=False      # Hold thumbnails of them too
+    images=False,     # Hold thumbnails of them too
+    harness=()        # What a control of the recipe says, from `control.harness_words`
 )->Report:
     "The report of a study"
     reading = _read(study)
@@ -322,7 +324,7 @@ def make_report(
     baseline, = (arm for arm in arms if arm.label==reading.study.baseline)
     differ = [o for arm in arms if arm is not baseline and (o := _differing(arm.label, baseline.runs, arm.runs))]
     if differ and (data or images): differ = _named(differ, baseline.runs[0], data, images)
-    return Report(reading, arms, tuple(differ))
+    return Report(reading, arms, tuple(differ), tuple(harness))
 
 def _read(study): return study.read() if isinstance(study, Study) else study
 
@@ -336,7 +338,8 @@ def _reported(reading, label, count):
 @patch
 def to_dict(self:Report)->dict: # JSON types only; accuracies and differences are fractions
     "Everything that a report says"
-    return dict(schema=1, study=self.declaration, env=self.study.env, n_runs=self.n_runs, n_declared=self.n_declared,
+    harness = dict(harness=[*self.harness]) if self.harness else {}
+    return dict(schema=1, **harness, study=self.declaration, env=self.study.env, n_runs=self.n_runs, n_declared=self.n_declared,
         missing=[[*o] for o in self.missing], race=self.race,
         headline=self.headline, warnings=self.warnings, sentences=self.sentences,
         comparisons=self.comparisons and self.comparisons.to_dict(),
@@ -348,10 +351,11 @@ def report_data(
     study,            # A `Study`, or its `read()`
     flops=False,      # Count FLOPs where records lack them; needs torch
     data=None,        # Folder or archive of the data set: name the images on which arms differ; needs torch
-    images=False      # Hold thumbnails of them too
+    images=False,     # Hold thumbnails of them too
+    harness=()        # What a control of the recipe says, from `control.harness_words`
 )->dict: # JSON types only; accuracies and differences are fractions
     "Everything that a report of the study says"
-    return make_report(study, flops, data, images).to_dict()
+    return make_report(study, flops, data, images, harness).to_dict()
 
 # %% ../nbs/16_report.ipynb #134a6659
 @dataclass(frozen=True)
@@ -367,6 +371,7 @@ def _tables(report):
     yield _arms_table(report)
     for make in (_noise_table, _images_table, _diverged_table):
         if table := make(report): yield table
+    if report.harness: yield _Table('The harness on this recipe', [], [], report.harness)
 
 _arm_columns = {'arm':'label', 'n ok':'summary.n', 'diverged':'summary.n_diverged', 'failed tries':'summary.n_failed',
     'mean, %':'summary.mean', '± 95 %':'summary.half_width', 'sd, pp':'summary.sd', 'min, %':'summary.low',
@@ -530,7 +535,8 @@ def write_report(
     out=None,         # Folder; None: _reports/NAME under the root of the runs
     flops=False,      # Count FLOPs where records lack them; needs torch
     data=None,        # Folder or archive of the data set: name the images on which arms differ; needs torch
-    images=False      # Show thumbnails of them too; only outside of a repository
+    images=False,     # Show thumbnails of them too; only outside of a repository
+    harness=()        # What a control of the recipe says, from `control.harness_words`
 )->Path: # index.html; report.md, report.tex, report.csv, report.json, runs.csv and study.svg lie beside it
     "Write a study's report in all its forms"
     reading = _read(study)
@@ -538,7 +544,7 @@ def write_report(
     if images and _in_repository(root/folder):
         raise CliError('--images puts pictures of the data set into the report, and a repository must not hold them: '
             'give --out a folder outside of it.')
-    forms = _forms(make_report(reading, flops, data, images))
+    forms = _forms(make_report(reading, flops, data, images, harness))
     try: _write(root, folder, forms)
     except CliError as e: raise CliError(f"The report cannot be written to {root/folder}: {e} Or give another folder with --out.") from None
     return root/folder/'index.html'
@@ -578,22 +584,23 @@ def _write(root, folder, forms):
 
 # %% ../nbs/16_report.ipynb #7f9218b0
 def keep_report(
-    study # A `Study`, or its `read()`
+    study,     # A `Study`, or its `read()`
+    harness=() # What a control of the recipe says, from `control.harness_words`
 )->Path: # index.html
     "Write a study's report, unless the one that is there was made of the same"
     reading = _read(study)
     root,folder = _home(reading)
-    if not reading.is_declared: return write_report(reading)
+    if not reading.is_declared: return write_report(reading, harness=harness)
     while True:
         with claim(root, folder) as ours: # of several that end at once, one writes
-            if ours: return root/folder/'index.html' if _made_of(root, folder, reading) else write_report(reading)
+            if ours: return root/folder/'index.html' if _made_of(root, folder, reading, harness) else write_report(reading, harness=harness)
         time.sleep(.2)
 
-def _made_of(root, folder, reading):
-    "Is there a page, made of this declaration and these runs?"
+def _made_of(root, folder, reading, harness):
+    "Is there a page, made of this declaration, these runs and this control?"
     try:
         said = json.loads(get(root, f'{folder}/report.json'))
-        of = said['study'], said['env'], {o['arm']:o['n_failed'] for o in said['arms']}, {(o['path'], o['acc'], o['finished']) for o in said['runs']}
+        of = said.get('harness', []), said['study'], said['env'], {o['arm']:o['n_failed'] for o in said['arms']}, {(o['path'], o['acc'], o['finished']) for o in said['runs']}
     except (CliError, FileNotFoundError, ValueError, KeyError, TypeError): return False
     runs = {(r.path, r.acc, r.machine['finished']) for runs in reading.runs.values() for r in runs}
-    return of==(reading.declaration, reading.study.env, reading.failed, runs) and is_there(root, f'{folder}/index.html')
+    return of==([*harness], reading.declaration, reading.study.env, reading.failed, runs) and is_there(root, f'{folder}/index.html')

@@ -209,7 +209,8 @@ def repeat_words(
     if not others: return f"Repeat: {'the run that was' if n == 1 else f'all {n} runs that were'} made twice came out the same, bit for bit."
     def apart(o):
         images = 'unknown images' if o.n_differ is None else f'{o.n_differ} of {o.n_images} images'
-        return f'{o.arm} seed {o.seed} by {points(o.diff)} and {images}'
+        made = f" (made again with another {' and '.join(o.otherwise)})" if o.otherwise else ''
+        return f'{o.arm} seed {o.seed} by {points(o.diff)} and {images}{made}'
     return f"Repeat: {n-len(others)} of {n} runs that were made twice came out the same, bit for bit. The others lie apart: {', '.join(map(apart, others))}."
 
 _handicap_words = dict(epochs='half of the epochs', noise='wrong labels for half of the images')

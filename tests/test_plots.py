@@ -2,7 +2,8 @@
 import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest
 from matplotlib.collections import PathCollection
 from scipy import stats
-from simpleattn.plots import plot_cost,plot_curves,plot_differences,plot_race,plot_runs
+from simpleattn.plan import plan
+from simpleattn.plots import plot_cost,plot_curves,plot_differences,plot_power,plot_race,plot_runs
 from simpleattn.stats import compare_many,race_seeds
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,48 @@ def test_a_race_is_drawn_in_points_by_seed():
     states = [dict(arm='v', **o.to_dict()) for o in race_seeds(b, v)]
     line, = [l for l in plot_race(states).lines if l.get_marker()=='o']
     assert line.get_xdata().tolist()==[o['n'] for o in states] and line.get_ydata().tolist()==pytest.approx([100*o['mean'] for o in states])
+
+# ---- the power curve
+
+def curves(ax): return [l for l in ax.lines if len(l.get_xdata())>2]
+
+def t_power(n, effect, sd, alpha):
+    "By scipy's noncentral t: the chance that the paired interval at alpha leaves out 0"
+    c,shift = stats.t.ppf(1-alpha/2, n-1),effect*n**.5/sd
+    return 1-stats.nct.cdf(c, n-1, shift)+stats.nct.cdf(-c, n-1, shift)
+
+def test_the_power_curve_is_that_of_the_noncentral_t_at_alpha_over_k():
+    p = plan(8, .02, 12, corr=None, delta=.015, variants=3)
+    better,_ = curves(plot_power(p))
+    for n,chance in better.get_xydata(): assert chance==pytest.approx(100*t_power(int(n), .015, .02, .05/3), abs=1e-6)
+
+def test_the_equivalence_curve_is_what_simulated_studies_do():
+    p = plan(20, .02, 12, corr=None, delta=.015, variants=2)
+    chance = dict(curves(plot_power(p))[1].get_xydata())
+    d = np.random.default_rng(0).normal(0, .02, (40_000,20))
+    half = d.std(1, ddof=1)/20**.5*stats.t.ppf(1-.05/4, 19)
+    assert chance[20]==pytest.approx(100*(abs(d.mean(1))+half<.015).mean(), abs=.8)
+
+def test_its_band_is_that_of_the_80_percent_interval_of_the_sd():
+    p = plan(8, .02, 12, corr=None, delta=.015)
+    low,high = (.02*(11/stats.chi2.ppf(o, 11))**.5 for o in (.9,.1))
+    assert p.sd_band==pytest.approx((low,high))
+    vertices = plot_power(p).collections[0].get_paths()[0].vertices
+    at_8 = sorted({round(float(y), 6) for x,y in vertices if x==8})
+    assert at_8==pytest.approx([100*t_power(8, .015, o, .05) for o in (high,low)], abs=1e-5)
+
+def test_the_seeds_that_are_there_and_the_hours_are_marked():
+    ax = plot_power(plan(8, .02, 12, corr=None, minutes=6, variants=2))
+    assert [l.get_xdata()[0] for l in ax.lines if l.get_label()=='8 seeds']==[8]
+    ax.figure.canvas.draw()
+    top, = ax.child_axes
+    assert top.get_xlim()==pytest.approx([n*3*6/60 for n in ax.get_xlim()])
+
+def test_a_stated_sd_has_no_band_and_a_plan_without_minutes_no_hours():
+    ax = plot_power(plan(8, .02, corr=None))
+    assert not ax.child_axes and 'band' not in ax.get_legend().get_title().get_text()
+
+@pytest.mark.parametrize('sd,effect', [(.5,.001), (.0005,.05)])
+def test_it_is_drawn_where_no_number_of_seeds_is_enough_and_where_two_are(sd, effect):
+    ax = plot_power(plan(2, sd, 20, corr=None, effect=effect))
+    assert all(0<=y<=100+1e-9 for l in curves(ax) for y in l.get_ydata()) and len(curves(ax))==2
