@@ -50,6 +50,8 @@ CHANGED = {
     'functions/maxt':'max-T is gone', **{k:'races end where the one interval says, also with runs that diverged' for k in ('functions/race_seeds','statistics/* race_state/*/verdict','statistics/* race_state/*/decided_at',
         'statistics/* race_state/path/*','statistics/* race_state/lost/*','statistics/* race_state/seeds/*','statistics/* race_state/narrow','statistics/*/race v*')},
     'helps/3.11/train/out':'callbacks are taken by --cbs',
+    'reports/*/svgs':'an undecided study has a power curve',
+    'helps/3.11/odd/err':'the verb control',
 }
 
 _number = re.compile(r'-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e-\d+')

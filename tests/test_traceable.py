@@ -4,6 +4,7 @@ from dataclasses import replace
 from html import unescape
 import numpy as np,pytest
 from conftest import ARCHIVE,ROOT
+from simpleattn.control import harness_words
 from simpleattn.report import count_flops,make_report,report_data,to_html,to_latex,to_markdown
 from simpleattn.runs import read_run
 from simpleattn.stats import compare,compare_many,decompose
@@ -60,7 +61,8 @@ def same(a, b, path=''):
 
 def test_a_report_is_made_anew_from_the_records(report):
     name,folder,old = report
-    new = make_report(load_study(name, RUNS), flops=True)
+    study = load_study(name, RUNS)
+    new = make_report(study, flops=True, harness=harness_words(study))
     def named(d, as_in): return replace(d, images=tuple(replace(o, name=q['name']) for o,q in zip(d.images, as_in['images'], strict=True)))
     new = replace(new, differ=tuple(map(named, new.differ, old['differ']))) # names are held by a test of their own
     assert same(old, new.to_dict())==[]
