@@ -159,3 +159,39 @@ def test_a_control_that_is_not_complete_or_of_another_recipe_is_not_carried(stor
     assert harness_words(Study('other', ['baseline','simple'], 6, recipe=LITTLE, root=store.root, env='gpu-torch9.9'))==()
     next((store.root/'little'/'baseline'/ENV).glob('5.json')).unlink()
     assert harness_words(Study('other', ['baseline','simple'], 6, recipe=LITTLE, root=store.root, env=ENV))==()
+
+# ---- calibration
+
+@pytest.fixture(scope='module')
+def simulation():
+    import importlib.util,sys
+    sys.path.insert(0, str(ROOT/'benchmarks'))
+    spec = importlib.util.spec_from_file_location('control_benchmark', ROOT/'benchmarks'/'control.py')
+    spec.loader.exec_module(m := importlib.util.module_from_spec(spec))
+    return m
+
+@pytest.mark.parametrize('section', ['null','band','sensitivity'])
+def test_the_calibration_in_short(section, simulation):
+    "A twentieth of the studies: shares may stray three standard errors over their bound"
+    for r in simulation.SECTIONS[section](.05):
+        if r['bound'] is None: continue
+        bound = float(r['bound'][2:])
+        slack = 3*(bound*(1-bound)/r['studies'])**.5
+        assert r['value']>=bound-slack if r['bound'][0]=='>' else r['value']<=bound+slack, r
+
+def test_the_calibration_would_see_a_wrong_null(simulation, monkeypatch):
+    monkeypatch.setattr(simulation, 't_bounds', lambda mean, se, df: (mean-1.5*se, mean+1.5*se))
+    with pytest.raises(AssertionError, match='here and there'): next(iter(simulation.null(.05)))
+
+def test_the_record_kept_every_bound_and_the_tutorial_says_what_it_says():
+    d = json.loads((ROOT/'benchmarks'/'records'/'control.json').read_text())
+    rows = d['rows']
+    assert d['ok'] and all(r['studies']>=40_000 for r in rows if r['bound'])
+    def percents(what, **which): return [100*r['value'] for r in rows if r['what']==what and which.items()<=r.items()]
+    text = (ROOT/'nbs'/'tutorials'/'questions.ipynb').read_text()
+    errs = percents('null, shift named')
+    assert f'in {min(errs):.0f} to {max(errs):.0f} % of controls' in text
+    (five,),(ten,) = (percents('shift that it could have found, named', n=n, noise='normal') for n in (10,20))
+    assert f'in {five:.0f} % of controls with five and five runs and in {ten:.0f} % with ten and ten' in text
+    held = percents('power curve within its band', n=20, noise='t4') + percents('power curve within its band', n=20, noise='skewed')
+    assert all(50<=o<60 for o in held) and 'in five or six of ten' in text
