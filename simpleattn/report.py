@@ -600,7 +600,7 @@ def _made_of(root, folder, reading, harness):
     "Is there a page, made of this declaration, these runs and this control?"
     try:
         said = json.loads(get(root, f'{folder}/report.json'))
-        of = said.get('harness', []), said['study'], said['env'], {o['arm']:o['n_failed'] for o in said['arms']}, {(o['path'], o['acc'], o['finished']) for o in said['runs']}
+        of = said['study'], said['env'], said.get('harness', []), {o['arm']:o['n_failed'] for o in said['arms']}, {(o['path'], o['acc'], o['finished']) for o in said['runs']}
     except (CliError, FileNotFoundError, ValueError, KeyError, TypeError): return False
     runs = {(r.path, r.acc, r.machine['finished']) for runs in reading.runs.values() for r in runs}
-    return of==([*harness], reading.declaration, reading.study.env, reading.failed, runs) and is_there(root, f'{folder}/index.html')
+    return of==(reading.declaration, reading.study.env, [*harness], reading.failed, runs) and is_there(root, f'{folder}/index.html')
