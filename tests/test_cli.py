@@ -313,6 +313,27 @@ def test_a_plan_is_printed_before_any_training(call, tmp_path):
     out = call('plan', 'demo', '--runs', '3', '--env', this_env('cpu'))[1]
     assert re.search(r'With 3 seeds of each arm \(0.0 hours\)', out) and 'are for the 80 % upper bound of that sd' in out
 
+def test_a_plan_is_drawn_to_a_file_of_its_own(call, tmp_path):
+    args = ['plan','demo','--sd','0.0078','--sd-runs','20']
+    code,out,err = call(*args, '--plot', 'power.svg')
+    text = (tmp_path/'power.svg').read_text()
+    assert code==0 and out==call(*args)[1] and text.startswith('<svg') and 'equivalent within 1 pp' in text
+    code,out,err = call(*args, '--plot', 'power.png')
+    assert code==2 and 'ends in .svg' in err and not (tmp_path/'power.png').exists()
+
+def test_a_control_from_the_command_line_goes_on_where_it_stopped(call, tiny, settings, tmp_path):
+    args = ['control','tiny','--runs','4','--handicap','noise','--engine','serial','--settings',settings,'--data',tiny,'--device','cpu']
+    code,out,err = call(*args)
+    assert code==0, err
+    assert [o.split(',')[0].split(':')[0] for o in out.split('\n\n')]==['Null','Repeat','Sensitivity','Report'] and 'all 4 runs that were made twice came out the same' in out
+    made = {o:o.stat().st_mtime_ns for o in (tmp_path/'runs').rglob('[0-9].json')}
+    assert len(made)==12
+    d = json.loads(call(*args, '--fmt', 'json')[1])
+    assert made=={o:o.stat().st_mtime_ns for o in (tmp_path/'runs').rglob('[0-9].json')} and d['handicap']=='noise' and [o['same'] for o in d['repeats']]==[True]*4
+    assert 'The harness on this recipe' in (tmp_path/'runs'/'_reports'/'control-tiny'/'report.md').read_text()
+    code,out,err = call('control', 'tiny', '--runs', '3', '--settings', settings)
+    assert code==2 and 'four seeds' in err
+
 def test_a_race_from_the_command_line(call, tiny, settings, tmp_path):
     args = ['race','tiny','--variants','baseline,simple','--cap','3','--engine','serial','--settings',settings,'--data',tiny,'--device','cpu']
     code,out,err = call(*args)

@@ -508,3 +508,28 @@ def test_a_report_json_that_is_none_is_written_anew(tmp_path, said):
     page.with_name('report.json').write_text(said)
     keep_report(s)
     assert len(json.loads(page.with_name('report.json').read_text())['runs'])==s.read().n_runs
+
+# ---- how many seeds
+
+def declared_before(root, seeds, arms):
+    "A study that was declared before its runs"
+    Study('little', list(arms), seeds, recipe=Recipe('little', dataset='shapes'), root=root, env=ENV).declare()
+    return make(root, seeds, arms)
+
+def test_an_undecided_study_has_a_power_curve_with_its_hours(tmp_path):
+    from simpleattn.report import report_figures
+    report = make_report(declared_before(tmp_path, 3, ('baseline','self')))
+    (label,plan), = report.open_plan
+    c, = report.comparisons
+    assert c.verdict=='undecided' and (label, plan.n, plan.runs_needed)==('self', 3, c.next.runs_needed)
+    assert plan.hours==pytest.approx(3*2*3/3600) # of three seeds and two arms at a median of 3 s
+    assert 'How many seeds: self' in report_figures(report)
+
+def test_a_study_that_was_looked_at_and_one_that_is_decided_have_none(tmp_path):
+    grown = make_report(make(tmp_path/'grown', 3, ('baseline','self'))) # never declared, so its pairs were there to be seen
+    assert grown.comparisons['self'].verdict=='undecided' and grown.open_plan==[]
+    two = Study('two', ['baseline','simple'], 20, recipe=Recipe('little', dataset='shapes'), root=tmp_path/'decided', env=ENV)
+    two.declare()
+    make(tmp_path/'decided', 20)
+    decided = make_report(two)
+    assert decided.comparisons['simple'].verdict=='better' and decided.open_plan==[]
