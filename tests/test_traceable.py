@@ -110,7 +110,7 @@ def test_comparison(complete):
         alone = compare(base, [r['acc'] for r in arms[k]], delta=d['delta'], alpha=d['alpha']/len(cs), n_images=arms[k][0]['n_images'])
         assert int(row[1])==len(base) and alone.interval==pytest.approx(cs[k].interval) and alone.verdict==cs[k].verdict
         p = cs[k].p_verdict
-        assert row[3]==cs[k].verdict_words and row[4]==('' if p is None else '&lt; 0.0001' if p<1e-4 else f'{p:.4f}')
+        assert row[3]==cs[k].verdict_words and row[4]==('' if p is None else '< 0.0001' if p<1e-4 else f'{p:.4f}')
         assert row[5:]==[str(cs[k].summary()[o]) for o in ('next','new_images')]
 
 def test_noise_and_images(complete):
