@@ -51,8 +51,8 @@ def learners(batches=12):
     from simpleattn.recipes import load_recipes
     from simpleattn.shapes import make_shapes
     from simpleattn.train import get_learner
-    r = dataclasses.replace(load_recipes()['demo'], epochs=1)
-    path = make_shapes(Path(tempfile.mkdtemp())/'shapes', r.bs*batches, 36)
+    r = dataclasses.replace(load_recipes()['demo'], epochs=1, dataset='drawn')
+    path = make_shapes(Path(tempfile.mkdtemp())/'drawn', r.bs*batches, 36)
     learn,bare = (get_learner(r, 'simple', 0, path, device=DEV) for _ in range(2))
     opt = bare.opt_func(list(bare.model.parameters()), lr=r.lr, wd=r.wd)
     bare.model.to(memory_format=torch.channels_last).train()
@@ -86,8 +86,8 @@ def hosts(batches=200):
     from simpleattn import train
     from simpleattn.recipes import load_recipes
     from simpleattn.shapes import make_shapes
-    r = dataclasses.replace(load_recipes()['demo'], epochs=1, bs=2, presize=8, size=8, val_extra=2, precision='bfloat16', lr=1e-9)
-    path = make_shapes(Path(tempfile.mkdtemp())/'shapes', r.bs*batches, 12)
+    r = dataclasses.replace(load_recipes()['demo'], epochs=1, dataset='drawn', bs=2, presize=8, size=8, val_extra=2, precision='bfloat16', lr=1e-9)
+    path = make_shapes(Path(tempfile.mkdtemp())/'drawn', r.bs*batches, 12)
     def made(lean):
         learn = train.get_learner(r, 'baseline', 0, path, device='cpu', lean=lean)
         learn.model = NoNetwork(learn.dls.c)

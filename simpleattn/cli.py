@@ -576,7 +576,7 @@ def _compare_summaries(words, rates):
         said = f"--summary {' '.join(words)}: write MEAN,SD,N twice, as fractions"
         raise CliError(f'{said}, such as 0.8498,0.00782,20 0.8567,0.00937,20.') from None
     c = compare_summary(m1, s1, n1, m2, s2, n2, **rates)
-    return Comparisons((c,), c.baseline, c.delta, c.alpha, 1, 'none')
+    return Comparisons((c,), c.baseline, c.delta, c.alpha, 1)
 
 # %% ../nbs/20_cli.ipynb #bd3a33f3
 def compare(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['plain', 'Record', 'parts', 'check_rates', 'half_width', 'log_e', 'power', 'runs_needed', 'detectable', 'sd_upper',
            'equivalence_power', 'runs_needed_equivalence', 'Plan', 'plan', 'RaceState', 'read_answer',
-           'worse_over_all_seeds', 'p_over_all_seeds', 'prefixes', 'race_path', 'race_state', 'divergence_race_p',
-           'check_accuracies', 'race_seeds']
+           'p_over_all_seeds', 'prefixes', 'race_path', 'race_state', 'divergence_race_p', 'check_accuracies',
+           'race_seeds']
 
 # %% ../nbs/12_plan.ipynb #68dcb335
 import math
@@ -230,6 +230,13 @@ class Plan(Record):
     def hours_equivalence(self): return self._hours(self.runs_equivalence)
     words = property(plan_words)
 
+    @property
+    def seeds(self)->dict: # (seeds at this sd, at its upper bound) for each answer, fresh or in all where the study grows; None beyond a million
+        "How many seeds an answer takes"
+        names = dict(better='runs_needed', equivalent='runs_equivalence', better_grown='runs_needed_grown', equivalent_grown='runs_equivalence_grown')
+        if not self.paired: names = dict(better='runs_needed', equivalent='runs_equivalence') # a sequence wants pairs
+        return {k: (getattr(self, name), self.upper and getattr(self.upper, name)) for k,name in names.items()}
+
 # %% ../nbs/12_plan.ipynb #3c1cff74
 def plan(
     n:int,               # Seeds of each arm
@@ -271,6 +278,7 @@ class RaceState(Record):
     decided_at:int=None     # Pairs at the decision
     delta:float=0.01        # Margin (fraction)
     alpha:float=0.05        # Error rate of this arm's race
+    note:str=''             # Where runs diverged: of which runs the verdict speaks
 
     def interval(self, alpha:float)->tuple: # Bounds (fractions); None while there are none
         "The confidence sequence at an error rate"
@@ -294,19 +302,12 @@ def read_answer(
     if -delta < low and high < delta: return 'equivalent'
     return 'not worse' if not_worse and low > -delta else 'undecided'
 
-def worse_over_all_seeds(
-    sign:float,  # Of the ranks of all seeds: below 0 where the variant is behind
-    p:float,     # Of no difference over all seeds, a diverged run ranked worst
-    alpha:float  # Error rate of this comparison
-)->bool:
-    "Do all seeds, with those that diverged, say that the variant is worse? Asked at a fifth of alpha: the interval has spent the rest"
-    return sign < 0 and p_over_all_seeds(p) < alpha
-
 def p_over_all_seeds(
-    p:float # Of no difference over all seeds
-)->float:   # The smallest alpha at which "worse over all seeds" would stand
-    "The p of the second question that is asked where runs diverged"
-    return min(1., 5*p)
+    p:float,     # Of no difference over all seeds, a diverged run ranked worst
+    alone:bool   # Is it the only question, because too few runs trained for an interval?
+)->float:        # The smallest alpha at which "worse over all seeds" would stand
+    "The p of the second question that is asked where runs diverged: at a fifth of alpha, beside the interval"
+    return p if alone else min(1., 5*p)
 
 
 # %% ../nbs/12_plan.ipynb #895ef059
@@ -336,7 +337,8 @@ def race_path(
     d:np.ndarray,      # (n,) variant - baseline (fractions) in the order of seeds set beforehand, never in order of finishing
     delta:float=0.01,  # Margin of equivalence (fraction)
     alpha:float=0.05,  # Error rate of the whole race
-    k:int=1            # Variants raced against the same baseline
+    k:int=1,           # Variants raced against the same baseline
+    not_worse:bool=False # Was "not worse by delta" asked for?
 )->list:               # One `RaceState` a seed
     "State of a race after each seed"
     d = _check_differences(d)
@@ -349,7 +351,7 @@ def race_path(
     p = np.minimum(1, 1/np.maximum.accumulate(e))
     columns = n, mean, sd, mean-half, mean+half, e, p
     states = [state(1, float(d[0]))] + [state(*row) for row in zip(*(plain(o.tolist()) for o in columns))]
-    answers = [read_answer(o.low, o.high, delta) for o in states]
+    answers = [read_answer(o.low, o.high, delta, not_worse) for o in states]
     decided = next((i for i,o in enumerate(answers) if o != 'undecided'), len(d))
     return states[:decided] + [replace(o, verdict=answers[decided], decided_at=decided+1) for o in states[decided:]]
 
@@ -388,7 +390,8 @@ def race_seeds(
     variant,           # (n,) the same of the variant
     delta:float=0.01,  # Margin of equivalence (fraction)
     alpha:float=0.05,  # Error rate of the whole race
-    k:int=1            # Variants raced against the same baseline
+    k:int=1,           # Variants raced against the same baseline
+    not_worse:bool=False # Was "not worse by delta" asked for?
 )->list:               # One `RaceState` a seed; the last is the first that decides
     "State of a race after each seed, by the runs that trained; worse too where all seeds say so"
     baseline, variant = np.asarray(baseline, float), np.asarray(variant, float)
@@ -398,16 +401,17 @@ def race_seeds(
     check_accuracies(baseline, 'baseline'); check_accuracies(variant, 'variant')
     d = variant-baseline
     trained = ~np.isnan(d)
-    path = [RaceState(0, delta=delta, alpha=alpha/k), *race_path(d[trained], delta, alpha, k)] # by completers
+    path = [RaceState(0, delta=delta, alpha=alpha/k), *race_path(d[trained], delta, alpha, k, not_worse)] # by completers
     before, after = np.nan_to_num([baseline, variant], nan=-1) # a diverged run loses
     ahead = np.sign(after-before).cumsum()
     p = divergence_race_p(after > before, before > after)
     states = []
-    for seeds,completers in enumerate(trained.cumsum(), 1):
+    for seeds,completers in enumerate(trained.cumsum().tolist(), 1):
         state = path[completers]
-        any_diverged = completers < seeds
-        if any_diverged and worse_over_all_seeds(ahead[seeds-1], p[seeds-1], alpha/k):
-            state = replace(state, verdict='worse')
+        lost = f'{seeds-completers} of {seeds} pairs diverged' if completers < seeds else ''
+        if lost and ahead[seeds-1] < 0 and p_over_all_seeds(p[seeds-1], completers < 2) < alpha/k:
+            state = replace(state, verdict='worse', note=f'over all seeds ({lost})')
+        elif lost: state = replace(state, note=f'when it trains ({lost})')
         decided = state.verdict != 'undecided'
         states.append(replace(state, decided_at=seeds if decided else None))
         if decided: break

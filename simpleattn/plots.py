@@ -125,24 +125,24 @@ def plot_differences(
 ): # The axes
     "Gains over the baseline with their intervals, the margin, and the answers that are read off them"
     baseline, margin = comparisons.baseline, 100*comparisons.delta
-    labels = [baseline, *map(comparisons.label, comparisons)]
+    labels = [baseline or '', *map(comparisons.label, comparisons)]
     ax = _row_axes(ax, len(labels), f'Gain; {interval_words(comparisons)}',
         f'gain over the baseline, pp (band: margin of ±{rate(comparisons.delta)})')
     ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axvline(0, color=grey, lw=1)
     ax.plot(0, 0, 'D', ms=5, color=grey)
-    if names: _note(ax, 0, baseline, '', grey)
+    if names and baseline: _note(ax, 0, baseline, '', grey)
     colour_of = colours(labels)
     for row,(label,c) in enumerate(comparisons.labelled(), 1):
         colour = colour_of[label]
         _difference(ax, row, c, colour)
-        if names: _note(ax, row, label, f'n {c.n} pairs' if c.paired else f'n {c.n}', colour)
+        if names: _note(ax, row, label, '' if c.n is None else f'n {c.n} pairs' if c.paired else f'n {c.n}', colour)
         _note(ax, row, *_answer_lines(c), colour, 'right')
     return ax
 
 def _difference(ax, row, c, colour):
     if None not in c.interval:
-        ax.plot(100*np.array(c.interval), [row,row], color=colour, lw=2, solid_capstyle='butt')
+        ax.plot(100*np.clip(c.interval, -1, 1), [row,row], color=colour, lw=2, solid_capstyle='butt')
     if c.diff is not None: ax.plot(100*c.diff, row, 'D', ms=6, color=colour)
 
 def _answer_lines(c):
@@ -239,7 +239,7 @@ def plot_race(
     by_arm, top = groupby(states, itemgetter('arm')), 2*margin
     colour_of = colours([None, *by_arm])
     for arm,of_arm in by_arm.items():
-        n, verdict = len(of_arm), of_arm[-1]['verdict']
+        n, verdict = len(of_arm), ' '.join(filter(None, [of_arm[-1]['verdict'], of_arm[-1].get('note')]))
         means, lows, highs = (100*np.array([o[k] for o in of_arm], float) for k in ('mean','low','high'))
         _course(ax, range(1, n+1), means, lows, highs, colour_of[arm], f'{arm}: {verdict} after {n} seeds')
         # the first intervals are wider than any axis, so only the last is shown whole

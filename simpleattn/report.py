@@ -17,7 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from .recipes import CliError, Recipe
-from .words import cell, csv_table, latex_text, md_text, p_value, percent, points, rate, summary_rows, text_table
+from .words import cell, csv_table, latex_text, md_text, p_value, percent, next_words, points, rate, summary_rows, text_table
 from .variants import Arm, get_variant, spelled
 from .files import as_root, get, is_there, is_url, put, remove
 from .runs import claim
@@ -29,9 +29,10 @@ from .plots import plot_cost, plot_curves, plot_differences, plot_power, plot_ra
 def _records(cs):
     "A dict an arm (fractions), baseline first"
     def record(label, c):
-        return dict(arm=label, n=c.n, mean=c.mean_variant, sd=c.sd_variant, diff=c.diff, low=c.low, high=c.high,
-            p=c.p, p_verdict=c.p_verdict, corr=c.corr, verdict=c.verdict_words)
+        return dict(arm=label, n=c.n, mean=c.mean_variant, sd=c.sd_variant, mean_baseline=c.mean_baseline, diff=c.diff, low=c.low,
+            high=c.high, p=c.p, p_verdict=c.p_verdict, corr=c.corr, verdict=c.verdict_words, next=next_words(c))
     records = [record(*o) for o in cs.labelled()]
+    if cs.baseline is None: return records
     c = max(cs, key=lambda c: (c.baseline==cs.baseline, c.n_baseline or 0))
     baseline = dict(arm=cs.baseline, n=c.n_baseline, mean=c.mean_baseline, sd=c.sd_baseline, verdict='baseline')
     return [dict.fromkeys(records[0]) | baseline, *records]
@@ -44,7 +45,7 @@ def comparison_table(
 )->str: # Text
     "One row a comparison: seeds, gain with its interval, answer, its p, seeds that would decide, answer on new images"
     if fmt=='json': return json.dumps(comparisons.to_dict(), indent=1, allow_nan=False)
-    if fmt=='csv' and full: return csv_table(comparisons.to_df().reset_index().to_dict('records'))
+    if fmt=='csv' and full: return csv_table([{'arm':label} | c.to_dict() | {'arm':label} for label,c in comparisons.labelled()])
     if fmt=='csv': return csv_table(_records(comparisons))
     if fmt not in ('table','md','latex'): raise CliError(f"Format {fmt!r}: choose table, md, latex, json or csv.")
     if full: return text_table(*_every_field(comparisons), fmt)

@@ -86,7 +86,9 @@ class Run:
     def bits(self): # (n_images,) bool; None where the run has none
         "Which validation images were right"
         return unpack_bits(self.correct, self.n_images)
-    def to_dict(self)->dict: return dataclasses.asdict(self)
+    def to_dict(self)->dict:
+        "JSON types; what callbacks say of themselves stands there only where there are any"
+        return {k:v for k,v in dataclasses.asdict(self).items() if v or k not in ('observers','kept_weights')}
     def __repr__(self):
         acc = 'no accuracy' if self.acc is None else f'{percent(self.acc)}%'
         status = f'{self.status}, {self.reason}' if self.stopped else self.status

@@ -23,7 +23,7 @@ from scipy import special as sp
 from . import words
 from .runs import comparable
 from .plan import (Plan, Record, check_accuracies, check_rates, divergence_race_p, parts, race_seeds, race_state,
-    p_over_all_seeds, read_answer, worse_over_all_seeds)
+    p_over_all_seeds, read_answer)
 
 # %% ../nbs/13_stats.ipynb #6590f571
 class Interval(NamedTuple):
@@ -232,6 +232,8 @@ class Sample:
     by_position:bool=False # Do the seeds only count positions?
 
     test = 'Welch t' # of runs that are no pairs
+    @property
+    def arms(self): return (self.arm,)
 
     @classmethod
     def of_runs(cls, arm, runs, failed=0):
@@ -274,6 +276,7 @@ class Summary:
     new_images:Estimate=None # The mean over new images
     recipes:tuple=()         # Names
     failed:int=0
+    arms:tuple=()            # Whose runs it is made of
 
     n_images = n_runs = None
     n_diverged, status_told = 0, False
@@ -820,15 +823,17 @@ class _Judged(_Shown):
     @cached_property
     def ranks(self): return all_seeds(self.contrast, self.sequential) # `Ranks`, None where no run diverged
     @property
-    def worse_over_all_seeds(self):
-        return bool(self.ranks) and worse_over_all_seeds(self.ranks.sign, self.ranks.p, self.level)
+    def p_over_all_seeds(self): # None where no run diverged
+        return self.ranks and p_over_all_seeds(self.ranks.p, not self.evidence)
+    @property
+    def worse_over_all_seeds(self): return bool(self.ranks) and self.ranks.sign < 0 and self.p_over_all_seeds < self.level
     @property
     def verdict(self): # better, worse, equivalent, not worse, undecided; not comparable
         if self.why: return 'not comparable'
         return 'worse' if self.worse_over_all_seeds else self.answer
     @property
     def p_verdict(self): # the smallest alpha at which the verdict would stand, None where undecided
-        if self.worse_over_all_seeds: return min(1., self.family*p_over_all_seeds(self.ranks.p))
+        if self.worse_over_all_seeds: return min(1., self.family*self.p_over_all_seeds)
         left_out = {'better':(0.,), 'worse':(0.,), 'equivalent':(-self.delta, self.delta), 'not worse':(-self.delta,)}
         bounds = left_out.get(self.answer)
         return bounds and min(1., self.family*max(map(self.evidence.p_of, bounds)))
@@ -902,13 +907,16 @@ class Comparison(_Judged):
         if not c.here: return None
         sd = c.sd_diff if c.paired else c.sd_diff/math.sqrt(2)
         return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired)
-    @property
-    def next(self)->Plan: return self.plan if self.verdict == 'undecided' else None # how many seeds would decide
+    @cached_property
+    def next(self)->dict: # how many seeds would decide, None once decided: answer -> (seeds at the sd, at its upper bound)
+        return self.plan.seeds if self.plan and self.verdict == 'undecided' else None
 
     verdict_words = property(words.verdict_words)
     summary = words.summary   # the six fields shown by default
     sentence = words.sentence # the comparison as a paragraph
     def noted(self, *notes): return replace(self, notes=(*self.notes, *notes)) # with more notes
+    @property
+    def arms(self): return {*self.contrast.before.arms, *self.contrast.after.arms} # whose runs it is made of
     def labelled(self): return [(f'{self.arm} - {self.baseline}', self)]
     def __repr__(self):
         said = ', '.join(f'{k} {v}' for k,v in self.summary().items() if v not in (None, '') and k != 'p_verdict')
@@ -916,28 +924,31 @@ class Comparison(_Judged):
 
 # %% ../nbs/13_stats.ipynb #108da649
 def _outlying(sample):
-    "Runs far outside their arm: by the t of each against the others, at 0.001 over all of them"
-    n = len(sample)
-    if n < 5 or sample.sd < 1e-9: return []
-    z = (sample.acc-sample.mean)/sample.sd
-    left = np.maximum((n-1)**2/n - z*z, 1e-12)
-    t = z*np.sqrt(n*(n-2))/np.sqrt(left*n)
-    p = 2*n*sp.stdtr(n-2, -np.abs(t))
-    return [(sample.seeds[i], sample.acc[i]) for i in np.flatnonzero(p < 1e-3)]
+    "Rows of runs far outside their arm: the generalised extreme studentised deviate (Rosner 1983) at 0.001, a fifth of the runs at most"
+    left, far, outside = [*range(len(sample))], [], []
+    while len(left) > 4 and len(far) < max(1, len(sample)//5):
+        x = sample.acc[left]
+        extreme = int(np.abs(x-x.mean()).argmax())
+        far.append(left.pop(extreme))
+        rest, n = sample.acc[left], len(left)
+        if rest.std(ddof=1) < 1e-9: break
+        t = (sample.acc[far[-1]]-rest.mean())/(rest.std(ddof=1)*math.sqrt(1+1/n))
+        if 2*(n+1)*sp.stdtr(n-1, -abs(t)) < 1e-3: outside = [*far] # those before it were hidden by it
+    return outside
 
 def _of_samples(c):
-    "What limits the trust in the runs of a contrast"
-    if c.constant: yield 'nothing to test with. Are the runs copies of one another? Add seeds'
-    for sample in c.trained:
-        for seed,acc in _outlying(sample):
-            of_seed = '' if seed is None else f' (seed {seed})'
-            yield f'{sample.arm} has a run of {words.percent(acc)} %{of_seed}, far outside its other runs: look at it; it is counted'
-    few = [o for o in c.trained if 2 <= len(o) <= 3]
-    if few: yield f"{' and '.join(f'{len(o)} runs of {o.arm}' for o in few)}: with three or fewer, the interval rests on noise being normal"
+    "What limits the trust in the two arms of a contrast"
+    for sample in c.trained if c.has_runs else ():
+        for i in _outlying(sample):
+            of_seed = '' if sample.seeds[i] is None else f' (seed {sample.seeds[i]})'
+            yield f'{sample.arm} has a run of {words.percent(sample.acc[i])} %{of_seed}, far outside its other runs: look at it; it is counted'
+    few = [o for o in c.trained if o.n and 2 <= o.n <= 3]
+    if few: yield f"{' and '.join(f'{o.n} runs of {o.arm}' for o in few)}: with three or fewer, the interval rests on noise being normal"
     small, large = sorted((c.base.sd, c.variant.sd)) if c.enough else (0, 0)
     if large > 3*small and c.n < 30:
         yield (f'the sds differ more than 3-fold ({words.points(small, "")} and {words.points(large, "")}): '
             'where such noise is skewed too, answers err more often than alpha')
+    if c.constant: yield 'nothing to test with. Are the runs copies of one another? Add seeds'
 
 def _left_out(before, after, contrast):
     "The seeds that have no partner"
@@ -952,9 +963,11 @@ _BIASED = dict(better='the estimate at the stop is biased upwards: the true gain
     worse='the estimate at the stop is biased downwards: the true loss is likely smaller',
     equivalent='the estimate at the stop is biased towards 0: the true difference is likely larger')
 
-def _of_a_race(c):
+def _of_a_race(c, n_later):
     "What holds of seeds that were looked at"
-    if c.contrast.enough: yield f"sequential: valid at every n{'; ' if c.verdict in _BIASED else ''}{_BIASED.get(c.verdict, '')}"
+    biased = '' if c.worse_over_all_seeds else _BIASED.get(c.answer, '')
+    if c.contrast.enough: yield f"sequential: valid at every n{'; ' if biased else ''}{biased}"
+    if n_later: yield f'pairs after the one that decided, left out: {n_later}'
 
 # %% ../nbs/13_stats.ipynb #1332ba0f
 def _check_enough(*samples):
@@ -969,17 +982,18 @@ def _contrast(before, after, paired=None):
     if paired: before, after = pairs
     return Contrast(before, after, paired), note
 
-def _until_decided(c, delta, alpha, family):
+def _until_decided(c, delta, alpha, family, goal):
     "The pairs of a race that count: none after its decision"
     def told(o): return np.where(o.diverged, np.nan, o.acc)
-    rows = np.arange(len(race_seeds(told(c.before), told(c.after), delta, alpha, family)))
+    rows = np.arange(len(race_seeds(told(c.before), told(c.after), delta, alpha, family, goal == 'noninferior')))
     return replace(c, before=c.before.take(rows), after=c.after.take(rows))
 
 def _sequential_contrast(before, after, paired):
     "Pairs, in the order of their seeds"
     _check_enough(before, after)
     pairs = shared_runs(before, after)
-    if paired is False or len(pairs[0]) < 2:
+    if paired is False: raise ValueError('a confidence sequence has no unpaired form: leave paired=False (--unpaired) out')
+    if len(pairs[0]) < 2:
         raise ValueError(f'{after.arm!r} against {before.arm!r}: a sequential comparison needs shared seeds, two or more. '
             'Train both arms on the same seeds')
     return Contrast(*pairs, True)
@@ -987,12 +1001,12 @@ def _sequential_contrast(before, after, paired):
 def _compared(before, after, paired, sequential, delta, alpha, family, goal):
     "`Comparison` of two samples, or a `ValueError` that says why there is none"
     if sequential:
-        contrast, note = _sequential_contrast(before, after, paired), None
-        if goal == 'difference': contrast = _until_decided(contrast, delta, alpha, family)
+        pairs, note = _sequential_contrast(before, after, paired), None
+        contrast = _until_decided(pairs, delta, alpha, family, goal)
     else: contrast, note = _contrast(before, after, paired)
     c = Comparison(contrast, delta, alpha, family, goal, sequential)
     c.over_images # raises where the bits do not fit the accuracies
-    of_race = _of_a_race(c) if sequential else _left_out(before, after, contrast) # a baseline may go on for other arms
+    of_race = _of_a_race(c, len(pairs.before)-len(contrast.before)) if sequential else _left_out(before, after, contrast) # a baseline may go on for other arms
     return c.noted(*filter(None, [note]), *of_race, *_of_samples(contrast))
 
 # %% ../nbs/13_stats.ipynb #7ab30798
@@ -1020,7 +1034,8 @@ def compare(
     if seeds[0] is None and paired is not False and len(baseline) != len(variant):
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, "
             "variant's) to pair them, or paired=False")
-    counts = _are_counts(arms, n_images) if isinstance(n_images, int) else None
+    _check_images(n_images, names[0])
+    counts = _are_counts(arms, n_images)
     samples = [_from_array(*arm, n_images, counts) for arm in zip(names, arms, seeds, correct or (None, None))]
     return _compared(*samples, paired, sequential, delta, alpha, 1, goal)
 
@@ -1060,7 +1075,7 @@ class Comparisons(_Shown):
 
     def without(self, arms):
         "The comparisons that these arms are no part of"
-        return replace(self, comparisons=tuple(c for c in self if not {*arms} & {c.arm, c.baseline}))
+        return replace(self, comparisons=tuple(c for c in self if not {*arms} & c.arms))
     def noted(self, note, first=False):
         "Every comparison with a note more: a text, or a function of the comparison that gives one or None"
         said = note if callable(note) else lambda c: note
@@ -1100,27 +1115,31 @@ def _check_todo(samples, baseline, todo, paired):
 
 # %% ../nbs/13_stats.ipynb #f457f2f4
 def _gain(before, after):
-    "The gain of an arm as a summary of its paired differences; None where a run diverged or nothing varies"
+    "The gain of an arm as a summary of its paired differences, None where a run diverged or nothing varies; and what was left out"
     c, _ = _contrast(before, after, paired=True)
-    if c.any_diverged or not c.here: return None
+    left_out = [*_left_out(before, after, c)]
+    if c.any_diverged or not c.here: return None, left_out
     mean, name = float(c.differences.mean()), f'({c.arm} - {c.baseline})'
     new_images = OverImages.of(c).estimate
-    return Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images and replace(new_images, value=mean), (c.recipe or '',))
+    gain = Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images and replace(new_images, value=mean),
+        (c.recipe or '',), arms=(c.baseline, c.arm))
+    return gain, left_out
 
 def _gain_of_gains(samples, names, sequential, declared):
     "Second gain minus first, by Welch's test on paired differences; over new images the variances of the two sets add"
     if sequential:
         raise ValueError('a difference of differences has no sequential form: declare its number of seeds')
-    first, second = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
+    (first, left_out), (second, more) = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
     if not first or not second:
         raise ValueError(f"{' and '.join(names)}: "
             "a difference of differences needs two pairs or more on each side that differ, and no diverged run")
-    return Comparison(Contrast(first, second), *declared)
+    contrast = Contrast(first, second)
+    return Comparison(contrast, *declared).noted(*left_out, *more, *_of_samples(contrast))
 
 def _not_comparable(samples, names, why, sequential, declared, goal):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"
-    if len(names) == 4: sides = [Summary(f'({v} - {b})') for b,v in _pairs_of_arms(names)]
-    else: sides = [Summary(a, failed=samples[a].failed) for a in names[:2]]
+    if len(names) == 4: sides = [Summary(f'({v} - {b})', arms=(b,v)) for b,v in _pairs_of_arms(names)]
+    else: sides = [Summary(a, failed=samples[a].failed, arms=(a,)) for a in names[:2]]
     return Comparison(Contrast(*sides), *declared, goal, sequential, why=str(why))
 
 # %% ../nbs/13_stats.ipynb #6fdcd54b
@@ -1179,8 +1198,8 @@ def compare_summary(
     "Compare two arms of which only mean, sd and n are published"
     check_rates(delta, alpha)
     _check_summary(m1, s1, n1, names[0]); _check_summary(m2, s2, n2, names[1])
-    contrast = Contrast(Summary(names[0], m1, s1, int(n1)), Summary(names[1], m2, s2, int(n2)))
-    return Comparison(contrast, delta, alpha, notes=('from summaries: unpaired',))
+    contrast = Contrast(*(Summary(name, m, s, int(n), arms=(name,)) for name,m,s,n in zip(names, (m1,m2), (s1,s2), (n1,n2))))
+    return Comparison(contrast, delta, alpha).noted('from summaries: unpaired', *_of_samples(contrast))
 
 # %% ../nbs/13_stats.ipynb #8b04c0e8
 @dataclass(frozen=True, repr=False)

@@ -336,6 +336,8 @@ def compare(self:StudyRuns,
     "Every arm against the baseline, and the contrasts; an arm that cannot be compared is there with its reason"
     from simpleattn.stats import compare_many
     study = self.study
+    if study.raced and contrasts:
+        raise CliError('A race compares arms with the baseline only, and a comparison more would take its answers back. Leave the contrasts out.')
     for k in {'alpha','delta'} & {*kwargs}:
         raise CliError(f"{k} is that of the study, {getattr(study, k)}: leave it out here, or make a study of another name.")
     declared_arms = _declared_arms(self.declaration)
@@ -381,11 +383,16 @@ def _noted(self:StudyRuns, comparisons):
 
 def _note_stopped(comparisons, runs):
     "A note on each comparison of runs that callbacks ended before their last epoch"
-    epochs = {label:[r.stopped for r in of_arm if r.stopped] for label,of_arm in runs.items()}
-    def said(label): return f"{len(epochs[label])} of {len(runs[label])} runs of {label} (after epoch {' to '.join(map(str, sorted({min(epochs[label]), max(epochs[label])})))})"
+    def said(sample):
+        counted = [r for r in runs.get(sample.arm, ()) if r.seed in sample.seeds]
+        epochs = sorted({r.stopped for r in counted if r.stopped})
+        if not epochs: return None
+        n_stopped = sum(r.stopped>0 for r in counted)
+        return f"{n_stopped} of {len(counted)} runs of {sample.arm} (after epoch {' to '.join(map(str, epochs[:1]+epochs[1:][-1:]))})"
     def note(c):
-        stopped = [label for label in (c.baseline, c.arm) if epochs.get(label)]
-        if stopped: return f"stopped early: {' and '.join(map(said, stopped))}; compared by the last epoch that each reached"
+        if not c.contrast.has_runs: return None
+        stopped = [*filter(None, map(said, (c.contrast.before, c.contrast.after)))]
+        if stopped: return f"stopped early: {' and '.join(stopped)}; compared by the last epoch that each reached"
     return comparisons.noted(note)
 
 def _note_missing(comparisons, seeds):
@@ -708,7 +715,7 @@ def _stands(state):
     said = f"{state['arm']} after {state['n']} pairs: "
     if state['mean'] is not None: said += points(state['mean'])
     if state['low'] is not None: said += f" ({percent(state['low'], '+')} to {percent(state['high'], '+')})"
-    return said + (', ' if state['mean'] is not None else '') + state['verdict']
+    return said + (', ' if state['mean'] is not None else '') + ' '.join(filter(None, [state['verdict'], state['note']]))
 
 # %% ../nbs/14_study.ipynb #e5389a8d
 @patch
@@ -741,8 +748,11 @@ def plan_study(
     env = env or this_env()
     table = load_runs(root, recipe=recipe.name, env=env, status='ok', recipe_hash=recipe.hash)
     by_arm = table.pivot(index='seed', columns=['variant','variant_hash'], values='acc')
-    of_pairs = _sd_of_pairs(by_arm, baseline, arm) if sd is None and corr is None else None
-    if arm and not of_pairs: raise CliError(f"Arm {arm!r} has no three pairs with {baseline!r} of recipe {recipe.name!r} on {env}. Leave the arm out, or state --sd.")
+    if arm:
+        by_arm = by_arm[[k for k in by_arm if k[0] in (arm, baseline)]]
+        if sd is not None or by_arm.shape[1]<2:
+            raise CliError(f"Arm {arm!r} has no runs beside {baseline!r} of recipe {recipe.name!r} on {env}, or an sd was stated too. Leave one of them out.")
+    of_pairs = _sd_of_pairs(by_arm, baseline) if sd is None and corr is None else None
     if of_pairs: sd,sd_runs,corr = *of_pairs,None
     else:
         corr = corr or 0.
@@ -750,18 +760,18 @@ def plan_study(
     minutes = table.wall_seconds.median()/60 if len(table) else None
     return plan(runs, sd, sd_runs, corr, variants=variants, minutes=minutes, **kwargs)
 
-def _sd_of_pairs(by_arm, baseline, arm): # sd, pairs of the fewest; None where no arm has three pairs
+def _sd_of_pairs(by_arm, baseline): # sd, pairs of the fewest; None where no arm has three pairs
     "Of the difference to the baseline: the median over arms, so that one noisy arm does not plan for all"
     base = [k for k in by_arm if k[0]==baseline]
-    others = [k for k in by_arm if k[0]!=baseline and arm in (None, k[0])]
+    others = [k for k in by_arm if k[0]!=baseline]
     differences = [(by_arm[k]-by_arm[b]).dropna() for b in base for k in others]
     differences = [d for d in differences if len(d)>=3]
     if not differences: return None
     return median(d.var() for d in differences)**.5, min(map(len, differences))
 
 def _sd_of_runs(by_arm, none): # sd, runs
-    "Of a run within its arm, over all arms"
-    free = (by_arm.count()-1).clip(lower=0)
-    if not free.sum(): raise CliError(f"{none}. State the sd of a run: --sd 0.0075 for 0.75 pp.")
-    variance = (by_arm.var()*free).sum()/free.sum()
-    return float(variance**.5), int(free.sum())+1
+    "Of a run within its arm: the median over arms, trusted as that of two of them"
+    several = by_arm.loc[:, by_arm.count()>=2]
+    if several.empty: raise CliError(f"{none}. State the sd of a run: --sd 0.0075 for 0.75 pp.")
+    free = sorted(several.count()-1)[:2]
+    return float(several.var().median()**.5), int(sum(free))+1

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'text_table', 'csv_table',
            'counted', 'table', 'seeds_words', 'plan_words', 'noise_words', 'null_words', 'repeat_words',
-           'sensitivity_words', 'answer_words', 'verdict_words', 'new_images_words', 'next_words', 'summary',
-           'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'against_words']
+           'sensitivity_words', 'interval_text', 'answer_words', 'verdict_words', 'new_images_words', 'next_words',
+           'summary', 'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'against_words']
 
 # %% ../nbs/04_words.ipynb #1f99838c
 import csv, io, json, math, re
@@ -108,11 +108,12 @@ def text_table(
 def csv_table(
     rows:list # Dicts with the same keys
 )->str: # Text
-    "Rows as csv, values as they are"
+    "Rows as csv, values as they are; a list or a dict as JSON"
+    def value(v): return json.dumps(v) if isinstance(v, (dict,list)) else v
     text = io.StringIO()
     table = csv.DictWriter(text, rows[0], lineterminator='\n')
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({k:value(v) for k,v in row.items()} for row in rows)
     return text.getvalue().rstrip()
 
 # %% ../nbs/04_words.ipynb #c11aaaa1
@@ -138,39 +139,31 @@ def table(
 
 # %% ../nbs/04_words.ipynb #c9e62301
 def seeds_words(
-    n:int,          # Seeds at an sd; None beyond a million
-    upper:int=None, # The same at the sd's upper bound
-    known:bool=True # Is there an upper bound?
+    seeds:tuple, # (at an sd, at its upper bound); None beyond a million
+    there:int=0  # Seeds that are there
 )->str: # Such as: 13 to 22
     "How many seeds, from an sd to its upper bound"
+    n, upper = seeds
     if n is None: return 'more than a million'
-    if not known or upper == n: return str(n)
-    return f"{n} to {upper or 'more than a million'}"
-
-def _seeds_of(p):
-    "Seeds for better and for equivalent: fresh ones, and in all where the study grows"
-    known = p.sd_diff_upper is not None
-    fresh = seeds_words(p.runs_needed, p.runs_needed_upper, known), seeds_words(p.runs_equivalence, p.runs_equivalence_upper, known)
-    grown = (seeds_words(p.runs_needed_grown, p.runs_needed_grown_upper, known),
-        seeds_words(p.runs_equivalence_grown, p.runs_equivalence_grown_upper, known)) if p.paired else None
-    return fresh, grown
+    said = str(n) if upper in (n, None) else f'{n} to {upper}'
+    return f'{said}, as there are' if (upper or n) <= there else said
 
 def plan_words(
     p # A `Plan`, or what has its attributes
 )->str: # Paragraph
     "What a plan says"
     def hours(h): return '' if h is None else f' ({h:.1f} hours)'
-    (better, equivalent), grown = _seeds_of(p)
+    said_of = {k: seeds_words(o) for k,o in p.seeds.items()}
     family = f"{rate(p.alpha)} % errors over {p.variants} comparison{'s' if p.variants > 1 else ''}"
     of = 'of the paired difference' if p.paired else 'of a run'
     found = f'{points(p.detectable, "")} would be found' if p.detectable else 'no difference of accuracies would be found'
     said = [f"With {p.n} seeds of each arm{hours(p.hours)} and an sd {of} of {points(p.sd_diff, '')},"
         f" {found} in {rate(p.target)} % of studies ({family}).",
-        f"To find {rate(p.effect)} pp takes {better} seeds{hours(p.hours_needed)},"
-        f" to show that equal arms are equivalent within {rate(p.delta)} pp {equivalent}{hours(p.hours_equivalence)}."]
+        f"To find {rate(p.effect)} pp takes {said_of['better']} seeds{hours(p.hours_needed)},"
+        f" to show that equal arms are equivalent within {rate(p.delta)} pp {said_of['equivalent']}{hours(p.hours_equivalence)}."]
     if p.sd_diff_upper: said += [f"The larger numbers are for the 80 % upper bound of that sd, {points(p.sd_diff_upper, '')}."]
     else: said += ['From how many runs the sd comes was not said, so it has no upper bound.']
-    if grown: said += [f'A study that grows after it was looked at is judged by the confidence sequence: {grown[0]} and {grown[1]} seeds in all.']
+    if p.paired: said += [f"A study that grows after it was looked at is judged by the confidence sequence: {said_of['better_grown']} and {said_of['equivalent_grown']} seeds in all."]
     return ' '.join(said)
 
 def noise_words(
@@ -229,9 +222,24 @@ def sensitivity_words(
     return f'{said}. The handicap was found; {at}.'
 
 # %% ../nbs/04_words.ipynb #161ef959
+def _bound(x, delta, sign='+'):
+    "A bound of an interval in percent, with so many decimals that it does not seem to lie on 0 or on the margin where it does not"
+    for digits in (2, 3, 4):
+        shown = _decimals(x, sign, digits)
+        if abs(float(shown)) not in (0, round(100*delta, digits)): break
+    return shown
+
+def interval_text(
+    interval:tuple, # Two bounds (fractions)
+    delta:float     # The margin
+)->str: # Such as: -0.55 to +0.43
+    "The two bounds of an interval in percentage points, without the unit"
+    low, high = interval
+    return f'{_bound(low, delta)} to {_bound(high, delta)}'
+
 def _how_much(answer, low, high, delta):
     "What the interval says besides the answer"
-    if answer == 'equivalent': return f": nothing beyond {points(max(-low, high), '')}"
+    if answer == 'equivalent': return f": nothing beyond {_bound(max(-low, high), delta, '')} pp"
     if answer == 'not worse': return f' by {rate(delta)} pp'
     if answer not in ('better','worse'): return ''
     least, most = (low, high) if answer == 'better' else (-high, -low)
@@ -239,11 +247,13 @@ def _how_much(answer, low, high, delta):
     return f', though by less than {rate(delta)} pp' if most < delta else ''
 
 def answer_words(
-    c # A `Comparison`, or what has its attributes
+    c,         # A `Comparison`, or what has its attributes
+    when:str='' # Such as: when it trains
 )->str: # Such as: equivalent: nothing beyond 0.55 pp
     "The answer of the runs that trained, with what their interval says of the margin"
-    if c.constant: return f'undecided: {c.constant}'
-    return c.answer + _how_much(c.answer, *c.interval, c.delta)
+    answer = f'{c.answer} {when}' if when else c.answer
+    if c.constant: return f'{answer}: {c.constant}'
+    return answer + _how_much(c.answer, *c.interval, c.delta)
 
 def verdict_words(
     c # A `Comparison`
@@ -252,32 +262,35 @@ def verdict_words(
     if c.why: return f'not comparable: {c.why}'
     if not c.any_diverged: return answer_words(c)
     diverged = f'({c.diverged_variant} of {c.n_all_variant} diverged, baseline {c.diverged_baseline} of {c.n_all_baseline})'
-    trained = f'{c.answer} when it trains{_how_much(c.answer, *c.interval, c.delta)}'
-    if c.worse_over_all_seeds: return f'worse over all seeds {diverged}; {trained}'
-    return f'{trained} {diverged}'
+    trained = answer_words(c, 'when it trains') if c.diff is not None else ''
+    if c.worse_over_all_seeds: return '; '.join(filter(None, [f'worse over all seeds {diverged}', trained]))
+    return f"{trained or 'undecided'} {diverged}"
 
 def new_images_words(
     c # A `Comparison`
-)->str: # Such as: equivalent (-0.60 pp to +0.48 pp); nothing where it is not known which images were right
+)->str: # Such as: equivalent (-0.60 to +0.48 pp); nothing where it is not known which images were right
     "The answer on new images with its interval"
-    return f'{c.new_verdict} ({points(c.new_low)} to {points(c.new_high)})' if c.new_verdict else ''
+    return f'{c.new_verdict} ({interval_text((c.new_low, c.new_high), c.delta)} pp)' if c.new_verdict else ''
 
 def next_words(
     c # A `Comparison`
-)->str: # Such as: 12 to 20 seeds (better), 16 to 27 (equivalent); nothing once decided
-    "How many seeds in all would decide, from the sd to its upper bound"
+)->str: # Such as: 12 to 20 fresh seeds (better), 16 to 27 (equivalent); nothing once decided
+    "How many seeds would decide, from the sd to its upper bound: fresh ones, or in all where the study was looked at"
     if not c.next: return ''
-    fresh, grown = _seeds_of(c.next)
-    better, equivalent = grown if c.sequential else fresh
-    return f'{better} seeds (better), {equivalent} (equivalent)'
+    better, equivalent = _next_seeds(c, c.sequential)
+    asked = 'not worse' if c.goal == 'noninferior' else 'better' # the same number, by symmetry
+    return f"{better} {'seeds in all' if c.sequential else 'fresh seeds'} ({asked}), {equivalent} (equivalent)"
+
+def _next_seeds(c, grown):
+    names = ('better_grown','equivalent_grown') if grown else ('better','equivalent')
+    return [seeds_words(c.next[k], c.n) for k in names]
 
 # %% ../nbs/04_words.ipynb #b8f0bc48
 def summary(
     c # A `Comparison`
 )->dict: # n, gain, answer, p_verdict, next, new_images: text, apart from n and p_verdict
     "The six fields shown by default, all of one interval"
-    low, high = c.interval
-    span = 'no interval yet' if low is None else f'{percent(low, "+")} to {percent(high, "+")}'
+    span = interval_text(c.interval, c.delta) if c.interval[0] is not None else 'no interval yet'
     gain = '' if c.diff is None else f'{percent(c.diff, "+")} ({span})'
     return dict(n=c.n, gain=gain, answer=c.verdict_words, p_verdict=c.p_verdict, next=next_words(c), new_images=new_images_words(c))
 
@@ -322,9 +335,8 @@ def _how(c):
     return f'{c.test}, n = {c.n} shared seeds{corr}.'
 
 def _interval(c):
-    low, high = c.interval
-    if low is None: return f"no {'confidence sequence' if c.sequential else 'interval'} yet"
-    return f'{interval_words(c)}: {points(low)} to {points(high)}'
+    if c.interval[0] is None: return f"no {'confidence sequence' if c.sequential else 'interval'} yet"
+    return f'{interval_words(c)}: {interval_text(c.interval, c.delta)} pp'
 
 def _means(c):
     "The two means with their sds"
@@ -349,11 +361,13 @@ def _new_images(c):
 def _next(c):
     "What would decide, where nothing is decided"
     if not c.next: return ''
-    fresh, grown = _seeds_of(c.next)
-    found = f'{rate(c.next.target)} % of studies find {rate(c.delta)} pp with {{}}, and show that equal arms are equivalent with {{}}'
-    if c.sequential: return f'Next: {found.format(*grown)} seeds in all.'
-    more = f' If this study grows instead, it is judged by the confidence sequence: {grown[0]} and {grown[1]} in all.' if grown else ''
-    return f'Next: {found.format(*fresh)} fresh seeds.{more}'
+    asked = f'exclude a loss of {rate(c.delta)} pp' if c.goal == 'noninferior' else f'find {rate(c.delta)} pp'
+    found = f'80 % of studies {asked} with {{}}, and show that equal arms are equivalent with {{}}'
+    if c.sequential: return f'Next: {found.format(*_next_seeds(c, True))} seeds in all.'
+    fresh = f'Next: {found.format(*_next_seeds(c, False))} fresh seeds.'
+    if not c.paired: return fresh
+    better, equivalent = _next_seeds(c, True)
+    return f'{fresh} If this study grows instead, it is judged by the confidence sequence: {better} and {equivalent} in all.'
 
 # %% ../nbs/04_words.ipynb #93c656ab
 def _diverging(c):

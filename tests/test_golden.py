@@ -40,7 +40,7 @@ CHANGED = {
     **{k:'all differences equal: a table that says so' for k in ('mistakes/copies/*','mistakes/same/*')},
     **{k:'the words of the one interval; a margin of races' for k in ('reports/*/index.html','reports/*/report.md','reports/*/report.tex','reports/*/race','reports/*/race/*','races/*','old_store/*/race_states*')},
     **{k:'the help of compare and plan says so' for k in ('helps/*/all/out','helps/*/compare/out','helps/*/none/out','helps/*/option/err','helps/*/plan/out')},
-    **{k:'the sd is that of pairs with the baseline' for k in ('plans/cli * json/out/*','plans/* {"runs": 1}')},
+    **{k:'the sd is that of pairs with the baseline' for k in ('plans/cli * json/out/*','plans/* {"runs": 1}','plans/* {"corr": *}/*')},
     'statistics/*/maxt':'max-T is gone', 'statistics/* compare_summary/cli/out':'the table of the one interval',
     **{k:'the table of the one interval' for k in ('statistics/* csv_two_datasets/*/out','old_store/*/compare/*/out','old_store/*/report.md')},
     'statistics/* decompose_tie/decompose/df_new_images':'the images add nothing where mean squares tie',

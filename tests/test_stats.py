@@ -403,7 +403,7 @@ def test_sequential_comparison_has_no_fixed_p():
     assert 3 < st.n < 12 and (st.decided_at, race_path(x[:,1]-x[:,0], k=2)[st.n-2].verdict, c.verdict, c.n) == (st.n, 'undecided', st.verdict, st.n)  # the seeds after the decision do not count
     near((c.diff, c.low, c.high, c.p), (st.mean, st.low, st.high, st.p)); near(c.p_verdict, min(1, 2*max(map(st.p_of, (-.01, .01) if c.verdict == 'equivalent' else (0,)))))
     assert {'better':'upwards', 'worse':'downwards', 'equivalent':'towards 0'}[c.verdict] in c.notes[0]
-    with pytest.raises(ValueError, match='shared seeds'): compare(BASE, V1, n_images=500, paired=False, sequential=True)
+    with pytest.raises(ValueError, match='no unpaired form'): compare(BASE, V1, n_images=500, paired=False, sequential=True)
 
 def test_a_grown_study_is_reported_at_its_decision():
     d = np.r_[.02+np.tile([.002,-.002], 5), -.05*np.ones(10)]; x = .8+.01*np.sin(np.arange(20)); c = compare(x, x+d, sequential=True)
@@ -429,8 +429,8 @@ def test_sentence_names_everything():
 def test_summary_is_six():
     c = compare(BASE[:5], V1[:5], n_images=500); assert list(c.summary()) == 'n gain answer p_verdict next new_images'.split() and '|' in c._repr_markdown_()
     assert c.runs_needed == runs_needed(.01, c.sd_diff) and c.runs_needed_upper == runs_needed(.01, sd_upper(c.sd_diff, 4))
-    assert (c.next.runs_equivalence, c.next.runs_needed_grown) == (runs_needed_equivalence(.01, c.sd_diff, alpha=.025), runs_needed(.01, c.sd_diff, grown=True))
-    assert c.summary()['next'] == f'{c.runs_needed} to {c.runs_needed_upper} seeds (better), {c.next.runs_equivalence} to {c.next.runs_equivalence_upper} (equivalent)'
+    assert (c.next['equivalent'][0], c.next['better_grown'][0]) == (runs_needed_equivalence(.01, c.sd_diff, alpha=.025), runs_needed(.01, c.sd_diff, grown=True))
+    assert c.summary()['next'] == f"{c.runs_needed} to {c.runs_needed_upper} fresh seeds (better), {' to '.join(map(str, c.next['equivalent']))} (equivalent)"
 
 def test_records_are_frozen_and_plain():
     c = compare(BASE, V1, n_images=500)
@@ -507,7 +507,7 @@ def test_summarise():
     (lambda: compare_many(frame(normal(0)), contrasts=[('v1','v1')]), 'two different arms'),
     (lambda: compare_many(frame(normal(0)), contrasts=[('v1','baseline','better')]), 'noninferior, or four'),
     (lambda: compare_many(frame(normal(0)), contrasts=[('v1','v9')]), "no arm 'v9'"),
-    (lambda: compare_many(frame(normal(0)), sequential=True, paired=False), 'shared seeds'),
+    (lambda: compare_many(frame(normal(0)), sequential=True, paired=False), 'no unpaired form'),
     (lambda: compare_many(frame(normal(0, k=4)), None, contrasts=[('baseline','v1','v2','v3')], sequential=True), 'no sequential form'),
     (lambda: race_state([.1,math.nan]), 'NaN'),
     (lambda: plan(1, .01), 'two seeds'),
