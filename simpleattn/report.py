@@ -239,7 +239,7 @@ class Report(GetAttr):
     @property
     def open_plan(self)->list:
         "Of a study of a declared number of seeds, the undecided comparison whose sd is largest: its name, and what more seeds could do"
-        undecided = [(label, c.next) for label,c in self.labelled if c.next and not c.sequential]
+        undecided = [(label, c.plan) for label,c in self.labelled if c.verdict=='undecided' and c.plan and not c.sequential]
         if not undecided: return []
         label, plan = max(undecided, key=lambda o: o[1].sd_diff)
         return [(label, replace(plan, minutes=median(r.wall_seconds for r in self.runs)/60))]

@@ -521,7 +521,7 @@ def test_an_undecided_study_has_a_power_curve_with_its_hours(tmp_path):
     report = make_report(declared_before(tmp_path, 3, ('baseline','self')))
     (label,plan), = report.open_plan
     c, = report.comparisons
-    assert c.verdict=='undecided' and (label, plan.n, plan.runs_needed)==('self', 3, c.next.runs_needed)
+    assert c.verdict=='undecided' and (label, plan.n, plan.runs_needed)==('self', 3, c.plan.runs_needed)
     assert plan.hours==pytest.approx(3*2*3/3600) # of three seeds and two arms at a median of 3 s
     assert 'How many seeds: self' in report_figures(report)
 
