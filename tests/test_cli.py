@@ -386,3 +386,10 @@ def test_import_is_an_option_by_that_name(call):
     for verb in ('study','race','train','cost','variants'):
         assert '--import (str), --import-file (str)' in call(verb, '--help')[1], verb
     assert "no file '/nope.py'" in call('variants', '--import', '/nope.py')[2] and "no file '/nope.py'" in call('variants', '--import-file=/nope.py')[2]
+
+def test_the_package_is_the_command(tmp_path):
+    import subprocess,sys
+    def run(*words): return subprocess.run([sys.executable, '-m', 'simpleattn', *words], capture_output=True, text=True, cwd=tmp_path)
+    assert run('--version').stdout.strip() and run('recipes', '--fmt', 'csv').returncode==0
+    wrong = run('nothing')
+    assert wrong.returncode==2 and 'no verb' in wrong.stderr and len(wrong.stderr.splitlines())==1
