@@ -123,7 +123,7 @@ class Pooled(Record):
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.pool_rows(self), 'md')}\n\n{self.words}"
 
-# %% ../nbs/14a_questions.ipynb #16a9ad84
+# %% ../nbs/14a_questions.ipynb #02fa6e49
 def _known_run(sample, i): return sample.correct[i] is not None or sample.recipes[i] is not None
 
 def _run_key(sample, i):
@@ -164,9 +164,9 @@ def _check_pool(studies):
     declared = {(c.delta, c.alpha) for c in studies.values()}
     if len(declared) > 1: raise ValueError(f'the studies have several margins or error rates (delta, alpha): {sorted(declared)}. Pool those of one')
     if next(iter(declared))[1] > .08: raise ValueError('the t interval over studies holds for alpha up to 0.08')
+    _check_apart(studies)
     if len({round(c.diff, 12) for c in studies.values()}) == 1 and len(studies) > 2:
         raise ValueError('every study has the same difference: nothing can be said of how studies vary')
-    _check_apart(studies)
 
 # %% ../nbs/14a_questions.ipynb #5a7f1c4b
 def _set_of(c):
