@@ -169,13 +169,14 @@ def plot_study(
     if title: figure.suptitle(title, x=0.01, ha='left', size=12, weight='bold', color=ink)
     return axes
 
-# %% ../nbs/15_plots.ipynb #979a29be
+# %% ../nbs/15_plots.ipynb #efaf8f23
 def plot_forest(
     pooled,    # `Pooled`
     ax=None    # Axes to draw on
 ): # The axes
     "The gain in each study, the mean over studies or the difference of two, and where a further study may fall"
     n_rows, margin = pooled.k+1+bool(pooled.predicted), 100*pooled.delta
+    if ax is None: ax = _subplots(7, 1+0.5*n_rows)
     ax = _row_axes(ax, n_rows, f'Gain; {interval_words(pooled)}', f'gain over the baseline, pp (band: margin of ±{rate(pooled.delta)})')
     ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axvline(0, color=grey, lw=1)
