@@ -605,6 +605,8 @@ def compare(
     asked = dict(contrasts=contrasts, unpaired=unpaired, baseline=baseline)
     if pool or best:
         _check_together(what, pool, best, summary, against)
+        _refuse('--pool or --best, which have one table', full=full)
+        if any(_is_file(o, root) for o in what): _refuse('a file, which knows no machines', env=env)
         if best: _refuse('--best, which compares every arm with every other', by=by, delta=delta is not None, **asked)
         how = dict(reading=reading, rates=rates, asked=asked, root=root, env=env, fmt=fmt)
         return _pooled(what, by, **how) if pool else _best(what[0], **how)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['between_studies', 'Pooled', 'pool', 'pool_arms', 'to_the_best', 'Best', 'best']
 
-# %% ../nbs/14a_questions.ipynb #7e5eedc7
+# %% ../nbs/14a_questions.ipynb #917065a8
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from statistics import fmean
 import numpy as np
 from scipy import special as sp
 from . import words
-from .plan import Record, read_answer
+from .plan import Record, plain, read_answer
 from .runs import comparable
 from .stats import Comparison, Comparisons, Estimate, Interval, check_columns, compare_many, read_samples
 
@@ -210,7 +210,7 @@ def to_the_best(
     low = np.where(others & may_be, diff-half, np.inf).min(1)
     return np.minimum(low, 0), np.maximum(high, 0), may_be
 
-# %% ../nbs/14a_questions.ipynb #9aa01b3b
+# %% ../nbs/14a_questions.ipynb #f88a6583
 @dataclass(frozen=True, repr=False, eq=False)
 class Best(Record):
     "Which of several arms may be the best; accuracies, differences and bounds are fractions"
@@ -242,7 +242,8 @@ class Best(Record):
         def row(i, arm):
             low, high, may_be = (o[i] for o in self._constrained)
             behind = self.means[i]-np.delete(self.means, i).max()
-            return dict(arm=arm, n=len(self.samples[arm]), mean=self.means[i], diff=behind, low=low, high=high, may_be_best=bool(may_be))
+            bounds = dict(low=plain(low), high=plain(high)) # None where the differences do not vary
+            return dict(arm=arm, n=len(self.samples[arm]), mean=self.means[i], diff=behind, **bounds, may_be_best=bool(may_be))
         return sorted([row(*o) for o in enumerate(self.samples)], key=lambda o: -o['mean'])
     @property
     def among_best(self): return [o['arm'] for o in self.arms if o['may_be_best']]

@@ -347,10 +347,12 @@ def against_words(
         f" were it one run that spreads like these, the interval would be {span(a.interval_one_run)}, and the answer {a.verdict_one_run}."
         " Nor can this know whether data, epochs and code were the same.")
 
-# %% ../nbs/04_words.ipynb #7363577c
+# %% ../nbs/04_words.ipynb #a6c425ce
 def _span(interval): return f'{points(interval[0])} to {points(interval[1])}'
 
-def _gain_cell(diff, low, high): return f"{percent(diff, '+')} ({percent(low, '+')} to {percent(high, '+')})"
+def _gain_cell(diff, low, high):
+    if low is None or high is None: return f"{percent(diff, '+')} (no interval)"
+    return f"{percent(diff, '+')} ({percent(low, '+')} to {percent(high, '+')})"
 
 def pool_rows(
     p # A `Pooled`
@@ -367,6 +369,7 @@ def _of_sets(p):
     "What the mean speaks of: recipes, or data sets"
     if None in p.sets: return 'Which images each study was scored on was not recorded: recipes on one validation set say nothing of other data sets.'
     n = len({*p.sets})
+    if p.k == 2: return 'They were scored on two validation sets.' if n == 2 else 'They are two recipes on one validation set, and not two data sets.'
     if n == p.k: return f'The {p.k} validation sets differ, so this speaks of data sets like these.'
     where = 'one validation set' if n == 1 else f'{n} validation sets'
     return f'These are {p.k} recipes on {where}: this speaks of recipes like these there, and not of other data sets.'
