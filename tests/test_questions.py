@@ -3,6 +3,7 @@ import importlib.util, json, math, sys
 import numpy as np, pytest
 from scipy import stats
 from conftest import ROOT
+from simpleattn.board import board_entries, leaderboard
 from simpleattn.cli import main
 from simpleattn.questions import best, between_studies, pool, pool_arms, to_the_best
 from simpleattn.stats import Estimate, Sample, compare, compare_many
@@ -70,6 +71,7 @@ def test_the_ends_of_the_interval_lie_at_the_quantiles():
 
 def test_the_sd_between_studies_waits_for_twenty_seeds():
     assert pool(studies(1, 4, n=19)).between_sd is None
+    assert pool([*studies(1, 3, n=20), *studies(2, 1, n=19)]).between_sd is None
     p = pool(studies(1, 4, n=20))
     assert p.between_interval.low <= p.between_sd <= p.between_interval.high
     assert p.to_dict()['between_interval']==[*p.between_interval] and '20 seeds' not in p.words
@@ -161,6 +163,9 @@ def test_best_of_three_by_hand():
     assert low.tolist()==[-1, -3, -7] and high.tolist()==[3, 1, 0] and may_be.tolist()==[True, True, False]
     low, high, may_be = to_the_best(means[:,None]-means, np.full((3, 3), .5))
     assert low.tolist()==[0, -1.5, -5.5] and high.tolist()==[1.5, 0, 0] and may_be.tolist()==[True, False, False]
+    half = np.array([[0, 2, 2], [2, 0, 20], [2, 20, 0]]) # the third is known well beside the first only, which puts it out
+    low, _, may_be = to_the_best(means[:,None]-means, half)
+    assert low.tolist()==[-1, -3, -7] and may_be.tolist()==[True, True, False]
 
 def test_of_two_it_is_a_one_sided_t():
     for seed in range(20):
@@ -240,6 +245,14 @@ def test_best_on_the_command_line(results, capsys):
 def test_what_cannot_be_answered_is_refused(words, why, results, capsys):
     rc, o = said(capsys, *(results/w if w.endswith('.csv') else w for w in words))
     assert rc==2 and why in o.err
+
+def test_the_leaderboard_prints_a_pick_with_its_interval_over_all_arms(capsys):
+    pick = next(e for e in leaderboard(board_entries(ROOT/'runs')) if e.arm.name.startswith('woof-cpu/'))
+    x = np.array([r.acc for r in pick.ordinary])
+    assert pick.over_k==pytest.approx(stats.t.interval(1-.05/pick.best_of, len(x)-1, x.mean(), x.std(ddof=1)/math.sqrt(len(x))))
+    main(['leaderboard', '--root', str(ROOT/'runs')])
+    said = capsys.readouterr().out
+    assert f'{pick.picked_words} Reserved seeds confirm it: simpleattn study' in said and 'too high on average' in said
 
 # ---- error rates
 
