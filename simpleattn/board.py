@@ -16,9 +16,9 @@ from scipy.special import stdtr
 from .recipes import CliError,Recipe,load_recipes
 from .variants import spelled
 from .runs import comparable,find_runs,list_files
-from .stats import summarise
+from .stats import Estimate,Interval,summarise
 from .published import published_entry
-from .words import percent
+from .words import percent,winner_words
 
 # %% ../nbs/18_board.ipynb #ce642fd2
 @dataclass(frozen=True)
@@ -110,6 +110,16 @@ class Entry:
         "Of the reserved seeds of a pick"
         reserved = [r for r in self.runs if r not in self.ordinary]
         return Score.of(reserved) if self.rivals and reserved else None
+
+    @property
+    def over_k(self)->Interval: # None where nothing was picked, or of one run
+        "The 95 % interval of a pick's mean, over all arms that it was picked from together"
+        if not self.rivals or self.score.n < 2: return None
+        return Estimate.from_summary(self.score.mean, self.score.sd, self.score.n).interval(.05/self.best_of)
+    @property
+    def picked_words(self):
+        if self.over_k is None: return f'{self.arm.name} was picked as the best of {self.best_of} arms.'
+        return winner_words(self.arm.name, self.best_of, self.over_k, .05)
 
     def __repr__(self): return f'Entry {self.arm.name} ({self.cell.source}): {_accuracy(self.score)}'
 

@@ -578,6 +578,56 @@ def _compare_summaries(words, rates):
     c = compare_summary(m1, s1, n1, m2, s2, n2, **rates)
     return Comparisons((c,), c.baseline, c.delta, c.alpha, 1)
 
+# %% ../nbs/20_cli.ipynb #b7e9cd43
+def _of_study(name, root, env, reading, asked, rates):
+    "A declared study, to be compared"
+    from simpleattn.study import load_study
+    _refuse('what is no file of results', **{k:v for k,v in reading.items() if k != 'others'})
+    if rates or asked['baseline']: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
+    return load_study(name, root, env)
+
+def _answers(name, by, root, env, reading, asked, rates):
+    "(Study, file, or value of --by; its `Comparisons`) each"
+    how = dict(contrasts=_contrasts(asked['contrasts'])) | (dict(paired=False) if asked['unpaired'] else {})
+    if not _is_file(name, root):
+        _refuse('what is no file of results', by=by)
+        return [(name, _of_study(name, root, env, reading, asked, rates).compare(**how))]
+    from simpleattn.results import compare_results
+    found = compare_results(name, asked['baseline'], by, reading, lambda runs: _tell_read(name, runs), **how, **rates)
+    if not by: return [(name, found)]
+    for why in found.values():
+        if isinstance(why, ValueError): raise why
+    return [*found.items()]
+
+def _pooled(what, by, reading, rates, asked, root, env, fmt):
+    "What several studies say together, an arm a part"
+    from simpleattn.questions import pool_arms
+    from simpleattn.words import pool_rows,text_table
+    reading['others'] = ['--pool', *_words_of(asked | rates)]
+    answers = [o for name in what for o in _answers(name, by, root, env, reading, asked, rates)]
+    pooled = pool_arms(dict(answers))
+    if fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
+    def together(p): return dict(study=p.what, n=None, diff=p.diff, low=p.low, high=p.high, answer=p.answer)
+    if fmt == 'csv': return [dict(arm=arm, **row) for arm,p in pooled.items() for row in [*p.of_studies, together(p)]]
+    return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), fmt)}\n\n{p.words}' for arm,p in pooled.items())
+
+def _best(name, reading, rates, asked, root, env, fmt):
+    "Which arms of a study or a file may be the best"
+    from simpleattn.questions import best
+    from simpleattn.words import best_rows,text_table
+    if _is_file(name, root):
+        from simpleattn.results import read_results
+        runs = read_results(name, **reading, others=['--best', *_words_of(rates)])
+        _tell_read(name, runs)
+        found = best(runs, **rates)
+    else:
+        study = _of_study(name, root, env, reading, asked, rates).read()
+        if study.study.raced or study.grown: raise CliError(f'{name} was looked at before its seeds were all there: --best holds for a declared number of seeds.')
+        _say_missing(study)
+        found = best(study.samples(), study.study.alpha)
+    if fmt == 'json': return found.to_dict()
+    return found.arms if fmt == 'csv' else f'{text_table(*best_rows(found), fmt)}\n\n{found.words}'
+
 # %% ../nbs/20_cli.ipynb #bd3a33f3
 def compare(
     what:What=(),             # A declared study; two of them, whether the second gains more; or a file of results (csv, tsv, json, jsonl; - is standard input)
@@ -594,6 +644,8 @@ def compare(
     by:Words=(),              # Of a file: COL ..., one answer for each value
     ignore:Words=(),          # Of a file: COL ..., columns that do not matter; globs
     against:float=None,       # Of a file: one published accuracy without an sd, a fraction, instead of a baseline
+    pool:bool=False,          # Several studies or files, or the values of --by: one answer from all of them
+    best:bool=False,          # Which arms may be the best of all
     delta:float=None,         # Smallest difference that matters, a fraction; a study has its own
     alpha:float=None,         # Family-wise error rate; a study has its own
     root:Root='runs',
@@ -605,6 +657,13 @@ def compare(
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
     reading = dict(arm=arm, seed=seed, acc=acc, percent=percent, wide=wide, where=where, ignore=ignore)
     asked = dict(contrasts=contrasts, unpaired=unpaired, baseline=baseline)
+    if pool or best:
+        _check_together(what, pool, best, summary, against)
+        _refuse('--pool or --best, which have one table', full=full)
+        if any(_is_file(o, root) for o in what): _refuse('a file, which knows no machines', env=env)
+        if best: _refuse('--best, which compares every arm with every other', by=by, delta=delta is not None, **asked)
+        how = dict(reading=reading, rates=rates, asked=asked, root=root, env=env, fmt=fmt)
+        return _pooled(what, by, **how) if pool else _best(what[0], **how)
     _check_asked(what, summary, root)
     if what and _is_file(what[0], root):
         _refuse('a file, which knows no machines', env=env)
@@ -637,6 +696,14 @@ def _check_asked(what, summary, root):
     at_most = 1 if any(_is_file(o, root) for o in what) else 2
     if bool(summary)==bool(what) or len(what)>at_most:
         raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
+
+def _check_together(what, pool, best, summary, against):
+    "Refuse what --pool or --best cannot answer"
+    _refuse('--pool or --best, which need runs', summary=summary, against=against is not None)
+    if pool and best: raise CliError('--pool and --best are two questions: ask one at a time.')
+    if not what or best and len(what) > 1: raise CliError(f"Give {'several studies or files' if pool else 'one study or file'}.")
+    twice = [o for i,o in enumerate(what) if o in what[:i]]
+    if twice: raise CliError(f'{twice[0]} stands twice: copies of one study share runs, and are not pooled.')
 
 def _words_of(options):
     "Options as the words of a command"
@@ -686,17 +753,17 @@ def leaderboard(
     rows = [e.to_dict() for e in best]
     if fmt=='json': return rows
     if fmt=='csv': return _flat(rows)
-    return '\n\n'.join([table(board.board_rows(best), fmt), *_to_confirm(rows)])
+    return '\n\n'.join([table(board.board_rows(best), fmt), *_to_confirm(best)])
 
 def _flat(rows):
     "The rows without what is a list or a dict in any of them"
     nested = {k for row in rows for k,v in row.items() if isinstance(v, (dict,list))}
     return [{k:v for k,v in row.items() if k not in nested} for row in rows]
 
-def _to_confirm(rows):
-    "A sentence for each pick that no reserved seeds have confirmed yet"
-    said = '{arm} was picked as the best of {best_of} arms. Reserved seeds confirm it: {confirm}'
-    return [said.format(**e) for e in rows if e['confirm'] and not e['fresh']]
+def _to_confirm(entries):
+    "For each pick that no reserved seeds have confirmed yet, what its mean is worth, and the command that confirms it"
+    picks = [e for e in entries if e.confirm and not e.fresh]
+    return [f'{e.picked_words} Reserved seeds confirm it: {e.confirm}' for e in picks]
 
 def _rows_to_send(entries, arm, fmt):
     "The rows of an arm that keep the rules, as text; refuses an arm without one"

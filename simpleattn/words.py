@@ -6,7 +6,8 @@
 __all__ = ['percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'text_table', 'csv_table',
            'counted', 'table', 'seeds_words', 'plan_words', 'noise_words', 'null_words', 'repeat_words',
            'sensitivity_words', 'interval_text', 'answer_words', 'verdict_words', 'new_images_words', 'next_words',
-           'summary', 'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'against_words']
+           'summary', 'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'against_words',
+           'pool_rows', 'pool_words', 'best_rows', 'winner_words', 'best_words']
 
 # %% ../nbs/04_words.ipynb #1f99838c
 import csv, io, json, math, re
@@ -405,3 +406,82 @@ def against_words(
         f" Were that number exact: {a.verdict} (margin {rate(a.delta)} pp). How far it would move with another seed was not published:"
         f" were it one run that spreads like these, the interval would be {span(a.interval_one_run)}, and the answer {a.verdict_one_run}."
         " Nor can this know whether data, epochs and code were the same.")
+
+# %% ../nbs/04_words.ipynb #a6c425ce
+def _span(interval): return f'{points(interval[0])} to {points(interval[1])}'
+
+def _gain_cell(diff, low, high):
+    if low is None or high is None: return f"{percent(diff, '+')} (no interval)"
+    return f"{percent(diff, '+')} ({percent(low, '+')} to {percent(high, '+')})"
+
+def pool_rows(
+    p # A `Pooled`
+)->tuple: # Head, and rows of text
+    "Studies as a table, with what they say together in the last rows"
+    head = ['study', 'seeds', f'gain, pp ({interval_words(p)})', f'answer at a margin of {rate(p.delta)} pp']
+    rows = [[o['study'], str(o['n']), _gain_cell(o['diff'], o['low'], o['high']), o['answer']] for o in p.of_studies]
+    together = f'mean of {p.k} studies' if p.what == 'mean' else 'second - first'
+    rows.append([together, '', _gain_cell(p.diff, *p.interval), p.answer_words])
+    if p.predicted: rows.append(['a further study', '', f"({percent(p.predicted[0], '+')} to {percent(p.predicted[1], '+')})", ''])
+    return head, rows
+
+def _of_sets(p):
+    "What the mean speaks of: recipes, or data sets"
+    if None in p.sets: return 'Which images each study was scored on was not recorded: recipes on one validation set say nothing of other data sets.'
+    n = len({*p.sets})
+    if p.k == 2: return 'They were scored on two validation sets.' if n == 2 else 'They are two recipes on one validation set, and not two data sets.'
+    if n == p.k: return f'The {p.k} validation sets differ, so this speaks of data sets like these.'
+    where = 'one validation set' if n == 1 else f'{n} validation sets'
+    return f'These are {p.k} recipes on {where}: this speaks of recipes like these there, and not of other data sets.'
+
+def _of_two(p):
+    first, second = p.names
+    return (f'Two studies are too few for a mean over studies, so each stands for itself. {second} minus {first}: {points(p.diff)}'
+        f' ({interval_words(p)}: {_span(p.interval)}; Welch t): {p.answer_words}.')
+
+def _of_the_mean(p):
+    return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {_span(p.interval)};'
+        f' t on {p.df} degrees of freedom): {p.answer_words}.')
+
+def _of_further_studies(p):
+    "A further study, and how far studies vary"
+    if p.predicted: yield f'A further study like these would show between {_span(p.predicted).replace(" to ", " and ")} ({rate(1-p.level)} % prediction interval).'
+    if p.between_sd is None: yield 'Below 20 seeds a study the sd between studies has no interval.'
+    else: yield f"The sd between studies is {points(p.between_sd, '')} ({interval_words(p)}: {' to '.join(points(o, '') for o in p.between_interval)})."
+
+def pool_words(
+    p # A `Pooled`
+)->str: # Paragraph
+    "What several studies say together"
+    said = [_of_two(p)] if p.what == 'difference' else [_of_the_mean(p), *_of_further_studies(p)]
+    return ' '.join([*said, _of_sets(p)])
+
+# %% ../nbs/04_words.ipynb #e2a8b66f
+def best_rows(
+    b # A `Best`
+)->tuple: # Head, and rows of text
+    "Arms as a table, the best mean first"
+    head = ['arm', 'seeds', 'accuracy, %', f'minus the best of the others, pp ({rate(1-b.alpha)} %, {b.k} arms together)', 'may be the best']
+    rows = [[o['arm'], str(o['n']), percent(o['mean']), _gain_cell(o['diff'], o['low'], o['high']), 'yes' if o['may_be_best'] else 'no'] for o in b.arms]
+    return head, rows
+
+def winner_words(
+    arm:str,        # The arm with the best mean
+    k:int,          # Of so many arms
+    interval:tuple, # Of its mean, simultaneous over the k arms (fractions)
+    alpha:float     # Error rate
+)->str:
+    "What a mean is worth that was picked as the best"
+    return (f'{arm} was picked as the best of {k} arms, so its mean is too high on average; its {rate(1-alpha)} % interval'
+        f' over all {k} is {percent(interval[0])} to {percent(interval[1])} %.')
+
+def best_words(
+    b # A `Best`
+)->str: # Paragraph
+    "Which arms may be the best, and what the winner's mean is worth"
+    among = b.among_best
+    alone = f'{among[0]} is the best of {b.k} arms'
+    said = alone if len(among) == 1 else f"{len(among)} of {b.k} arms cannot be told from the best: {', '.join(among)}"
+    how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; a family of its own, beside the comparisons with a baseline"
+    more = [f'{o[0].upper()}{o[1:]}.' for o in b.notes]
+    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), 'Fresh seeds confirm it.', *more])
