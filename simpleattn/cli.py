@@ -9,7 +9,7 @@ __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 
            'study', 'race', 'demo', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'main']
 
 # %% ../nbs/20_cli.ipynb #205b5e17
-import errno,json,math,os,re,shlex,shutil,sys,warnings
+import json,math,os,re,shlex,shutil,sys,warnings
 from argparse import Action,ArgumentParser,HelpFormatter
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +19,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,check_dataset,check_seed,datasets,derive,load_recipes,near
-from .words import percent,points,table
+from .words import counted,percent,points,table
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/20_cli.ipynb #c11a0003
@@ -188,9 +188,15 @@ def _training(
     "How runs are trained, as `Study.run` takes it"
 
 # %% ../nbs/20_cli.ipynb #45db2c06
+def _recipes(settings):
+    "The recipes of a command; a file that was found, not named, is said"
+    recipes = load_recipes(settings)
+    if recipes.own and not settings: _tell(f"{counted('Recipe', recipes.own)} of {recipes.path}, beside the built-in ones.")
+    return recipes
+
 def _recipe_of(recipe, settings, changes):
     "The recipe of a command, with its --set"
-    recipe = load_recipes(settings)[recipe]
+    recipe = _recipes(settings)[recipe]
     for change in changes:
         if '=' not in change: raise CliError(f"--set {change}: write KEY=VALUE, such as --set lr=1e-2 epochs=10.")
     _refuse_twice(changes)
@@ -232,7 +238,7 @@ def recipes(
     fmt:Fmt='table'
 ):
     "List the recipes"
-    return [dict(recipe=r.name, **{k:getattr(r, k) for k in _recipe_columns}) for r in load_recipes(settings).values()]
+    return [dict(recipe=r.name, **{k:getattr(r, k) for k in _recipe_columns}) for r in _recipes(settings).values()]
 
 def list_variants(
     import_file:OwnVariants=None, # Python file that registers your own
@@ -412,6 +418,7 @@ def study(
     from simpleattn.runs import this_env
     from simpleattn.study import Study
     set,grid = _grid(set)
+    if not grid: _refuse('a study without a sweep (--set KEY=A,B)', pick=pick!='baseline', sweep_runs=sweep_runs!=3)
     seeds,arms = _seeds(runs, seeds), variants.split(',')
     declared = dict(root=root, delta=delta, alpha=alpha, env=this_env(kwargs.get('device')))
     if grid or match: arms = _arms_of_protocol(arms, baseline, contrasts)
@@ -520,6 +527,7 @@ def plan(
 ):
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
+    _check_named(root, env=env)
     p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
     if fmt=='json': return p.to_dict()
@@ -660,6 +668,7 @@ def compare(
         _refuse(why, contrasts=contrasts, unpaired=unpaired, baseline=baseline)
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
     from simpleattn.study import compare_gains,load_study
+    _check_named(root, env=env)
     studies = [load_study(name, root, env) for name in what]
     if len(studies)==2: return said(compare_gains(*studies), fmt, full)
     return comparison(studies[0], fmt, full, not env, **how)
@@ -686,9 +695,22 @@ def _words_of(options):
         elif value: words += [f'--{name}', *(value if isinstance(value, (list,tuple)) else [str(value)])]
     return words
 
+def _check_named(root, **names):
+    "Refuse the name of a recipe, a variant or an env of which a store with records has none"
+    names = {k:v for k,v in names.items() if v and (k,v)!=('env','any')}
+    if not names: return
+    from simpleattn.runs import list_files
+    places = [dict(zip(('recipe','variant','env'), o.split('/'))) for o in list_files(root)]
+    for what,name in names.items():
+        there = sorted({o[what] for o in places})
+        if there and name not in there: raise CliError(f'There are no runs of {what} {name!r} in {root}. {near(name, there)}')
+
+def _refuse_alone(option, needed, given):
+    if not given: raise CliError(f'{option} means nothing without {needed}. Give both, or leave it out.')
+
 def _refuse(what, **options):
     "Refuse options that would not be heeded"
-    given = [f'--{name}' for name,value in options.items() if value]
+    given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
     if given: raise CliError(f"{', '.join(given)}: not for {what}. Leave it out.")
 
 # %% ../nbs/20_cli.ipynb #56045e5e
@@ -704,6 +726,8 @@ def report(
     "Write a study's report: one HTML file, with markdown, LaTeX, csv and json beside it"
     from simpleattn.study import load_study
     from simpleattn.report import write_report
+    _check_named(root, env=env)
+    if images: _refuse_alone('--images', '--data', data)
     return str(write_report(load_study(study, root, env), out, flops=flops, data=data, images=images))
 
 # %% ../nbs/20_cli.ipynb #4ec0338e
@@ -717,6 +741,7 @@ def leaderboard(
     "Best mean per data set x size x epochs, beside the published entry; --pr prints a row to send"
     from simpleattn import board
     from simpleattn.runs import find_runs
+    _check_named(root, env=env)
     entries,not_believed = board.board_entries(root, env), find_runs(root)[1]
     if not_believed: _tell(f"Left out, because they cannot be believed: {', '.join(not_believed)}.")
     if pr: return _rows_to_send(board.pr_entries(entries, pr, url), pr, fmt)
@@ -765,6 +790,7 @@ def runs(
     from simpleattn.study import check_studies
     if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
     merged = merge_runs(merge, root) if merge else None
+    _check_named(root, recipe=recipe, variant=variant)
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     df = load_runs(root, _run_columns, **filters)
     n_declared,wrong = check_studies(root) if verify else (0, {})
@@ -815,8 +841,6 @@ def _mistake(why, status=2):
     return status
 
 # %% ../nbs/20_cli.ipynb #ca54f2c4
-_cannot_write = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-
 def _with_change(words, change):
     "A command line with one more change of the recipe"
     words = [str(o) for o in words]
@@ -841,7 +865,7 @@ def _run(f, arguments, words=()):
     except KeyboardInterrupt: return 130
     except BrokenPipeError: return 0
     except OSError as e:
-        if e.errno not in _cannot_write: raise
+        if not e.errno: raise # of Python, not of a disk
         return _mistake(f"{e.filename or 'A file'} cannot be written or read ({e.strerror}). What is finished is kept.")
     return 0
 
