@@ -9,7 +9,7 @@ __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 
            'study', 'race', 'demo', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'main']
 
 # %% ../nbs/20_cli.ipynb #205b5e17
-import json,math,os,re,shlex,shutil,sys,warnings
+import json,os,re,shlex,shutil,sys,warnings
 from argparse import Action,ArgumentParser,HelpFormatter
 from contextlib import contextmanager
 from functools import partial
@@ -33,7 +33,7 @@ Data = Annotated[str, 'Folder or archive of the data set', dict(place='there')]
 Folder = Annotated[str, 'Folder', dict(place='folder')]
 Count = Annotated[int, 'How many', dict(least=1, most=65536)]
 Side = Annotated[int, 'px', dict(least=1, most=4096)]
-Many = Annotated[int, 'How many', dict(least=1, most=1_000_000)]
+Many = Annotated[int, 'How many', dict(most=1_000_000)]
 Threads = Annotated[int, 'CPU threads', dict(least=1, most=1024)]
 Seeds = Annotated[str, 'Seeds', dict(instead_of=('runs','cap'))]
 Device = Annotated[str, 'cpu, cuda; the GPU if there is one']
@@ -47,7 +47,7 @@ SplitSeed = Annotated[int, 'Seed', dict(least=0, most=2**32-1, only_with='split'
 Pick = Annotated[str, 'What is picked', dict(one_of=('baseline','each'))]
 SweepRuns = Annotated[int, 'Seeds', dict(least=1, most=1_000_000)]
 Match = Annotated[str, 'What is matched', dict(one_of=('time','flops'))]
-SdRuns = Annotated[int, 'Runs', dict(least=2, most=1_000_000, only_with='sd')]
+SdRuns = Annotated[int, 'Runs', dict(most=1_000_000, only_with='sd')]
 Url = Annotated[str, 'Of code', dict(only_with='pr')]
 
 # %% ../nbs/20_cli.ipynb #bbd1f852
@@ -59,12 +59,10 @@ def _why_no_text(text): # Empty where it is one
     if any(ord(o)<32 or ord(o)==127 for o in text): return 'it holds characters that cannot be printed'
 
 def _read_number(kind, text):
-    "A whole or a finite number; raises `CliError`"
+    "A number of a kind; raises `CliError`. Which of them can be meant, the function that takes it knows"
     if kind is int and not re.fullmatch('[+-]?[0-9]{1,18}', text): raise CliError('write a whole number of at most 18 digits')
-    try: number = kind(text)
-    except ValueError: number = math.nan
-    if not math.isfinite(number): raise CliError('write a number, such as 0.01')
-    return number
+    try: return kind(text)
+    except ValueError: raise CliError('write a number, such as 0.01') from None
 
 def _why_no_place(text, place): # Empty where it can be one
     "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, or a `store`, which may be a URL"
@@ -122,7 +120,7 @@ class _Parser(ArgumentParser):
     "One whose mistake is one line"
     def error(self, message):
         message = message.removeprefix('argument ').rstrip('.')
-        self.exit(2, f'{self.prog}: {message}. `{self.prog} --help` says what it takes.\n')
+        self.exit(2, f'simpleattn: {message}. `{self.prog} --help` says what it takes.\n')
 
 def _check_beside(parser, action, actions):
     "Refuse an option that another one makes void, or that means nothing without another one"
@@ -143,7 +141,7 @@ def _add_argument(parser, name, parameter):
         text += f' (default: {default})'
     how['help'] = text.replace('%', '%%')
     is_option,also = how.pop('opt', default is not Parameter.empty), how.pop('also', [])
-    how |= dict(action='store_true') if kind is bool else dict(action=_Value, kind=kind)
+    how |= dict(action='store_true') if kind is bool else dict(action=_Value, kind=kind or str)
     if not is_option: return parser.add_argument(name, **how)
     if how.get('nargs')=='*': how['default'] = list(default)
     if kind is not bool: how['metavar'] = f'({kind.__name__})'
@@ -439,7 +437,8 @@ def _finished(study, fmt):
     try: text = comparison(study, fmt)
     except CliError: text = ''
     lost,n_runs = study.gave_up.values(), len(study.arms)*len(study.seeds)
-    why = f"{len(lost)} of {n_runs} runs failed three times: {', '.join(lost)}. The same command tries them again."
+    causes = '; '.join(f"{arm}: {' / '.join(dict.fromkeys(whys))}" for arm,whys in study.causes.items())
+    why = f"{len(lost)} of {n_runs} runs failed three times ({causes}): {', '.join(lost)}. The same command tries them again."
     raise Told(text, why)
 
 # %% ../nbs/20_cli.ipynb #4ff62736

@@ -151,7 +151,7 @@ def _is_recipe_name(name): return isinstance(name, str) and plain_name_re.fullma
 
 _positive = 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split()
 _not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
-_most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096,
+_most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096, widen=64,
     crop_min=1, pct_start=1, mom=1, sqr_mom=1, smooth=1)
 
 def _check(recipe):
