@@ -68,7 +68,7 @@ def _why_no_place(text, place): # Empty where it can be one
     "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, or a `store`, which may be a URL"
     if '://' in text: return _why_no_url(text, place)
     if any(len(os.fsencode(o))>255 for o in text.split(os.sep)): return 'a name in it is longer than 255 bytes'
-    if place=='file' and not os.path.isfile(text): return 'there is no such file'
+    if place=='file' and not os.path.isfile(text): return f'there is no file {text!r}'
     if place=='there' and not os.path.exists(text): return f'there is nothing at {text}'
     if place in ('file','there'): return ''
     above = os.path.abspath(text)
@@ -93,8 +93,10 @@ class _Value(Action):
         if not several and self.given: parser.error(f'{self.said} is given twice. Give it once.')
         if several and not values and self.option_strings: parser.error(f'{self.said} has no value. Give one, or leave it out.')
         for text in values if several else [values]:
+            why = _why_no_text(text) or self.place and _why_no_place(text, self.place)
+            if why: parser.exit(_mistake(f'{self.said} {_brief(text)}: {why}.'))
             try: self.given.append(self.read(text))
-            except CliError as e: parser.error(f'{self.said} {_brief(text)}: {e}.')
+            except CliError as e: parser.error(f'{self.said} {_brief(text)}: {e}')
         setattr(namespace, self.dest, list(self.given) if several else self.given[0]) # a repeated list adds
 
     @property
@@ -102,9 +104,7 @@ class _Value(Action):
 
     def read(self, text):
         "The value that is meant; raises `CliError` for what cannot be"
-        if why := _why_no_text(text): raise CliError(why)
         if self.one_of and text not in self.one_of: raise CliError(f"choose {' or '.join(self.one_of)}")
-        if self.place and (why := _why_no_place(text, self.place)): raise CliError(why)
         if self.kind is str: return text
         number = _read_number(self.kind, text)
         if self.least is not None and number<self.least: raise CliError(f'give at least {self.least}')
@@ -120,7 +120,7 @@ class _Parser(ArgumentParser):
     "One whose mistake is one line"
     def error(self, message):
         message = message.removeprefix('argument ').rstrip('.')
-        self.exit(2, f'simpleattn: {message}. `{self.prog} --help` says what it takes.\n')
+        self.exit(2, f'{self.prog}: error: {message}. `{self.prog} --help` says what it takes.\n')
 
 def _check_beside(parser, action, actions):
     "Refuse an option that another one makes void, or that means nothing without another one"
@@ -696,13 +696,16 @@ def _words_of(options):
 
 def _check_named(root, **names):
     "Refuse the name of a recipe, a variant or an env of which a store with records has none"
-    names = {k:v for k,v in names.items() if v and (k,v)!=('env','any')}
-    if not names: return
-    from simpleattn.runs import list_files
-    places = [dict(zip(('recipe','variant','env'), o.split('/'))) for o in list_files(root)]
     for what,name in names.items():
-        there = sorted({o[what] for o in places})
-        if there and name not in there: raise CliError(f'There are no runs of {what} {name!r} in {root}. {near(name, there)}')
+        if why := _why_not_named(root, what, name): raise CliError(why)
+
+def _why_not_named(root, what, name): # Empty where there are some, or no name
+    "Why there is nothing of a name in a store that holds records"
+    if not name or (what,name)==('env','any'): return ''
+    from simpleattn.runs import list_files
+    at = ('recipe','variant','env').index(what)
+    there = sorted({o.split('/')[at] for o in list_files(root)})
+    return f'There are no runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
 
 def _refuse_alone(option, needed, given):
     if not given: raise CliError(f'{option} means nothing without {needed}. Give both, or leave it out.')
@@ -789,7 +792,8 @@ def runs(
     from simpleattn.study import check_studies
     if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
     merged = merge_runs(merge, root) if merge else None
-    _check_named(root, recipe=recipe, variant=variant)
+    for what,name in dict(recipe=recipe, variant=variant).items():
+        if why := _why_not_named(root, what, name): _tell(why)
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     df = load_runs(root, _run_columns, **filters)
     n_declared,wrong = check_studies(root) if verify else (0, {})

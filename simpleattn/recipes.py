@@ -276,11 +276,13 @@ def near(
 # %% ../nbs/03_recipes.ipynb #d921c663
 class Recipes(dict):
     "Name -> `Recipe`, the built-in ones first; an unknown name raises `CliError` with the known ones"
-    def __init__(self, recipes, path, own=(), others=()):
+    def __init__(self, recipes, path, own=(), others=(), built_in=None):
         super().__init__(recipes)
+        self.built_in = built_in or {} # where a file was named, it is listed alone, and these are found too
         self.path,self.own,self.others = path,own,others # file; names of its recipes that are not built in; sections that are no recipes
     def __repr__(self): return f"{len(self)} recipes: {', '.join([*self][:8])}{', ...'*(len(self)>8)}"
     def __missing__(self, name):
+        if name in self.built_in: return self.built_in[name]
         lists = f'`simpleattn recipes` lists all {len(self)}.'
         no_recipe = f' Its section [{name}] has no key of a recipe.' if name in self.others else ''
         raise CliError(f'No recipe {name!r} in {self.path}.{no_recipe} {near(name, self)} {lists}'.replace('.  ', '. '))
@@ -295,6 +297,7 @@ def load_recipes(
     if path==built_in: return Recipes(there, path)
     all_built_in,_ = _read_settings(built_in, True)
     own = [name for name,recipe in there.items() if recipe!=all_built_in.get(name)]
+    if is_named: return Recipes(there, path, own, others, all_built_in)
     return Recipes(all_built_in | there, path, own, others)
 
 def _read_settings(path, is_named): # {name: `Recipe`}, names of other sections

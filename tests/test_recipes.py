@@ -153,7 +153,7 @@ def test_settings_are_looked_for_in_order(tmp_path, monkeypatch):
     assert settings_path(mine)==mine
     assert load_recipes().path==ROOT/'simpleattn'/'settings.ini'
     (tmp_path/'settings.ini').write_text('[here]\n')
-    assert [*load_recipes()]==[*ALL, 'here'] and [*load_recipes(mine)]==[*ALL, 'mine'] and load_recipes().own==['here'], 'over the built-in ones'
+    assert [*load_recipes()]==[*ALL, 'here'] and [*load_recipes(mine)]==['mine'] and load_recipes(mine)['demo']==ALL['demo'] and load_recipes().own==['here'], 'over the built-in ones'
 
 def test_a_settings_file_of_another_tool_hides_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,5 @@
 """Wrong input, made for every verb and option: exit status 2, one line that helps, at once, and nothing written"""
-import contextlib,io,itertools,os,shutil,time
+import contextlib,hashlib,io,itertools,json,os,random,shutil,time
 from inspect import Parameter
 from pathlib import Path
 import pytest
@@ -80,3 +80,37 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(simpleattn.study.Study, 'declare', reached)
     monkeypatch.setattr(simpleattn.train, 'train_arm', reached)
     return tmp_path
+
+# ---- records and declarations that are sealed and odd
+
+ODD = [None, True, -1, 3, 1.5, 10**30, '', 'x', '\ud800', '²', '../x', '|=1+1', [], [1], ['x'], {}, {'a':1}, {'name':3}]
+
+def spots(facts, at=()):
+    "Where values stand in JSON: paths of keys, into dicts, and into the first item of lists"
+    for k,v in facts.items() if isinstance(facts, dict) else list(enumerate(facts))[:1]:
+        yield (*at, k)
+        if isinstance(v, (dict,list)): yield from spots(v, (*at, k))
+
+def changed(facts, at, value):
+    "A copy with one value replaced"
+    facts = json.loads(json.dumps(facts))
+    inner = facts
+    for k in at[:-1]: inner = inner[k]
+    inner[at[-1]] = value
+    return facts
+
+def resealed(facts):
+    facts = {k:v for k,v in facts.items() if k!='sha256'}
+    return dict(facts, sha256=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest())
+
+READING = [['runs'], ['runs','--verify'], ['runs','--merge','other'], ['compare','demo'], ['compare','demo','--full','--fmt','json'], ['report','demo'], ['leaderboard'], ['leaderboard','--fmt','json'], ['plan','demo']]
+
+def odd_files():
+    "(id, file below the root, its content) of every odd record and declaration"
+    for file in ('demo/simple/cpu-torch2.15/1.json', '_studies/demo.json'):
+        facts = json.loads((ROOT/'runs'/file).read_text())
+        facts |= dict(growth=[dict(date='2026-01-01T00:00:00Z', runs_before=0, arms=[], seeds=[4])]) if 'growth' in facts else {}
+        for at,value in itertools.product(spots(facts), ODD):
+            if at==('sha256',): continue
+            odd = changed(facts, at, value)
+            yield f"{file} {'.'.join(map(str, at))} = {value!r}", file, json.dumps(resealed(odd) if 'sha256' in odd else odd)
