@@ -69,7 +69,7 @@ def _why_no_place(text, place): # Empty where it can be one
     if '://' in text: return _why_no_url(text, place)
     if any(len(os.fsencode(o))>255 for o in text.split(os.sep)): return 'a name in it is longer than 255 bytes'
     if place=='file' and not os.path.isfile(text): return f'there is no file {text!r}'
-    if place=='there' and not os.path.exists(text): return f'there is nothing at {text}'
+    if place=='there' and not (os.path.isfile(text) or os.path.isdir(text)): return f'there is nothing at {text}'
     if place in ('file','there'): return ''
     above = os.path.abspath(text)
     while not os.path.lexists(above): above = os.path.dirname(above)

@@ -4,7 +4,9 @@ from inspect import Parameter
 from pathlib import Path
 import pytest
 from fastcore.docments import ann_parts,docments
+from fastcore.script import CliError
 from conftest import ROOT
+from simpleattn.study import Study
 
 # ---- what is given to an option, by its kind; `sure` values can never be meant
 
@@ -16,9 +18,7 @@ TEXTS = dict(empty='', long=LONG, long_name='x'*300, unicode=WIDE, markup='<scri
 PATHS = dict(TEXTS, missing='not/there', file='afile.txt', loop='loop', into_file='afile.txt/x', store='nothing://x', null='/dev/null')
 WORDS = dict(empty='', long=LONG, unicode=WIDE, equals='=', no_value='lr=', no_key='=1', colons=':::', one_colon=':', word='x', bytes='caf\udce9', huge='epochs='+'9'*30, wide='widen=1e9')
 
-# names of options whose value is a path, or free text that only the content can judge
 PATH = {'root','data','settings','import_file','checkpoints','out','merge'}
-FINE = {('seed','zero'), ('corr','zero'), ('corr','negative'), ('against','zero'), ('seed','letters')}
 
 START = dict(demo=[], recipes=[], variants=[], data=['shapes'], cost=[], plan=['demo','--sd','0.01'], train=['demo'], study=['demo'], race=['demo'], compare=['demo'], report=['demo'], leaderboard=[], runs=[])
 
@@ -114,3 +114,105 @@ def odd_files():
             if at==('sha256',): continue
             odd = changed(facts, at, value)
             yield f"{file} {'.'.join(map(str, at))} = {value!r}", file, json.dumps(resealed(odd) if 'sha256' in odd else odd)
+
+def is_believed(file, text):
+    "Does what is odd pass the door of records or declarations?"
+    from simpleattn.runs import check_declaration,read_run
+    try:
+        if file[0]=='_': check_declaration(file, text.encode())
+        else: read_run(Path('runs')/file, 'runs')
+    except (ValueError,CliError): return False
+    return True
+
+def odd_world(folder):
+    "A working folder with a store and another one to merge, of one study"
+    shutil.copytree(ROOT/'runs'/'demo', folder/'runs'/'demo')
+    (folder/'runs'/'_studies').mkdir()
+    shutil.copy(ROOT/'runs'/'_studies'/'demo.json', folder/'runs'/'_studies')
+    shutil.copytree(folder/'runs', folder/'other')
+
+def read_odd(chosen):
+    "Every reading verb on each of these; gives what ended in an exception"
+    for what,file,text in chosen:
+        before = Path('runs', file).read_bytes()
+        for root in ('runs','other'): Path(root, file).write_text(text)
+        for words in READING if is_believed(file, text) else READING[:4]:
+            code,_,err,_ = tried(words)
+            if code not in (0,1,2) or 'Traceback' in err: yield what, words, code
+        Path('runs', file).write_bytes(before)
+
+def some_odd(n):
+    chosen = [*odd_files()]
+    random.Random(0).shuffle(chosen)
+    return chosen[:n]
+
+def test_odd_records_and_declarations_are_believed_or_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd_world(tmp_path)
+    assert [*read_odd(some_odd(8))]==[]
+
+@pytest.mark.slow
+def test_records_and_declarations_with_every_field_of_another_type(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd_world(tmp_path)
+    assert [*read_odd(some_odd(400))]==[]
+
+# ---- the table
+
+FOLDERS = {'unicode','markup','upwards','folder','number','missing'} # names that a folder may have
+MAY_BE = {(o, what) for o in ('root','checkpoints','out','merge') for what in FOLDERS} | {('corr','zero'), ('name','folder'), ('data','upwards'), ('data','folder')}
+
+def wrong(chosen):
+    "What is not 2, one line, at once, with nothing written"
+    for case,words in chosen:
+        verb,name,what = case.split()
+        before = listing('.')
+        code,out,err,seconds = tried(words)
+        if verb=='runs' and name in ('recipe','variant') and code==0 and (err.count('\n')==1 or what=='folder'): continue # an empty table, and a line
+        if (name,what) in MAY_BE:
+            if code in (0,2,'training') and 'Traceback' not in err: continue
+        said = [o for o in err.strip().split('\n') if not o.startswith('Study ')]
+        if code!=2 or out or len(said)!=1 or not said[0].startswith('simpleattn') or len(said[0])>2500 or seconds>5 or listing('.')!=before:
+            yield case, code, err[-300:], round(seconds, 1)
+
+def test_some_wrong_inputs_of_each_verb(here):
+    light = [o for o in cases() if o[0].split()[0] not in ('train','study','race','demo','cost','report')]
+    assert [*wrong(random.Random(1).sample(light, 150))]==[]
+
+@pytest.mark.slow
+def test_every_wrong_input_of_every_verb_and_option(here):
+    chosen = [*cases()]
+    assert len(chosen)>2000 and [*wrong(chosen)]==[]
+
+# ---- silent cases
+
+def said(words):
+    code,out,err,_ = tried(words)
+    assert code==2, (code, out, err)
+    return err
+
+@pytest.mark.parametrize('words,why', {
+    'twice':(['train','demo','--seed','1','--seed','2'], '--seed is given twice'), 'two ways':(['study','demo','--runs','3','--seeds','4,5'], 'in two ways'),
+    'seed alone':(['data','shapes','--seed','3'], 'nothing without --split'), 'sd-runs alone':(['plan','demo','--sd-runs','9'], 'nothing without --sd'),
+    'url alone':(['leaderboard','--url','https://example.org'], 'nothing without --pr'), 'pick alone':(['study','demo','--pick','each'], '--pick'),
+    'pick':(['study','demo','--set','lr=1,2','--pick','best'], 'baseline or each'), 'env':(['report','demo','--env','typo'], "no runs of env 'typo'"),
+    'data of a report':(['report','demo','--data','nowhere'], 'nothing at nowhere'), 'url of a report':(['report','demo','--out','s3://b/x'], 'URL'), 'a web page':(['runs','--root','http://nowhere.invalid/x'], 'web page'),
+    'empty':(['study','demo','--name',''], 'empty'), 'file as store':(['runs','--root','afile.txt'], 'no folder'), 'no stage':(['study','demo','--variants','baseline,simple@9.-1'], 'no stage 9'),
+    'wide':(['train','demo','--set','widen=1e9'], 'widen')}.values())
+def test_what_was_dropped_or_misread_in_silence_is_refused(here, words, why): assert why in said(words)
+
+@pytest.mark.parametrize('text,why', [('def f(:', 'SyntaxError'), ('1/0', 'ZeroDivisionError: division by zero, in its line 1'), ('import nowhere_at_all', "ModuleNotFoundError: No module named 'nowhere_at_all'")])
+def test_a_file_that_cannot_be_imported_is_named_with_its_line(here, text, why):
+    Path('mine.py').write_text(text+'\n')
+    assert why in said(['variants','--import','mine.py']) and 'mine.py' in said(['cost','--import','mine.py'])
+
+def test_an_arm_that_can_never_run_is_found_before_anything_is_declared(here):
+    s = Study('new', ['baseline','simple@9.-1'], 2, recipe='demo', root='fresh', env='cpu')
+    with pytest.raises(CliError, match='no stage 9'): s.run('serial', progress=False, device='cpu')
+    assert not Path('fresh/_studies').exists()
+
+def test_a_failure_is_its_exception_and_its_place_whatever_the_log_says():
+    from simpleattn.engines import _failed
+    try: json.loads('{')
+    except ValueError as e: ended = _failed(None, e)
+    assert ended.why.startswith('json.decoder.JSONDecodeError: Expecting') and 'decoder.py, line' in ended.why and ended.error.startswith('Traceback')
