@@ -94,7 +94,7 @@ class _Value(Action):
         if several and not values and self.option_strings: parser.error(f'{self.said} has no value. Give one, or leave it out.')
         for text in values if several else [values]:
             why = _why_no_text(text) or self.place and _why_no_place(text, self.place)
-            if why: parser.exit(_mistake(f'{self.said} {_brief(text)}: {why}.'))
+            if why: parser.exit(2, f'simpleattn: {self.said} {_brief(text)}: {why}.\n')
             try: self.given.append(self.read(text))
             except CliError as e: parser.error(f'{self.said} {_brief(text)}: {e}')
         setattr(namespace, self.dest, list(self.given) if several else self.given[0]) # a repeated list adds
