@@ -212,6 +212,11 @@ def _grid(changes):
     many = {k:v.split(',') for k,_,v in pairs if ',' in v and not isinstance(getattr(Recipe, k, ()), tuple)}
     return [change for change in changes if change.partition('=')[0] not in many], many
 
+def _refuse(what, **options):
+    "Refuse options that would not be heeded"
+    given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
+    if given: raise CliError(f"{', '.join(given)}: not for {what}. Leave it out.")
+
 def _tell(what):
     "Say on standard error what is no result"
     print(what, file=sys.stderr)
@@ -709,11 +714,6 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
 
 def _refuse_alone(option, needed, given):
     if not given: raise CliError(f'{option} means nothing without {needed}. Give both, or leave it out.')
-
-def _refuse(what, **options):
-    "Refuse options that would not be heeded"
-    given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
-    if given: raise CliError(f"{', '.join(given)}: not for {what}. Leave it out.")
 
 # %% ../nbs/20_cli.ipynb #56045e5e
 def report(
