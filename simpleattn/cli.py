@@ -217,6 +217,22 @@ def _refuse(what, **options):
     given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
     if given: raise CliError(f"{', '.join(given)}: not for {what}. Leave it out.")
 
+def _check_named(root, **names):
+    "Refuse the name of a recipe, a variant or an env of which a store with records has none"
+    for what,name in names.items():
+        if why := _why_not_named(root, what, name): raise CliError(why)
+
+def _why_not_named(root, what, name): # Empty where there are some, or no name
+    "Why there is nothing of a name in a store that holds records"
+    if not name or (what,name)==('env','any'): return ''
+    from simpleattn.runs import list_files
+    at = ('recipe','variant','env').index(what)
+    there = sorted({o.split('/')[at] for o in list_files(root)})
+    return f'There are no runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
+
+def _refuse_alone(option, needed, given):
+    if not given: raise CliError(f'{option} means nothing without {needed}. Give both, or leave it out.')
+
 def _tell(what):
     "Say on standard error what is no result"
     print(what, file=sys.stderr)
@@ -698,22 +714,6 @@ def _words_of(options):
         if value is True: words += [f'--{name}']
         elif value: words += [f'--{name}', *(value if isinstance(value, (list,tuple)) else [str(value)])]
     return words
-
-def _check_named(root, **names):
-    "Refuse the name of a recipe, a variant or an env of which a store with records has none"
-    for what,name in names.items():
-        if why := _why_not_named(root, what, name): raise CliError(why)
-
-def _why_not_named(root, what, name): # Empty where there are some, or no name
-    "Why there is nothing of a name in a store that holds records"
-    if not name or (what,name)==('env','any'): return ''
-    from simpleattn.runs import list_files
-    at = ('recipe','variant','env').index(what)
-    there = sorted({o.split('/')[at] for o in list_files(root)})
-    return f'There are no runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
-
-def _refuse_alone(option, needed, given):
-    if not given: raise CliError(f'{option} means nothing without {needed}. Give both, or leave it out.')
 
 # %% ../nbs/20_cli.ipynb #56045e5e
 def report(
