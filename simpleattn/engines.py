@@ -32,6 +32,7 @@ class Ended:
                    # elsewhere: of another env; failed: it raised; lost: its process died
     error:str=''   # What went wrong, with the end of the log
     env:str=None   # Class of the machine that is elsewhere
+    why:str=''     # The same in a line: the exception, and where it was raised
 
 def run_task(
     task:Task # The run to make
@@ -41,7 +42,14 @@ def run_task(
     try: return _train(task)
     except Parked as e: return Ended(task, 'parked', str(e))
     except CliError as e: return Ended(task, 'refused', str(e))
-    except Exception: return Ended(task, 'failed', traceback.format_exc())
+    except Exception as e: return _failed(task, e)
+
+def _failed(task, error):
+    "With its traceback, and in a line its exception with the place that raised it"
+    places = traceback.extract_tb(error.__traceback__)
+    said = ' '.join(''.join(traceback.format_exception_only(error)).split())
+    place = f' ({Path(places[-1].filename).name}, line {places[-1].lineno}, in {places[-1].name})' if places else ''
+    return Ended(task, 'failed', ''.join(traceback.format_exception(error)), why=f'{said}{place}')
 
 def _train(task):
     from simpleattn.files import is_there
@@ -69,7 +77,7 @@ def run_packed(payload)->Ended: # Without its task, which the driver has
     "`run_task` of such bytes"
     import cloudpickle
     try: return replace(run_task(cloudpickle.loads(payload)), task=None)
-    except BaseException: return Ended(None, 'failed', traceback.format_exc())
+    except BaseException as e: return _failed(None, e)
 
 # ---- one after another
 
@@ -210,8 +218,9 @@ class LocalEngine:
         else: self._end(worker)
         if not failed: return ended
         error = ended.error or f'the process ended with code {worker.process.exitcode}'
+        why = ended.why or error
         if worker.log.is_file(): error += '\n' + worker.log.read_text(errors='replace')[-4000:]
-        return replace(ended, error=error)
+        return replace(ended, error=error, why=why)
 
     def _fill(self):
         "Begin tasks in their order, so that seeds are complete across arms as early as can be"

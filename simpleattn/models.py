@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', 'TimmResNets', 'ByobNets', 'create_backbone',
-           'blocks', 'insert_attention', 'timm_attention', 'create_model', 'cost', 'measure_step', 'peak_memory',
-           'attention_layers', 'attention_at']
+           'blocks', 'insert_attention', 'timm_attention', 'create_model', 'check_networks', 'cost', 'measure_step',
+           'peak_memory', 'attention_layers', 'attention_at']
 
 # %% ../nbs/06_models.ipynb #4f9d3f9a
 import difflib,itertools,math,os,timeit
@@ -467,6 +467,25 @@ def network(self:Arm,
     "The network that the arm trains"
     r = self.recipe
     return create_model(r.backbone, self.variant, n_out, r.size, seed, r.stem, r.widen, r.act, r.pool)
+
+# %% ../nbs/06_models.ipynb #22bff433
+def check_networks(
+    arms # `Arm`s that are to be trained
+):
+    "Raise `CliError` for an arm whose network cannot be made or cannot take its images"
+    for arm in arms:
+        try:
+            with torch.device('meta'): _try_network(arm)
+        except CliError: raise
+        except Exception as e:
+            if isinstance(e, NotImplementedError) or 'meta' in str(e).lower(): continue # there are no numbers to look at
+            raise CliError(f"Arm {arm.name} cannot be made: {_why(e).splitlines()[0]}.") from e
+
+def _try_network(arm):
+    recipe,variant = arm.recipe, arm.variant
+    if all(o.is_ours or not o.changes for o in (variant, *variant.also)): return _look_at_blank(arm.network(10), recipe.size)
+    model = create_backbone(recipe.backbone, 10, recipe.stem, recipe.widen, recipe.act, recipe.pool, recipe.size)
+    insert_attention(model, lambda *channels,**sizes: nn.Identity(), variant.site, None, recipe.size)
 
 # %% ../nbs/06_models.ipynb #31750a28
 def _outermost(model, what):

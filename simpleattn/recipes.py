@@ -151,7 +151,7 @@ def _is_recipe_name(name): return isinstance(name, str) and plain_name_re.fullma
 
 _positive = 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split()
 _not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
-_most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096,
+_most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096, widen=64,
     crop_min=1, pct_start=1, mom=1, sqr_mom=1, smooth=1)
 
 def _check(recipe):
@@ -231,7 +231,9 @@ def settings_path(
     if path and not Path(path).is_file(): raise CliError(f"There is no settings file {str(path)!r}.")
     if path: return Path(path)
     here = Path('settings.ini')
-    return here if here.is_file() else Path(str(files('simpleattn')/'settings.ini'))
+    return here if here.is_file() else _built_in()
+
+def _built_in(): return Path(str(files('simpleattn')/'settings.ini'))
 
 # %% ../nbs/03_recipes.ipynb #3b07d055
 datasets = ('imagewoof','imagenette','cifar10','shapes')
@@ -273,27 +275,42 @@ def near(
 
 # %% ../nbs/03_recipes.ipynb #d921c663
 class Recipes(dict):
-    "Name -> `Recipe`, in the file's order; an unknown name raises `CliError` with the known ones"
-    def __init__(self, recipes, path):
+    "Name -> `Recipe`, the built-in ones first; an unknown name raises `CliError` with the known ones"
+    def __init__(self, recipes, path, own=(), others=(), built_in=None):
         super().__init__(recipes)
-        self.path = path
+        self.built_in = built_in or {} # where a file was named, it is listed alone, and these are found too
+        self.path,self.own,self.others = path,own,others # file; names of its recipes that are not built in; sections that are no recipes
     def __repr__(self): return f"{len(self)} recipes: {', '.join([*self][:8])}{', ...'*(len(self)>8)}"
     def __missing__(self, name):
+        if name in self.built_in: return self.built_in[name]
         lists = f'`simpleattn recipes` lists all {len(self)}.'
-        raise CliError(f'No recipe {name!r} in {self.path}. {near(name, self)} {lists}'.replace('.  ', '. '))
+        no_recipe = f' Its section [{name}] has no key of a recipe.' if name in self.others else ''
+        raise CliError(f'No recipe {name!r} in {self.path}.{no_recipe} {near(name, self)} {lists}'.replace('.  ', '. '))
 
 # %% ../nbs/03_recipes.ipynb #2649a8fa
 def load_recipes(
     path=None # settings.ini; None: working folder, then the copy inside the package
 )->Recipes: # Name -> `Recipe`
     "Read, type and check every recipe of a settings file"
-    path = settings_path(path)
+    path,built_in,is_named = settings_path(path), _built_in(), path is not None
+    there,others = _read_settings(path, is_named)
+    if path==built_in: return Recipes(there, path)
+    all_built_in,_ = _read_settings(built_in, True)
+    own = [name for name,recipe in there.items() if recipe!=all_built_in.get(name)]
+    if is_named: return Recipes(there, path, own, others, all_built_in)
+    return Recipes(all_built_in | there, path, own, others)
+
+def _read_settings(path, is_named): # {name: `Recipe`}, names of other sections
+    "The sections of a file that are recipes; where the file was only found, those without one key of a recipe are another tool's"
     parser = configparser.ConfigParser(interpolation=None)
     try: parser.read_string(path.read_text())
     except (configparser.Error, UnicodeDecodeError) as e:
         raise CliError(f"{path} cannot be read: {' '.join(str(e).split())}") from None
-    def read(name): return Recipe(name, **{k:_typed(name, k, text) for k,text in parser[name].items()})
-    return Recipes({name:read(name) for name in parser.sections()}, path)
+    foreign = {*parser.defaults()} if {*parser.defaults()}.isdisjoint(_types) else set()
+    keys = {name:{*parser[name]}-foreign for name in parser.sections()}
+    others = [name for name,of_it in keys.items() if of_it and of_it.isdisjoint(_types) and not is_named]
+    def read(name): return Recipe(name, **{k:_typed(name, k, parser[name][k]) for k in parser[name] if k not in foreign})
+    return {name:read(name) for name in keys if name not in others}, others
 
 # %% ../nbs/03_recipes.ipynb #13901929
 def derive(

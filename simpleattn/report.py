@@ -101,7 +101,7 @@ class ReportedArm:
         facts = {k:getattr(run, k) for k in ('seed','status','acc','best_acc','path','reason')}
         return dict(arm=self.label, **facts, epochs=len(run.history), train_seconds=run.train_seconds,
             wall_seconds=run.wall_seconds, train_flops=self.training_flops(run), finished=run.machine['finished'],
-            commit=run.machine.get('commit'), history=[dict(acc=epoch['acc']) for epoch in run.history])
+            commit=run.machine.get('commit'), history=[dict(acc=epoch.get('acc')) for epoch in run.history])
 
 # %% ../nbs/16_report.ipynb #5021d7f8
 def count_flops(

@@ -111,6 +111,7 @@ def _check_run(run):
     for k,keys in _must_hold.items():
         for o in keys:
             if o not in getattr(run, k): raise ValueError(f'{k} lacks {o}')
+    _check_inside(run)
     for name in (run.recipe['name'], run.variant['name'], run.env):
         if not isinstance(name, str) or not name_re.fullmatch(name): raise ValueError('a name that could not be a folder')
     if not 0<=run.seed<2**32: raise ValueError(f'seed {run.seed} is not from 0 to 4294967295')
@@ -118,6 +119,27 @@ def _check_run(run):
     except (CliError,TypeError,AttributeError) as e: raise ValueError(f'variant cannot be read ({e})') from None
     if run.acc is not None and not 0<=run.acc<=1: raise ValueError(f'acc = {run.acc} is not a fraction')
     if run.correct and len(run.correct)!=_packed_length(run.n_images): raise ValueError('correct does not have a bit for each image')
+
+_inside_types = dict(
+    recipe={f.name:list if f.type is tuple else f.type for f in dataclasses.fields(Recipe)},
+    data=dict(dataset=str, source=str, fingerprint=str, n_files=int, n_train=int, n_val=int),
+    machine=dict(device=str, system=str, threads=int, versions=dict, commit=str, finished=str))
+
+def _is_of(value, wanted): # as JSON has it
+    "Is it of a type? A whole number is a float too, and a truth value is no number"
+    if isinstance(value, bool): return wanted is bool
+    return isinstance(value, (int,float) if wanted is float else wanted)
+
+def _check_inside(run):
+    "Raise `ValueError` for what is not of its type within the parts of a record"
+    for k,types in _inside_types.items():
+        wrong = [o for o,v in getattr(run, k).items() if o in types and not _is_of(v, types[o])]
+        if wrong: raise ValueError(f"{k} has {', '.join(wrong)} of another type")
+    if not all(isinstance(o, str) for o in run.machine.get('versions', {}).values()): raise ValueError('a version is no text')
+    for epoch in run.history:
+        if not isinstance(epoch, dict) or not all(v is None or _is_of(v, float) for v in epoch.values()): raise ValueError('history has an epoch without numbers')
+    counts = run.n_images, run.params, run.flops, run.train_seconds, run.wall_seconds
+    if any(o<0 or o>1e300 for o in counts): raise ValueError('a count or a time that nothing can have')
 
 def _packed_length(n_bits):
     "Characters of base64 that `n_bits` take"
@@ -316,10 +338,17 @@ def _unsealed(content):
     try: facts = json.loads(content)
     except Exception as e: raise ValueError(f'not readable as JSON ({e})') from None
     if not isinstance(facts, dict): raise ValueError('not a record')
+    _check_unicode(content, facts)
     schema,seal = facts.get('schema'), facts.pop('sha256', None)
     if type(schema) is int and schema>1: raise ValueError('of a newer schema; a newer simpleattn reads it')
     if seal!=_seal(facts): raise ValueError('checksum does not match its content')
     return facts
+
+def _check_unicode(content, facts):
+    "Raise `ValueError` for half a character, which JSON can hold and no file or page"
+    if b'\\ud' not in content.lower(): return
+    try: json.dumps(facts, ensure_ascii=False).encode()
+    except UnicodeEncodeError: raise ValueError('a text is no Unicode') from None
 
 def read_run(
     path,     # A record's file
@@ -491,7 +520,26 @@ def _json(content):
     try: facts = json.loads(content)
     except (ValueError, RecursionError) as e: raise ValueError(f'not readable as JSON ({e})') from None
     if not isinstance(facts, dict): raise ValueError('not a declaration')
+    _check_unicode(content, facts)
     return facts
+
+def _check_rest(facts):
+    "Raise `ValueError` for what else a declaration or its growth says, where it is not of its type"
+    types = dict(name=str, baseline=str, delta=float, alpha=float, primary=str, env=str, declared=str, date=str, commit=str, pairs_before=int, runs_before=int,
+        contrasts=list, raced=dict, protocol=dict, growth=list, taken_back=list)
+    wrong = [k for k,wanted in types.items() if k in facts and not _is_of(facts[k], wanted) and not (facts[k] is None and k in ('raced','protocol','commit'))]
+    if wrong: raise ValueError(f"{', '.join(wrong)} of another type")
+    words = [facts.get('taken_back', []), *facts.get('contrasts', [])]
+    if not all(isinstance(o, list) and all(isinstance(w, str) for w in o) for o in words): raise ValueError('a contrast is no list of names')
+    arms = (facts.get('raced') or {}).get('arms', 1)
+    if type(arms) is not int or arms<1: raise ValueError('raced has no number of arms')
+    for growth in facts.get('growth', ()): _check_growth(growth)
+
+def _check_growth(growth):
+    "Raise `ValueError` for growth in a declaration of older versions that cannot be read"
+    types = dict(date=str, runs_before=int, arms=list, seeds=list)
+    if not isinstance(growth, dict) or any(not _is_of(growth.get(k), o) for k,o in types.items()): raise ValueError('its growth cannot be read')
+    if not all(isinstance(o, str) for o in growth['arms']) or not all(type(o) is int for o in growth['seeds']): raise ValueError('its growth cannot be read')
 
 def _check_arms_and_seeds(facts):
     "Raise `ValueError` or `CliError` for arms and seeds that nobody could have declared"
@@ -517,8 +565,8 @@ def check_declaration(
     if facts.get('name', study)!=study: raise ValueError(f"it declares {facts['name']!r}")
     if folder and not re.fullmatch('[1-9][0-9]*[.]json', file): raise ValueError('the name of a growth is its number')
     _check_arms_and_seeds(facts)
+    _check_rest(facts)
     if not folder and not facts['arms']: raise ValueError('it has no arms')
-    if not folder and not all(isinstance(o, dict) for o in facts['growth']): raise ValueError('its growth cannot be read')
     return facts
 
 # %% ../nbs/09_runs.ipynb #fe411cc3

@@ -495,7 +495,7 @@ class _Driver:
         self.at_work = 0
         self.claimed = []       # tasks that another driver is at
         self.failed = Counter() # task -> failed tries
-        self.last = {}          # task -> last line of its error
+        self.last = {}          # task -> its error as a line
         self.parked = 0         # runs whose records wait in a local folder
 
     def drive(self, tasks):
@@ -526,7 +526,7 @@ class _Driver:
         run = self.record(ended.task)
         if ended.how=='parked': self.note_parked(ended)
         elif run: self.bar.done += 1
-        else: self.count_failure(ended.task, ended.error or 'There is no record of it in the store.')
+        else: self.count_failure(ended)
         how = run.status if run and ended.how!='exists' else ended.how
         acc = f' {percent(run.acc, digits=1)}%' if run and run.acc is not None else ''
         self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
@@ -542,18 +542,21 @@ class _Driver:
         self.parked += 1
         if self.parked==1: print(f'\n{ended.error}', file=sys.stderr)
 
-    def count_failure(self, task, error):
+    def count_failure(self, ended):
         "Keep a failed try; try again, give up, or stop where nothing works"
-        study,(recipe,variant) = self.study, (task.arm.recipe.name, task.arm.variant.name)
+        study,task = self.study, ended.task
+        recipe,variant = task.arm.recipe.name, task.arm.variant.name
+        error = ended.error or 'There is no record of it in the store.'
         path = write_failure(recipe, variant, study.env, task.seed, error, study.root)
         self.failed[task] += 1
-        self.last[task] = error.strip().split('\n')[-1]
+        self.last[task] = ended.why or error.strip().split('\n')[0]
         alike = len(self.last)>2 and len({*self.last.values()})==1
         if alike and not self.bar.done:
             raise CliError(f"The first {len(self.last)} runs all failed alike: {self.last[task]}. The whole error is in {path.parent}.")
         if self.failed[task]<self.tries: return self.submit(task)
         self.bar.failed += 1
         study.gave_up[recipe, variant, task.seed] = str(path)
+        study.causes.setdefault(task.arm.name, []).append(self.last[task])
 
 # %% ../nbs/14_study.ipynb #8332bd95
 @patch
@@ -638,9 +641,9 @@ def run(self:Study,
     address:str=None,      # ray: an existing cluster; None: one on this machine
     gpus_per_run=1,        # 0.25: four runs share a GPU
     cbs=None               # Callbacks for all arms, as text, classes or objects; those that change a training become a key of the arms' recipes
-): # The study; `gave_up` says which runs failed every time; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
+): # The study; `gave_up` says which runs failed every time, `causes` of which arm and why; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
-    self.gave_up = {}
+    self.gave_up,self.causes = {}, {}
     if address and engine!='ray': raise CliError(f"address = {address}: an address is an option of --engine ray only.")
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
@@ -652,6 +655,7 @@ def run(self:Study,
     eng = make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address, compiled=compiled)
     with _stopping(self, eng):
         with _one_driver(self):
+            self._check_new_arms()
             self.declare()
             self._tidy()
         for todo in self._portions(eng, progress):
@@ -673,6 +677,15 @@ def _take_callbacks(self:Study, cbs)->tuple: # Texts of those that only observe
     for label,arm in self.arms.items():
         if arm.can_train: self.arms[label] = Arm(add_callbacks(arm.recipe, cbs)[0], arm.variant)
     return add_callbacks(next(iter(self.arms.values())).recipe, cbs)[1]
+
+@patch
+def _check_new_arms(self:Study):
+    "An arm that can never run is found out before it enters the declared family"
+    declared = _declared_arms(read_declaration(self.root, self.name) or {})
+    new = [arm for label,arm in self.arms.items() if label not in declared and arm.can_train]
+    if not new: return
+    from simpleattn.models import check_networks
+    check_networks(new)
 
 @patch
 def _check_data(self:Study, data):

@@ -8,7 +8,7 @@ __all__ = ['parse_site', 'site_name', 'identity', 'layer_identity', 'Variant', '
            'list_callbacks', 'add_callbacks', 'Arm', 'read_arm']
 
 # %% ../nbs/05_variants.ipynb #b139d3d8
-import ast,dataclasses,hashlib,inspect,itertools,json,re,sys,textwrap,types,weakref
+import ast,dataclasses,hashlib,inspect,itertools,json,os,re,sys,textwrap,traceback,types,weakref
 from dataclasses import dataclass,field
 from functools import cached_property,partial
 from importlib import import_module,metadata,util
@@ -265,19 +265,27 @@ def import_file(
     path # A .py file
 ): # The module
     "Import a Python file by its path, once for each content"
+    if not os.path.isfile(path): raise CliError(f"There is no file {str(path)!r} to import.")
     path_ = Path(path).resolve()
-    if not path_.is_file(): raise CliError(f"There is no file {str(path)!r} to import.")
+    if path_.suffix!='.py': raise CliError(f"{path} is no Python file: its name ends in .py.")
     name = f"{_user}{path_.stem}_{hashlib.sha256(path_.read_bytes()).hexdigest()[:8]}"
     if name in sys.modules: return sys.modules[name]
     spec = util.spec_from_file_location(name, path_)
     module = sys.modules[name] = util.module_from_spec(spec)
     try: spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as e:
         del sys.modules[name]
-        raise
+        if isinstance(e, CliError) or not isinstance(e, Exception): raise
+        raise CliError(f"{path} cannot be imported: {_said_of(e, path_)}.") from e
     return module
 
 # %% ../nbs/05_variants.ipynb #fee1eb21
+def _said_of(error, path):
+    "An exception as one line, with the last line of a file that it came through"
+    lines = [error.lineno] if isinstance(error, SyntaxError) else [o.lineno for o in traceback.extract_tb(error.__traceback__) if o.filename==str(path)]
+    why = ' '.join(str(getattr(error, 'msg', error)).split())
+    return f"{type(error).__name__}: {why}".rstrip(': ') + (f', in its line {lines[-1]}' if lines else '')
+
 def load_layer(
     path:str,    # 'module:Class' or 'file.py:Class'
     what='Layer' # What it is, for messages
@@ -286,7 +294,8 @@ def load_layer(
     where,_,name = path.rpartition(':')
     if not where: raise CliError(f"{path!r} is not a layer. It is written module:Class or file.py:Class.")
     try: module = import_file(where) if where.endswith('.py') else import_module(where)
-    except ModuleNotFoundError as e: raise CliError(f"{what} {path!r}: {e}.") from None
+    except CliError: raise
+    except Exception as e: raise CliError(f"{what} {path!r}: {_said_of(e, '')}.") from e
     if not hasattr(module, name): raise CliError(f"{what} {path!r}: {where} has no {name!r}.")
     return getattr(module, name)
 

@@ -153,7 +153,14 @@ def test_settings_are_looked_for_in_order(tmp_path, monkeypatch):
     assert settings_path(mine)==mine
     assert load_recipes().path==ROOT/'simpleattn'/'settings.ini'
     (tmp_path/'settings.ini').write_text('[here]\n')
-    assert list(load_recipes())==['here'] and list(load_recipes(mine))==['mine']
+    assert [*load_recipes()]==[*ALL, 'here'] and [*load_recipes(mine)]==['mine'] and load_recipes(mine)['demo']==ALL['demo'] and load_recipes().own==['here'], 'over the built-in ones'
+
+def test_a_settings_file_of_another_tool_hides_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'settings.ini').write_text('[DEFAULT]\nlib_name = x\nversion = 1\n[tool]\nwidth = 3\n[metadata]\nname = x\n[mine]\nepochs = 7\n[demo]\nlr = 1\n')
+    recipes = load_recipes()
+    assert recipes['mine'].epochs==7 and recipes['demo'].lr==1 and {*recipes}=={*ALL, 'mine'} and recipes.own==['mine','demo']
+    with pytest.raises(CliError, match=r'\[tool\] has no key of a recipe'): recipes['tool']
 
 # ---- derive
 

@@ -1,0 +1,218 @@
+"""Wrong input, made for every verb and option: exit status 2, one line that helps, at once, and nothing written"""
+import contextlib,hashlib,io,itertools,json,os,random,shutil,time
+from inspect import Parameter
+from pathlib import Path
+import pytest
+from fastcore.docments import ann_parts,docments
+from fastcore.script import CliError
+from conftest import ROOT
+from simpleattn.study import Study
+
+# ---- what is given to an option, by its kind; `sure` values can never be meant
+
+LONG,WIDE = 'x'*5000, 'ünï ☃'
+NUMBERS = dict(huge='9'*30, negative='-7', letters='x', empty='', nan='nan', infinite='inf', minus_infinite='-inf', long='9'*5000, unicode=WIDE, underscore='1_0', zero='0', fraction='1.5',
+    exponent='1e300', twice='two values')
+TEXTS = dict(empty='', long=LONG, long_name='x'*300, unicode=WIDE, markup='<script>x</script>', upwards='../x', bytes='caf\udce9', url='http://nowhere.invalid/x', nul='a\0b',
+    newline='a\nb', folder='afolder', number='-7', blank=' ', twice='two values')
+PATHS = dict(TEXTS, missing='not/there', file='afile.txt', loop='loop', into_file='afile.txt/x', store='nothing://x', null='/dev/null')
+WORDS = dict(empty='', long=LONG, unicode=WIDE, equals='=', no_value='lr=', no_key='=1', colons=':::', one_colon=':', word='x', bytes='caf\udce9', huge='epochs='+'9'*30, wide='widen=1e9')
+
+PATH = {'root','data','settings','import_file','checkpoints','out','merge'}
+
+START = dict(demo=[], recipes=[], variants=[], data=['shapes'], cost=[], plan=['demo','--sd','0.01'], train=['demo'], study=['demo'], race=['demo'], compare=['demo'], report=['demo'], leaderboard=[], runs=[])
+
+def parameters(verb):
+    "(name, type, default, takes several words, is a word and no option) of a verb's parameters"
+    from simpleattn.cli import verbs
+    for name,o in docments(verbs[verb], full=True, returns=False, eval_str=True).items():
+        kind,notes = ann_parts(o.anno)
+        how = dict(*notes[1:])
+        yield name, kind, o.default, how.get('nargs')=='*', not how.get('opt', o.default is not Parameter.empty)
+
+def values(name, kind, several):
+    if kind is bool: return {}
+    if several: return WORDS
+    if kind in (int,float): return NUMBERS
+    return PATHS if name in PATH else TEXTS
+
+def cases():
+    "(id, words) of every case"
+    for verb,start in START.items():
+        for name,kind,default,several,is_word in parameters(verb):
+            option = f"--{name.replace('_','-')}"
+            for what,value in values(name, kind, several).items():
+                if is_word: words = [value, *start[1:]] if what!='twice' else [*start, *start]
+                elif what=='twice': words = [*start, option, '1', option, '2']
+                else: words = [*start, option+'='+value] if value.startswith('-') else [*start, option, value]
+                yield f'{verb} {name} {what}', [verb, *words]
+            if not is_word and kind is not bool: yield f'{verb} {name} nothing', [verb, *start, option]
+            if kind is bool: yield f'{verb} {name} value', [verb, *start, f'{option}=yes']
+
+class Reached(BaseException): "A training would begin"
+
+def place(folder):
+    "A working folder with a store, a file, a folder, and a link in a circle"
+    shutil.copytree(ROOT/'runs', folder/'runs')
+    (folder/'afile.txt').write_text('text\n')
+    (folder/'afolder').mkdir()
+    (folder/'loop').symlink_to('loop')
+    return folder
+
+def listing(folder): return {str(o):o.lstat().st_mtime_ns for o in Path(folder).rglob('*') if o.name!='.lock' and not o.is_dir()}
+
+def tried(words):
+    "Exit status (or what was raised), standard output, standard error, processor seconds"
+    from simpleattn.cli import main
+    out,err,began = io.StringIO(),io.StringIO(),time.process_time()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try: code = main(words)
+        except SystemExit as e: code = e.code
+        except Reached: code = 'training'
+        except BaseException as e: code = f'{type(e).__name__}: {e}'[:300]
+    return code, out.getvalue(), err.getvalue(), time.process_time()-began
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(place(tmp_path))
+    import simpleattn.engines,simpleattn.study,simpleattn.train
+    def reached(*args, **kwargs): raise Reached
+    monkeypatch.setattr(simpleattn.study.Study, 'declare', reached)
+    monkeypatch.setattr(simpleattn.train, 'train_arm', reached)
+    return tmp_path
+
+# ---- records and declarations that are sealed and odd
+
+ODD = [None, True, -1, 3, 1.5, 10**30, '', 'x', '\ud800', '²', '../x', '|=1+1', [], [1], ['x'], {}, {'a':1}, {'name':3}]
+
+def spots(facts, at=()):
+    "Where values stand in JSON: paths of keys, into dicts, and into the first item of lists"
+    for k,v in facts.items() if isinstance(facts, dict) else list(enumerate(facts))[:1]:
+        yield (*at, k)
+        if isinstance(v, (dict,list)): yield from spots(v, (*at, k))
+
+def changed(facts, at, value):
+    "A copy with one value replaced"
+    facts = json.loads(json.dumps(facts))
+    inner = facts
+    for k in at[:-1]: inner = inner[k]
+    inner[at[-1]] = value
+    return facts
+
+def resealed(facts):
+    facts = {k:v for k,v in facts.items() if k!='sha256'}
+    return dict(facts, sha256=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest())
+
+READING = [['runs'], ['runs','--verify'], ['runs','--merge','other'], ['compare','demo'], ['compare','demo','--full','--fmt','json'], ['report','demo'], ['leaderboard'], ['leaderboard','--fmt','json'], ['plan','demo']]
+
+def odd_files():
+    "(id, file below the root, its content) of every odd record and declaration"
+    for file in ('demo/simple/cpu-torch2.15/1.json', '_studies/demo.json'):
+        facts = json.loads((ROOT/'runs'/file).read_text())
+        facts |= dict(growth=[dict(date='2026-01-01T00:00:00Z', runs_before=0, arms=[], seeds=[4])]) if 'growth' in facts else {}
+        for at,value in itertools.product(spots(facts), ODD):
+            if at==('sha256',): continue
+            odd = changed(facts, at, value)
+            yield f"{file} {'.'.join(map(str, at))} = {value!r}", file, json.dumps(resealed(odd) if 'sha256' in odd else odd)
+
+def is_believed(file, text):
+    "Does what is odd pass the door of records or declarations?"
+    from simpleattn.runs import check_declaration,read_run
+    try:
+        if file[0]=='_': check_declaration(file, text.encode())
+        else: read_run(Path('runs')/file, 'runs')
+    except (ValueError,CliError): return False
+    return True
+
+def odd_world(folder):
+    "A working folder with a store and another one to merge, of one study"
+    shutil.copytree(ROOT/'runs'/'demo', folder/'runs'/'demo')
+    (folder/'runs'/'_studies').mkdir()
+    shutil.copy(ROOT/'runs'/'_studies'/'demo.json', folder/'runs'/'_studies')
+    shutil.copytree(folder/'runs', folder/'other')
+
+def read_odd(chosen):
+    "Every reading verb on each of these; gives what ended in an exception"
+    for what,file,text in chosen:
+        before = Path('runs', file).read_bytes()
+        for root in ('runs','other'): Path(root, file).write_text(text)
+        for words in READING if is_believed(file, text) else READING[:4]:
+            code,_,err,_ = tried(words)
+            if code not in (0,1,2) or 'Traceback' in err: yield what, words, code
+        Path('runs', file).write_bytes(before)
+
+def some_odd(n):
+    chosen = [*odd_files()]
+    random.Random(0).shuffle(chosen)
+    return chosen[:n]
+
+def test_odd_records_and_declarations_are_believed_or_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd_world(tmp_path)
+    assert [*read_odd(some_odd(8))]==[]
+
+@pytest.mark.slow
+def test_records_and_declarations_with_every_field_of_another_type(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd_world(tmp_path)
+    assert [*read_odd(some_odd(400))]==[]
+
+# ---- the table
+
+FOLDERS = {'unicode','markup','upwards','folder','number','missing'} # names that a folder may have
+MAY_BE = {(o, what) for o in ('root','checkpoints','out','merge') for what in FOLDERS} | {('corr','zero'), ('name','folder'), ('data','upwards'), ('data','folder')}
+
+def wrong(chosen):
+    "What is not 2, one line, at once, with nothing written"
+    for case,words in chosen:
+        verb,name,what = case.split()
+        before = listing('.')
+        code,out,err,seconds = tried(words)
+        if verb=='runs' and name in ('recipe','variant') and code==0 and (err.count('\n')==1 or what=='folder'): continue # an empty table, and a line
+        if (name,what) in MAY_BE:
+            if code in (0,2,'training') and 'Traceback' not in err: continue
+        said = [o for o in err.strip().split('\n') if not o.startswith('Study ')]
+        if code!=2 or out or len(said)!=1 or not said[0].startswith('simpleattn') or len(said[0])>2500 or seconds>5 or listing('.')!=before:
+            yield case, code, err[-300:], round(seconds, 1)
+
+def test_some_wrong_inputs_of_each_verb(here):
+    light = [o for o in cases() if o[0].split()[0] not in ('train','study','race','demo','cost','report')]
+    assert [*wrong(random.Random(1).sample(light, 150))]==[]
+
+@pytest.mark.slow
+def test_every_wrong_input_of_every_verb_and_option(here):
+    chosen = [*cases()]
+    assert len(chosen)>2000 and [*wrong(chosen)]==[]
+
+# ---- silent cases
+
+def said(words):
+    code,out,err,_ = tried(words)
+    assert code==2, (code, out, err)
+    return err
+
+@pytest.mark.parametrize('words,why', {
+    'twice':(['train','demo','--seed','1','--seed','2'], '--seed is given twice'), 'two ways':(['study','demo','--runs','3','--seeds','4,5'], 'in two ways'),
+    'seed alone':(['data','shapes','--seed','3'], 'nothing without --split'), 'sd-runs alone':(['plan','demo','--sd-runs','9'], 'nothing without --sd'),
+    'url alone':(['leaderboard','--url','https://example.org'], 'nothing without --pr'), 'pick alone':(['study','demo','--pick','each'], '--pick'),
+    'pick':(['study','demo','--set','lr=1,2','--pick','best'], 'baseline or each'), 'env':(['report','demo','--env','typo'], "no runs of env 'typo'"),
+    'data of a report':(['report','demo','--data','nowhere'], 'nothing at nowhere'), 'url of a report':(['report','demo','--out','s3://b/x'], 'URL'), 'a web page':(['runs','--root','http://nowhere.invalid/x'], 'web page'),
+    'empty':(['study','demo','--name',''], 'empty'), 'file as store':(['runs','--root','afile.txt'], 'no folder'), 'no stage':(['study','demo','--variants','baseline,simple@9.-1'], 'no stage 9'),
+    'wide':(['train','demo','--set','widen=1e9'], 'widen')}.values())
+def test_what_was_dropped_or_misread_in_silence_is_refused(here, words, why): assert why in said(words)
+
+@pytest.mark.parametrize('text,why', [('def f(:', 'SyntaxError'), ('1/0', 'ZeroDivisionError: division by zero, in its line 1'), ('import nowhere_at_all', "ModuleNotFoundError: No module named 'nowhere_at_all'")])
+def test_a_file_that_cannot_be_imported_is_named_with_its_line(here, text, why):
+    Path('mine.py').write_text(text+'\n')
+    assert why in said(['variants','--import','mine.py']) and 'mine.py' in said(['cost','--import','mine.py'])
+
+def test_an_arm_that_can_never_run_is_found_before_anything_is_declared(here):
+    s = Study('new', ['baseline','simple@9.-1'], 2, recipe='demo', root='fresh', env='cpu')
+    with pytest.raises(CliError, match='no stage 9'): s.run('serial', progress=False, device='cpu')
+    assert not Path('fresh/_studies').exists()
+
+def test_a_failure_is_its_exception_and_its_place_whatever_the_log_says():
+    from simpleattn.engines import _failed
+    try: json.loads('{')
+    except ValueError as e: ended = _failed(None, e)
+    assert ended.why.startswith('json.decoder.JSONDecodeError: Expecting') and 'decoder.py, line' in ended.why and ended.error.startswith('Traceback')
