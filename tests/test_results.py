@@ -267,6 +267,28 @@ def test_a_frame_may_hold_more_arms_than_are_compared():
     with pytest.raises(ValueError, match='size'): compare_many(df)
     assert len(compare_many(df, None, contrasts=[('baseline','simple')]))==1
 
+def frame(rows=ROWS, **more): return pd.DataFrame(rows, columns=['variant','seed','accuracy']).assign(**more)
+def unseeded(rows): return frame(rows).drop(columns='seed')
+MEAN_ROWS = [('baseline','mean',.6232),('simple','mean',.6512)]
+NO_RUNS = dict(twice=(pd.concat([unseeded(ROWS)]*2), 'stand twice'), means=(unseeded([*ROWS[:5], MEAN_ROWS[0], *ROWS[5:], MEAN_ROWS[1]]), 'is the mean of the other rows'),
+    labelled=(frame([*ROWS, *MEAN_ROWS]), r'row 11 \(baseline\) is a mean of other rows'), no_seed=(frame([*ROWS[:9], ('simple',np.nan,.64)]), 'row 10 .* has no seed'),
+    capitals=(frame([*ROWS, ('Baseline',5,.6),('Baseline',6,.61)]), "'baseline' and 'Baseline' differ only"), blanks=(frame([*ROWS, ('baseline ',5,.6),('baseline ',6,.61)]), 'blanks or capitals'),
+    seed=(frame([*ROWS, ROWS[3]]), r'seed 3 of .* stands twice .*drop\(columns='), summary=(frame([*ROWS, ('baseline mean',9,.62)]), 'summary of other rows'), odd=(frame(status=['ok']*9+['odd']), "the status 'odd'"))
+@pytest.mark.parametrize('kind', NO_RUNS)
+def test_rows_of_a_frame_that_are_no_runs_are_refused_as_those_of_a_file_are(kind):
+    df,says = NO_RUNS[kind]
+    for compared in (compare_many, compare_results):
+        with pytest.raises((ValueError,CliError), match=says): compared(df)
+
+def test_a_frame_is_read_as_a_file_is():
+    "Words of a status, an arm called None, and runs that go on, which are said"
+    c = compare_many(frame(status=['finished']*4+['crashed']+['COMPLETE']*5))['simple']
+    assert (c.n,c.failed_baseline)==(4,1)
+    none = frame([(None if a=='baseline' else a,s,x) for a,s,x in ROWS]).astype({'variant':object})
+    assert compare_many(none, 'None')['simple'].n==5
+    c = compare_many(frame(status=['ok']*9+['running']))['simple']
+    assert c.n==4 and any('1 of 10 runs is not finished' in o for o in c.notes)
+
 OWN = dict(time=[f'0:06:{i}' for i in range(10)], Runtime=range(10), train_loss=[.1*i for i in range(10)], run_id=[*'abcdefghij'], params=[5]*5+[6]*5, best_epoch=[3,4]*5, best_acc=[.7]*9+[.8], top5=[.9]*9+[.95], train_acc=[.99]*9+[.98],
     GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5)
 @pytest.mark.parametrize('column', OWN)
