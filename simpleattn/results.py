@@ -16,7 +16,8 @@ from .recipes import CliError,near
 from .plan import check_rates,read_answer
 from .runs import comparable
 from .stats import (Estimate,NoRun,as_cells,as_fractions,check_arms,check_ends,check_pasted,check_rows,compare_many,
-    is_blank,is_whole,known_columns,number_in,of_a_log,plain_value,row_name,said_columns,seed_value,short_name,unexplained)
+    is_blank,is_whole,known_columns,number_in,of_a_log,plain_value,row_name,said_columns,seed_value,short_name,
+    summary_words,unexplained)
 from .words import against_words
 
 # %% ../nbs/17a_results.ipynb #12bb9c2c
@@ -79,6 +80,7 @@ _before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
 _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
+_totals = 'total n n_total images samples count'.split() # beside counts of correct images
 _statuses = 'status state run_state run_status'.split()
 
 def _is_acc(name): return bool(re.fullmatch(_before+_top1+_after, name))
@@ -340,6 +342,7 @@ def _long(asked, table):
     rest = [o for o in table.columns if o not in columns]
     rows = table.melt(rest, columns, 'new ', 'accuracy ')
     rows = _long_names(rows[~rows['accuracy '].map(is_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
+    rows = rows.drop(columns=_by_name(rows, [*_means, *_sds])) # of the columns beside them
     if kind == 'seeds': return rows.assign(seed=rows.seed.map(_seed_of)), f'arm = {name}, a column for each seed'
     if name: return rows, f'a column for each arm, seed = {name}'
     return _in_order(rows.assign(seed=rows.groupby('arm').cumcount().astype(str)), 'a column for each arm')
@@ -392,9 +395,13 @@ def _as_fractions(asked, runs, numbers):
     if largest <= 1: return numbers
     if counts and 'n_images' in runs and (asked.counts or largest > 100):
         return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
+    at, least = row_name(runs, numbers.idxmax()), numbers[numbers > 0].min()
+    if asked.counts: asked.refuse(f'{at} has {largest:g} correct: of how many images? Add a column n_images.')
+    if least < 1:
+        asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: '
+            'a percent and a fraction. Write them alike.')
     hint = 'if counts of correct, add a column n_images'
     if counts and 'n_images' in runs: hint = 'if counts of correct images, call the column correct'
-    at = row_name(runs, numbers.idxmax())
     why = f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.'
     asked.refuse(why, percent=True)
 
@@ -412,12 +419,19 @@ def _images_of(asked, text):
     return int(float(text))
 
 def _refuse_means(asked, runs):
-    "A table of means and sds"
-    found = [_spread.fullmatch(o) for o in runs.acc]
-    share = 100 if any('%' in o or (number_in(m[1]) or 0) > 1 for o,m in zip(runs.acc, found) if m) else 1
-    pairs = [(number_in(m[1]), number_in(m[2])) for m in found if m]
-    words = [f'{mean/share:g},{sd/share:g},N' for mean,sd in pairs if mean is not None and sd is not None]
-    raise CliError(f"{asked.name} holds a mean and an sd for each arm, no runs: put the numbers of runs for N in "
+    "A table of means with their sds in one cell"
+    found = runs.acc.str.extract(_spread)
+    _refuse_summary(asked, runs, found[0].fillna(''), found[1].fillna(''))
+
+def _refuse_summary(asked, table, means, sds):
+    "A mean and an sd for each arm, with the command that compares two of them"
+    counts = _by_name(table, _ns)
+    rows = pd.DataFrame(dict(mean=means.map(number_in), sd=sds.map(number_in), n=table[counts[0]] if counts else 'N')).dropna()
+    unit = 100 if (rows['mean'] > 1).any() else 1
+    words = [f'{mean/unit:.10g},{sd/unit:.10g},{n}' for mean,sd,n in rows.itertuples(index=False)]
+    beside = ' The runs of a report stand beside it, in runs.csv.' if 'verdict' in table else ''
+    put = '' if counts else ' Put the numbers of runs for N.'
+    asked.refuse(f'it holds a mean and an sd for each arm, no runs.{beside}{put} As fractions: '
         f"simpleattn compare --summary {' '.join(words[:2])}")
 
 # %% ../nbs/17a_results.ipynb #2d9f3482
@@ -525,7 +539,7 @@ def _mixed(runs, by):
     found = {}
     for _,rows in _parts(runs, by):
         if rows.arm.nunique() < 2 and by: continue
-        for header,within in unexplained(rows, 'arm', {'arm', *known_columns, *by}).items():
+        for header,within in unexplained(rows, 'arm', {'arm', *by, *known_columns.difference(comparable)}).items():
             found[header] = found.get(header, False) or within
     return found
 
@@ -579,8 +593,11 @@ def _roles(asked, table):
     if len({*taken}) < len(taken):
         asked.refuse(f"one column cannot be two of arm, seed and accuracy ({', '.join(taken)}). Say --arm, --seed, --acc.")
     rest = table.drop(columns=taken)
+    sds = _by_name(rest, _sds)
+    if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]])
     roles['status'] = next(iter(_by_name(rest, _statuses)), None)
-    roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o))), None)
+    totals = _totals if 'correct' in short_name(roles['acc']) else ()
+    roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}
 
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
@@ -591,7 +608,8 @@ def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
     wide = _is_wide(asked, table) if roles['acc'] is None or _list_column(table) else None
     means, sds = _by_name(table, _means), _by_name(table, _sds)
-    if means and sds: _refuse_summary(asked, table, means[0], sds[0])
+    runs_beside = _list_column(table) or sum(map(bool, map(_seed_of, table.columns))) > 1
+    if means and sds and not runs_beside: _refuse_summary(asked, table, table[means[0]], table[sds[0]])
     if wide:
         header = _list_column(table)
         values = [v for text in table[header] for v in map(number_in, _listed(text))] if header else []
@@ -602,13 +620,6 @@ def _refuse_roles(asked, table, roles):
     missing = [o for o in what if not roles[o]]
     asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there are none of '
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
-
-def _refuse_summary(asked, table, mean, sd):
-    n = next(iter(_by_name(table, _ns)), None)
-    words = [f"{row[mean]},{row[sd]},{row[n] if n else 'N'}" for _,row in table.iterrows() if not is_blank(row[mean])]
-    beside = ' The runs of a report stand beside it, in runs.csv.' if 'verdict' in table else ''
-    asked.refuse(f'{mean} and {sd} are a mean and an sd for each arm, no runs.{beside} As fractions: '
-        f"simpleattn compare --summary {' '.join(words[:2])}")
 
 # %% ../nbs/17a_results.ipynb #dffce2dc
 def _shaped(asked):

@@ -388,7 +388,8 @@ def _index(arms):
 
 # %% ../nbs/13_stats.ipynb #f0eb9275
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
-    id='id *_id *runid uuid *_uuid name run run_name runname display_name number trial trial_number index column_* path *_path url *_url *_uri',
+    id='''id *_id *runid uuid *_uuid name run run_name runname display_name number trial trial_number index column_* path *_path
+        checkpoint *_checkpoint ckpt *_ckpt log_dir run_dir output_dir url *_url *_uri''',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
         completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime''',
@@ -525,7 +526,8 @@ class NoRun(ValueError):
         super().__init__(f'{why} runs.drop(columns={role!r})' if role else why)
         self.why, self.role = why, role
 
-_ends = dict(ok='ok finished finish completed complete success succeeded successful done passed terminated_ok 0',
+_ends = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
+        early_stop stopped_early 0''',
     failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted
         pruned timeout oom preempted''',
     diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
