@@ -83,6 +83,15 @@ _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples
 _totals = 'total n n_total images samples count'.split() # beside counts of correct images
 _statuses = 'status state run_state run_status'.split()
 
+_means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
+_sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
+_ns = 'n runs n_runs seeds n_seeds'.split()
+
+def _seed_of(header):
+    "The seed that a header names, such as 3, seed 3, run_3; None where it names none"
+    found = re.fullmatch(r'(?:seed|run|rep|repeat|s|trial)?[\s_-]*(\d+)', header.strip().lower())
+    return found and found[1]
+
 def _is_acc(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def _is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
 
@@ -161,6 +170,8 @@ def _records(found):
     named = any(_is_acc(o) for o in names) or names & {*_arms}
     dicts, lists = (all(isinstance(o, kind) for o in values) for kind in (dict, list))
     if named and (dicts or lists): return _of_columns(found)
+    if dicts and all(isinstance(o, dict) and _seed_of(k) for runs in values for k,o in runs.items()):
+        return [dict(arm=arm, seed=_seed_of(k)) | o for arm,runs in found.items() for k,o in runs.items()]
     if dicts: return [{'column 1':k} | o for k,o in found.items()]
     if lists: return [dict(arm=k, accuracies=o) for k,o in found.items()]
     return [found]
@@ -300,11 +311,6 @@ def _numeric(table):
     "Columns of numbers that may be accuracies"
     def is_one(o): return table[o].str.strip().any() and all(number_in(v) is not None for v in table[o] if not is_blank(v))
     return [o for o in table.columns if is_one(o) and not short_name(o) in of_a_log]
-
-def _seed_of(header):
-    "The seed that a header names, such as 3, seed 3, run_3; None where it names none"
-    found = re.fullmatch(r'(?:seed|run|rep|repeat|s|trial)?[\s_-]*(\d+)', header.strip().lower())
-    return found and found[1]
 
 def _is_index(column):
     "Whether a column only counts, from 0 or 1"
@@ -600,10 +606,6 @@ def _roles(asked, table):
     roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}
 
-_means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
-_sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
-_ns = 'n runs n_runs seeds n_seeds'.split()
-
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
     wide = _is_wide(asked, table) if roles['acc'] is None or _list_column(table) else None
@@ -616,6 +618,8 @@ def _refuse_roles(asked, table, roles):
         percent = dict(percent=True) if values and max(values) > 1 else {}
         unit = ' The numbers are percent.' if percent else ''
         asked.refuse(f'{wide}, and one row a run is read.{unit} Read it with', wide=True, **percent)
+    named = [o for o in table.columns if _is_acc(short_name(o))]
+    if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is no number (nor a list such as [0.62, 0.64]).')
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
     asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there are none of '

@@ -342,6 +342,13 @@ def test_what_makes_no_pairs_is_refused_with_the_commands_that_go_on(call, colum
         ways = commands(err)
         assert len(ways)==3 and all(call(*o)[0]==0 for o in ways)
 
+def test_runs_by_arm_and_seed_are_read(call):
+    runs = {arm:{f'seed{s}':dict(acc=x, loss=1-x) for a,s,x in ROWS if a==arm} for arm in ('baseline','simple')}
+    is_the_five(comparisons(call, wrote(json.dumps(runs), 'r.json'))[0][0])
+
+@pytest.mark.parametrize('cell', ['tensor(0.62)','.62, .644'])
+def test_a_cell_that_is_no_number_is_named(call, cell): refused(call, wrote(csv_text([(a,s,f'"{cell}"') for a,s,_ in ROWS])), says=(cell,'no number'))
+
 # ---- a mean and an sd are no runs
 
 SUMMARIES = dict(columns=('variant,mean_acc,std_acc,n\nbaseline,62.3,1.6,5\nsimple,65.1,1.5,5\n', '5'), accuracy=('variant,accuracy,std\nbaseline,0.623,0.016\nsimple,0.651,0.015\n', 'N'),
