@@ -7,7 +7,6 @@ __all__ = ['Asked', 'read_results', 'parts_of', 'compare_results', 'Against', 'a
 
 # %% ../nbs/17a_results.ipynb #97ec7917
 import bz2,codecs,csv,gzip,io,json,lzma,re,shlex,sys,zlib
-from collections import Counter
 from dataclasses import dataclass,replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,8 +15,9 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates,read_answer
 from .runs import comparable
-from .stats import (Estimate,as_fractions,compare_many,is_id,known_columns,of_a_log,plain_value,said_columns,
-    short_name,unexplained)
+from .stats import (Estimate,NoRun,as_cells,as_fractions,check_arms,check_ends,check_pasted,check_rows,compare_many,
+    is_blank,is_whole,known_columns,number_in,of_a_log,plain_value,row_name,said_columns,seed_value,short_name,
+    summary_words,unexplained)
 from .words import against_words
 
 # %% ../nbs/17a_results.ipynb #12bb9c2c
@@ -63,17 +63,6 @@ def _text(path):
     return text
 
 # %% ../nbs/17a_results.ipynb #f33b2920
-def _blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', 'na', 'n/a', '-', '<na>')
-
-def _number(text):
-    "A number, with a decimal point or comma, with or without %; None where it is none"
-    text = re.sub(r'\s|%$', '', text).replace('\u2212', '-')
-    if re.fullmatch(r'[+-]?\d*,\d+', text): text = text.replace(',', '.')
-    try: return float(text)
-    except ValueError: return None
-
-def _whole(text): return bool(re.fullmatch(r'\d+(\.0*)?', text.strip()))
-
 def _listed(text):
     "The cells of a list such as [62.0, 64.4], None where it is none"
     text = text.strip()
@@ -91,7 +80,17 @@ _before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
 _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
+_totals = 'total n n_total images samples count'.split() # beside counts of correct images
 _statuses = 'status state run_state run_status'.split()
+
+_means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
+_sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
+_ns = 'n runs n_runs seeds n_seeds'.split()
+
+def _seed_of(header):
+    "The seed that a header names, such as 3, seed 3, run_3; None where it names none"
+    found = re.fullmatch(r'(?:seed|run|rep|repeat|s|trial)?[\s_-]*(\d+)', header.strip().lower())
+    return found and found[1]
 
 def _is_acc(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def _is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
@@ -171,14 +170,11 @@ def _records(found):
     named = any(_is_acc(o) for o in names) or names & {*_arms}
     dicts, lists = (all(isinstance(o, kind) for o in values) for kind in (dict, list))
     if named and (dicts or lists): return _of_columns(found)
+    if dicts and all(isinstance(o, dict) and _seed_of(k) for runs in values for k,o in runs.items()):
+        return [dict(arm=arm, seed=_seed_of(k)) | o for arm,runs in found.items() for k,o in runs.items()]
     if dicts: return [{'column 1':k} | o for k,o in found.items()]
     if lists: return [dict(arm=k, accuracies=o) for k,o in found.items()]
     return [found]
-
-def _cell(value):
-    if isinstance(value, str): return value
-    if isinstance(value, float) and value != value or value is pd.NA: return ''
-    return json.dumps(value) if isinstance(value, (list,dict)) else str(value)
 
 def _loads(text, path):
     try: return json.loads(text)
@@ -192,19 +188,13 @@ def _loads(text, path):
 def _read_json(text, path):
     rows = _records(_loads(text, path))
     if not rows: raise CliError(f'{path} holds no runs: give a list of objects with arm, seed and accuracy.')
-    return _as_text([_flat(o) for o in rows])
-
-def _as_text(rows):
-    "Dicts as a table of text"
-    header = [*dict.fromkeys(str(k) for row in rows for k in row)]
-    cells = [{str(k):_cell(v) for k,v in row.items()} for row in rows]
-    return pd.DataFrame([[row.get(k, '') for k in header] for row in cells], range(1, len(rows)+1), header, dtype=str)
+    return as_cells([_flat(o) for o in rows])
 
 def _read_table(path):
     "A file, or a table that is one already, as a table of text"
     if isinstance(path, pd.DataFrame):
         named = path.reset_index() if any(path.index.names) else path
-        return _as_text(named.drop(columns='correct', errors='ignore').to_dict('records'))
+        return as_cells(named.drop(columns='correct', errors='ignore').to_dict('records'))
     text = _text(path)
     return (_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)
 
@@ -283,7 +273,7 @@ def _arm_column(asked, table):
     sure = [o for o in there if short_name(o) in ('arm','variant')]
     def groups(o): return 1 < _differing(table, o) < len(table)
     maybe = [o for o in there if groups(o)]
-    unnamed = [o for o in table.columns if o.startswith('column ') and groups(o) and table[o].map(_number).isna().all()]
+    unnamed = [o for o in table.columns if o.startswith('column ') and groups(o) and table[o].map(number_in).isna().all()]
     return next(iter([*sorted(sure, key=lambda o: _differing(table, o) < 2), *maybe, *there, *unnamed]), None)
 
 def _seed_column(asked, table, arm):
@@ -293,12 +283,12 @@ def _seed_column(asked, table, arm):
         if header == arm: continue
         if short_name(header) != 'run': return header
         one_run = table[[arm, header, *_by_name(table, of_a_log)]] if arm else table[[header]]
-        counts = all(_whole(o) or o.strip().lower() in _summaries for o in table[header])
+        counts = all(is_whole(o) or o.strip().lower() in summary_words for o in table[header])
         if counts and not one_run.duplicated().any(): return header
 
 def _may_be_numbers(column):
     "Whether there is a number, a mean with its sd, or nothing at all"
-    return any(_number(o) is not None or _spread.fullmatch(o) for o in column) or column.map(_blank).all()
+    return any(number_in(o) is not None or _spread.fullmatch(o) for o in column) or column.map(is_blank).all()
 
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
@@ -313,23 +303,18 @@ def _acc_column(asked, table):
 # %% ../nbs/17a_results.ipynb #8f4cb095
 def _list_column(table):
     "The column that holds lists, None where there is none"
-    def numbers(o): return _listed(o) and all(_number(v) is not None for v in _listed(o))
+    def numbers(o): return _listed(o) and all(number_in(v) is not None for v in _listed(o))
     columns = [o for o in table.columns if short_name(o) != 'correct']
     return next((o for o in columns if len(table) and all(map(numbers, table[o]))), None)
 
 def _numeric(table):
     "Columns of numbers that may be accuracies"
-    def is_one(o): return table[o].str.strip().any() and all(_number(v) is not None for v in table[o] if not _blank(v))
+    def is_one(o): return table[o].str.strip().any() and all(number_in(v) is not None for v in table[o] if not is_blank(v))
     return [o for o in table.columns if is_one(o) and not short_name(o) in of_a_log]
-
-def _seed_of(header):
-    "The seed that a header names, such as 3, seed 3, run_3; None where it names none"
-    found = re.fullmatch(r'(?:seed|run|rep|repeat|s|trial)?[\s_-]*(\d+)', header.strip().lower())
-    return found and found[1]
 
 def _is_index(column):
     "Whether a column only counts, from 0 or 1"
-    if not all(map(_whole, column)): return False
+    if not all(map(is_whole, column)): return False
     numbers = sorted({int(float(o)) for o in column})
     return numbers[0] < 2 and numbers == [*range(numbers[0], numbers[0]+len(numbers))] and len(numbers) > 1
 
@@ -362,7 +347,8 @@ def _long(asked, table):
     given, new = ('arm','seed') if kind == 'seeds' else ('seed','arm')
     rest = [o for o in table.columns if o not in columns]
     rows = table.melt(rest, columns, 'new ', 'accuracy ')
-    rows = _long_names(rows[~rows['accuracy '].map(_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
+    rows = _long_names(rows[~rows['accuracy '].map(is_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
+    rows = rows.drop(columns=_by_name(rows, [*_means, *_sds])) # of the columns beside them
     if kind == 'seeds': return rows.assign(seed=rows.seed.map(_seed_of)), f'arm = {name}, a column for each seed'
     if name: return rows, f'a column for each arm, seed = {name}'
     return _in_order(rows.assign(seed=rows.groupby('arm').cumcount().astype(str)), 'a column for each arm')
@@ -386,26 +372,21 @@ def _in_order(rows, said):
     return rows.drop(columns='seed'), f'{said}, no seeds, because the arms have different numbers of runs'
 
 # %% ../nbs/17a_results.ipynb #490cd85a
-def _row_name(runs, line):
-    "Such as: row 4 (baseline, seed 2)"
-    row = runs.loc[line] if isinstance(runs.loc[line], pd.Series) else runs.loc[line].iloc[0]
-    return f"row {line} ({row['arm']}{', seed '+str(row['seed']) if 'seed' in runs else ''})"
-
 _spread = re.compile(r'\s*([\d.,]+)\s*%?\s*(?:±|\+/?-|\()\s*([\d.,]+)\s*%?\s*\)?\s*%?\s*')
 
 def _accuracies(asked, runs):
     "Fractions of the runs that ended well"
     if asked.counts: runs = runs.assign(acc=runs.acc.str.replace(r'(?<=\d),(?=\d{3}\b)', '', regex=True))
-    said = runs.acc.map(_number)
+    said = runs.acc.map(number_in)
     for line,text,number in zip(runs.index, runs.acc, said):
         if _spread.fullmatch(text): _refuse_means(asked, runs)
-        if not _blank(text) and number is not None and np.isfinite(number): continue
+        if not is_blank(text) and number is not None and np.isfinite(number): continue
         why = f'has the accuracy {text!r}, which is no number.'
-        if _blank(text): why = 'has no accuracy (NaN). Give it a status (failed, diverged) in a column, or remove the row.'
-        asked.refuse(f'{_row_name(runs, line)} {why}')
+        if is_blank(text): why = 'has no accuracy (NaN). Give it a status (failed, diverged) in a column, or remove the row.'
+        asked.refuse(f'{row_name(runs, line)} {why}')
     units = runs.acc.str.contains('%')
     if units.all(): return _checked(asked, runs, (said/100).round(12))
-    if units.any(): asked.refuse(f'{_row_name(runs, units.idxmin())} has no %, and others have one. Write them alike.')
+    if units.any(): asked.refuse(f'{row_name(runs, units.idxmin())} has no %, and others have one. Write them alike.')
     return _checked(asked, runs, _as_fractions(asked, runs, said))
 
 def _as_fractions(asked, runs, numbers):
@@ -415,14 +396,18 @@ def _as_fractions(asked, runs, numbers):
         if largest <= 1 and not asked.percent: return numbers
         if largest <= 1: asked.refuse('--percent: no accuracy is above 1, so they are fractions. Leave it out.')
         above = numbers[numbers > 0]
-        if above.min() < 1: asked.refuse(f'--percent: {_row_name(runs, above.idxmin())} looks like a fraction. Write them alike.')
+        if above.min() < 1: asked.refuse(f'--percent: {row_name(runs, above.idxmin())} looks like a fraction. Write them alike.')
         return (numbers/100).round(12)
     if largest <= 1: return numbers
     if counts and 'n_images' in runs and (asked.counts or largest > 100):
         return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
+    at, least = row_name(runs, numbers.idxmax()), numbers[numbers > 0].min()
+    if asked.counts: asked.refuse(f'{at} has {largest:g} correct: of how many images? Add a column n_images.')
+    if least < 1:
+        asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: '
+            'a percent and a fraction. Write them alike.')
     hint = 'if counts of correct, add a column n_images'
     if counts and 'n_images' in runs: hint = 'if counts of correct images, call the column correct'
-    at = _row_name(runs, numbers.idxmax())
     why = f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.'
     asked.refuse(why, percent=True)
 
@@ -431,46 +416,29 @@ def _checked(asked, runs, fractions):
     outside = (fractions < 0) | (fractions > 1)
     if outside.any():
         line = outside.idxmax()
-        asked.refuse(f'{_row_name(runs, line)} has the accuracy {runs.acc[outside].iloc[0]}, which lies outside 0-100 %.')
+        asked.refuse(f'{row_name(runs, line)} has the accuracy {runs.acc[outside].iloc[0]}, which lies outside 0-100 %.')
     return 1-fractions if asked.errors else fractions
 
 def _images_of(asked, text):
     text = text.replace(',', '')
-    if not _whole(text) or float(text) < 1: asked.refuse(f'n_images is {text!r}: give the number of validation images.')
+    if not is_whole(text) or float(text) < 1: asked.refuse(f'n_images is {text!r}: give the number of validation images.')
     return int(float(text))
 
 def _refuse_means(asked, runs):
-    "A table of means and sds"
-    found = [_spread.fullmatch(o) for o in runs.acc]
-    share = 100 if any('%' in o or (_number(m[1]) or 0) > 1 for o,m in zip(runs.acc, found) if m) else 1
-    pairs = [(_number(m[1]), _number(m[2])) for m in found if m]
-    words = [f'{mean/share:g},{sd/share:g},N' for mean,sd in pairs if mean is not None and sd is not None]
-    raise CliError(f"{asked.name} holds a mean and an sd for each arm, no runs: put the numbers of runs for N in "
+    "A table of means with their sds in one cell"
+    found = runs.acc.str.extract(_spread)
+    _refuse_summary(asked, runs, found[0].fillna(''), found[1].fillna(''))
+
+def _refuse_summary(asked, table, means, sds):
+    "A mean and an sd for each arm, with the command that compares two of them"
+    counts = _by_name(table, _ns)
+    rows = pd.DataFrame(dict(mean=means.map(number_in), sd=sds.map(number_in), n=table[counts[0]] if counts else 'N')).dropna()
+    unit = 100 if (rows['mean'] > 1).any() else 1
+    words = [f'{mean/unit:.10g},{sd/unit:.10g},{n}' for mean,sd,n in rows.itertuples(index=False)]
+    beside = ' The runs of a report stand beside it, in runs.csv.' if 'verdict' in table else ''
+    put = '' if counts else ' Put the numbers of runs for N.'
+    asked.refuse(f'it holds a mean and an sd for each arm, no runs.{beside}{put} As fractions: '
         f"simpleattn compare --summary {' '.join(words[:2])}")
-
-# %% ../nbs/17a_results.ipynb #77ec1f15
-_ends = dict(ok='ok finished finish completed complete success succeeded successful done passed terminated_ok 0',
-    failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted
-        pruned timeout oom preempted''',
-    diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
-_ends = {word:end for end,words in _ends.items() for word in words.split()}
-
-def _ended(asked, runs):
-    "Rows with status ok, failed or diverged, and how many of which words were left out"
-    words = runs.status.str.strip().str.lower().str.replace('trialstate.', '', regex=False)
-    unknown = [o for o in words.unique() if o not in _ends]
-    if unknown:
-        at = [*words].index(unknown[0])
-        asked.refuse(f"{_row_name(runs, words.index[at])} has the status {runs.status.iloc[at]!r}, which says neither finished "
-            "nor failed. If it does not matter:", ignore=[asked.roles['status']])
-    runs = runs.assign(status=words.map(_ends), word=words)
-    said = []
-    for end,one,many in (('failed', 'failed, and counts as no accuracy', 'failed, and count as no accuracy'),
-            ('unfinished', 'is not finished, and is left out', 'are not finished, and are left out')):
-        there = runs[runs.status == end]
-        what = one if len(there) == 1 else many
-        if len(there): said.append(f"{len(there)} of {len(runs)} runs {what} ({', '.join(there.word.unique())})")
-    return runs[runs.status != 'unfinished'].drop(columns='word'), said
 
 # %% ../nbs/17a_results.ipynb #2d9f3482
 def _conditions(asked, table):
@@ -507,7 +475,7 @@ def _logged(runs):
     "A log without the rows that hold no accuracy beside one that does, and how many these were"
     counts = _by_name(runs, of_a_log)
     if not counts: return runs, []
-    has = ~runs.acc.map(_blank)
+    has = ~runs.acc.map(is_blank)
     beside = ~has & has.groupby(_blocks(runs[[*_run_keys(runs), counts[0]]])).transform('any')
     return runs[~beside], [f'{beside.sum()} rows of a log without an accuracy are left out'] if beside.any() else []
 
@@ -516,9 +484,9 @@ def _last(asked, runs, header):
     if 'status' in runs and (runs.status == 'failed').any(): # of a failed run nothing is asked
         failed = runs.status == 'failed'
         return pd.concat([_last(asked, runs[~failed], header), runs[failed]])
-    count = runs[header].map(_number)
+    count = runs[header].map(number_in)
     odd = runs[count.isna()]
-    if len(odd): asked.refuse(f'--where {header}=last wants numbers, and {_row_name(runs, odd.index[0])} has {odd[header].iloc[0]!r}.')
+    if len(odd): asked.refuse(f'--where {header}=last wants numbers, and {row_name(runs, odd.index[0])} has {odd[header].iloc[0]!r}.')
     keys = _run_keys(runs)
     run = runs.groupby(keys, sort=False).ngroup()
     if len(keys) < 2 or count.groupby(run).apply(lambda o: o.duplicated().any()).any(): # several runs: one after another
@@ -577,14 +545,14 @@ def _mixed(runs, by):
     found = {}
     for _,rows in _parts(runs, by):
         if rows.arm.nunique() < 2 and by: continue
-        for header,within in unexplained(rows, 'arm', {'arm', *known_columns, *by}).items():
+        for header,within in unexplained(rows, 'arm', {'arm', *by, *known_columns.difference(comparable)}).items():
             found[header] = found.get(header, False) or within
     return found
 
 def _without_metrics(runs):
     "Other accuracies are a run's own, and so is a precision that is no type of number"
     def is_metric(o):
-        name, numbers = short_name(o), runs[o].map(_number)
+        name, numbers = short_name(o), runs[o].map(number_in)
         if o in ('arm','seed','acc','status','n_images') or numbers.isna().any(): return False
         return _is_acc(name) or _is_error(name) or name == 'precision' and not (numbers == numbers.round()).all()
     return runs.drop(columns=[o for o in runs.columns if is_metric(o)])
@@ -603,7 +571,7 @@ def _check_mixed(asked, runs, by):
 def _last_of_log(asked, runs, found):
     "The last rows of the runs of a log, and the word of --where that keeps them; all rows and no word where it is none"
     for header in found:
-        if short_name(header) in of_a_log and runs[header].map(_number).notna().all():
+        if short_name(header) in of_a_log and runs[header].map(number_in).notna().all():
             rows = _last(asked, runs, header)
             if len(rows) < len(runs): return rows, [f'{header}=last']
     return runs, []
@@ -618,106 +586,6 @@ def _ways_on(asked, runs, by, others, last):
         yield f'one answer for each value: {asked.command(by=[o.strip() for o in columns], where=last)}'
     yield f'where it does not matter: {asked.command(ignore=[o.strip() for o in others], where=last)}'
 
-# %% ../nbs/17a_results.ipynb #5a9bdfe1
-def _check_arms(asked, runs):
-    "Refuse arms that differ only in capitals or blanks, and rows without one"
-    for line,arm in runs.arm.items():
-        said = runs.acc[[line]].iloc[0]
-        if not arm.strip(): asked.refuse(f"row {line} (accuracy {said}) has no {asked.roles['arm']}: name the arm of every run.")
-    alike = {}
-    for arm in runs.arm.unique(): alike.setdefault(str(plain_value(''.join(arm.split()).casefold())), []).append(arm)
-    twice = next((o for o in alike.values() if len(o) > 1), None)
-    if twice: asked.refuse(f"the arms {' and '.join(map(repr, twice))} differ only in blanks or capitals. Write them alike.")
-    names = {' '.join(_words(o)) for o in runs.arm.unique()}
-    for line,arm in runs.arm.items():
-        rest = [o for o in _words(arm) if o not in _summaries]
-        if len(rest) < len(_words(arm)) and ' '.join(rest) in names:
-            asked.refuse(f'row {line} ({arm.strip()}) is a summary of other rows, no run. Remove it.')
-
-def _words(text): return re.findall(r'[^\W_]+', text.lower())
-
-_summaries = {'mean','average','avg','std','sd','stdev','median','min','max','total','sum','overall'}
-
-def _check_seeds(asked, runs, key):
-    "Refuse rows without a seed among those with one, and a seed that an arm has twice"
-    for line,seed in runs.seed.items():
-        row = f'row {line} ({runs.arm[[line]].iloc[0]})'
-        if seed.strip().lower() in _summaries: asked.refuse(f'{row} is a {seed.strip()} of other rows, no run. Remove it.')
-        if _blank(seed):
-            why = f'{row} has no seed. Give it one, or remove it if it is a mean. If seeds do not matter:'
-            asked.refuse(why, ignore=[asked.roles['seed']])
-    twice = runs[runs.duplicated(key, keep=False)]
-    if not len(twice): return
-    arm, seed = twice.iloc[0][['arm','seed']]
-    lines = [str(o) for o in twice.index[(twice.arm == arm) & (twice.seed == seed)]]
-    n = len(twice[twice.arm == arm].seed.unique())
-    where = f"rows {', '.join(lines[:4])}{f', and {n-1} more' if n > 1 else ''}"
-    if runs.seed.nunique() == 1: where = 'in every row'
-    why = f'seed {seed} of {arm!r} stands twice ({where}). Keep one run a seed, or compare without seeds:'
-    asked.refuse(why, ignore=[asked.roles['seed']])
-
-def _all_twice(rows):
-    "Whether each of four different rows or more stands twice"
-    counts = Counter(rows)
-    return len(counts) > 3 and min(counts.values()) > 1
-
-def _block_twice(rows):
-    "Positions of a block of three rows or more that stands twice, where chance would hardly make one; None where there is none"
-    n, counts = len(rows), Counter(rows)
-    same = sum(k*(k-1) for k in counts.values())/(n*(n-1)) if n > 1 else 1 # chance that two rows are alike
-    first = {}
-    for i in range(n-2):
-        j = first.setdefault(tuple(rows[i:i+3]), i)
-        if i-j < 3: continue
-        length = next((k for k in range(3, i-j) if i+k >= n or rows[i+k] != rows[j+k]), i-j)
-        if n*n/2*same**length < .1: return [*range(j, j+length), *range(i, i+length)]
-
-def _check_repeats(asked, runs):
-    "Without seeds: refuse rows that stand twice"
-    rows = [tuple(o) for o in runs.itertuples(index=False)]
-    found = [*range(len(rows))] if _all_twice(rows) else _block_twice(rows)
-    for _,of_arm in runs.reset_index(names='line ').groupby('arm', sort=False):
-        if found: break
-        rows = [tuple(o) for o in of_arm.drop(columns='line ').itertuples(index=False)]
-        at = [*range(len(rows))] if _all_twice(rows) else _block_twice(rows)
-        found = at and [runs.index.get_loc(of_arm['line '].iloc[o]) for o in at]
-    if not found: return
-    lines = ', '.join(str(runs.index[o]) for o in found[:8])
-    asked.refuse(f"rows of {runs.arm.iloc[found[0]]!r} stand twice (rows {lines}{', ...' if len(found) > 8 else ''}). "
-        "Remove them, or tell the runs apart by a column of seeds or ids.")
-
-def _check_pasted(asked, runs):
-    "Refuse a row that stands twice with its id or time"
-    ids = [o for o in runs.columns if is_id(o) and _differing(runs, o) > 1]
-    twice = runs[runs.duplicated(keep=False)] if ids and 'seed' not in runs else ()
-    if len(twice):
-        lines = ', '.join(map(str, twice.index[:8]))
-        asked.refuse(f'{_row_name(runs, twice.index[0])} stands twice, with the same {ids[0]} (rows {lines}). Remove one.')
-
-def _digits(text):
-    "Decimals of a number as it is written"
-    return len(re.sub(r'^[^.,]*[.,]?', '', text.strip().rstrip('%')).rstrip('0'))
-
-def _mean_at(texts, acc, at):
-    "Whether a row may be the mean of the others, and whether it is written unlike them"
-    others = np.delete(acc, at)
-    others_digits = [_digits(o) for i,o in enumerate(texts) if i != at % len(texts)]
-    digits = _digits(texts[at])
-    step = .5*10.**-digits*(.01 if max(map(_number, texts)) > 1 else 1)
-    is_mean = others.std() > 1e-9 and abs(acc[at]-others.mean()) <= step*1.001
-    return is_mean, digits > max(others_digits) or digits < min(others_digits)-2
-
-def _check_means(asked, runs, acc):
-    "Without seeds: refuse a first or last row of an arm that is the mean of its others"
-    arms = [(arm, rows) for arm,rows in runs.groupby('arm', sort=False) if len(rows) > 3]
-    for at in (-1, 0):
-        found = [_mean_at(rows.acc.tolist(), acc[rows.index].to_numpy(), at) for _,rows in arms]
-        in_all = len(arms) > 1 and all(is_mean for is_mean,_ in found)
-        for (arm,rows),(is_mean,unlike) in zip(arms, found):
-            if is_mean and (unlike or in_all):
-                asked.refuse(f'row {rows.index[at]} ({arm}, {rows.acc.iloc[at]}) is the mean of the other rows of {arm!r}, '
-                    'no run. Remove it, or give every run its seed.')
-
 # %% ../nbs/17a_results.ipynb #1b31b60d
 def _roles(asked, table):
     "Which column is what, or a refusal that says what is missing"
@@ -731,36 +599,31 @@ def _roles(asked, table):
     if len({*taken}) < len(taken):
         asked.refuse(f"one column cannot be two of arm, seed and accuracy ({', '.join(taken)}). Say --arm, --seed, --acc.")
     rest = table.drop(columns=taken)
+    sds = _by_name(rest, _sds)
+    if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]])
     roles['status'] = next(iter(_by_name(rest, _statuses)), None)
-    roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o))), None)
+    totals = _totals if 'correct' in short_name(roles['acc']) else ()
+    roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}
-
-_means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
-_sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
-_ns = 'n runs n_runs seeds n_seeds'.split()
 
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
     wide = _is_wide(asked, table) if roles['acc'] is None or _list_column(table) else None
     means, sds = _by_name(table, _means), _by_name(table, _sds)
-    if means and sds: _refuse_summary(asked, table, means[0], sds[0])
+    runs_beside = _list_column(table) or sum(map(bool, map(_seed_of, table.columns))) > 1
+    if means and sds and not runs_beside: _refuse_summary(asked, table, table[means[0]], table[sds[0]])
     if wide:
         header = _list_column(table)
-        values = [v for text in table[header] for v in map(_number, _listed(text))] if header else []
+        values = [v for text in table[header] for v in map(number_in, _listed(text))] if header else []
         percent = dict(percent=True) if values and max(values) > 1 else {}
         unit = ' The numbers are percent.' if percent else ''
         asked.refuse(f'{wide}, and one row a run is read.{unit} Read it with', wide=True, **percent)
+    named = [o for o in table.columns if _is_acc(short_name(o))]
+    if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is no number (nor a list such as [0.62, 0.64]).')
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
     asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there are none of '
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
-
-def _refuse_summary(asked, table, mean, sd):
-    n = next(iter(_by_name(table, _ns)), None)
-    words = [f"{row[mean]},{row[sd]},{row[n] if n else 'N'}" for _,row in table.iterrows() if not _blank(row[mean])]
-    beside = ' The runs of a report stand beside it, in runs.csv.' if 'verdict' in table else ''
-    asked.refuse(f'{mean} and {sd} are a mean and an sd for each arm, no runs.{beside} As fractions: '
-        f"simpleattn compare --summary {' '.join(words[:2])}")
 
 # %% ../nbs/17a_results.ipynb #dffce2dc
 def _shaped(asked):
@@ -801,43 +664,33 @@ def _stripped(runs):
 def _checked_runs(asked):
     "Runs as text with their status, their accuracies, the columns of --by, and what is to be said"
     table, asked, said = _shaped(asked)
+    try: return _checked_table(asked, table, said)
+    except NoRun as e: asked.refuse(e.why, **(dict(ignore=[asked.roles[e.role]]) if e.role else {}))
+
+def _checked_table(asked, table, said):
     runs, logged, by = _kept_rows(asked, table)
     ends = []
-    if 'status' in runs: runs, ends = _ended(asked, runs)
-    _check_arms(asked, runs)
+    if 'status' in runs: runs, ends = check_ends(runs)
+    check_arms(runs, asked.roles['arm'])
     runs = _stripped(runs)
-    if 'seed' in runs and runs.seed.map(_blank).all(): runs = runs.drop(columns='seed')
+    if 'seed' in runs and runs.seed.map(is_blank).all(): runs = runs.drop(columns='seed')
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
     if not len(trained): asked.refuse(f"no run has finished ({'; '.join(ends) or 'there are none'}).")
-    _check_pasted(asked, trained)
-    runs = _check_mixed(asked, runs, by)
+    check_pasted(trained)
+    whole, runs = runs, _check_mixed(asked, runs, by)
     acc = _accuracies(asked, trained)
-    _check_twice(asked, runs, trained, acc, by)
+    for _,rows in _parts(whole, by): check_rows(rows)
     return runs, acc, [*(said or _said_roles(asked, runs)), *logged, *ends, *_said_aside(trained, by)]
-
-def _check_twice(asked, runs, trained, acc, by):
-    "Refuse rows that are no runs of their own"
-    if 'seed' in runs:
-        ended = runs[runs.status != 'failed'] if 'status' in runs else runs
-        told = [o for o in comparable if o in ended]
-        return _check_seeds(asked, ended.assign(seed=[str(_seed_value(o)) for o in ended.seed]), ['arm','seed',*by,*told])
-    for _,rows in _parts(trained, by):
-        _check_repeats(asked, rows)
-        _check_means(asked, rows, acc)
-
-def _seed_value(text):
-    "A whole number where it is one"
-    return int(float(text)) if _whole(text) else text
 
 def _typed(column):
     "Numbers, where all are"
-    numbers = column.map(_number)
+    numbers = column.map(number_in)
     return column if numbers.isna().any() else pd.to_numeric(numbers)
 
 def _frame(asked, runs, acc):
     "The runs as numbers, in the order of what matters"
     first = dict(arm=runs.arm)
-    if 'seed' in runs: first['seed'] = runs.seed.map(_seed_value)
+    if 'seed' in runs: first['seed'] = runs.seed.map(seed_value)
     first['acc'] = acc.reindex(runs.index)
     if 'status' in runs: first['status'] = runs.status
     rest = {o.strip():_typed(runs[o]) for o in runs.columns if o.strip() not in first and o != 'correct'}
@@ -911,7 +764,8 @@ def compare_results(
     if told: told(runs)
     def compared(rows):
         rows = rows.drop(columns=[o for o in rows.columns if o.casefold() in {k.casefold() for k in by}])
-        return compare_many(rows, _baseline([*rows.arm.unique()], baseline), **kwargs)
+        arms = {arm:of_arm.to_dict('records') for arm,of_arm in rows.groupby('arm', sort=False)}
+        return compare_many(arms, _baseline([*arms], baseline), **kwargs)
     if not by: return compared(runs)
     answers = {}
     for name,rows in parts_of(runs, by).items():

@@ -267,6 +267,28 @@ def test_a_frame_may_hold_more_arms_than_are_compared():
     with pytest.raises(ValueError, match='size'): compare_many(df)
     assert len(compare_many(df, None, contrasts=[('baseline','simple')]))==1
 
+def frame(rows=ROWS, **more): return pd.DataFrame(rows, columns=['variant','seed','accuracy']).assign(**more)
+def unseeded(rows): return frame(rows).drop(columns='seed')
+MEAN_ROWS = [('baseline','mean',.6232),('simple','mean',.6512)]
+NO_RUNS = dict(twice=(pd.concat([unseeded(ROWS)]*2), 'stand twice'), means=(unseeded([*ROWS[:5], MEAN_ROWS[0], *ROWS[5:], MEAN_ROWS[1]]), 'is the mean of the other rows'),
+    labelled=(frame([*ROWS, *MEAN_ROWS]), r'row 11 \(baseline\) is a mean of other rows'), no_seed=(frame([*ROWS[:9], ('simple',np.nan,.64)]), 'row 10 .* has no seed'),
+    capitals=(frame([*ROWS, ('Baseline',5,.6),('Baseline',6,.61)]), "'baseline' and 'Baseline' differ only"), blanks=(frame([*ROWS, ('baseline ',5,.6),('baseline ',6,.61)]), 'blanks or capitals'),
+    seed=(frame([*ROWS, ROWS[3]]), 'seed 3 of .* stands twice'), summary=(frame([*ROWS, ('baseline mean',9,.62)]), 'summary of other rows'), odd=(frame(status=['ok']*9+['odd']), "the status 'odd'"))
+@pytest.mark.parametrize('kind', NO_RUNS)
+def test_rows_of_a_frame_that_are_no_runs_are_refused_as_those_of_a_file_are(kind):
+    df,says = NO_RUNS[kind]
+    for compared in (compare_many, compare_results):
+        with pytest.raises((ValueError,CliError), match=says): compared(df)
+
+def test_a_frame_is_read_as_a_file_is():
+    "Words of a status, an arm called None, and runs that go on, which are said"
+    c = compare_many(frame(status=['finished']*4+['crashed']+['COMPLETE']*5))['simple']
+    assert (c.n,c.failed_baseline)==(4,1)
+    none = frame(variant=pd.Series([None]*5+['simple']*5, dtype=object))
+    assert compare_many(none, 'None')['simple'].n==5
+    c = compare_many(frame(status=['ok']*9+['running']))['simple']
+    assert c.n==4 and any('1 of 10 runs is not finished' in o for o in c.notes)
+
 OWN = dict(time=[f'0:06:{i}' for i in range(10)], Runtime=range(10), train_loss=[.1*i for i in range(10)], run_id=[*'abcdefghij'], params=[5]*5+[6]*5, best_epoch=[3,4]*5, best_acc=[.7]*9+[.8], top5=[.9]*9+[.95], train_acc=[.99]*9+[.98],
     GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5)
 @pytest.mark.parametrize('column', OWN)
@@ -311,6 +333,50 @@ def test_every_command_that_a_refusal_prints_goes_on(data):
     for way in ways:
         code,out,err = run(*way)
         assert code==0, (way, err)
+
+@pytest.mark.parametrize('column,values', [('env',('e1','e2')),('precision',('bf16','fp32')),('n_images',(1000,2000)),('fingerprint',('abc','def')),('pipeline',('a','b'))])
+def test_what_makes_no_pairs_is_refused_with_the_commands_that_go_on(call, column, values):
+    f = wrote(with_columns(**{column:[values[s>2] for _,s,_ in ROWS]}))
+    for args in ((), ('--unpaired',)):
+        err = refused(call, f, *args, says=f'{column} (')
+        ways = commands(err)
+        assert len(ways)==3 and all(call(*o)[0]==0 for o in ways)
+
+def test_runs_by_arm_and_seed_are_read(call):
+    runs = {arm:{f'seed{s}':dict(acc=x, loss=1-x) for a,s,x in ROWS if a==arm} for arm in ('baseline','simple')}
+    is_the_five(comparisons(call, wrote(json.dumps(runs), 'r.json'))[0][0])
+
+@pytest.mark.parametrize('cell', ['tensor(0.62)','.62, .644'])
+def test_a_cell_that_is_no_number_is_named(call, cell): refused(call, wrote(csv_text([(a,s,f'"{cell}"') for a,s,_ in ROWS])), says=(cell,'no number'))
+
+# ---- a mean and an sd are no runs
+
+SUMMARIES = dict(columns=('variant,mean_acc,std_acc,n\nbaseline,62.3,1.6,5\nsimple,65.1,1.5,5\n', '5'), accuracy=('variant,accuracy,std\nbaseline,0.623,0.016\nsimple,0.651,0.015\n', 'N'),
+    cell=('variant,accuracy,n\nbaseline,62.3 +- 1.6,5\nsimple,65.1 ± 1.5,5\n', '5'))
+@pytest.mark.parametrize('kind', SUMMARIES)
+def test_a_mean_and_an_sd_are_given_as_fractions(call, kind):
+    text,n = SUMMARIES[kind]
+    err = refused(call, wrote(text), says=f'--summary 0.623,0.016,{n} 0.651,0.015,{n}')
+    way = commands(err.replace(',N', ',5'))[0]
+    assert call(*way)[0]==0
+
+def test_the_seeds_beside_a_mean_are_read(call):
+    rows = [f"{a},{','.join(map(str, x))},{np.mean(x):.4f},{np.std(x):.4f}" for a,x in (('baseline',BASE),('simple',SIMPLE))]
+    err = refused(call, wrote('model,seed0,seed1,seed2,seed3,seed4,mean,std\n'+'\n'.join(rows)), says='--wide')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('header', ['total','n'])
+def test_counts_find_their_images(call, header):
+    is_the_five(comparisons(call, wrote(csv_text([(a,s,round(500*x),500) for a,s,x in ROWS], ('variant','seed','correct',header))))[0][0])
+    err = refused(call, wrote(csv_text([(a,s,round(500*x)) for a,s,x in ROWS], ('variant','seed','correct'))), says='n_images')
+    assert '--percent' not in err
+
+def test_fractions_beside_percents_are_named_at_once(call):
+    err = refused(call, wrote(csv_text([(a,s,x if a=='baseline' else 100*x) for a,s,x in ROWS])), says='Write them alike')
+    assert '--percent' not in err
+
+def test_a_run_that_stopped_early_is_a_run(call):
+    is_the_five(comparisons(call, wrote(with_columns(status=['ok']*9+['early_stopped'], checkpoint=[f'{i}.pt' for i in range(10)], log_dir=[f'logs/{i}' for i in range(10)])))[0][0])
 
 # ---- rows that are no runs of their own
 

@@ -350,7 +350,7 @@ def test_diverged_unpaired_and_both_arms():
 def test_failed_are_counted_not_used():
     df = frame(normal(21), status='ok'); df.loc[3, ['status','acc']] = ['failed', np.nan]
     c = compare_many(df)['v1']; assert c.failed_baseline == 1 and c.n == 9 and c.diverged_baseline == 0
-    with pytest.raises(ValueError, match='status'): compare_many(df.assign(status='done'))
+    with pytest.raises(ValueError, match='status'): compare_many(df.assign(status='odd'))
 
 def test_none_diverged_still_bounds():
     assert '30.8 %' in compare_many(frame(normal(22), status='ok'))['v1'].sentence()
