@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
 from fastcore.basics import patch,store_attr
-from fastcore.foundation import L
-from fastai.data.all import Category,CategoryMap,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
+from fastcore.foundation import L,is_indexer
+from fastai.data.all import Categorize,Category,CategoryMap,CrossEntropyLossFlat,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
 import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
@@ -345,10 +345,14 @@ class CroppedImages:
 
     # fastai asks for these
     c = property(lambda self: len(self.vocab))
-    items = property(lambda self: L(image_files(self.root, self.files)))
+    loss_func = property(lambda self: CrossEntropyLossFlat())
+    categorize = property(lambda self: Categorize(self.vocab, sort=False))
+    items = property(lambda self: L(image_files(self.root, self.files) if self.root else [])) # of an exported learner there are none
     split_idx = property(lambda self: int(not self.train) if self.as_part is None else self.as_part)
     def __len__(self): return len(self.files)
-    def __getitem__(self, i): return tuple(o[0] for o in self.batch([i], 0))
+    def __getitem__(self, i):
+        if not is_indexer(i): return [self[int(k)] for k in L(range(len(self)))[i]] # a slice, a list or a mask
+        return tuple(o[0] for o in self.batch([int(i)], 0))
     def new_empty(self): return CroppedImages(None, [], [], self.vocab, self.recipe, self.seed, self.train)
     def decode(self, o, full=True): return (o[0], *(Category(class_name(self.vocab[int(y)])) for y in o[1:]))
 
