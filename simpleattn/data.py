@@ -544,14 +544,6 @@ def _loader(ds, workers):
     normalise = NormaliseBytes.from_stats(*imagenet_stats, cuda=False)
     return CroppedDL(ds, bs=bs, shuffle=ds.train, drop_last=ds.train, num_workers=workers, after_batch=[normalise])
 
-def _check_size(recipe, path, train):
-    "Raise `CliError` where there is nothing to tell apart, or no whole batch"
-    if len({*map(class_of, train)})<2: raise CliError(f"{path} has one class, so there is nothing to learn.")
-    if len(train)>=recipe.bs: return
-    most = 2**int(math.log2(len(train)))
-    raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(train)} train images. "
-        f"Take a smaller batch, such as --set bs={most}.")
-
 def _class_number(label, vocab):
     if isinstance(label, (int,Tensor)): return int(label)
     if label in vocab.o2i: return vocab.o2i[label]
@@ -586,7 +578,6 @@ def get_dls(
     path = find_data(recipe, data)
     train, val = split_files(path, recipe.split)
     labels = train_labels(path, train, recipe)
-    _check_size(recipe, path, train)
     vocab = CategoryMap(sorted({class_of(f) for f in train}), sort=False)
     imgs = _decoded(path, recipe.presize, fingerprint(path), progress)
     device = torch.device(device) if device else default_device()

@@ -347,7 +347,7 @@ def get_variant(
 
 def _of_layer(layer):
     "The variant that was registered with a class, or a new one that is named after it"
-    there = [v for v in _registry.values() if v.changes and v.layer is layer]
+    there = [v for v in _registry.values() if v.layer is not None and v.layer is layer]
     if there: return there[-1]
     words = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', getattr(layer, '__name__', ''))
     name = words.strip('_').lower()
