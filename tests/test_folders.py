@@ -345,7 +345,7 @@ def pasted(call, *words):
 @pytest.mark.parametrize('verb', ['train','study'])
 def test_the_line_for_a_small_folder_carries_its_batch(tmp_path, call, verb):
     write_set(tmp_path/'few', 'ab', n=10)
-    for words in ([], ['--set','bs=32','epochs=1'], ['--set','dataset=other','lr=1e-3']):
+    for words in ([], ['--set','bs=32','epochs=1'], ['--set','dataset=imagenette','lr=1e-3']):
         line = pasted(call, verb, 'woof-cpu', '--data', './few', *words)
         assert 'bs=16' in line and 'dataset=few' in line and sum(o.startswith(('bs=','dataset=')) for o in line)==2
     code,out,err = call(verb, 'woof-cpu', '--data', './few', '--set', 'dataset=few')
