@@ -550,7 +550,7 @@ def find_data(
     recipe:Recipe, # For its data set
     data=None      # Folder or archive, or a folder that holds it; None: SIMPLEATTN_DATA
 )->Path: # As `get_path`
-    "The data set of a recipe; raises `OtherData` for a folder that is another one"
+    "The data set of a recipe; raises `OtherData` for a folder that is another one, `CliError` for one class or less than a batch"
     try:
         path = get_path(recipe.dataset, recipe.source, data)
         why = contradiction(path, recipe.dataset)
