@@ -972,6 +972,8 @@ def _with_change(words, change):
     "A command line with one more change of the recipe"
     words = [str(o) for o in words]
     if words[0]=='data': return f"simpleattn data {shlex.quote(words[words.index('--data')+1])}"
+    keys = [o.partition('=')[0] for o in shlex.split(change)]
+    words = [o for o in words if o.partition('=')[0] not in keys] # what is changed is not said twice
     at = words.index('--set')+1 if '--set' in words else len(words)
     return ' '.join(['simpleattn', shlex.join(words[:at]), *([] if '--set' in words else ['--set']), change, shlex.join(words[at:])]).strip()
 
@@ -984,7 +986,7 @@ def _run(f, arguments, words=()):
     except Told as e:
         if e.out: _show(e.out, fmt)
         return _mistake(e, e.code)
-    except OtherData as e: return _mistake(f'{e} This works: {_with_change(words, e.change)}')
+    except OtherData as e: return _mistake(f'{e} This works: {_with_change(words, e.change)}' if e.change else e)
     except CliError as e: return _mistake(e)
     except ValueError as e:
         if type(e) is not ValueError: raise # a kind of its own is a fault of the program

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
 from fastcore.basics import patch,store_attr
-from fastcore.foundation import L
-from fastai.data.all import Category,CategoryMap,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
+from fastcore.foundation import L,is_indexer
+from fastai.data.all import Categorize,Category,CategoryMap,CrossEntropyLossFlat,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
 import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
@@ -345,10 +345,14 @@ class CroppedImages:
 
     # fastai asks for these
     c = property(lambda self: len(self.vocab))
-    items = property(lambda self: L(image_files(self.root, self.files)))
+    loss_func = property(lambda self: CrossEntropyLossFlat())
+    categorize = property(lambda self: Categorize(self.vocab, sort=False))
+    items = property(lambda self: L(image_files(self.root, self.files) if self.root else [])) # of an exported learner there are none
     split_idx = property(lambda self: int(not self.train) if self.as_part is None else self.as_part)
     def __len__(self): return len(self.files)
-    def __getitem__(self, i): return tuple(o[0] for o in self.batch([i], 0))
+    def __getitem__(self, i):
+        if not is_indexer(i): return [self[int(k)] for k in L(range(len(self)))[i]] # a slice, a list or a mask
+        return tuple(o[0] for o in self.batch([int(i)], 0))
     def new_empty(self): return CroppedImages(None, [], [], self.vocab, self.recipe, self.seed, self.train)
     def decode(self, o, full=True): return (o[0], *(Category(class_name(self.vocab[int(y)])) for y in o[1:]))
 
@@ -540,14 +544,6 @@ def _loader(ds, workers):
     normalise = NormaliseBytes.from_stats(*imagenet_stats, cuda=False)
     return CroppedDL(ds, bs=bs, shuffle=ds.train, drop_last=ds.train, num_workers=workers, after_batch=[normalise])
 
-def _check_size(recipe, path, train):
-    "Raise `CliError` where there is nothing to tell apart, or no whole batch"
-    if len({*map(class_of, train)})<2: raise CliError(f"{path} has one class, so there is nothing to learn.")
-    if len(train)>=recipe.bs: return
-    most = 2**int(math.log2(len(train)))
-    raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(train)} train images. "
-        f"Take a smaller batch, such as --set bs={most}.")
-
 def _class_number(label, vocab):
     if isinstance(label, (int,Tensor)): return int(label)
     if label in vocab.o2i: return vocab.o2i[label]
@@ -582,7 +578,6 @@ def get_dls(
     path = find_data(recipe, data)
     train, val = split_files(path, recipe.split)
     labels = train_labels(path, train, recipe)
-    _check_size(recipe, path, train)
     vocab = CategoryMap(sorted({class_of(f) for f in train}), sort=False)
     imgs = _decoded(path, recipe.presize, fingerprint(path), progress)
     device = torch.device(device) if device else default_device()

@@ -9,7 +9,7 @@ __all__ = ['known', 'class_names', 'image_suffixes', 'val_folders', 'archive_suf
            'as_rgb', 'read_image', 'check_data', 'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/07b_folders.ipynb #4bad0088
-import csv,hashlib,io,itertools,json,lzma,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
+import csv,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
 from collections import Counter
 from contextlib import suppress
 from functools import lru_cache
@@ -129,14 +129,18 @@ def _is_dir(entry):
 
 def _is_image(name): return os.path.splitext(name)[1].lower() in image_suffixes
 
+_archive_note = '.unpacked-from' # in the cache, beside what was unpacked
+
 def split_list(
     path # Folder of a data set
 )->Path: # PATH.split.csv
-    "Where the list lies that splits a folder: beside it"
+    "Where the list lies that splits a folder: beside it, or beside the archive that it was unpacked from"
     path = Path(path).resolve()
+    note = path.parent/_archive_note
+    if note.is_file(): path = Path(note.read_text('utf-8', 'surrogateescape')).with_name(path.name)
     return path.with_name(f'{path.name}.split.csv')
 
-val_folders = ('val','valid','test') # The first of these that is there validates
+val_folders = ('val','valid','validation','test') # The first of these that is there validates
 
 def _is_data_set(folder): return (folder/'train').is_dir() or split_list(folder).is_file()
 
@@ -186,7 +190,7 @@ def unpack(
 # %% ../nbs/07b_folders.ipynb #becb501a
 archive_suffixes = ('.tgz','.tar.gz','.tar','.zip','.tar.bz2','.tar.xz')
 
-_official_folders = {folder_name(dataset, source):f'dataset={dataset} source={source}'
+_official_folders = {folder_name(dataset, source):(dataset, source)
     for dataset in known for source in ('160','320','full')}
 
 def _name_of(path):
@@ -197,9 +201,13 @@ def _name_of(path):
 def _other_data(given, name, why=''):
     "The error that says so, with what a recipe would have to say"
     found = _name_of(given)
-    change = _official_folders.get(found, f'dataset={shlex.quote(found)}')
-    why = why or f'it is {found}'
-    return OtherData(f"The recipe asks for {name}, and {given} is another data set: {why}. It can be trained on with {change}.", change)
+    dataset, *source = _official_folders.get(found, (found,))
+    path = _unpacked(given) if given.is_file() else given
+    said = f"The recipe asks for {name}, and {given} is another data set: {why or f'it is {found}'}."
+    if dataset=='shapes' or contradiction(path, dataset):
+        return OtherData(f"{said} It has the name of a known data set and is another one. Rename {found}.")
+    change = f'dataset={shlex.quote(dataset)}' + ''.join(f' source={o}' for o in source)
+    return OtherData(said, change, path)
 
 def _refuse_another(root, name):
     "Raise `OtherData` where `root` is a known data set, and not `name`"
@@ -207,10 +215,21 @@ def _refuse_another(root, name):
     if root.is_file() or _is_data_set(root): raise _other_data(root, name)
 
 def _unpacked(archive):
-    "An archive's data set in the cache"
+    "An archive's data set in the cache, beside a note of where the archive is"
     facts = archive.stat()
     key = _digest(f'{archive.resolve()}{facts.st_size}{facts.st_mtime_ns}')[:8]
-    return unpack(archive, cache_dir()/f'unpacked-{key}'/archive.name.split('.')[0])
+    folder = cache_dir()/f'unpacked-{key}'
+    path = unpack(archive, folder/archive.name.split('.')[0])
+    note = folder/_archive_note
+    if not note.is_file(): note.write_text(str(archive.resolve()), 'utf-8', 'surrogateescape')
+    return path
+
+def _refuse_capitals(root):
+    "Raise `CliError` for a folder of a part in capitals"
+    for folder in _folders_in(root):
+        part = folder.name.lower()
+        if part!=folder.name and part in ('train', *val_folders):
+            raise CliError(f"{root} has a folder {folder.name}: rename it to {part}. The layout is train/CLASS/images and val/CLASS/images.")
 
 def _find(root, name):
     "The data set `name` at or in `root`, unpacked if it is an archive; None if it is not there"
@@ -227,6 +246,9 @@ def _find(root, name):
         archive = root/f'{name}{suffix}'
         if archive.is_file(): return _find(archive, name)
     if inner.is_dir(): return inner # its listing says what is wrong with it
+    folders = _folders_in(root)
+    if _name_of(root)==name and len(folders)==1 and (_is_data_set(folders[0]) or _is_flat(folders[0])): return folders[0]
+    _refuse_capitals(root)
 
 # %% ../nbs/07b_folders.ipynb #dc960aa5
 def _download(dataset, source):
@@ -500,13 +522,43 @@ def contradiction(
         if have[part]>n: return f"{dataset} has {n} {part} images, and this has {have[part]}"
     return ''
 
+def _given(path, data):
+    "Where a data set was found: its archive, if that was given, or its own folder"
+    return Path(data) if data and Path(data).is_file() else path
+
+def _smaller_batch(train): return f'bs={2**int(math.log2(len(train)))}'
+
+def _changes_for(recipe, path):
+    "What else a recipe has to change, to train on another data set"
+    split = recipe.split
+    if split.endswith('v1') and not any(_is_imagenet_val(f) for f,_ in list_images(path)):
+        split = 'tune' if split.startswith('tune') else 'v2'
+        yield f'split={split}'
+    if recipe.noise and not _noise_files(path): yield 'noise=0'
+    train,_ = split_files(path, split)
+    if len(train)<recipe.bs: yield _smaller_batch(train)
+
+def _check_size(recipe, path):
+    "Raise `CliError` where there is nothing to tell apart, or no whole batch"
+    train,_ = split_files(path, recipe.split)
+    if len({*map(class_of, train)})<2: raise CliError(f"{path} has one class, so there is nothing to learn.")
+    if len(train)>=recipe.bs: return
+    raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(train)} train images. "
+        f"Take a smaller batch, such as --set {_smaller_batch(train)}.")
+
 def find_data(
     recipe:Recipe, # For its data set
     data=None      # Folder or archive, or a folder that holds it; None: SIMPLEATTN_DATA
 )->Path: # As `get_path`
-    "The data set of a recipe; raises `OtherData` for a folder that is another one"
-    path = get_path(recipe.dataset, recipe.source, data)
-    if why := contradiction(path, recipe.dataset): raise _other_data(data or path, recipe.dataset, why)
+    "The data set of a recipe; raises `OtherData` for a folder that is another one, `CliError` for one class or less than a batch"
+    try:
+        path = get_path(recipe.dataset, recipe.source, data)
+        why = contradiction(path, recipe.dataset)
+        if why: raise _other_data(_given(path, data), recipe.dataset, why)
+    except OtherData as other:
+        if other.change: other.change = ' '.join([other.change, *_changes_for(recipe, other.path)])
+        raise
+    _check_size(recipe, path)
     return path
 
 # %% ../nbs/07b_folders.ipynb #d6dfd801

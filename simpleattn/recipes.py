@@ -246,10 +246,13 @@ def check_seed(
     return seed
 
 class OtherData(CliError):
-    "A data set was given that is not the recipe's; `change` is what the recipe would have to say"
-    def __init__(self, why, change=''):
+    "A data set was given that is not the recipe's: it lies at `path`, and `change` is what the recipe would have to say, if that can help"
+    def __init__(self, why, change='', path=None):
         super().__init__(why)
-        self.change = change
+        self.change,self.path = change,path
+    def __str__(self):
+        works = f' It can be trained on with {self.change}.' if self.change else ''
+        return super().__str__() + works
 
 def check_dataset(
     dataset:str, # Its name

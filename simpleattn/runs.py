@@ -68,7 +68,7 @@ class Run:
     @property
     def stopped(self)->int:
         "The epoch after which a callback ended the run, from 1; 0 for one that went to its end"
-        return len(self.history) if self.ok and len(self.history)<self.recipe.get('epochs', 0) else 0
+        return len(self.history) if self.acc is not None and len(self.history)<self.recipe.get('epochs', 0) else 0
     @property
     def precision(self)->str: return self.recipe['precision']
     @property

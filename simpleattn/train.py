@@ -18,12 +18,12 @@ import numpy as np, torch
 from fastcore.basics import patch
 from torch import Tensor,nn
 from torch.amp import GradScaler,autocast
-import fastai.callback.progress # gives a Learner `no_bar`
 from fastai.basics import (Callback,CancelEpochException,CancelFitException,CrossEntropyLossFlat,L,
     LabelSmoothingCrossEntropy,Learner,accuracy,find_bs,to_device)
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.mixup import MixUp
+from fastai.callback.progress import ShowGraphCallback # and gives a Learner `no_bar`
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
@@ -338,6 +338,11 @@ def forget_launcher():
     if torch.distributed.is_available() and torch.distributed.is_initialized(): return
     for name in ('RANK','LOCAL_RANK','WORLD_SIZE'): os.environ.pop(name, None)
 
+@patch
+def to_channelslast(self:Learner, *args, **kwargs):
+    "fastai's own, which returns nothing for a learner that is so already"
+    return self._orig_to_channelslast(*args, **kwargs) or self
+
 def _loss(recipe, reduction='mean'):
     if recipe.smooth: return LabelSmoothingCrossEntropy(eps=recipe.smooth, reduction=reduction)
     return CrossEntropyLossFlat(reduction=reduction)
@@ -623,7 +628,7 @@ def as_run(
         wall_seconds=round(wall,3),
         data=dict(data, n_train=n_train, n_val=n_val),
         machine=machine_facts(device, machine.threads) | ({'lean':_lean} if isinstance(learn, LeanLearner) else {}),
-        reason=reason or stopped,
+        reason='; '.join(filter(None, [reason, stopped])),
         weights=weights,
         pipeline=PIPELINE + (dls.train_ds.device is not None), # crops made on the device are other pixels
         flops=_flops(learn.model, recipe.size),
@@ -645,6 +650,12 @@ def _threads(n):
     try: yield
     finally: torch.set_num_threads(before)
 
+@contextmanager
+def _silent(learn):
+    "Without a bar, without a log, and without the graph that is drawn into a bar"
+    learn.remove_cb(ShowGraphCallback)
+    with learn.no_bar(), learn.no_logging(): yield
+
 def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     "A learner that was fitted as the recipe says"
     device = machine.device or ('cpu' if machine.on_cpu else 'cuda') # fastai's own choice may be a third
@@ -656,7 +667,7 @@ def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
             if folder: learn.path = folder
             if progress: fit_recipe(learn, arm.recipe)
             else:
-                with learn.no_bar(), learn.no_logging(): fit_recipe(learn, arm.recipe)
+                with _silent(learn): fit_recipe(learn, arm.recipe)
     except BaseException:
         forget_compiled()
         raise

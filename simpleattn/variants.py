@@ -344,8 +344,8 @@ def get_variant(
 )->Variant: # The variant
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
-    if isinstance(name, (type, types.FunctionType)): return _of_layer(name)
-    base,_,site = str(name).partition('@')
+    if not isinstance(name, str): return _of_layer(name)
+    base,_,site = name.partition('@')
     if base not in _registry:
         lists = "`simpleattn variants` lists them; your own come with --import FILE."
         raise CliError(f"No variant {base!r}. {near(base, _registry)} {lists}".replace('.  ', '. '))
@@ -356,10 +356,13 @@ def get_variant(
 
 def _of_layer(layer):
     "The variant that was registered with a class, or a new one that is named after it"
-    there = [v for v in _registry.values() if v.layer is layer]
+    there = [v for v in _registry.values() if v.layer is not None and v.layer is layer]
     if there: return there[-1]
-    words = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', layer.__name__)
-    return register_variant(words.strip('_').lower(), layer)
+    words = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', getattr(layer, '__name__', ''))
+    name = words.strip('_').lower()
+    if isinstance(layer, (type, types.FunctionType)) and name_re.fullmatch(name): return register_variant(name, layer)
+    raise CliError(f"{layer!r} is no variant. Give a layer's class, or name it: register_variant('name', Class, argument=value); "
+        "for a lambda or a partial, write a function with def.")
 
 # %% ../nbs/05_variants.ipynb #d6df6912
 def spelled(

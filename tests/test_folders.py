@@ -335,6 +335,74 @@ def test_the_line_that_works_works(tmp_path, call):
     code,out,err = call(*shlex.split(line))
     assert code==0 and '(ok)' in out, err
 
+def pasted(call, *words):
+    "The line that a refusal prints, as one would type it"
+    import shlex
+    code,out,err = call(*words)
+    assert code==2 and not Path('runs').exists(), err
+    return shlex.split(err.strip().splitlines()[-1].partition('This works: simpleattn ')[2])
+
+@pytest.mark.parametrize('verb', ['train','study'])
+def test_the_line_for_a_small_folder_carries_its_batch(tmp_path, call, verb):
+    write_set(tmp_path/'few', 'ab', n=10)
+    for words in ([], ['--set','bs=32','epochs=1'], ['--set','dataset=imagenette','lr=1e-3']):
+        line = pasted(call, verb, 'woof-cpu', '--data', './few', *words)
+        assert 'bs=16' in line and 'dataset=few' in line and sum(o.startswith(('bs=','dataset=')) for o in line)==2
+    code,out,err = call(verb, 'woof-cpu', '--data', './few', '--set', 'dataset=few')
+    assert code==2 and '20 train images' in err and '--set bs=16' in err and not Path('runs').exists()
+
+def test_the_line_for_a_small_folder_works(tmp_path, call):
+    write_set(tmp_path/'few', 'ab', n=10)
+    line = pasted(call, 'train', 'demo', '--data', './few', '--device', 'cpu', '--set', 'epochs=1', 'bs=32', 'noise=5', 'split=v1')
+    assert {'bs=16','noise=0','split=v2'}<={*line}
+    code,out,err = call(*line)
+    assert code==0 and '(ok)' in out, err
+
+@pytest.mark.parametrize('name', ['imagewoof2-160','imagewoof2','imagenette2-160','cifar10','imagenette','shapes'])
+def test_a_known_name_on_another_data_set_is_to_be_renamed(tmp_path, call, name):
+    write_set(tmp_path/'sub'/name)
+    for verb in ('study','train'):
+        code,out,err = call(verb, 'woof-cpu', '--data', f'sub/{name}')
+        assert code==2 and f'Rename {name}.' in err and 'This works' not in err and not Path('runs').exists()
+    shutil.make_archive(str(tmp_path/name), 'zip', tmp_path/'sub', name)
+    code,out,err = call('train', 'woof-cpu', '--data', f'./{name}.zip')
+    assert code==2 and f'Rename {name}.' in err and 'This works' not in err
+    if name=='imagewoof2-160':
+        code,out,err = call('study', 'woof-cpu', '--data', 'sub')
+        assert code==2 and f'Rename {name}.' in err and 'This works' not in err
+
+# ---- one level down, other names, and lists of archives
+
+def test_a_folder_around_the_data_set_is_looked_into(tmp_path, call):
+    write_set(tmp_path/'outer'/'inner')
+    code,out,err = call('data', './outer')
+    assert code==0 and '16 images' in out, err
+    write_set(tmp_path/'two'/'one'), write_set(tmp_path/'two'/'other')
+    code,out,err = call('data', './two')
+    assert code==2 and 'one, other' in err
+
+@pytest.mark.parametrize('parts,change', [(('Train','Val'), 'Train: rename it to train'), (('TRAIN','val'), 'TRAIN: rename it to train'), (('train','Val'), 'Rename its validation folder to val')])
+def test_parts_in_capitals_are_named(tmp_path, call, parts, change):
+    write_set(tmp_path/'caps', parts=parts)
+    code,out,err = call('data', './caps')
+    assert code==2 and change in err
+
+def test_a_folder_validation_validates(tmp_path):
+    p = write_set(tmp_path/'pics', parts=('train','validation','test'))
+    assert check_data(p)['validation']=='validation' and check_data(p)['not_read']==['test']
+
+def test_the_list_of_an_archive_lies_beside_it(flat, tmp_path, call):
+    archive = Path(shutil.make_archive(str(tmp_path/'z'/'flat_z'), 'zip', tmp_path, 'flat'))
+    code,out,err = call('data', './z/flat_z.zip', '--split', '0.2')
+    file = archive.with_name('flat_z.split.csv')
+    assert code==0 and file.is_file() and str(file) in out, err
+    parts = file.read_text()
+    os.utime(archive, (0, 10**9))
+    code,out,err = call('data', './z/flat_z.zip')
+    assert code==0 and file.read_text()==parts, err
+    moved = (tmp_path/'z').rename(tmp_path/'elsewhere')
+    assert [*map(len, split_files(get_path('flat_z', 'full', moved/'flat_z.zip')))]==[16,4]
+
 def test_a_folder_of_data_sets_serves_a_study_of_shapes_too(pics, tmp_path):
     assert get_path('shapes', 'full', tmp_path).name=='shapes'==get_path('shapes', 'full', get_path('shapes')).name
 

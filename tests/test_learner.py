@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np,pytest,torch
 from fastai.callback.core import Callback,CancelFitException
 from fastai.callback.mixup import CutMix
-from fastai.callback.progress import CSVLogger,ProgressCallback
+from fastai.callback.progress import CSVLogger,ProgressCallback,ShowGraphCallback
 from fastai.callback.schedule import ParamScheduler
 from fastai.callback.tracker import EarlyStoppingCallback,SaveModelCallback
 from fastai.callback.training import ShortEpochCallback
@@ -184,6 +184,49 @@ print(json.dumps(res))'''
     *got,said = json.loads(res.stdout.splitlines()[-1])
     assert np.allclose(got, [*want, want[0]], atol=1e-5) and 'are not here' in said
 
+def test_an_exported_learner_judges_images_with_their_classes(fitted, tmp_path):
+    learn = fitted('simple')
+    paths,want = learn.dls.valid_ds.items, learn.get_preds()
+    learn.export(tmp_path/'e.pkl')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        there = load_learner(tmp_path/'e.pkl')
+    assert list(there.dls.train_ds.items)==list(there.dls.valid_ds.items)==[]
+    dl = there.dls.test_dl(paths, with_labels=True)
+    assert torch.equal(dl.dataset.labels, want[1])
+    assert there.validate(dl=dl)[1]==pytest.approx((want[0].argmax(1)==want[1]).float().mean().item())
+    there.show_results(dl=dl, max_n=2)
+    Interpretation.from_learner(there, dl=dl).plot_top_losses(4)
+    assert ClassificationInterpretation.from_learner(there, dl=dl).confusion_matrix().sum()==len(paths)
+
+PLACES = dict(slice=slice(2), several=[0,1], array=np.array([0,1]), tensor=torch.tensor([0,1]), mask=[True,True]+[False]*22, none=slice(0))
+
+@pytest.mark.parametrize('kind', PLACES)
+def test_a_data_set_gives_several_as_a_list(fitted, kind):
+    dls = fitted('simple').dls
+    for ds in (dls.train_ds, dls.valid_ds, dls.test_dl(dls.valid_ds.items).dataset):
+        place = PLACES[kind] if kind!='mask' else [True,True]+[False]*(len(ds)-2)
+        got,want = ds[place], [] if kind=='none' else [ds[0],ds[1]]
+        assert type(got) is list and len(got)==len(want)
+        assert all(torch.equal(a, b) for several,one in zip(got,want) for a,b in zip(several,one))
+    assert torch.equal(dls.valid_ds[-1][0], dls.valid_ds[len(dls.valid_ds)-1][0])
+    assert len([*dls.valid_ds])==len(dls.valid_ds)
+
+def test_the_loaders_serve_a_learner_of_fastais_own(fitted):
+    from fastai.vision.learner import vision_learner
+    from torchvision.models import resnet18
+    dls = fitted('baseline').dls
+    assert int(dls.categorize(dls.vocab[2]))==2 and dls.categorize.decode(torch.tensor(2))==dls.vocab[2]
+    learn = vision_learner(dls, resnet18, pretrained=False)
+    assert type(learn.loss_func).__name__=='CrossEntropyLossFlat'
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+
+def test_what_is_channels_last_already_stays_a_learner(recipe, tiny):
+    learn = get_learner(recipe, 'baseline', 0, tiny, device='cpu')
+    n = len(learn.cbs)
+    assert learn.to_channelslast() is learn.to_channelslast(use_amp=False) is learn and len(learn.cbs)==n
+    assert learn.to_contiguous().to_channelslast(use_amp=False) is learn and len(learn.cbs)==n
+
 def test_a_pickle_holds_no_pixels(recipe, tiny):
     learn = get_learner(recipe, 'baseline', 0, tiny, device='cpu')
     with learn.no_bar(): learn.validate()
@@ -296,6 +339,13 @@ def test_observers_are_recorded_and_split_nothing(recipe, tiny, tmp_path):
     assert len((folder/'history.csv').read_text().splitlines())==4 and (folder/'watched.txt').read_text().split()==['0','1','2']
     assert not (tmp_path/'history.csv').exists() and find_runs('runs')[0]==[watched]==[read_run(tmp_path/'runs'/watched.path)]
 
+class OwnGraph(ShowGraphCallback): observes = True
+
+@pytest.mark.parametrize('cb', [ShowGraphCallback(), ShowGraphCallback, 'fastai.callback.progress:ShowGraphCallback', OwnGraph, ProgressCallback], ids=str)
+def test_what_draws_into_a_bar_does_no_harm_where_there_is_none(recipe, tiny, cb):
+    plain,watched = (train_one(recipe, 'baseline', 0, tiny, device='cpu', cbs=o, checkpoints='ck') for o in (None, cb))
+    assert same_run(plain, watched) and plain.recipe_hash==watched.recipe_hash and len(watched.observers)==1
+
 class Answer(Callback):
     "Puts chosen answers in the place of the network's"
     order = 60
@@ -330,6 +380,16 @@ def test_fastais_early_stopping(recipe, tiny):
     right = Answer([True,False,False,False,False])
     run = train_one(derive(recipe, epochs=5), 'simple', 0, tiny, cbs=[right, EarlyStoppingCallback('accuracy', patience=2)])
     assert (run.status,run.stopped,run.acc,run.best_acc)==('ok',3,4/24,1.) and 'EarlyStopping' in run.recipe['callbacks'][0]
+
+class AlwaysWrong(Callback):
+    order,observes = 60,True
+    def after_pred(self):
+        if not self.training: self.learn.pred = nn.functional.one_hot((self.yb[0]+1)%6, 6).float()
+
+def test_a_run_may_be_stopped_and_at_chance(recipe, tiny):
+    run = train_one(derive(recipe, epochs=5), 'simple', 0, tiny, cbs=[AlwaysWrong(), EarlyStoppingCallback('accuracy', patience=1)])
+    assert (run.status,run.stopped,run.reason)==('diverged', 2, 'final accuracy not above chance; stopped after epoch 2 of 5')
+    assert 'stopped after epoch 2 of 5' in repr(run)
 
 def test_a_whole_run_is_not_stopped(recipe, tiny):
     run = train_one(derive(recipe, epochs=2), 'baseline', 0, tiny, cbs=Halt(2))
@@ -417,6 +477,11 @@ def test_a_study_takes_a_class(recipe):
     assert list(study.arms)==['baseline','my_own_layer'] and get_variant('my_own_layer')==get_variant(cls) and study.arms['my_own_layer'].variant.layer is cls
     elsewhere = register_variant('my-other', cls, '2.-1')
     assert get_variant(cls) is elsewhere, 'one that was registered is what was registered'
+
+@pytest.mark.parametrize('given', [Gate(3), partial(nn.Conv2d, kernel_size=1), lambda ni: nn.Identity(), type('Größe', (nn.Module,), {}), 7, None], ids=str)
+def test_what_cannot_be_named_is_said_with_the_call_that_names_it(recipe, given):
+    for make in (lambda: get_variant(given), lambda: Study('m', ['baseline', given], 2, recipe=recipe)):
+        with pytest.raises(CliError, match="is no variant.*register_variant\\('name'"): make()
 
 def test_an_edited_layer_gets_the_next_free_name(recipe, tiny):
     first,second,third = (layer('Edited', slope) for slope in (1.,2.,3.))
