@@ -580,7 +580,7 @@ def _history(learn): # One dict an epoch
 
 def _check_validated(correct, n_images, arm):
     "An accuracy is one of the whole validation set, in each epoch that a record names"
-    if not correct.epochs: raise CliError(f"{arm}: a callback ended the run before its first validation, so there is no accuracy to record.")
+    if not correct.epochs: raise CliError(f"{arm}: the run saw no validation, so there is no accuracy to record: its split has no validation image, or a callback ended it before.")
     seen = min(map(len, correct.epochs))
     if seen<n_images: raise CliError(f"{arm}: a callback cut validation to {seen} of {n_images} images, and an accuracy is one of them all. "
         "`ShortEpochCallback` leaves it whole with short_valid=False.")

@@ -309,7 +309,7 @@ def test_a_plan_is_printed_before_any_training(call, tmp_path):
     code,out,err = call('plan', 'demo', '--sd', '0.0078')
     assert code==0 and err=='' and 'With 5 seeds of each arm and an sd of the paired difference of 1.10 pp' in out and 'no upper bound' in out and list(tmp_path.iterdir())==[]
     for v in ('baseline','simple'):
-        for s in range(3): write_run(dataclasses.replace(a_run(s, v, 'demo', env=this_env('cpu'), acc=ACC[v][s]), recipe_hash=load_recipes()['demo'].hash), tmp_path/'runs')
+        for s in range(3): write_run(dataclasses.replace(a_run(s, v, 'demo', env=this_env('cpu'), acc=ACC[v][s]), recipe=dict(load_recipes()['demo'].to_dict(), name='demo'), recipe_hash=load_recipes()['demo'].hash), tmp_path/'runs')
     out = call('plan', 'demo', '--runs', '3', '--env', this_env('cpu'))[1]
     assert re.search(r'With 3 seeds of each arm \(0.0 hours\)', out) and 'are for the 80 % upper bound of that sd' in out
 

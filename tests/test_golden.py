@@ -48,6 +48,8 @@ CHANGED = {
     'statistics/* new_images_tiny/*df*':'no fewer degrees of freedom than the seeds have',
     'statistics/* mixed_units/*':'counts of 400 in both arms', 'statistics/* compare/sequential/*':'two shared seeds are shared seeds',
     **{k:'no other tests to choose from: the sign-flip p in --full is the sensitivity' for k in ('*--sensitivity','*--sensitivity/*','statistics/*/sensitivity','statistics/*/extra','*/to_dict/sensitivity')},
+    'trained/recipe {"split": "tune"}*':'a split without a validation image has no accuracy: refused, where it was called diverged',
+    'records/cli/some/err':'an error is one line', 'recipes/odd/err':'the option is named',
     'functions/maxt':'max-T is gone', **{k:'races end where the one interval says, also with runs that diverged' for k in ('functions/race_seeds','statistics/* race_state/*/verdict','statistics/* race_state/*/decided_at',
         'statistics/* race_state/path/*','statistics/* race_state/lost/*','statistics/* race_state/seeds/*','statistics/* race_state/narrow','statistics/*/race v*')},
     'helps/3.11/train/out':'callbacks are taken by --cbs',

@@ -414,7 +414,7 @@ class NoValidation(Callback):
     def before_fit(self): raise CancelFitException()
 
 def test_an_accuracy_that_is_none_is_no_record(recipe, tiny, tmp_path):
-    with pytest.raises(CliError, match='before its first validation'): train_one(recipe, 'baseline', 0, tiny, cbs=NoValidation, root='runs')
+    with pytest.raises(CliError, match='saw no validation'): train_one(recipe, 'baseline', 0, tiny, cbs=NoValidation, root='runs')
     many = make_shapes(tmp_path/'many', 48, 600)
     with pytest.raises(CliError, match='of 600 images.*short_valid=False'): train_one(recipe, 'baseline', 0, many, cbs=ShortEpochCallback(.2), root='runs')
     assert train_one(recipe, 'baseline', 0, many, cbs=ShortEpochCallback(.2, short_valid=False)).n_images==600
