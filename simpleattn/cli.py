@@ -499,7 +499,9 @@ def comparison(
     if not report or fmt!='table': return text
     from simpleattn.control import harness_words
     from simpleattn.report import keep_report
-    return f'{text}\n\nReport: {keep_report(reading, harness_words(study))}'
+    try: return f'{text}\n\nReport: {keep_report(reading, harness_words(study))}'
+    except CliError as e: _tell(f'The report was not written: {e}')
+    return text
 
 def _say_missing(reading):
     "On standard error, how many runs are still to come"

@@ -69,6 +69,8 @@ def _tar_members(archive):
         for member in tar:
             if not (member.isreg() or member.isdir()): raise ValueError(f'{member.name} is a link or a device')
             yield member.name, tar.extractfile(member) if member.isreg() else None
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE)!=tarfile.NUL*tarfile.BLOCKSIZE: raise ValueError('its end is missing')
 
 def _zip_members(archive):
     "The same of a zip file, whose members may be links too"

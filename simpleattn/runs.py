@@ -10,9 +10,9 @@ __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack
            'code_commit', 'Machine', 'machine_facts']
 
 # %% ../nbs/09_runs.ipynb #3ae7d8f4
-import base64,dataclasses,errno,fcntl,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
+import base64,dataclasses,errno,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager,suppress
 from dataclasses import dataclass,field
 from functools import lru_cache
 from importlib import metadata
@@ -199,7 +199,7 @@ def write_run(
 )->Path: # The record's file
     "Publish a run's record; raises `FileExistsError` where that run has one, and `Parked` where it cannot be published now"
     content = _sealed(run.to_dict())
-    others_wait = any(map(_is_own, parked_folders(root)))
+    others_wait = any(_is_own(o) and list_files(o) for o in parked_folders(root))
     try: return put(root, run.path, content, patient=not others_wait)
     except CliError as e: why = str(e)
     raise Parked(f"{why} {_park(root, run.path, content)}")
@@ -241,8 +241,17 @@ def publish_parked(
         done = merged['copied_names']+merged['there_names']
         for name in done: remove(folder, name)
         published += done
-        if not merged['differ'] and not merged['corrupt']: _remove_folders(folder)
+        refused = merged['corrupt'] | dict.fromkeys(merged['differ'], 'differs from the record in the store, which stays')
+        for name,why in refused.items(): _give_up(folder, name, why)
+        _remove_folders(folder)
     return published
+
+def _give_up(folder, name, why):
+    "Move a parked record, which the store will never take, to where no record waits"
+    aside = folder.parent.with_name('refused')/folder.name
+    kept = _put_beside(aside, name, 'corrupt', get(folder, name))
+    remove(folder, name)
+    print(f'{folder/name}: {why}; kept as {kept}', file=sys.stderr)
 
 def _remove_folders(folder):
     "Remove folders that hold nothing"
@@ -268,22 +277,36 @@ def claim(
     "One process at a time for a name of a store; the lock ends with the process"
     root = as_root(root)
     file = _lock_file(root)
-    make_folder(file.parent)
     position = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
-    with _open_lock(file) as f:
-        try:
-            fcntl.lockf(f, fcntl.LOCK_EX|fcntl.LOCK_NB, 1, position)
-            ours = True
-        except OSError as e: # a file system without locks: publishing still refuses a second record
-            ours = e.errno not in (errno.EACCES, errno.EAGAIN)
-        yield ours
+    fd = _open_lock(file)
+    try: yield _lock(fd, position)
+    finally: os.close(fd)
+
+def _lock(fd, position):
+    "Lock a byte; without locks, of the system or of the file's place, publishing still refuses a second record"
+    try: import fcntl
+    except ImportError: return True
+    try: fcntl.lockf(fd, fcntl.LOCK_EX|fcntl.LOCK_NB, 1, position)
+    except OSError as e: return e.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 def _open_lock(file):
-    "Open or make it, but not where a link leads"
-    try: return os.fdopen(os.open(file, os.O_RDWR|os.O_CREAT|os.O_NOFOLLOW, 0o644), 'r+')
+    "Open or make it, for the group too where the folder is the group's; raises `CliError` where it is no plain file of this user's to write"
+    def no(why): return CliError(f"{file} {why}. One lock file is needed there, which you may write.")
+    try:
+        make_folder(file.parent)
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | _beware, 0o644)
     except OSError as e:
         if e.errno==errno.ELOOP: raise CliError(f"{file} is a link, and no link is followed there. Look where it leads, and remove it.") from None
-        raise
+        raise no(f'cannot be written ({e.strerror})') from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise no('is no plain file')
+    if os.name!='nt':
+        with suppress(OSError): os.fchmod(fd, 0o644 | os.stat(file.parent).st_mode & stat.S_IWGRP) # another user's stays as it is
+    return fd
+
+_beware = getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0) # no link, no wait for the other end of a pipe
 
 def _lock_file(root):
     "A local file, one byte of which is locked for each name"

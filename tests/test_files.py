@@ -400,3 +400,70 @@ def test_a_record_is_set_aside_under_a_free_name_and_never_over_another(root):
         assert set_aside(p).name==f'0.corrupt-{k}.json'
     assert [o.rpartition('/')[2] for o in list_files(root)]==[f'0.corrupt-{k}.json' for k in (1,2,3)] and not is_there(root, a_run().path)
     assert sorted(c for _,c in get_many(root, list_files(root)))==[b'broken 1',b'broken 2',b'broken 3']
+
+# ---- locks, parked records and archives that are not whole
+
+@pytest.mark.parametrize('how', ['folder','pipe'])
+def test_a_lock_that_is_no_plain_file_costs_the_report_and_not_the_comparison(tmp_path, how):
+    for v in ('baseline','simple'):
+        for s in (0,1): write_run(a_run(s, v), tmp_path)
+    a_study(tmp_path).declare()
+    lock = tmp_path/'.lock'
+    lock.mkdir() if how=='folder' else os.mkfifo(lock)
+    code,out,err = cli_main(['compare','s','--root',tmp_path])
+    assert code==0 and 'simple' in out and 'Report:' not in out, out+err
+    assert 'The report was not written' in err.splitlines()[-1] and str(lock) in err and 'Traceback' not in err
+
+def test_a_lock_is_the_groups_where_the_folder_is(tmp_path):
+    for name,folder,lock in (('group',0o775,0o664), ('own',0o755,0o644)):
+        (tmp_path/name).mkdir(); (tmp_path/name).chmod(folder)
+        with claim(tmp_path/name, 'x') as ours: assert ours
+        assert (tmp_path/name/'.lock').stat().st_mode & 0o777==lock
+
+NO_FCNTL = '''
+import sys
+sys.modules['fcntl'] = None
+from simpleattn.cli import main
+sys.exit(main(sys.argv[1:]))
+'''
+
+@pytest.mark.parametrize('args', [['compare','s'], ['report','s'], ['leaderboard'], ['runs'], ['plan','demo','--runs','5']])
+def test_what_reads_needs_no_fcntl(tmp_path, args):
+    write_report_of(tmp_path/'runs')
+    a_study(tmp_path/'runs').declare()
+    res = python(NO_FCNTL, *args, cwd=tmp_path, env=dict(PYTHONPATH=str(ROOT)))
+    assert res.returncode==0 and res.stdout and 'Error' not in res.stderr, res.stderr
+
+def test_a_parked_record_that_the_store_never_takes_is_named_and_the_next_ones_are_tried_again(tmp_path, state, monkeypatch, capsys):
+    runs = tmp_path/'runs'
+    folder = parked_folders(runs)[0]
+    write_run(a_run(0), runs)
+    write_run(a_run(0, acc=.9), folder); write_run(a_run(1), folder)
+    write_run(a_run(2), folder).write_text('broken')
+    probe(runs)
+    err = capsys.readouterr().err
+    assert f'{folder/a_run(0).path}: differs' in err and f'{folder/a_run(2).path}: not readable' in err
+    assert [r.seed for r in find_runs(runs)[0]]==[0,1] and not folder.exists()
+    kept = {p.name:p for p in state.rglob('*.corrupt-1.json')}
+    assert sorted(kept)==['0.corrupt-1.json','2.corrupt-1.json'] and all(str(p) in err for p in kept.values())
+    asked = []
+    monkeypatch.setattr('simpleattn.runs.put', lambda *args, patient=True, **kw: asked.append(patient))
+    write_run(a_run(3), runs)
+    assert asked==[True]
+
+@pytest.mark.parametrize('how', ['between two members','within a member','before its end','a header that is none'])
+@pytest.mark.parametrize('suffix', ['.tar','.tgz'])
+def test_a_tar_file_without_its_end_is_refused(tmp_path, how, suffix):
+    import io,tarfile,gzip
+    from simpleattn.folders import unpack
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode='w', format=tarfile.USTAR_FORMAT) as tar:
+        for k in range(4):
+            member = tarfile.TarInfo(f'set/train/{k%2}/{k}.png'); member.size = 700
+            tar.addfile(member, io.BytesIO(b'x'*700))
+    content,size = whole.getvalue(), 512+1024 # bytes of a member
+    cut = {'between two members':content[:2*size], 'within a member':content[:2*size-600], 'before its end':content[:4*size], 'a header that is none':content[:2*size]+b'?'*512+content[2*size+512:]}[how]
+    for name,said in (('whole',content), ('cut',cut)): (tmp_path/f'{name}{suffix}').write_bytes(gzip.compress(said) if suffix=='.tgz' else said)
+    assert len([*unpack(tmp_path/f'whole{suffix}', tmp_path/'whole').rglob('*.png')])==4
+    with pytest.raises(CliError, match='cannot be unpacked'): unpack(tmp_path/f'cut{suffix}', tmp_path/'cut')
+    assert not (tmp_path/'cut').exists()
