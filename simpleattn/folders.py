@@ -20,7 +20,7 @@ from fastcore.basics import groupby
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from .recipes import CliError,OtherData,Recipe,datasets,near
-from .shapes import make_shapes,shapes_digest,take_place
+from .shapes import clear_left,make_shapes,shapes_digest,take_place
 
 # %% ../nbs/07b_folders.ipynb #97580aaf
 known = dict( # Name -> its name in fastai's addresses, and its folder in the archive
@@ -212,7 +212,9 @@ def _unpacked(archive):
     "An archive's data set in the cache"
     facts = archive.stat()
     key = _digest(f'{archive.resolve()}{facts.st_size}{facts.st_mtime_ns}')[:8]
-    return unpack(archive, cache_dir()/f'unpacked-{key}'/archive.name.split('.')[0])
+    dest = cache_dir()/f'unpacked-{key}'/archive.name.split('.')[0]
+    if not dest.is_dir(): clear_left(dest.parent, 'tmp*')
+    return unpack(archive, dest)
 
 def _find(root, name):
     "The data set `name` at or in `root`, unpacked if it is an archive; None if it is not there"
@@ -255,7 +257,9 @@ def _embedded(data):
     seal = path.with_suffix('.sha256')
     if path.is_dir() and not (seal.is_file() and seal.read_text()==_shapes_now(path, _folder_times(path))):
         with tempfile.TemporaryDirectory(dir=cache_dir()) as tmp: os.rename(path, f'{tmp}/old')
-    if not path.is_dir(): seal.write_text(shapes_digest(make_shapes(path)))
+    if not path.is_dir():
+        clear_left(path.parent, '.shapes-*')
+        seal.write_text(shapes_digest(make_shapes(path)))
     return path
 
 @lru_cache(maxsize=1)

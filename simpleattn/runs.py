@@ -6,8 +6,8 @@
 __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'write_failure', 'Parked', 'write_run',
            'parked_folders', 'publish_parked', 'probe', 'claim', 'set_aside', 'read_run', 'list_files', 'iter_runs',
            'is_record', 'read_files', 'find_runs', 'arm_runs', 'load_runs', 'runs_frame', 'check_declaration',
-           'read_declaration', 'write_declaration', 'merge_runs', 'has_store', 'env_name', 'gpus_here', 'this_env',
-           'code_commit', 'Machine', 'machine_facts']
+           'read_declaration', 'write_declaration', 'merge_runs', 'has_store', 'check_failures', 'env_name',
+           'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts']
 
 # %% ../nbs/09_runs.ipynb #3ae7d8f4
 import base64,dataclasses,errno,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
@@ -22,7 +22,7 @@ from pathlib import Path
 from fastcore.basics import groupby
 from fastcore.xdg import xdg_state_home
 from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,name_re
-from .files import as_root,get,get_many,is_there,is_url,list_names,make_folder,name_parts,put,remove
+from .files import as_root,get,get_many,is_folder,is_there,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,put,remove,tidy
 from .words import percent
 from .variants import Arm,Variant
 
@@ -266,6 +266,7 @@ def probe(
     name = f'.probe-{os.getpid()}-{time.time_ns()}'
     put(root, name, ' '*2**16)
     remove(root, name)
+    tidy(root)
     publish_parked(root)
 
 # %% ../nbs/09_runs.ipynb #9dcf5182
@@ -336,6 +337,7 @@ def _believe(content, path=None):
 
 def _unsealed(content):
     "What a sealed file says"
+    if len(content)>most_bytes: raise ValueError(f'larger than any record ({most_bytes} bytes at most)')
     try: facts = json.loads(content)
     except Exception as e: raise ValueError(f'not readable as JSON ({e})') from None
     if not isinstance(facts, dict): raise ValueError('not a record')
@@ -611,7 +613,7 @@ def has_store(
 )->bool:
     "Is there a folder, or in an object store anything below that name?"
     root = as_root(root)
-    if not is_url(root): return root.is_dir()
+    if not is_url(root): return is_folder(root)
     return bool(list_names(root, '*', '*', '*', '*') or list_names(root, '_studies', '*'))
 
 def _check_file(name, content):
@@ -620,6 +622,18 @@ def _check_file(name, content):
     if name.startswith('_studies/'): check_declaration(name, content)
     elif _kind(name)=='record': _believe(content, name)
     else: _check_failure(name, content)
+
+def check_failures(
+    root='runs' # Folder of all runs, or its URL
+)->tuple: # (how many failed tries, {path below the root: reason})
+    "Failed tries that cannot be believed, and what stands in the place of a record and is no plain file"
+    strange = list_strange(root, '[!_.]*', '*', '*', '*.json')
+    wrong = dict.fromkeys(strange, 'is no plain file, or lies in a linked folder, and is not read')
+    failed = [o for o in list_files(root) if _kind(o)=='failed']
+    for name,content in get_many(root, failed):
+        try: _check_file(name, content)
+        except (ValueError, CliError) as e: wrong[name] = str(e)
+    return len(failed), wrong
 
 def _check_failure(name, content):
     facts = _unsealed(content)

@@ -467,3 +467,87 @@ def test_a_tar_file_without_its_end_is_refused(tmp_path, how, suffix):
     assert len([*unpack(tmp_path/f'whole{suffix}', tmp_path/'whole').rglob('*.png')])==4
     with pytest.raises(CliError, match='cannot be unpacked'): unpack(tmp_path/f'cut{suffix}', tmp_path/'cut')
     assert not (tmp_path/'cut').exists()
+
+# ---- what verify names
+
+def garbage(root, name, content=b'?'):
+    (root/name).parent.mkdir(parents=True, exist_ok=True)
+    (root/name).write_bytes(content)
+
+def link(root, name, to): (root/name).rename(root/to); (root/name).symlink_to(root/to)
+def replaced(root, name, make):
+    (root/name).unlink()
+    make(root/name)
+
+def huge(root, name):
+    with open(root/name, 'wb') as f: f.truncate(2**40)
+
+RECORD = a_run().path
+STRANGE = {'a record that is a link':(lambda r: link(r, RECORD, 'elsewhere'), RECORD), 'a pipe':(lambda r: replaced(r, RECORD, os.mkfifo), RECORD), 'a folder':(lambda r: replaced(r, RECORD, os.mkdir), RECORD),
+    'a folder of records that is a link':(lambda r: link(r, 'tiny/simple', 'elsewhere'), 'tiny/simple'), 'a declaration that is a link':(lambda r: link(r, '_studies/s.json', 'elsewhere'), '_studies/s.json'),
+    'a folder of declarations that is a link':(lambda r: link(r, '_studies', 'elsewhere'), '_studies'), 'a race that is a folder':(lambda r: (r/'_studies'/'s.race.jsonl').mkdir(), '_studies/s.race.jsonl'),
+    '_studies as a file':(lambda r: (shutil.rmtree(r/'_studies'), garbage(r, '_studies')), '_studies'), 'a growth that is a file':(lambda r: (shutil.rmtree(r/'_studies'/'s.growth'), garbage(r, '_studies/s.growth')), '_studies/s.growth'),
+    'growth without a declaration':(lambda r: (r/'_studies'/'s.json').unlink(), '_studies/s.growth/1.json'), 'growth 2 without 1':(lambda r: growth_of(r).rename(growth_of(r).with_name('2.json')), '_studies/s.growth/2.json'),
+    'a failed try that is none':(lambda r: garbage(r, RECORD.replace('.json','.failed-1.json')), RECORD.replace('.json','.failed-1.json')),
+    'a race of arms that are lists':(lambda r: garbage(r, '_studies/s.race.jsonl', b'{"arm":["x"],"seed":0,"verdict":"better"}\n'), '_studies/s.race.jsonl'), 'a race without end':(lambda r: garbage(r, '_studies/s.race.jsonl', b'['*200000), '_studies/s.race.jsonl'),
+    'a record of a terabyte':(lambda r: huge(r, RECORD), RECORD), 'a declaration of a terabyte':(lambda r: huge(r, '_studies/s.json'), '_studies/s.json')}
+
+@pytest.mark.parametrize('how', STRANGE)
+def test_verify_names_what_is_no_file_of_a_store(tmp_path, how):
+    runs = tmp_path/'runs'
+    for v in ('baseline','simple'): write_run(a_run(0, v), runs)
+    a_study(runs).declare(); a_study(runs, seeds=3).declare()
+    assert cli_main(['runs','--verify','--root',runs])[0]==0
+    change,name = STRANGE[how]
+    change(runs)
+    code,out,err = cli_main(['runs','--verify','--root',runs])
+    assert code==1 and f'{runs/name}: ' in err and 'Traceback' not in err, out+err
+
+def test_a_folder_of_other_things_is_no_store(tmp_path):
+    (tmp_path/'passwd').write_text('x')
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path])
+    assert code==1 and f'{tmp_path}: holds other files' in err
+
+@pytest.mark.parametrize('args', [['--verify'], ['--merge']])
+def test_a_root_that_cannot_be_looked_at_is_one_sentence(tmp_path, monkeypatch, args):
+    bad,real = tmp_path/'bad', os.stat
+    def failing(path, *more, **kw):
+        if str(path)==str(bad): raise OSError(errno.EIO, 'Input/output error')
+        return real(path, *more, **kw)
+    monkeypatch.setattr(os, 'stat', failing)
+    words = ['runs','--root',bad,'--verify'] if args==['--verify'] else ['runs','--root',tmp_path/'runs','--merge',bad]
+    code,out,err = cli_main(words)
+    assert code==2 and f'{bad} cannot be read now' in err and 'Traceback' not in err
+
+# ---- leftovers and places
+
+def test_the_next_start_tidies_what_a_killed_process_left(tmp_path):
+    import subprocess
+    ended = subprocess.Popen(['true']); ended.wait()
+    write_run(a_run(), tmp_path)
+    names = ['.probe-{}-17', '..probe-{}-17-{}-0123abcd.tmp', RECORD.replace('0.json', '.0.json-{}-0123abcd.tmp'), '_studies/.s.json-{}-0123abcd.tmp', '_studies/s.growth/.1.json-{}-0123abcd.tmp', '_reports/s/.index.html-{}-0123abcd.tmp']
+    for pid in (ended.pid, os.getpid()):
+        for name in names: garbage(tmp_path, name.replace('{}', str(pid)))
+    probe(tmp_path)
+    left = [o for o,_ in everything(tmp_path) if o!=RECORD]
+    assert left==sorted(o.replace('{}', str(os.getpid())) for o in names), 'what a living process writes stays'
+
+def test_a_report_of_an_env_without_runs_is_refused(tmp_path):
+    write_report_of(tmp_path); a_study(tmp_path).declare()
+    code,out,err = cli_main(['report','s','--root',tmp_path,'--env','cpu-torch2.51'])
+    assert code==2 and out=='' and ENV in err and not list((tmp_path/'_reports').rglob('cpu-torch2.51'))
+
+def test_a_report_is_written_where_the_locale_knows_ascii_only(tmp_path):
+    write_report_of(tmp_path); a_study(tmp_path).declare()
+    res = python('import sys; from simpleattn.cli import main; sys.exit(main(sys.argv[1:]))', 'report', 's', '--root', tmp_path, '--out', tmp_path/'out',
+        env=dict(PYTHONPATH=str(ROOT), LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0'))
+    assert res.returncode==0 and (tmp_path/'out'/'index.html').is_file(), res.stderr
+
+def test_a_temporary_folder_of_a_long_name_is_named_with_the_mend(monkeypatch):
+    from simpleattn.engines import LocalEngine
+    def too_long(self, *args): raise OSError('AF_UNIX path too long')
+    monkeypatch.setattr(LocalEngine, '_forked', too_long)
+    eng = LocalEngine(1)
+    try:
+        with pytest.raises(CliError, match='TMPDIR=/tmp'): eng._start(None)
+    finally: eng.running.clear(); eng.close()
