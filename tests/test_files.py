@@ -427,7 +427,7 @@ from simpleattn.cli import main
 sys.exit(main(sys.argv[1:]))
 '''
 
-@pytest.mark.parametrize('args', [['compare','s'], ['report','s'], ['leaderboard'], ['runs'], ['plan','demo','--runs','5']])
+@pytest.mark.parametrize('args', [['compare','s'], ['report','s'], ['leaderboard'], ['runs'], ['plan','demo','--runs','5','--sd','0.01']])
 def test_what_reads_needs_no_fcntl(tmp_path, args):
     write_report_of(tmp_path/'runs')
     a_study(tmp_path/'runs').declare()
@@ -551,3 +551,19 @@ def test_a_temporary_folder_of_a_long_name_is_named_with_the_mend(monkeypatch):
     try:
         with pytest.raises(CliError, match='TMPDIR=/tmp'): eng._start(None)
     finally: eng.running.clear(); eng.close()
+
+def test_what_was_killed_while_the_cache_was_made_is_removed_by_the_next(tmp_path, monkeypatch):
+    import numpy as np
+    from PIL import Image
+    from simpleattn.data import DecodedImages
+    from simpleattn.folders import cache_dir,get_path
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'cache'))
+    for name in ('train/a','train/b','val/a','val/b'):
+        (tmp_path/'set'/name).mkdir(parents=True)
+        Image.fromarray(np.zeros((8,8,3), np.uint8)).save(tmp_path/'set'/name/'0.png')
+    images = lambda: DecodedImages(tmp_path/'set')
+    name = images().dir.name
+    shutil.rmtree(cache_dir()/name)
+    for left in (f'building-{name}-abcd','.shapes-abcd','building-other-abcd'): (cache_dir()/left/'new').mkdir(parents=True)
+    images(); get_path('shapes')
+    assert [o.name for o in cache_dir().iterdir() if o.name.startswith(('building','.shapes'))]==['building-other-abcd'], 'the other may be in the making'
