@@ -622,7 +622,9 @@ def comparison(
     if not report or fmt!='table': return text
     from simpleattn.control import harness_words
     from simpleattn.report import keep_report
-    return f'{text}\n\nReport: {keep_report(reading, harness_words(study))}'
+    try: return f'{text}\n\nReport: {keep_report(reading, harness_words(study))}'
+    except CliError as e: _tell(f'The report was not written: {e}')
+    return text
 
 def _say_missing(reading):
     "On standard error, how many runs are still to come"
@@ -854,7 +856,11 @@ def report(
     if images: _refuse_alone('--images', '--data', data)
     from simpleattn.control import harness_words
     s = load_study(study, root, env)
-    return str(write_report(s, out, flops=flops, data=data, images=images, harness=harness_words(s)))
+    reading = s.read()
+    if env and not reading.n_runs:
+        there = load_study(study, root, 'any').read().frame.env.unique()
+        raise CliError(f"Study {study!r} has no runs of {env!r}. {near(env, there)}")
+    return str(write_report(reading, out, flops=flops, data=data, images=images, harness=harness_words(s)))
 
 # %% ../nbs/20_cli.ipynb #4ec0338e
 def leaderboard(
@@ -911,8 +917,8 @@ def runs(
     fmt:Fmt='table'
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
-    from simpleattn.files import as_root
-    from simpleattn.runs import has_store,load_runs,merge_runs
+    from simpleattn.files import as_root,holds_something
+    from simpleattn.runs import check_failures,has_store,load_runs,merge_runs
     from simpleattn.study import check_studies
     if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
     merged = merge_runs(merge, root) if merge else None
@@ -921,7 +927,11 @@ def runs(
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     df = load_runs(root, _run_columns, **filters)
     n_declared,wrong = check_studies(root) if verify else (0, {})
+    n_failed,wrong_tries = check_failures(root) if verify else (0, {})
+    wrong = wrong | wrong_tries
+    is_foreign = verify and not (len(df) or df.attrs['corrupt'] or filters or n_declared or n_failed or wrong) and holds_something(root)
     wrong = {f'{as_root(root)/name}':why for name,why in wrong.items()}
+    if is_foreign: wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
     suspect = df.attrs['corrupt'] | wrong | _suspect_there(merge, merged)
     for path,why in suspect.items(): _tell(f'{path}: {why}')
     if not merged and not verify: return df.astype(object).where(df.notna(), None).to_dict('records')

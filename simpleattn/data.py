@@ -25,7 +25,7 @@ from torch import Tensor
 import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
 from .recipes import CliError,Recipe,stream
 from .folders import *
-from .shapes import make_shapes # asked for here by older scripts
+from .shapes import clear_left,make_shapes # asked for here by older scripts
 
 _all_ = ['known','image_suffixes','derived','official','folder_name','cache_dir','one_at_a_time','unpack','get_path','list_images',
     'fingerprint','source_facts','check_data','split_files','noisy_labels','train_labels'] # of `folders`, and found here too
@@ -77,7 +77,7 @@ def _write_images(folder, images, **facts):
 def _write_cache(dest, images, **facts):
     "Make or replace the cache `dest`; an error names it"
     try:
-        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix='building-', ignore_cleanup_errors=True) as tmp:
+        with tempfile.TemporaryDirectory(dir=cache_dir(), prefix=f'building-{dest.name}-', ignore_cleanup_errors=True) as tmp:
             new = Path(tmp)/'new'
             new.mkdir(0o700)
             _write_images(new, images, **facts)
@@ -118,6 +118,7 @@ class DecodedImages:
         with one_at_a_time(self.dir.name):
             if self._load() and self._is_current(): return
             content = _content(self.sources) # before they are decoded: a change meanwhile shows at the next reading
+            clear_left(cache_dir(), f'building-{self.dir.name}-*')
             _write_cache(self.dir, (_decode(o, presize) for o in (progress or iter)(self.sources)), sources=content)
             if not (self._load() and self.verify()): raise OSError(f'The cache {self.dir} could not be written')
 

@@ -134,7 +134,8 @@ def _safe_path():
 def _work(conn, log, gpu):
     "Body of a worker process: tasks until the pipe is closed, their output in a file"
     from multiprocessing import parent_process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for o in ('SIGINT','SIGHUP'): # the driver hears them, and ends its workers
+        if hasattr(signal, o): signal.signal(getattr(signal, o), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with(parent_process().sentinel)
     if gpu: os.environ['CUDA_VISIBLE_DEVICES'] = gpu
@@ -172,6 +173,12 @@ class _Worker:
         "Its pipe is closed, so it ends by itself"
         self.conn.close()
         self.process.join()
+
+def _no_worker(error):
+    "Why no worker can be started, and what to do"
+    if 'too long' in str(error):
+        return f"Workers need a socket in {tempfile.gettempdir()}, whose name is too long for one. Set TMPDIR to a short path, such as TMPDIR=/tmp."
+    return f"No worker can be started here ({error or 'its server ended at once'}). `--engine serial` needs none."
 
 MOST_WAITING = 8 # workers on GPUs, each with a compiled network, where fewer of them are to work at a time
 
@@ -266,7 +273,7 @@ class LocalEngine:
                 worker.process = self._forked(theirs, str(worker.log), worker.gpu)
                 break
             except (EOFError, OSError) as e:
-                if not tries_left: raise CliError(f"No worker can be started here ({e or 'its server ended at once'}). `--engine serial` needs none.") from None
+                if not tries_left: raise CliError(_no_worker(e)) from None
                 time.sleep(.2) # the server was killed at this moment; the next try starts another
         theirs.close()
         return worker

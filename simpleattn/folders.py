@@ -20,7 +20,7 @@ from fastcore.basics import groupby
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from .recipes import CliError,OtherData,Recipe,datasets,near
-from .shapes import make_shapes,shapes_digest,take_place
+from .shapes import clear_left,make_shapes,shapes_digest,take_place
 
 # %% ../nbs/07b_folders.ipynb #97580aaf
 known = dict( # Name -> its name in fastai's addresses, and its folder in the archive
@@ -69,6 +69,8 @@ def _tar_members(archive):
         for member in tar:
             if not (member.isreg() or member.isdir()): raise ValueError(f'{member.name} is a link or a device')
             yield member.name, tar.extractfile(member) if member.isreg() else None
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE)!=tarfile.NUL*tarfile.BLOCKSIZE: raise ValueError('its end is missing')
 
 def _zip_members(archive):
     "The same of a zip file, whose members may be links too"
@@ -219,7 +221,9 @@ def _unpacked(archive):
     facts = archive.stat()
     key = _digest(f'{archive.resolve()}{facts.st_size}{facts.st_mtime_ns}')[:8]
     folder = cache_dir()/f'unpacked-{key}'
-    path = unpack(archive, folder/archive.name.split('.')[0])
+    dest = folder/archive.name.split('.')[0]
+    if not dest.is_dir(): clear_left(folder, 'tmp*')
+    path = unpack(archive, dest)
     note = folder/_archive_note
     if not note.is_file(): note.write_text(str(archive.resolve()), 'utf-8', 'surrogateescape')
     return path
@@ -275,7 +279,9 @@ def _embedded(data):
     seal = path.with_suffix('.sha256')
     if path.is_dir() and not (seal.is_file() and seal.read_text()==_shapes_now(path, _folder_times(path))):
         with tempfile.TemporaryDirectory(dir=cache_dir()) as tmp: os.rename(path, f'{tmp}/old')
-    if not path.is_dir(): seal.write_text(shapes_digest(make_shapes(path)))
+    if not path.is_dir():
+        clear_left(path.parent, '.shapes-*')
+        seal.write_text(shapes_digest(make_shapes(path)))
     return path
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ def published(
     table:str='accuracy' # accuracy: tables of the sources and the leaderboard's best; runs: 740 single runs, in percent; epochs: 720 of them after each epoch; cost: parameters and FLOPs
 )->list: # One dict a row, text as in the csv
     "A table of published figures"
-    with (files('simpleattn')/f'published_{table}.csv').open(newline='') as f: return list(csv.DictReader(f))
+    with (files('simpleattn')/f'published_{table}.csv').open(newline='', encoding='utf-8') as f: return list(csv.DictReader(f))
 
 # %% ../nbs/17_published.ipynb #76ae7ad1
 _schedules = {

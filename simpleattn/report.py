@@ -526,7 +526,7 @@ def to_html(
     import jinja2
     if figures is None: figures = report_figures(report)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string((files('simpleattn')/'report.html.j2').read_text())
+    page = environment.from_string((files('simpleattn')/'report.html.j2').read_text(encoding='utf-8'))
     figures = {caption:re.sub(r' xmlns(:\w+)?="[^"]*"', '', picture) for caption,picture in figures.items()}
     return page.render(report=report, rate=rate, figures=figures, tables=[*_tables(report)], sources=[*_sources(report)])
 

@@ -6,13 +6,13 @@
 __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'write_failure', 'Parked', 'write_run',
            'parked_folders', 'publish_parked', 'probe', 'claim', 'set_aside', 'read_run', 'list_files', 'iter_runs',
            'is_record', 'read_files', 'find_runs', 'arm_runs', 'load_runs', 'runs_frame', 'check_declaration',
-           'read_declaration', 'write_declaration', 'merge_runs', 'has_store', 'env_name', 'gpus_here', 'this_env',
-           'code_commit', 'Machine', 'machine_facts']
+           'read_declaration', 'write_declaration', 'merge_runs', 'has_store', 'check_failures', 'env_name',
+           'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts']
 
 # %% ../nbs/09_runs.ipynb #3ae7d8f4
-import base64,dataclasses,errno,fcntl,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
+import base64,dataclasses,errno,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager,suppress
 from dataclasses import dataclass,field
 from functools import lru_cache
 from importlib import metadata
@@ -22,7 +22,7 @@ from pathlib import Path
 from fastcore.basics import groupby
 from fastcore.xdg import xdg_state_home
 from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,name_re
-from .files import as_root,get,get_many,is_there,is_url,list_names,make_folder,name_parts,put,remove
+from .files import as_root,get,get_many,is_folder,is_there,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,put,remove,tidy
 from .words import percent
 from .variants import Arm,Variant
 
@@ -221,7 +221,7 @@ def write_run(
 )->Path: # The record's file
     "Publish a run's record; raises `FileExistsError` where that run has one, and `Parked` where it cannot be published now"
     content = _sealed(run.to_dict())
-    others_wait = any(map(_is_own, parked_folders(root)))
+    others_wait = any(_is_own(o) and list_files(o) for o in parked_folders(root))
     try: return put(root, run.path, content, patient=not others_wait)
     except CliError as e: why = str(e)
     raise Parked(f"{why} {_park(root, run.path, content)}")
@@ -263,8 +263,17 @@ def publish_parked(
         done = merged['copied_names']+merged['there_names']
         for name in done: remove(folder, name)
         published += done
-        if not merged['differ'] and not merged['corrupt']: _remove_folders(folder)
+        refused = merged['corrupt'] | dict.fromkeys(merged['differ'], 'differs from the record in the store, which stays')
+        for name,why in refused.items(): _give_up(folder, name, why)
+        _remove_folders(folder)
     return published
+
+def _give_up(folder, name, why):
+    "Move a parked record, which the store will never take, to where no record waits"
+    aside = folder.parent.with_name('refused')/folder.name
+    kept = _put_beside(aside, name, 'corrupt', get(folder, name))
+    remove(folder, name)
+    print(f'{folder/name}: {why}; kept as {kept}', file=sys.stderr)
 
 def _remove_folders(folder):
     "Remove folders that hold nothing"
@@ -279,6 +288,7 @@ def probe(
     name = f'.probe-{os.getpid()}-{time.time_ns()}'
     put(root, name, ' '*2**16)
     remove(root, name)
+    tidy(root)
     publish_parked(root)
 
 # %% ../nbs/09_runs.ipynb #9dcf5182
@@ -290,22 +300,36 @@ def claim(
     "One process at a time for a name of a store; the lock ends with the process"
     root = as_root(root)
     file = _lock_file(root)
-    make_folder(file.parent)
     position = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
-    with _open_lock(file) as f:
-        try:
-            fcntl.lockf(f, fcntl.LOCK_EX|fcntl.LOCK_NB, 1, position)
-            ours = True
-        except OSError as e: # a file system without locks: publishing still refuses a second record
-            ours = e.errno not in (errno.EACCES, errno.EAGAIN)
-        yield ours
+    fd = _open_lock(file)
+    try: yield _lock(fd, position)
+    finally: os.close(fd)
+
+def _lock(fd, position):
+    "Lock a byte; without locks, of the system or of the file's place, publishing still refuses a second record"
+    try: import fcntl
+    except ImportError: return True
+    try: fcntl.lockf(fd, fcntl.LOCK_EX|fcntl.LOCK_NB, 1, position)
+    except OSError as e: return e.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 def _open_lock(file):
-    "Open or make it, but not where a link leads"
-    try: return os.fdopen(os.open(file, os.O_RDWR|os.O_CREAT|os.O_NOFOLLOW, 0o644), 'r+')
+    "Open or make it, for the group too where the folder is the group's; raises `CliError` where it is no plain file of this user's to write"
+    def no(why): return CliError(f"{file} {why}. One lock file is needed there, which you may write.")
+    try:
+        make_folder(file.parent)
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | _beware, 0o644)
     except OSError as e:
         if e.errno==errno.ELOOP: raise CliError(f"{file} is a link, and no link is followed there. Look where it leads, and remove it.") from None
-        raise
+        raise no(f'cannot be written ({e.strerror})') from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise no('is no plain file')
+    if os.name!='nt':
+        with suppress(OSError): os.fchmod(fd, 0o644 | os.stat(file.parent).st_mode & stat.S_IWGRP) # another user's stays as it is
+    return fd
+
+_beware = getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0) # no link, no wait for the other end of a pipe
 
 def _lock_file(root):
     "A local file, one byte of which is locked for each name"
@@ -335,6 +359,7 @@ def _believe(content, path=None):
 
 def _unsealed(content):
     "What a sealed file says"
+    if len(content)>most_bytes: raise ValueError(f'larger than any record ({most_bytes} bytes at most)')
     try: facts = json.loads(content)
     except Exception as e: raise ValueError(f'not readable as JSON ({e})') from None
     if not isinstance(facts, dict): raise ValueError('not a record')
@@ -636,7 +661,7 @@ def has_store(
 )->bool:
     "Is there a folder, or in an object store anything below that name?"
     root = as_root(root)
-    if not is_url(root): return root.is_dir()
+    if not is_url(root): return is_folder(root)
     return bool(list_names(root, '*', '*', '*', '*') or list_names(root, '_studies', '*'))
 
 def _check_file(name, content):
@@ -645,6 +670,18 @@ def _check_file(name, content):
     if name.startswith('_studies/'): check_declaration(name, content)
     elif _kind(name)=='record': _believe(content, name)
     else: _check_failure(name, content)
+
+def check_failures(
+    root='runs' # Folder of all runs, or its URL
+)->tuple: # (how many failed tries, {path below the root: reason})
+    "Failed tries that cannot be believed, and what stands in the place of a record and is no plain file"
+    strange = list_strange(root, '[!_.]*', '*', '*', '*.json')
+    wrong = dict.fromkeys(strange, 'is no plain file, or lies in a linked folder, and is not read')
+    failed = [o for o in list_files(root) if _kind(o)=='failed']
+    for name,content in get_many(root, failed):
+        try: _check_file(name, content)
+        except (ValueError, CliError) as e: wrong[name] = str(e)
+    return len(failed), wrong
 
 def _check_failure(name, content):
     facts = _unsealed(content)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['colours', 'shape_classes', 'noise_levels', 'shape_mask', 'clouds', 'draw_shapes', 'shape_noise', 'write_shapes',
-           'shapes_digest', 'take_place', 'make_shapes']
+           'shapes_digest', 'clear_left', 'take_place', 'make_shapes']
 
 # %% ../nbs/07_shapes.ipynb #18b44462
-import csv,hashlib,itertools,os,tempfile
+import csv,hashlib,itertools,os,shutil,tempfile
 from contextlib import suppress
 from pathlib import Path
 import numpy as np
@@ -120,6 +120,13 @@ def shapes_digest(
         sha.update(str(file.relative_to(path)).encode())
         sha.update(file.read_bytes())
     return sha.hexdigest()
+
+def clear_left(
+    folder:Path, # Where a thing is made
+    pattern:str  # Of the temporary folders of that thing
+):
+    "Remove what processes left that were killed at it; for whoever holds the lock of that thing"
+    for left in folder.glob(pattern): shutil.rmtree(left, ignore_errors=True)
 
 def take_place(
     made,       # A temporary folder that is whole

@@ -20,7 +20,7 @@ from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
 from .words import percent,points
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
-from .files import as_root,get,is_url,list_names,put
+from .files import as_root,get,is_there,is_url,list_names,list_strange,put
 from .runs import (Machine,arm_runs,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
     read_declaration,read_run,run_path,runs_frame,set_aside,this_env,write_declaration,write_failure)
 from .engines import Task,make_engine
@@ -187,15 +187,30 @@ def check_studies(
 )->tuple: # (how many files, {path below the root: reason})
     "Declarations and states of races that cannot be believed"
     root,wrong = as_root(root), {}
-    declarations = list_names(root, '_studies', '*.json') + list_names(root, '_studies', '*.growth', '*.json')
+    growths = list_names(root, '_studies', '*.growth', '*.json')
+    declarations = list_names(root, '_studies', '*.json') + growths
     races = list_names(root, '_studies', '*.race.jsonl')
     for file in declarations + races:
-        content = get(root, file)
         try:
+            content = get(root, file)
             if file in races: _check_race(root, file, content)
             else: check_declaration(file, content)
-        except (ValueError, CliError) as e: wrong[file] = str(e)
-    return len(declarations)+len(races), wrong
+            if file in growths: _check_place(root, file)
+        except (ValueError, CliError, RecursionError) as e: wrong[file] = str(e)
+    return len(declarations)+len(races), wrong | dict.fromkeys(_strange_studies(root), 'is not what its name says, a plain file or a folder, and is not read')
+
+def _strange_studies(root):
+    "What stands in the place of declarations, their growth and states of races, and is none"
+    strange = [o for kind in ('*.json','*.race.jsonl') for o in list_strange(root, '_studies', kind)]
+    strange += list_strange(root, '_studies', '*.growth', '*.json')
+    return strange + list_names(root, '_studies') + list_names(root, '_studies', '*.growth')
+
+def _check_place(root, growth):
+    "Raise `ValueError` for a growth without the one before it, or without a declaration"
+    folder,_,file = growth.rpartition('/')
+    number = int(file.removesuffix('.json'))
+    before = f'{folder}/{number-1}.json' if number>1 else f"{folder.removesuffix('.growth')}.json"
+    if not is_there(root, before): raise ValueError(f'it continues {before}, which is not there')
 
 def _check_race(root, file, content):
     "Raise `ValueError` for states of a race that its declaration does not know"
@@ -206,6 +221,7 @@ def _check_race(root, file, content):
     for line in content.decode().splitlines():
         state = json.loads(line)
         if not isinstance(state, dict) or not {'arm','seed','verdict'}<=state.keys(): raise ValueError('a line is no state of a race')
+        if not isinstance(state['arm'], str) or type(state['seed']) is not int: raise ValueError('a line has no arm or no seed')
         if state['arm'] not in labels or state['seed'] not in declared['seeds']:
             raise ValueError(f"arm {state['arm']!r} with seed {state['seed']!r} was not declared")
 
@@ -603,23 +619,30 @@ def _one_driver(study):
                 return
         time.sleep(.2)
 
+_stops = [getattr(signal, o) for o in ('SIGINT','SIGTERM','SIGHUP') if hasattr(signal, o)]
+
+def _heard():
+    "The signals that stop a study; under nohup SIGHUP is none"
+    return [o for o in _stops if o==signal.SIGINT or signal.getsignal(o)!=signal.SIG_IGN]
+
 def _stop(*args):
     "Raise KeyboardInterrupt and ignore further signals; an alarm raises it again, because Python drops what is raised in a finaliser"
-    for o in (signal.SIGINT, signal.SIGTERM): signal.signal(o, signal.SIG_IGN)
+    for o in _stops: signal.signal(o, signal.SIG_IGN)
     signal.alarm(1)
     raise KeyboardInterrupt
 
 @contextmanager
 def _stopping(study, eng):
-    "The engine is closed in the end; Ctrl-C and SIGTERM, where this is the main thread, end with a line that says what is finished"
-    try: before = {o:signal.signal(o, _stop) for o in (signal.SIGINT,signal.SIGTERM,signal.SIGALRM)}
+    "The engine is closed in the end; Ctrl-C, SIGTERM and SIGHUP, where this is the main thread, end with a line that says what is finished"
+    try: before = {o:signal.signal(o, _stop) for o in (*_heard(), signal.SIGALRM)}
     except ValueError: before = {}
     try: yield
     except KeyboardInterrupt:
         if before: signal.alarm(0)
         eng.close()
         now = study.read()
-        print(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept; the same command goes on.", file=sys.stderr)
+        with suppress(OSError): # a terminal that is gone
+            print(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept; the same command goes on.", file=sys.stderr)
         raise
     finally:
         if before: signal.alarm(0)

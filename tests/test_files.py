@@ -400,3 +400,170 @@ def test_a_record_is_set_aside_under_a_free_name_and_never_over_another(root):
         assert set_aside(p).name==f'0.corrupt-{k}.json'
     assert [o.rpartition('/')[2] for o in list_files(root)]==[f'0.corrupt-{k}.json' for k in (1,2,3)] and not is_there(root, a_run().path)
     assert sorted(c for _,c in get_many(root, list_files(root)))==[b'broken 1',b'broken 2',b'broken 3']
+
+# ---- locks, parked records and archives that are not whole
+
+@pytest.mark.parametrize('how', ['folder','pipe'])
+def test_a_lock_that_is_no_plain_file_costs_the_report_and_not_the_comparison(tmp_path, how):
+    for v in ('baseline','simple'):
+        for s in (0,1): write_run(a_run(s, v), tmp_path)
+    a_study(tmp_path).declare()
+    lock = tmp_path/'.lock'
+    lock.mkdir() if how=='folder' else os.mkfifo(lock)
+    code,out,err = cli_main(['compare','s','--root',tmp_path])
+    assert code==0 and 'simple' in out and 'Report:' not in out, out+err
+    assert 'The report was not written' in err.splitlines()[-1] and str(lock) in err and 'Traceback' not in err
+
+def test_a_lock_is_the_groups_where_the_folder_is(tmp_path):
+    for name,folder,lock in (('group',0o775,0o664), ('own',0o755,0o644)):
+        (tmp_path/name).mkdir(); (tmp_path/name).chmod(folder)
+        with claim(tmp_path/name, 'x') as ours: assert ours
+        assert (tmp_path/name/'.lock').stat().st_mode & 0o777==lock
+
+NO_FCNTL = '''
+import sys
+sys.modules['fcntl'] = None
+from simpleattn.cli import main
+sys.exit(main(sys.argv[1:]))
+'''
+
+@pytest.mark.parametrize('args', [['compare','s'], ['report','s'], ['leaderboard'], ['runs'], ['plan','demo','--runs','5','--sd','0.01']])
+def test_what_reads_needs_no_fcntl(tmp_path, args):
+    write_report_of(tmp_path/'runs')
+    a_study(tmp_path/'runs').declare()
+    res = python(NO_FCNTL, *args, cwd=tmp_path, env=dict(PYTHONPATH=str(ROOT)))
+    assert res.returncode==0 and res.stdout and 'Error' not in res.stderr, res.stderr
+
+def test_a_parked_record_that_the_store_never_takes_is_named_and_the_next_ones_are_tried_again(tmp_path, state, monkeypatch, capsys):
+    runs = tmp_path/'runs'
+    folder = parked_folders(runs)[0]
+    write_run(a_run(0), runs)
+    write_run(a_run(0, acc=.9), folder); write_run(a_run(1), folder)
+    write_run(a_run(2), folder).write_text('broken')
+    probe(runs)
+    err = capsys.readouterr().err
+    assert f'{folder/a_run(0).path}: differs' in err and f'{folder/a_run(2).path}: not readable' in err
+    assert [r.seed for r in find_runs(runs)[0]]==[0,1] and not folder.exists()
+    kept = {p.name:p for p in state.rglob('*.corrupt-1.json')}
+    assert sorted(kept)==['0.corrupt-1.json','2.corrupt-1.json'] and all(str(p) in err for p in kept.values())
+    asked = []
+    monkeypatch.setattr('simpleattn.runs.put', lambda *args, patient=True, **kw: asked.append(patient))
+    write_run(a_run(3), runs)
+    assert asked==[True]
+
+@pytest.mark.parametrize('how', ['between two members','within a member','before its end','a header that is none'])
+@pytest.mark.parametrize('suffix', ['.tar','.tgz'])
+def test_a_tar_file_without_its_end_is_refused(tmp_path, how, suffix):
+    import io,tarfile,gzip
+    from simpleattn.folders import unpack
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode='w', format=tarfile.USTAR_FORMAT) as tar:
+        for k in range(4):
+            member = tarfile.TarInfo(f'set/train/{k%2}/{k}.png'); member.size = 700
+            tar.addfile(member, io.BytesIO(b'x'*700))
+    content,size = whole.getvalue(), 512+1024 # bytes of a member
+    cut = {'between two members':content[:2*size], 'within a member':content[:2*size-600], 'before its end':content[:4*size], 'a header that is none':content[:2*size]+b'?'*512+content[2*size+512:]}[how]
+    for name,said in (('whole',content), ('cut',cut)): (tmp_path/f'{name}{suffix}').write_bytes(gzip.compress(said) if suffix=='.tgz' else said)
+    assert len([*unpack(tmp_path/f'whole{suffix}', tmp_path/'whole').rglob('*.png')])==4
+    with pytest.raises(CliError, match='cannot be unpacked'): unpack(tmp_path/f'cut{suffix}', tmp_path/'cut')
+    assert not (tmp_path/'cut').exists()
+
+# ---- what verify names
+
+def garbage(root, name, content=b'?'):
+    (root/name).parent.mkdir(parents=True, exist_ok=True)
+    (root/name).write_bytes(content)
+
+def link(root, name, to): (root/name).rename(root/to); (root/name).symlink_to(root/to)
+def replaced(root, name, make):
+    (root/name).unlink()
+    make(root/name)
+
+def huge(root, name):
+    with open(root/name, 'wb') as f: f.truncate(2**40)
+
+RECORD = a_run().path
+STRANGE = {'a record that is a link':(lambda r: link(r, RECORD, 'elsewhere'), RECORD), 'a pipe':(lambda r: replaced(r, RECORD, os.mkfifo), RECORD), 'a folder':(lambda r: replaced(r, RECORD, os.mkdir), RECORD),
+    'a folder of records that is a link':(lambda r: link(r, 'tiny/simple', 'elsewhere'), 'tiny/simple'), 'a declaration that is a link':(lambda r: link(r, '_studies/s.json', 'elsewhere'), '_studies/s.json'),
+    'a folder of declarations that is a link':(lambda r: link(r, '_studies', 'elsewhere'), '_studies'), 'a race that is a folder':(lambda r: (r/'_studies'/'s.race.jsonl').mkdir(), '_studies/s.race.jsonl'),
+    '_studies as a file':(lambda r: (shutil.rmtree(r/'_studies'), garbage(r, '_studies')), '_studies'), 'a growth that is a file':(lambda r: (shutil.rmtree(r/'_studies'/'s.growth'), garbage(r, '_studies/s.growth')), '_studies/s.growth'),
+    'growth without a declaration':(lambda r: (r/'_studies'/'s.json').unlink(), '_studies/s.growth/1.json'), 'growth 2 without 1':(lambda r: growth_of(r).rename(growth_of(r).with_name('2.json')), '_studies/s.growth/2.json'),
+    'a failed try that is none':(lambda r: garbage(r, RECORD.replace('.json','.failed-1.json')), RECORD.replace('.json','.failed-1.json')),
+    'a race of arms that are lists':(lambda r: garbage(r, '_studies/s.race.jsonl', b'{"arm":["x"],"seed":0,"verdict":"better"}\n'), '_studies/s.race.jsonl'), 'a race without end':(lambda r: garbage(r, '_studies/s.race.jsonl', b'['*200000), '_studies/s.race.jsonl'),
+    'a record of a terabyte':(lambda r: huge(r, RECORD), RECORD), 'a declaration of a terabyte':(lambda r: huge(r, '_studies/s.json'), '_studies/s.json')}
+
+@pytest.mark.parametrize('how', STRANGE)
+def test_verify_names_what_is_no_file_of_a_store(tmp_path, how):
+    runs = tmp_path/'runs'
+    for v in ('baseline','simple'): write_run(a_run(0, v), runs)
+    a_study(runs).declare(); a_study(runs, seeds=3).declare()
+    assert cli_main(['runs','--verify','--root',runs])[0]==0
+    change,name = STRANGE[how]
+    change(runs)
+    code,out,err = cli_main(['runs','--verify','--root',runs])
+    assert code==1 and f'{runs/name}: ' in err and 'Traceback' not in err, out+err
+
+def test_a_folder_of_other_things_is_no_store(tmp_path):
+    (tmp_path/'passwd').write_text('x')
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path])
+    assert code==1 and f'{tmp_path}: holds other files' in err
+
+@pytest.mark.parametrize('args', [['--verify'], ['--merge']])
+def test_a_root_that_cannot_be_looked_at_is_one_sentence(tmp_path, monkeypatch, args):
+    bad,real = tmp_path/'bad', os.stat
+    def failing(path, *more, **kw):
+        if str(path)==str(bad): raise OSError(errno.EIO, 'Input/output error')
+        return real(path, *more, **kw)
+    monkeypatch.setattr(os, 'stat', failing)
+    words = ['runs','--root',bad,'--verify'] if args==['--verify'] else ['runs','--root',tmp_path/'runs','--merge',bad]
+    code,out,err = cli_main(words)
+    assert code==2 and f'{bad} cannot be read now' in err and 'Traceback' not in err
+
+# ---- leftovers and places
+
+def test_the_next_start_tidies_what_a_killed_process_left(tmp_path):
+    import subprocess
+    ended = subprocess.Popen(['true']); ended.wait()
+    write_run(a_run(), tmp_path)
+    names = ['.probe-{}-17', '..probe-{}-17-{}-0123abcd.tmp', RECORD.replace('0.json', '.0.json-{}-0123abcd.tmp'), '_studies/.s.json-{}-0123abcd.tmp', '_studies/s.growth/.1.json-{}-0123abcd.tmp', '_reports/s/.index.html-{}-0123abcd.tmp']
+    for pid in (ended.pid, os.getpid()):
+        for name in names: garbage(tmp_path, name.replace('{}', str(pid)))
+    probe(tmp_path)
+    left = [o for o,_ in everything(tmp_path) if o!=RECORD]
+    assert left==sorted(o.replace('{}', str(os.getpid())) for o in names), 'what a living process writes stays'
+
+def test_a_report_of_an_env_without_runs_is_refused(tmp_path):
+    write_report_of(tmp_path); a_study(tmp_path).declare()
+    code,out,err = cli_main(['report','s','--root',tmp_path,'--env','cpu-torch2.51'])
+    assert code==2 and out=='' and ENV in err and not list((tmp_path/'_reports').rglob('cpu-torch2.51'))
+
+def test_a_report_is_written_where_the_locale_knows_ascii_only(tmp_path):
+    write_report_of(tmp_path); a_study(tmp_path).declare()
+    res = python('import sys; from simpleattn.cli import main; sys.exit(main(sys.argv[1:]))', 'report', 's', '--root', tmp_path, '--out', tmp_path/'out',
+        env=dict(PYTHONPATH=str(ROOT), LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0'))
+    assert res.returncode==0 and (tmp_path/'out'/'index.html').is_file(), res.stderr
+
+def test_a_temporary_folder_of_a_long_name_is_named_with_the_mend(monkeypatch):
+    from simpleattn.engines import LocalEngine
+    def too_long(self, *args): raise OSError('AF_UNIX path too long')
+    monkeypatch.setattr(LocalEngine, '_forked', too_long)
+    eng = LocalEngine(1)
+    try:
+        with pytest.raises(CliError, match='TMPDIR=/tmp'): eng._start(None)
+    finally: eng.running.clear(); eng.close()
+
+def test_what_was_killed_while_the_cache_was_made_is_removed_by_the_next(tmp_path, monkeypatch):
+    import numpy as np
+    from PIL import Image
+    from simpleattn.data import DecodedImages
+    from simpleattn.folders import cache_dir,get_path
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'cache'))
+    for name in ('train/a','train/b','val/a','val/b'):
+        (tmp_path/'set'/name).mkdir(parents=True)
+        Image.fromarray(np.zeros((8,8,3), np.uint8)).save(tmp_path/'set'/name/'0.png')
+    images = lambda: DecodedImages(tmp_path/'set')
+    name = images().dir.name
+    shutil.rmtree(cache_dir()/name)
+    for left in (f'building-{name}-abcd','.shapes-abcd','building-other-abcd'): (cache_dir()/left/'new').mkdir(parents=True)
+    images(); get_path('shapes')
+    assert [o.name for o in cache_dir().iterdir() if o.name.startswith(('building','.shapes'))]==['building-other-abcd'], 'the other may be in the making'

@@ -270,7 +270,7 @@ def test_a_run_takes_one_gpu_or_a_fraction_of_it(tmp_path, n):
 
 # ---- stopping
 
-@pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM], ids=lambda s:s.name)
+@pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGHUP], ids=lambda s:s.name)
 def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub, sig):
     p = driver(2, 20, seconds=.6)
     assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
