@@ -986,6 +986,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.runs._lines': ('runs.html#_lines', 'simpleattn/runs.py'),
                                  'simpleattn.runs._lock_file': ('runs.html#_lock_file', 'simpleattn/runs.py'),
                                  'simpleattn.runs._merge_file': ('runs.html#_merge_file', 'simpleattn/runs.py'),
+                                 'simpleattn.runs._noting_unchecked': ('runs.html#_noting_unchecked', 'simpleattn/runs.py'),
                                  'simpleattn.runs._nvidia': ('runs.html#_nvidia', 'simpleattn/runs.py'),
                                  'simpleattn.runs._open_lock': ('runs.html#_open_lock', 'simpleattn/runs.py'),
                                  'simpleattn.runs._packed_length': ('runs.html#_packed_length', 'simpleattn/runs.py'),

@@ -474,7 +474,7 @@ def load_runs(
     root='runs',  # Folder of all runs, or its URL
     columns=None, # Columns to keep; None: all. `correct`, a bit for each validation image, is by far the largest
     **filters     # recipe, variant, env, status, seed: a value or a list of them
-): # pandas DataFrame, one row a run; `attrs['corrupt']` names records that were not believed
+): # pandas DataFrame, one row a run; `attrs` names records that were not believed (corrupt), and that have no bits to hold the accuracy against (unchecked)
     "All runs as a table"
     for k in [*filters, *(columns or ())]:
         if k not in _columns: raise CliError(f"Runs have no {k!r}. There are: {', '.join(_columns)}.")
@@ -486,9 +486,17 @@ def load_runs(
     patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
     names,corrupt = filter(may_be_wanted, list_files(root, *patterns)), {}
     runs = _believed(root, read_files(root, names), corrupt)
+    unchecked = []
+    runs = _noting_unchecked(runs, unchecked)
     table = runs_frame((r for r in runs if all(_value(r, k) in v for k,v in wanted.items())), columns)
-    table.attrs['corrupt'] = corrupt
+    table.attrs |= dict(corrupt=corrupt, unchecked=unchecked)
     return table
+
+def _noting_unchecked(runs, unchecked):
+    "The same runs; those that trained but do not say which images were right are noted"
+    for run in runs:
+        if run.ok and not run.correct: unchecked.append(run.path)
+        yield run
 
 def runs_frame(
     runs,        # `Run`s

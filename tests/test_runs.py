@@ -314,3 +314,9 @@ def test_a_merge_adds_no_growth_whose_first_is_missing(tmp_path):
     a_family(tmp_path/'source', ['baseline','self'], ['simple'], ['sasa']); (tmp_path/'source'/'_studies'/'demo.growth'/'1.json').unlink()
     a_family(tmp_path/'runs', ['baseline','self'])
     assert merge_runs(tmp_path/'source', tmp_path/'runs')['differ']==['_studies/demo.growth/2.json']
+
+def test_records_that_do_not_say_which_images_were_right_are_counted_apart(tmp_path):
+    write_run(a_run(0), tmp_path); write_run(a_run(1, correct=''), tmp_path); write_run(a_run(2, acc=None, status='diverged', best_acc=None, best_epoch=None), tmp_path)
+    assert load_runs(tmp_path).attrs['unchecked']==[a_run(1).path]
+    from simpleattn.cli import runs
+    assert '\n1 of them do not say which images were right' in runs(root=tmp_path, verify=True)
