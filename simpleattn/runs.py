@@ -386,8 +386,37 @@ def read_run(
     return _believe(get(root, below), below)
 
 # %% ../nbs/09_runs.ipynb #d6b623af
+_must_hold_together = {
+    'status is neither ok nor diverged': lambda run: run.status in ('ok','diverged'),
+    'a time or a count is negative': lambda run: min(run.train_seconds, run.wall_seconds, run.params, run.flops, run.n_images)>=0,
+    'data.n_val is not n_images': lambda run: run.data.get('n_val', run.n_images)==run.n_images,
+    'history is not a dict for each epoch': lambda run: all(isinstance(o, dict) for o in run.history),
+    'an accuracy is not a fraction': lambda run: all(_is_fraction(o) for o in (*_accs(run), run.best_acc)),
+    'status is ok, but an accuracy is missing': lambda run: not run.ok or None not in (run.acc, run.best_acc, run.best_epoch),
+    'status is ok, but there is no history': lambda run: not run.ok or run.history,
+    'acc is not that of the last epoch': lambda run: run.acc is None or _accs(run)[-1:] in ([], [run.acc]),
+    'best_acc is not the highest of the history, or best_epoch not its epoch': lambda run: _best(run) in (None, (run.best_acc, run.best_epoch)),
+    'correct has bits of images that there are not': lambda run: not _surplus(run)}
+
+def _is_fraction(x): return x is None or type(x) in (int,float) and 0<=x<=1
+
+def _accs(run): return [o.get('acc') for o in run.history] # by epoch
+
+def _best(run): # None where no epoch has one
+    "The highest accuracy of a history and its first epoch, from 1"
+    accs = [-1 if o is None else o for o in _accs(run)]
+    highest = max(accs, default=-1)
+    return (highest, 1+accs.index(highest)) if highest>=0 else None
+
+def _surplus(run):
+    "The bits that fill up the last byte, and what base64 had to fill up"
+    packed = _bytes_of(run.correct)
+    return run.correct and int.from_bytes(packed, 'big') & (1<<8*len(packed)-run.n_images)-1
+
 def _check_against_itself(run):
     "Raise `ValueError` where facts of one record contradict each other"
+    for wrong,holds in _must_hold_together.items():
+        if not holds(run): raise ValueError(wrong)
     if run.correct and run.acc is not None:
         n_right = int.from_bytes(_bytes_of(run.correct), 'big').bit_count()
         if round(run.acc*run.n_images)!=n_right: raise ValueError(f'acc = {run.acc}, but {n_right} of {run.n_images} bits are set')
@@ -499,7 +528,7 @@ def load_runs(
     root='runs',  # Folder of all runs, or its URL
     columns=None, # Columns to keep; None: all. `correct`, a bit for each validation image, is by far the largest
     **filters     # recipe, variant, env, status, seed: a value or a list of them
-): # pandas DataFrame, one row a run; `attrs['corrupt']` names records that were not believed
+): # pandas DataFrame, one row a run; `attrs` names records that were not believed (corrupt), and that have no bits to hold the accuracy against (unchecked)
     "All runs as a table"
     for k in [*filters, *(columns or ())]:
         if k not in _columns: raise CliError(f"Runs have no {k!r}. There are: {', '.join(_columns)}.")
@@ -511,9 +540,17 @@ def load_runs(
     patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
     names,corrupt = filter(may_be_wanted, list_files(root, *patterns)), {}
     runs = _believed(root, read_files(root, names), corrupt)
+    unchecked = []
+    runs = _noting_unchecked(runs, unchecked)
     table = runs_frame((r for r in runs if all(_value(r, k) in v for k,v in wanted.items())), columns)
-    table.attrs['corrupt'] = corrupt
+    table.attrs |= dict(corrupt=corrupt, unchecked=unchecked)
     return table
+
+def _noting_unchecked(runs, unchecked):
+    "The same runs; those that trained but do not say which images were right are noted"
+    for run in runs:
+        if run.ok and not run.correct: unchecked.append(run.path)
+        yield run
 
 def runs_frame(
     runs,        # `Run`s
@@ -648,13 +685,21 @@ def merge_runs(
     source = as_root(other)
     if not has_store(source): raise CliError(f"There is no store at {other}.")
     names = [o for o in list_files(source) if _kind(o)!='corrupt']
-    names += list_names(source, '_studies', '*.json') + list_names(source, '_studies', '*.growth', '*.json')
+    names += list_names(source, '_studies', '*.json')
+    names += sorted(list_names(source, '_studies', '*.growth', '*.json'), key=_seed_of)
     merged = dict(copied=0, there=0, same=[], differ=[], corrupt={}, copied_names=[], there_names=[])
     for name,content in get_many(source, names):
         try: _check_file(name, content)
         except (ValueError, CliError) as e: merged['corrupt'][name] = str(e)
         else: _merge_file(as_root(root), name, content, merged)
     return merged
+
+def _continues(name): # None for what stands by itself
+    "The file of a declaration that a growth adds to: the declaration, or the growth before"
+    folder,_,file = name.rpartition('/')
+    if not re.fullmatch(r'_studies/[^/]*\.growth', folder): return None
+    number = _seed_of(file)
+    return f'{folder}/{number-1}.json' if number>1 else f"{folder.removesuffix('.growth')}.json"
 
 def has_store(
     root # Folder of all runs, or its URL
@@ -690,6 +735,9 @@ def _check_failure(name, content):
     if place!=re.sub(r'\.failed-\d+\.json$', '.json', name) or facts.get('status')!='failed': raise ValueError(f'content says a failed try of {place}')
 
 def _merge_file(root, name, content, merged):
+    "Copy a file that is not there; a growth only where both stores have what it adds to"
+    before = _continues(name)
+    if before and before not in merged['copied_names']+merged['there_names']: return merged['differ'].append(name)
     try:
         put(root, name, content)
         merged['copied'] += 1

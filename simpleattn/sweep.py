@@ -6,7 +6,7 @@
 __all__ = ['make_sweep', 'sweep_rows', 'sweep_table', 'arm_costs', 'match_epochs', 'reported_study', 'match_rows']
 
 # %% ../nbs/19_sweep.ipynb #c7a00003
-import itertools,json,math,subprocess,sys,time
+import itertools,json,math,os,subprocess,sys,time
 from dataclasses import asdict
 from operator import itemgetter
 from fastcore.basics import groupby
@@ -125,14 +125,16 @@ def _step_of(arm, device):
     return step
 
 # %% ../nbs/19_sweep.ipynb #50883b39
-_measure = ('import sys,json,cloudpickle; from simpleattn.sweep import arm_costs; '
+_measure = ('import sys,json,cloudpickle; from simpleattn.sweep import arm_costs; sys.path += json.loads(sys.argv[1]); '
     'print(json.dumps(arm_costs(**cloudpickle.loads(sys.stdin.buffer.read()))))')
 
 def _costs_alone(arms, **kwargs):
     "`arm_costs` in a process of its own"
     import cloudpickle
     for a in arms: ship(a.variant)
-    done = subprocess.run([sys.executable, '-c', _measure], input=cloudpickle.dumps(dict(arms=arms, **kwargs)), capture_output=True)
+    nothing_from_here = dict(os.environ, PYTHONSAFEPATH='1') # its own imports come before what lies in the working folder
+    done = subprocess.run([sys.executable, '-c', _measure, json.dumps(sys.path)], env=nothing_from_here, capture_output=True,
+        input=cloudpickle.dumps(dict(arms=arms, **kwargs)))
     if done.returncode==0: return json.loads(done.stdout.decode().splitlines()[-1])
     said = done.stderr.decode().strip().splitlines()
     raise CliError(f"The cost of {', '.join(a.label for a in arms)} could not be measured: {said[-1] if said else 'it was killed'}")

@@ -27,7 +27,7 @@ from fastai.callback.progress import ShowGraphCallback # and gives a Learner `no
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
-from .files import as_root,get,is_there,is_url,put,remove
+from .files import as_root,get,is_there,is_url,open_folder,put,remove
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
@@ -689,9 +689,7 @@ def _own_folder(root, path): # None: the working folder
     "Where the callbacks of a recorded run write: runs at a time must not write over each other"
     if root is None: return None
     root = as_root(root)
-    folder = (Path('.') if is_url(root) else root)/'_observed'/path.removesuffix('.json')
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return open_folder(Path('.') if is_url(root) else root, f"_observed/{path.removesuffix('.json')}")
 
 def train_arm(
     arm:Arm,                   # Recipe and variant

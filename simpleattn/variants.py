@@ -200,7 +200,7 @@ class Variant(_Keyed):
     @property
     def fits_hash(self)->bool:
         "Is it what its hash stands for? Of a layer that is not of this library that cannot be told without its source"
-        return all(not o.is_ours or _variant_hash(o)==o.hash for o in (self, *self.also))
+        return all(_variant_hash(o)==o.hash if o.is_ours else not _is_hash_of_ours(o) for o in (self, *self.also))
 
     def build(self):
         "The layer's class, imported if need be"
@@ -237,6 +237,12 @@ def _check_variant(v):
         raise CliError(f"Variant {v.name!r}: a layer is a class, a function that makes one, or its path; not {v.layer!r}.")
     try: json.dumps(v.kwargs)
     except TypeError as e: raise CliError(f"Variant {v.name!r}: arguments must be numbers, strings, lists or dicts ({e}).") from None
+
+def _is_hash_of_ours(v):
+    "Does a variant whose layer is not of this library have the hash of one whose layer is?"
+    ours = [_registry[name] for name in _of_the_library]
+    there = {o.layer for o in ours if o.layer}
+    return v.hash in {o.hash for o in ours} or any(dataclasses.replace(v, layer=o).hash==v.hash for o in there)
 
 def _variant_hash(v):
     if not v.changes: return 'baseline'

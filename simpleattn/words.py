@@ -71,7 +71,9 @@ def cell(
 # %% ../nbs/04_words.ipynb #5bd96ea8
 def _one_line(s): return ' '.join(str(s).split())
 
-def md_text(s)->str: return escape(_one_line(s), quote=False).replace('|', '\\|') # One line, without markup
+def md_text(s)->str: # One line, without markup; no link or image can begin
+    "Text that markdown does not read as markup"
+    return escape(_one_line(s), quote=False).replace('|', '\\|').replace('[', '&#91;')
 
 _tex = {'\\':r'\textbackslash{}', '~':r'\textasciitilde{}', '^':r'\textasciicircum{}', '<':r'\textless{}', '>':r'\textgreater{}',
     '|':r'\textbar{}', '"':"''", '±':r'$\pm$', **{o:f'\\{o}' for o in '{}$&#%_'}}
@@ -106,11 +108,20 @@ def text_table(
     return '\n'.join(map(line, [head, *rows]))
 
 # %% ../nbs/04_words.ipynb #d079cb64
+_signed_numbers = re.compile(r'[+-](?:[-+.,%() 0-9e]|to|pp|no interval yet)*')
+
+def _no_formula(v):
+    "A value of a table that no program of spreadsheets takes for a formula: such a text gets an apostrophe"
+    if not isinstance(v, str): return v
+    text = v.replace('\r', ' ') # which `csv` leaves unquoted, so that a line would begin behind it
+    may_be_one = text.strip()[:1] in tuple('=+-@＝＋－＠') and not _signed_numbers.fullmatch(text)
+    return f"'{text}" if may_be_one else text
+
 def csv_table(
     rows:list # Dicts with the same keys
 )->str: # Text
     "Rows as csv, values as they are; a list or a dict as JSON"
-    def value(v): return json.dumps(v) if isinstance(v, (dict,list)) else v
+    def value(v): return _no_formula(json.dumps(v) if isinstance(v, (dict,list)) else v)
     text = io.StringIO()
     table = csv.DictWriter(text, rows[0], lineterminator='\n')
     table.writeheader()

@@ -12,7 +12,7 @@ def stub_run(recipe, variant, seed, env=None, **kw):
     d = dict(recipe=recipe.to_dict(), recipe_hash=recipe.hash, variant=variant.to_dict(), env=env or env_name('cpu'), seed=seed, status='ok', acc=right/10,
         best_acc=right/10, best_epoch=1,
         n_images=10, correct=correct, history=[dict(train_loss=1., valid_loss=1., acc=right/10)], params=7, train_seconds=1., wall_seconds=2.,
-        data=dict(dataset='tiny', source='full', fingerprint='0'*12, n_train=20, n_val=10), machine=dict(finished='2026-01-01T00:00:00Z', device='cpu'))
+        data=dict(dataset='tiny', source='full', fingerprint='0'*12, n_train=20, n_val=kw.get('n_images', 10)), machine=dict(finished='2026-01-01T00:00:00Z', device='cpu'))
     return Run(**{**d, **kw})
 
 def train_arm(arm, seed=0, machine=None, root=None, progress=False, cbs=None):

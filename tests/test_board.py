@@ -25,7 +25,9 @@ GOOD = dict(data=dict(dataset='imagewoof', source='160', fingerprint='f'*12, n_t
 def put(root, accs, recipe=WOOF, variant='baseline', seeds=None, **kw):
     "Records of an arm, one for each accuracy; None is a run that diverged"
     for s,x in zip(seeds or range(99), accs):
-        d = dict(env=ENV, recipe=recipe.to_dict(), recipe_hash=recipe.hash, status='diverged' if x is None else 'ok', best_acc=x and x+.01, correct='') | GOOD | kw
+        history = [dict(train_loss=1., valid_loss=1., acc=o) for o in (x and x+.01, x)]
+        d = dict(env=ENV, recipe=recipe.to_dict(), recipe_hash=recipe.hash, status='diverged' if x is None else 'ok', best_acc=x and x+.01, history=history, correct='') | GOOD | kw
+        d['data'] = d['data']|dict(n_val=d['n_images'])
         write_run(dataclasses.replace(a_run(s, variant, acc=x), **d), root)
 
 FIVE = [.76,.77,.775,.765,.78]

@@ -567,3 +567,55 @@ def test_what_was_killed_while_the_cache_was_made_is_removed_by_the_next(tmp_pat
     for left in (f'building-{name}-abcd','.shapes-abcd','building-other-abcd'): (cache_dir()/left/'new').mkdir(parents=True)
     images(); get_path('shapes')
     assert [o.name for o in cache_dir().iterdir() if o.name.startswith(('building','.shapes'))]==['building-other-abcd'], 'the other may be in the making'
+
+# ---- what a foreign folder of runs may hold
+
+@pytest.mark.parametrize('linked', ['_observed', '_observed/demo', '_observed/demo/baseline/e/9', '_observed/demo/baseline/e/9/history.csv', '_observed/demo/baseline/e/9/models/model.pth'])
+def test_callbacks_write_through_no_link_below_the_root(tmp_path, linked):
+    from simpleattn.train import _own_folder
+    victim,place = tmp_path/'home', tmp_path/'runs'/linked
+    victim.mkdir(); place.parent.mkdir(parents=True)
+    place.symlink_to(victim/'mine' if '.' in place.name else victim)
+    with pytest.raises(CliError, match='is a link'): _own_folder(tmp_path/'runs', 'demo/baseline/e/9.json')
+    assert not [*victim.iterdir()]
+
+def test_the_folder_of_callbacks_is_made_and_used_again(tmp_path):
+    from simpleattn.train import _own_folder
+    folder = _own_folder(tmp_path/'runs', 'demo/baseline/e/9.json')
+    (folder/'history.csv').write_text('kept')
+    assert _own_folder(tmp_path/'runs', 'demo/baseline/e/9.json')==folder and (folder/'history.csv').read_text()=='kept'
+
+def test_costs_are_measured_without_what_lies_in_the_working_folder(tmp_path, monkeypatch):
+    from simpleattn.sweep import _costs_alone
+    for name in ('cloudpickle','fractions','simpleattn'): (tmp_path/f'{name}.py').write_text("open('ran', 'a').write('x')\nraise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    cost, = _costs_alone([read_arm((Recipe('tiny'), 'baseline'))], by='flops')
+    assert cost>0 and not (tmp_path/'ran').exists()
+
+@pytest.mark.parametrize('text', ['=HYPERLINK("http://evil","x")', '+cmd|" /C calc"!A0', '-2+3+cmd|" /C calc"!A0', '@SUM(A1)', '\t=1+1', '\r=1', ' =1', '＝1'])
+def test_a_table_for_a_spreadsheet_has_no_formula(text):
+    import csv,io
+    from simpleattn.words import csv_table
+    cell = next(csv.DictReader(io.StringIO(csv_table([dict(a=text)]), newline='')))['a']
+    assert cell=="'"+text.replace('\r', ' ') and '\r' not in csv_table([dict(a=f'a{text}')])
+
+@pytest.mark.parametrize('value', ['+0.55 (-0.20 to +1.30)', '-1.5', '+0.60 (no interval yet)', '-0.10 pp', 'a=b', -2, -.5])
+def test_numbers_stay_numbers_in_a_table_for_a_spreadsheet(value):
+    from simpleattn.words import csv_table
+    assert csv_table([dict(a=value)])==f'a\n{value}'
+
+@pytest.mark.parametrize('text', ['[x](javascript:alert(1))', '![x](http://evil)', '[x][y]', '\\[x](javascript:alert(1))', '[x]: javascript:alert(1)'])
+def test_markdown_has_no_link_that_a_record_wrote(text):
+    from simpleattn.words import md_text,text_table
+    assert '[' not in md_text(text) and '[' not in text_table(['a'], [[text]], 'md') and '&#91;x]' in md_text(text)
+
+@pytest.mark.parametrize('error', [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_disk_that_fails_does_not_say_that_nothing_is_there(tmp_path, monkeypatch, error):
+    real = os.lstat
+    def fails(path, *a, **k):
+        if Path(path).name=='0.json': raise OSError(error, os.strerror(error))
+        return real(path, *a, **k)
+    (tmp_path/'a').touch()
+    assert not is_there(tmp_path, 'a/0.json') and not is_there(tmp_path, 'b/0.json') and is_there(tmp_path, 'a')
+    monkeypatch.setattr(os, 'lstat', fails)
+    with pytest.raises(CliError, match='cannot be read now'): is_there(tmp_path, 'b/0.json')

@@ -18,6 +18,7 @@ def a_run(seed=0, variant='baseline', recipe='tiny', env=ENV, acc=.5, status='ok
         n_images=10, correct=pack_bits(bits) if acc is not None else '', history=[dict(train_loss=1., valid_loss=1., acc=acc)], params=7, train_seconds=1.,
         wall_seconds=2.,
         data=dict(dataset='tiny', source='160-derived', fingerprint='0'*12, n_train=20, n_val=10), machine=dict(finished='2026-01-01T00:00:00Z'))
+    d['data']['n_val'] = kw.get('n_images', 10)
     return Run(**{**d, **kw})
 
 # ---- written once
@@ -251,3 +252,71 @@ def test_a_machine_says_its_env_and_where_checkpoints_stand(tmp_path, monkeypatc
 @pytest.mark.parametrize('wrong', [dict(threads=0), dict(loaders=-1)])
 def test_a_machine_without_a_thread_is_refused(wrong):
     with pytest.raises(CliError, match='whole numbers above 0'): Machine(**wrong)
+
+
+# ---- sealed, but not true
+
+def with_padding(d):
+    import base64
+    packed = bytearray(base64.b64decode(d['correct'])); packed[-1] |= 1
+    d.update(correct=base64.b64encode(packed).decode(), acc=.6, best_acc=.6); d['history'][-1]['acc'] = .6 # as many as bits are set
+
+def two_epochs(d, *accs): d.update(history=[dict(train_loss=1., valid_loss=1., acc=o) for o in accs])
+def a_foreign_layer(d): d['variant']['layer'] = 'evilmod:Cls'
+def one_at_another_site(d): d['variant'].update(layer='evilmod:Cls', site='2.-1', kwargs=dict(a=1))
+def one_of_the_baseline(d): d['variant'].update(hash='baseline', layer='evilmod:Cls', site='1.-1')
+UNTRUE = {'padding':(with_padding,'bits of images'), 'status':(lambda d: d.update(status='weird'),'status'), 'no accuracy':(lambda d: d.update(acc=None, correct=''),'status is ok'),
+    'no best':(lambda d: d.update(best_acc=None, best_epoch=None),'status is ok'), 'no history':(lambda d: d.update(history=[]),'history'), 'history of text':(lambda d: d.update(history=['x']),'history'),
+    'best_acc':(lambda d: d.update(best_acc=1.),'best_acc'), 'best_epoch':(lambda d: d.update(best_epoch=77),'best_epoch'), 'a later of equals':(lambda d: (two_epochs(d, .5, .5), d.update(best_epoch=2)),'best_epoch'),
+    'best beyond 1':(lambda d: d.update(best_acc=7.),'fraction'), 'text for an accuracy':(lambda d: two_epochs(d, '0.9', .5),'fraction'), 'last epoch':(lambda d: two_epochs(d, .5, .4),'last epoch'),
+    'no bits, more right':(lambda d: d.update(correct='', acc=.99),'last epoch'), 'n_val':(lambda d: d['data'].update(n_val=11),'n_val'),
+    **{f'negative {k}':(lambda d, k=k: d.update({k:-1}),'negative') for k in ('train_seconds','wall_seconds','params','flops')},
+    'foreign layer':(a_foreign_layer,'variant'), 'foreign layer elsewhere':(one_at_another_site,'variant'), 'foreign baseline':(one_of_the_baseline,'variant')}
+
+@pytest.mark.parametrize('how', UNTRUE)
+def test_a_record_that_contradicts_itself_is_named_and_not_believed(tmp_path, how):
+    p = write_run(a_run(0, 'simple'), tmp_path)
+    change,says = UNTRUE[how]
+    edit(lambda d: (change(d), seal(d)))(p)
+    good,bad = find_runs(tmp_path)
+    assert not good and [*bad]==[str(p)] and says in bad[str(p)]
+    with pytest.raises(ValueError, match=says): read_run(p, tmp_path)
+
+def test_layers_of_others_keep_their_hashes(tmp_path):
+    d = dict(name='mine', layer='nowhere:Layer', site='1.-1', kwargs={}, hash='0123456789ab')
+    write_run(dataclasses.replace(a_run(0), variant=d), tmp_path)
+    assert len(find_runs(tmp_path)[0])==1
+
+# ---- growth is merged with what it adds to
+
+def a_family(root, arms, *growths):
+    from simpleattn.runs import write_declaration
+    said = lambda vs: dict(arms=[dict(read_arm(('demo', v)).to_dict(), arm=v) for v in vs], seeds=[0], date='d', runs_before=0)
+    write_declaration(root, 'demo', said(arms)|dict(baseline=arms[0], delta=.01, alpha=.05, env='any', growth=[]))
+    for o in growths: write_declaration(root, 'demo', said(o), growth=True)
+
+@pytest.mark.parametrize('source,root,copied,differ', [
+    ([['baseline','self'],['simple']], [['baseline','symmetric']], 0, 2),
+    ([['baseline','self'],['simple'],['sasa']], [['baseline','self'],['symmetric']], 0, 2),
+    ([['baseline','self'],['simple'],['sasa']], [['baseline','self'],['simple']], 1, 0),
+    ([['baseline','self'],['simple'],['sasa']], None, 3, 0)], ids=['another declaration','another growth','one more growth','nothing there'])
+def test_a_merge_adds_a_growth_only_to_the_family_that_it_was_declared_for(tmp_path, source, root, copied, differ):
+    from simpleattn.runs import merge_runs,read_declaration
+    a_family(tmp_path/'source', *source)
+    if root: a_family(tmp_path/'runs', *root)
+    before = root and read_declaration(tmp_path/'runs', 'demo')
+    got = merge_runs(tmp_path/'source', tmp_path/'runs')
+    assert (got['copied'],len(got['differ']),got['corrupt'])==(copied, differ, {})
+    if differ: assert read_declaration(tmp_path/'runs', 'demo')==before
+
+def test_a_merge_adds_no_growth_whose_first_is_missing(tmp_path):
+    from simpleattn.runs import merge_runs
+    a_family(tmp_path/'source', ['baseline','self'], ['simple'], ['sasa']); (tmp_path/'source'/'_studies'/'demo.growth'/'1.json').unlink()
+    a_family(tmp_path/'runs', ['baseline','self'])
+    assert merge_runs(tmp_path/'source', tmp_path/'runs')['differ']==['_studies/demo.growth/2.json']
+
+def test_records_that_do_not_say_which_images_were_right_are_counted_apart(tmp_path):
+    write_run(a_run(0), tmp_path); write_run(a_run(1, correct=''), tmp_path); write_run(a_run(2, acc=None, status='diverged', best_acc=None, best_epoch=None), tmp_path)
+    assert load_runs(tmp_path).attrs['unchecked']==[a_run(1).path]
+    from simpleattn.cli import runs
+    assert '\n1 of them do not say which images were right' in runs(root=tmp_path, verify=True)
