@@ -284,7 +284,7 @@ def best(
     samples = read_samples(runs, n_images)
     if len(samples) < 2: raise ValueError(f'{len(samples)} arm: which is best needs at least two')
     pairs = [*combinations(samples, 2)]
-    check_columns(runs, pairs)
+    if hasattr(runs, 'columns'): check_columns(runs, pairs)
     counting, paired, notes = _counting(samples)
     compared = compare_many(counting, None, alpha, contrasts=pairs, paired=paired)
     for c in compared:

@@ -388,9 +388,7 @@ def read_run(
 # %% ../nbs/09_runs.ipynb #d6b623af
 _must_hold_together = {
     'status is neither ok nor diverged': lambda run: run.status in ('ok','diverged'),
-    'a time or a count is negative': lambda run: min(run.train_seconds, run.wall_seconds, run.params, run.flops, run.n_images)>=0,
     'data.n_val is not n_images': lambda run: run.data.get('n_val', run.n_images)==run.n_images,
-    'history is not a dict for each epoch': lambda run: all(isinstance(o, dict) for o in run.history),
     'an accuracy is not a fraction': lambda run: all(_is_fraction(o) for o in (*_accs(run), run.best_acc)),
     'status is ok, but an accuracy is missing': lambda run: not run.ok or None not in (run.acc, run.best_acc, run.best_epoch),
     'status is ok, but there is no history': lambda run: not run.ok or run.history,

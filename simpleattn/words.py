@@ -218,7 +218,7 @@ def repeat_words(
         return f'{o.arm} seed {o.seed} by {points(o.diff)} and {images}{made}'
     return f"Repeat: {n-len(others)} of {n} runs that were made twice came out the same, bit for bit. The others lie apart: {', '.join(map(apart, others))}."
 
-_handicap_words = dict(epochs='half of the epochs', noise='wrong labels for half of the images')
+_handicap_words = dict(epochs='half of the epochs, rounded up', noise='wrong labels for half of the images')
 
 def sensitivity_words(
     control # A `Control`, or what has its attributes
