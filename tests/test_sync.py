@@ -24,7 +24,7 @@ def test_every_module_is_what_its_notebook_exports(copy):
 
 def test_only_the_named_modules_are_written_by_hand():
     hand = {o.name for o in (ROOT/'simpleattn').glob('*.py')} - {'_modidx.py'} - generated(ROOT/'simpleattn').keys()
-    assert hand=={'__init__.py','engines.py','preload.py'}
+    assert hand=={'__init__.py','engines.py','preload.py','__main__.py'}
 
 def test_notebooks_are_clean(copy):
     "nbdev-clean changes no notebook, apart from the order of keys"
