@@ -374,6 +374,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.folders._changes_for': ('folders.html#_changes_for', 'simpleattn/folders.py'),
                                     'simpleattn.folders._check_size': ('folders.html#_check_size', 'simpleattn/folders.py'),
                                     'simpleattn.folders._check_sum': ('folders.html#_check_sum', 'simpleattn/folders.py'),
+                                    'simpleattn.folders._check_there': ('folders.html#_check_there', 'simpleattn/folders.py'),
                                     'simpleattn.folders._classes_in': ('folders.html#_classes_in', 'simpleattn/folders.py'),
                                     'simpleattn.folders._digest': ('folders.html#_digest', 'simpleattn/folders.py'),
                                     'simpleattn.folders._download': ('folders.html#_download', 'simpleattn/folders.py'),

@@ -235,11 +235,14 @@ def _refuse_capitals(root):
         if part!=folder.name and part in ('train', *val_folders):
             raise CliError(f"{root} has a folder {folder.name}: rename it to {part}. The layout is train/CLASS/images and val/CLASS/images.")
 
-def _find(root, name):
-    "The data set `name` at or in `root`, unpacked if it is an archive; None if it is not there"
+def _check_there(root):
     if not root.exists():
         raise CliError(f"There is nothing at {root} (--data or SIMPLEATTN_DATA). "
             "It may be a data set's folder, its archive, or a folder of them.")
+
+def _find(root, name):
+    "The data set `name` at or in `root`, unpacked if it is an archive; None if it is not there"
+    _check_there(root)
     _refuse_another(root, name)
     if root.is_file(): return _unpacked(root)
     if _is_data_set(root): return root
@@ -274,6 +277,7 @@ def _embedded(data):
     "The embedded set; raises `OtherData` where a data set was given for it"
     path = cache_dir()/'shapes'
     given = Path(data) if data else path
+    if data: _check_there(given)
     if given.exists() and given.resolve()!=path.resolve() and (given.is_file() or _is_data_set(given) or _is_flat(given)):
         raise _other_data(given, 'shapes', 'shapes are drawn here and need no --data')
     seal = path.with_suffix('.sha256')

@@ -389,6 +389,7 @@ def read_run(
 _must_hold_together = {
     'status is neither ok nor diverged': lambda run: run.status in ('ok','diverged'),
     'data.n_val is not n_images': lambda run: run.data.get('n_val', run.n_images)==run.n_images,
+    'an epoch of the history has no acc': lambda run: all('acc' in o for o in run.history),
     'an accuracy is not a fraction': lambda run: all(_is_fraction(o) for o in (*_accs(run), run.best_acc)),
     'status is ok, but an accuracy is missing': lambda run: not run.ok or None not in (run.acc, run.best_acc, run.best_epoch),
     'status is ok, but there is no history': lambda run: not run.ok or run.history,
