@@ -124,7 +124,7 @@ def test_workers_that_cannot_be_started_are_one_sentence(monkeypatch):
     monkeypatch.setattr(LocalEngine, '_forked', ended)
     eng = LocalEngine(1)
     try:
-        with pytest.raises(CliError, match='No worker can be started here.*serial'): eng._start()
+        with pytest.raises(CliError, match='No worker can be started here.*serial'): eng._start(None)
     finally: eng.running.clear(); eng.close()
 
 # ---- runs that fail
