@@ -853,7 +853,6 @@ def report(
     from simpleattn.study import load_study
     from simpleattn.report import write_report
     _check_named(root, env=env)
-    if images: _refuse_alone('--images', '--data', data)
     from simpleattn.control import harness_words
     s = load_study(study, root, env)
     reading = s.read()
