@@ -17,7 +17,8 @@ from scipy import special as sp
 from . import words
 from .plan import Record, plain, read_answer
 from .runs import comparable
-from .stats import Comparison, Comparisons, Estimate, Interval, check_columns, compare_many, read_samples
+from .rows import check_columns, is_table
+from .stats import Comparison, Comparisons, Estimate, Interval, compare_many, read_samples
 
 # %% ../nbs/14a_questions.ipynb #fc598752
 def _chi_quantile(df, p): return 2*sp.gammaincinv(df/2, p)
@@ -284,7 +285,7 @@ def best(
     samples = read_samples(runs, n_images)
     if len(samples) < 2: raise ValueError(f'{len(samples)} arm: which is best needs at least two')
     pairs = [*combinations(samples, 2)]
-    if hasattr(runs, 'columns'): check_columns(runs, pairs)
+    if is_table(runs): check_columns(runs, pairs)
     counting, paired, notes = _counting(samples)
     compared = compare_many(counting, None, alpha, contrasts=pairs, paired=paired)
     for c in compared:

@@ -15,9 +15,9 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates,read_answer
 from .runs import comparable
-from .stats import (Estimate,NoRun,as_cells,as_fractions,check_arms,check_ends,check_pasted,check_rows,compare_many,
-    is_blank,is_whole,known_columns,number_in,of_a_log,plain_value,row_name,said_columns,seed_value,short_name,
-    summary_words,unexplained)
+from .rows import (NoRun,as_cells,check_arms,check_ends,check_pasted,check_rows,is_blank,is_whole,known_columns,
+    number_in,of_a_log,plain_value,row_name,said_columns,seed_value,short_name,summary_words,unexplained)
+from .stats import Estimate,as_fractions,compare_many
 from .words import against_words
 
 # %% ../nbs/17a_results.ipynb #12bb9c2c

@@ -10,7 +10,8 @@ from simpleattn.cli import main
 from simpleattn.recipes import CliError
 from simpleattn.results import against,compare_results,read_results
 from simpleattn.runs import load_runs
-from simpleattn.stats import check_columns,compare_many,of_a_run,unexplained
+from simpleattn.rows import check_columns,of_a_run,unexplained
+from simpleattn.stats import compare_many
 
 CASES = ROOT/'tests'/'cases'/'results'
 BASE,SIMPLE = [.62,.644,.602,.632,.618],[.652,.658,.634,.672,.64]
