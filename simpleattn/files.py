@@ -45,10 +45,10 @@ def patiently(
     do,         # Called without arguments, until it does not fail
     failed,     # Sentence of the failure, from the reason
     answers=(), # Errors that are answers
-    pauses=None # Seconds between the tries; None: those of this module
+    again=True  # Is what fails tried again?
 ): # What `do` gives
     "Try again what fails; what fails to the end raises `CliError`"
-    for pause in [*(globals()['pauses'] if pauses is None else pauses), None]:
+    for pause in (*(pauses if again else ()), None):
         try: return do()
         except (CliError, *answers): raise
         except Exception as e:
@@ -155,14 +155,14 @@ def put(
     content = content.encode() if isinstance(content, str) else content
     tries = count()
     def write():
-        again = next(tries)
+        n_before = next(tries)
         try:
             if is_url(root): root.fs.pipe_file(_key(root, name), content, mode='overwrite' if over else 'create')
             else: _put_in_folder(root, name, content, over)
         except FileExistsError:
-            if not again or get(root, name)!=content: raise # else the try before has written it, and only its answer was lost
+            if not n_before or get(root, name)!=content: raise # else the try before has written it, and only its answer was lost
     name_parts(name)
-    patiently(write, _unwritten(root/name), (FileExistsError,), None if patient else ())
+    patiently(write, _unwritten(root/name), (FileExistsError,), patient)
     return root/name
 
 # %% ../nbs/03a_files.ipynb #60dce122
