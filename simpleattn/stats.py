@@ -1035,7 +1035,7 @@ def _not_comparable(samples, names, why, sequential, declared, goal):
 
 # %% ../nbs/13_stats.ipynb #6fdcd54b
 def compare_many(
-    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> accuracies in seed order, a Series by seed, such rows as dicts, or a `Sample`
+    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping as for `read_samples`
     baseline:str='baseline',  # Arm that the others are compared with; None: only `contrasts`
     alpha:float=0.05,         # Error rate of all comparisons together
     delta:float=0.01,         # Smallest difference that matters (fraction)

@@ -391,20 +391,23 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
 def _noted(self:StudyRuns, comparisons):
     "With a note where pairs were there before the declaration, or seeds are missing"
     comparisons = _note_stopped(comparisons, self.runs)
-    early = self.early_pairs
-    if early: comparisons = comparisons.noted(f"pairs there before this study was declared: {early}, so it is judged as one that was looked at; it holds only where its seeds were not chosen by them", first=True)
-    if early or self.study.raced or self.grown: return comparisons
+    if self.early_pairs: return comparisons.noted(_SEEN_EARLY.format(self.early_pairs), first=True)
+    if self.study.raced or self.grown: return comparisons
     n_declared = len(self.declaration['seeds'])
     return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
+
+_SEEN_EARLY = ('pairs there before this study was declared: {}, so it is judged as one that was looked at; '
+    'it holds only where its seeds were not chosen by them')
 
 def _note_stopped(comparisons, runs):
     "A note on each comparison of runs that callbacks ended before their last epoch"
     def said(sample):
         counted = [r for r in runs.get(sample.arm, ()) if r.seed in sample.seeds]
-        epochs = sorted({r.stopped for r in counted if r.stopped})
+        epochs = [r.stopped for r in counted if r.stopped]
         if not epochs: return None
-        n_stopped = sum(r.stopped>0 for r in counted)
-        return f"{n_stopped} of {len(counted)} runs of {sample.arm} (after epoch {' to '.join(map(str, epochs[:1]+epochs[1:][-1:]))})"
+        first,last = min(epochs),max(epochs)
+        when = first if first==last else f'{first} to {last}'
+        return f"{len(epochs)} of {len(counted)} runs of {sample.arm} (after epoch {when})"
     def note(c):
         if not c.contrast.has_runs: return None
         stopped = [*filter(None, map(said, (c.contrast.before, c.contrast.after)))]

@@ -175,7 +175,9 @@ def plan_words(
         f" to show that equal arms are equivalent within {rate(p.delta)} pp {said_of['equivalent']}{hours(p.hours_equivalence)}."]
     if p.sd_diff_upper: said += [f"The larger numbers are for the 80 % upper bound of that sd, {points(p.sd_diff_upper, '')}."]
     else: said += ['From how many runs the sd comes was not said, so it has no upper bound.']
-    if p.paired: said += [f"A study that grows after it was looked at is judged by the confidence sequence: {said_of['better_grown']} and {said_of['equivalent_grown']} seeds in all."]
+    if p.paired:
+        said += ['A study that grows after it was looked at is judged by the confidence sequence: '
+            f"{said_of['better_grown']} and {said_of['equivalent_grown']} seeds in all."]
     return ' '.join(said)
 
 def noise_words(
