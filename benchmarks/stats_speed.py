@@ -31,7 +31,7 @@ def a_study(root, seeds=250, variants=('baseline','self','simple','symmetric')):
         luck = rng.normal()*.01
         for v in map(get_variant, variants):
             right = rng.random(M) < .85+luck+.005*rng.normal(); acc = float(right.mean())
-            write_run(Run(r.to_dict(), r.hash, v.to_dict(), s.env, seed, 'ok', acc, acc, 5, M, pack_bits(right),
+            write_run(Run(r.to_dict(), r.hash, v.to_dict(), s.env, seed, 'ok', acc, acc, 1, M, pack_bits(right),
                 [dict(train_loss=1., valid_loss=1., acc=acc)]*5, 10**6, 60., 70.,
                 dict(dataset='drawn', source='full', fingerprint='0'*12, n_train=9025, n_val=M), dict(device='cpu', finished='2026-01-01T00:00:00Z')), root)
     return len(variants)*seeds

@@ -46,6 +46,15 @@ def cache(tmp_path_factory):
     yield p/'simpleattn'
     mp.undo()
 
+@pytest.fixture(autouse=True)
+def _names_of_variants():
+    "A name that a test gives to a layer of its own is free again for the next test"
+    from simpleattn import variants
+    before = dict(variants._registry)
+    yield
+    variants._registry.clear()
+    variants._registry.update(before)
+
 @pytest.fixture(scope='session')
 def tiny(tmp_path_factory):
     "48 train and 24 validation images of 40 px in six classes"

@@ -67,7 +67,7 @@ def only_in_val(p): (p/'val'/'zebra').mkdir(); shutil.copy(next((p/'val'/'red_bl
 def unreadable(p):
     for f in sorted((p/'train'/'red_blue').iterdir())[:2]: f.write_bytes(f.read_bytes()[:200])
     sorted((p/'val'/'red_blue').iterdir())[0].write_text('not an image')
-DATA = {'no val':(lambda p: shutil.rmtree(p/'val'), ['no val folder','train/CLASS']), 'renamed val':(lambda p: (p/'val').rename(p/'checking'), ['no val folder','it holds: train, checking','Rename']),
+DATA = {'no val':(lambda p: shutil.rmtree(p/'val'), ['no val folder','train/CLASS']), 'renamed val':(lambda p: (p/'val').rename(p/'checking'), ['no val folder','it holds: checking, train','Rename']),
     'no train':(lambda p: (p/'train').rename(p/'training'), ["'tiny'",'--data']), 'empty classes':(emptied, ['train/red_blue','val/red_green','no image']), 'classes of one part':(only_in_val, ['zebra is only in val','red_green is only in train']),
     'unreadable':(unreadable, ['train/red_blue/red_blue_1.JPEG','train/red_blue/red_blue_13.JPEG','val/red_blue/red_blue_1.JPEG','3 images'])}
 
