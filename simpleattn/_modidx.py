@@ -411,6 +411,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.folders._read_list': ('folders.html#_read_list', 'simpleattn/folders.py'),
                                     'simpleattn.folders._refuse_another': ('folders.html#_refuse_another', 'simpleattn/folders.py'),
                                     'simpleattn.folders._refuse_capitals': ('folders.html#_refuse_capitals', 'simpleattn/folders.py'),
+                                    'simpleattn.folders._says_where': ('folders.html#_says_where', 'simpleattn/folders.py'),
                                     'simpleattn.folders._shapes_now': ('folders.html#_shapes_now', 'simpleattn/folders.py'),
                                     'simpleattn.folders._size': ('folders.html#_size', 'simpleattn/folders.py'),
                                     'simpleattn.folders._smaller_batch': ('folders.html#_smaller_batch', 'simpleattn/folders.py'),

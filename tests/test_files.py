@@ -469,6 +469,29 @@ def test_a_record_that_another_user_keeps_for_himself_ends_the_command_and_count
     mine.chmod(0o644)
     assert len(find_runs(runs)[0])==4
 
+CACHE = """
+from fastcore.script import CliError
+from simpleattn.folders import get_path
+try: get_path('shapes', 'full')
+except CliError as e: print(e)
+"""
+
+@needs_setpriv
+@pytest.mark.parametrize('how', ['a file in its place','read-only','read-only home'])
+def test_a_cache_that_cannot_be_written_is_named_with_the_mend(tmp_path, how):
+    home = tmp_path/'home'
+    if how=='a file in its place': home.touch()
+    else: home.mkdir(); home.chmod(0o555)
+    env = dict(PYTHONPATH=str(ROOT)) | (dict(XDG_CACHE_HOME='', HOME=str(home)) if how=='read-only home' else dict(XDG_CACHE_HOME=str(home)))
+    res = run_process(*AS_ANOTHER, sys.executable, '-c', CACHE, env=env)
+    assert res.stderr=='' and f'The cache {home}' in res.stdout and 'cannot be written' in res.stdout and 'set XDG_CACHE_HOME' in res.stdout, res.stdout+res.stderr
+
+def test_an_error_of_a_file_of_the_user_is_not_laid_on_the_cache(tmp_path):
+    from simpleattn.folders import one_at_a_time
+    mine = str(tmp_path/'mine.jpg')
+    with pytest.raises(PermissionError, match='mine.jpg'):
+        with one_at_a_time('x'): raise PermissionError(errno.EACCES, 'Permission denied', mine)
+
 NO_FCNTL = '''
 import sys
 sys.modules['fcntl'] = None
