@@ -954,7 +954,9 @@ def _merged_words(merged):
 def _verified_words(df, n_declared, wrong):
     n_corrupt = len(df.attrs['corrupt'])
     said = f'{len(df)} records, each with its path, schema and checksum held against its content; {n_corrupt} not believed'
-    if unchecked := df.attrs['unchecked']: said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands'
+    if unchecked := df.attrs['unchecked']:
+        said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands:\n'
+        said += '\n'.join(unchecked)
     return f'{said}\n{n_declared} declarations and states of races; {len(wrong)} not believed' if n_declared else said
 
 # %% ../nbs/26_cli.ipynb #8cf9b174

@@ -9,9 +9,9 @@ __all__ = ['known', 'class_names', 'image_suffixes', 'val_folders', 'archive_suf
            'as_rgb', 'read_image', 'check_data', 'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/09_folders.ipynb #4bad0088
-import csv,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
+import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager,suppress
 from functools import lru_cache
 from pathlib import Path,PurePosixPath
 import numpy as np
@@ -55,12 +55,25 @@ def class_name(folder)->str: # The folder's own name where no other is known
 def cache_dir()->Path: # Made when missing
     "Where this library keeps what it can make again: unpacked archives, decoded images, the embedded set"
     path = xdg_cache_home()/'simpleattn'
-    path.mkdir(parents=True, exist_ok=True)
+    with _says_where(path): path.mkdir(parents=True, exist_ok=True)
     return path
 
-def one_at_a_time(name)->FileLock: # For `with`; `name` is that of the thing that is being made
+@contextmanager
+def one_at_a_time(name): # For `with`; `name` is that of the thing that is being made
     "Only one process makes a thing in the cache; the others wait and find it made"
-    return FileLock(cache_dir()/f"{name.replace('/','-')}.lock")
+    cache = cache_dir()
+    with _says_where(cache), FileLock(cache/f"{name.replace('/','-')}.lock"): yield
+
+_no_writing = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+
+@contextmanager
+def _says_where(cache):
+    "Raise `CliError` where the cache cannot be written; an error of other files stays what it is"
+    try: yield
+    except OSError as e:
+        is_ours = e.filename is None or str(e.filename) in map(str, cache.parents) or str(e.filename).startswith(str(cache))
+        if e.errno not in _no_writing or not is_ours: raise
+        raise CliError(f"The cache {cache} cannot be written ({e.strerror}). Make room or a folder there, or set XDG_CACHE_HOME to one that you may write.") from e
 
 # %% ../nbs/09_folders.ipynb #42453130
 def _tar_members(archive):

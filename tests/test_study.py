@@ -320,3 +320,18 @@ def test_the_study_of_the_readme_is_complete_and_as_declared():
     assert {a.recipe.hash for a in s.arms.values()}=={r.hash} and (r.dataset,r.split,r.source)==('imagewoof','v2','160')
     df = s.runs()
     assert s.missing()==[] and set(df.source)=={'160-derived'} and (df.train_seconds<=4*60).all() and df.n_images.eq(3929).all()
+
+def test_a_clock_that_is_set_back_shows_no_time_below_zero(monkeypatch):
+    said = io.StringIO()
+    p = Progress(3, said)
+    p.done = 1
+    monkeypatch.setattr(time, 'time', lambda: 0.)
+    p.update()
+    assert '0 s, about 0 s left' in said.getvalue()
+
+@pytest.mark.parametrize('arms,names', [(['simple'], ['2 of 3 records of simple (seed 1, 2)']), (['baseline','simple'], ['2 of 3 records of baseline (seed 1, 2)','2 of 3 records of simple (seed 1, 2)']), ([], [])], ids=str)
+def test_records_that_do_not_say_which_images_were_right_are_named_where_they_are_compared(tmp_path, arms, names):
+    for v in ('baseline','simple'): fill(tmp_path, [v], (0,))
+    for v in ('baseline','simple'): fill(tmp_path, [v], (1,2), **(dict(correct='') if v in arms else {}))
+    note = [o for o in study(tmp_path).compare()['simple'].notes if 'believed as it stands' in o]
+    assert len(note)==bool(arms) and all(o in note[0] for o in names)
