@@ -464,7 +464,6 @@ def _put_back(learn, state):
     correct.seconds = state['seconds']
     for text,cb in _added(learn): vars(cb).update(state['added'].get(text, {}))
 
-# %% ../nbs/13_train.ipynb #d917de75
 _sum_length = 7+64
 
 def _check_sum(content):
