@@ -22,7 +22,7 @@ of_a_run = dict( # Columns that are a run's own and need no role, as globs of na
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
         completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime''',
-    told='reason history *_history wandb correct',
+    told='reason history *_history wandb correct host hostname *_host *_hostname node nodename node_name user username',
     measured='''loss *_loss *_loss_* best_acc* best_val* best_epoch best_step best_metric best_loss train_acc* training_acc* *top5*
         *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
