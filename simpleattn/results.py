@@ -303,7 +303,8 @@ def _arm_column(asked, table):
     sure = [o for o in there if short_name(o) in ('arm','variant')]
     def groups(o): return 1 < _differing(table, o) < len(table)
     maybe = [o for o in there if groups(o)]
-    unnamed = [o for o in table.columns if o.startswith('column ') and groups(o) and table[o].map(number_in).isna().all()]
+    def may_name_it(o): return o.startswith('column ') or short_name(o) == 'run'
+    unnamed = [o for o in table.columns if may_name_it(o) and groups(o) and table[o].map(number_in).isna().all()]
     return next(iter([*sorted(sure, key=lambda o: _differing(table, o) < 2), *maybe, *there, *unnamed]), None)
 
 def _seed_column(asked, table, arm):
@@ -327,7 +328,8 @@ def _acc_column(asked, table):
         there = [o for o in table.columns if known(short_name(o)) and _may_be_numbers(table[o])]
         if not there: continue
         if len({tuple(table[o]) for o in there}) > 1:
-            asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=there[0])}")
+            held_out = [o for o in there if re.match('val|eval|dev', short_name(o))] # a bare accuracy beside it is that of training
+            asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
         return there[0]
 
 # %% ../nbs/22_results.ipynb #8f4cb095

@@ -301,7 +301,7 @@ def test_a_frame_is_read_as_a_file_is():
     assert c.n==4 and any('1 of 10 runs is not finished' in o for o in c.notes)
 
 OWN = dict(time=[f'0:06:{i}' for i in range(10)], Runtime=range(10), train_loss=[.1*i for i in range(10)], run_id=[*'abcdefghij'], params=[5]*5+[6]*5, best_epoch=[3,4]*5, best_acc=[.7]*9+[.8], top5=[.9]*9+[.95], train_acc=[.99]*9+[.98],
-    GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5, host=['a1','b2']*5, Hostname=['a1']*5+['b2']*5)
+    GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5, host=['a1','b2']*5, Hostname=['a1']*5+['b2']*5, eval_samples_per_second=[1000.2+i for i in range(10)], throughput=range(10), gpu_util=[.9+i/100 for i in range(10)])
 @pytest.mark.parametrize('column', OWN)
 def test_what_is_a_runs_own_needs_no_role(call, column):
     (c,),err = comparisons(call, wrote(with_columns(**{column:[*OWN[column]]})))
@@ -356,6 +356,13 @@ def test_what_makes_no_pairs_is_refused_with_the_commands_that_go_on(call, colum
 def test_runs_by_arm_and_seed_are_read(call):
     runs = {arm:{f'seed{s}':dict(acc=x, loss=1-x) for a,s,x in ROWS if a==arm} for arm in ('baseline','simple')}
     is_the_five(comparisons(call, wrote(json.dumps(runs), 'r.json'))[0][0])
+
+def test_a_run_that_has_a_name_is_an_arm(call):
+    rows = [(a,s,e,x-.1*(4-e)) for a,s,x in ROWS for e in range(5)]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('run','seed','Step','Value'))), '--where', 'step=last')[0][0])
+
+def test_an_accuracy_on_validation_images_is_offered_first(call):
+    refused(call, wrote(csv_text([(a,s,.99,x) for a,s,x in ROWS], ('variant','seed','accuracy','val_accuracy'))), says='--acc val_accuracy')
 
 def test_an_exit_code_is_a_status(call):
     (c,),err = comparisons(call, wrote(with_columns(exit_code=[0,0,0,0,-9]+[0]*5)))
