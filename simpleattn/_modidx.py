@@ -987,6 +987,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.results._fewest': ('results.html#_fewest', 'simpleattn/results.py'),
                                     'simpleattn.results._flat': ('results.html#_flat', 'simpleattn/results.py'),
                                     'simpleattn.results._frame': ('results.html#_frame', 'simpleattn/results.py'),
+                                    'simpleattn.results._has_bits': ('results.html#_has_bits', 'simpleattn/results.py'),
                                     'simpleattn.results._ignored': ('results.html#_ignored', 'simpleattn/results.py'),
                                     'simpleattn.results._images_of': ('results.html#_images_of', 'simpleattn/results.py'),
                                     'simpleattn.results._in_order': ('results.html#_in_order', 'simpleattn/results.py'),

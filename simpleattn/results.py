@@ -133,6 +133,7 @@ def _lines(text):
 
 def _is_decimal(text): return number_in(text) is not None and bool(re.search('[.,%]', text))
 
+# %% ../nbs/22_results.ipynb #7fc423c4
 def _with_header(rows, path):
     "The rows of a file, and above them the header that it lacks, if its first line is a run or a list already"
     first, *rest = rows[0][1]
@@ -146,6 +147,7 @@ def _with_header(rows, path):
     raise CliError(f"{path}: the first line ({', '.join(rows[0][1][:4])}) holds numbers, so it names no columns. "
         'Put a header above it, such as variant,seed,accuracy.')
 
+# %% ../nbs/22_results.ipynb #088813ea
 def _same_width(rows, path):
     "Header and rows with as many cells; a header that lacks the name of the first column gets one"
     (_,header),*rows = rows
@@ -206,6 +208,7 @@ def _records(found):
     if lists: return [dict(arm=k, accuracies=o) for k,o in found.items()]
     return [found]
 
+# %% ../nbs/22_results.ipynb #badccefa
 def _loads(text, path):
     try: return json.loads(text)
     except (ValueError, RecursionError): pass
@@ -220,11 +223,14 @@ def _read_json(text, path):
     if not rows: raise CliError(f'{path} holds no runs: give a list of objects with arm, seed and accuracy.')
     return as_cells([_flat(o) for o in rows])
 
+def _has_bits(table): # which image was right, and no count of right images
+    return isinstance(table, pd.DataFrame) and 'correct' in table and not pd.api.types.is_numeric_dtype(table['correct'])
+
 def _read_table(path):
     "A file, or a table that is one already, as a table of text"
     if isinstance(path, pd.DataFrame):
         named = path.reset_index() if any(path.index.names) else path
-        return as_cells(named.drop(columns='correct', errors='ignore').to_dict('records'))
+        return as_cells((named.drop(columns='correct') if _has_bits(named) else named).to_dict('records'))
     text = _text(path)
     return (_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)
 
@@ -296,6 +302,7 @@ def _by_name(table, names):
 
 def _differing(table, header): return table[header].map(plain_value).nunique()
 
+# %% ../nbs/22_results.ipynb #734ad1ce
 def _arm_column(asked, table):
     "The column of arms, None where there is none"
     if asked.arm: return _named(asked, table, asked.arm)
@@ -375,6 +382,7 @@ def _is_wide(asked, table):
     parts = _wide_parts(asked, table)
     return parts and f"{', '.join(parts[2][:4])}{', ...' if len(parts[2]) > 4 else ''} look like columns of {parts[0]}"
 
+# %% ../nbs/22_results.ipynb #b9a0d79f
 def _long(asked, table):
     "A wide table as one row a run, and what was read as what"
     header = _list_column(table)
@@ -462,6 +470,7 @@ def _images_of(asked, text):
     if not is_whole(text) or float(text) < 1: asked.refuse(f'n_images is {text!r}: give the number of validation images.')
     return int(float(text))
 
+# %% ../nbs/22_results.ipynb #9c06c87c
 def _refuse_means(asked, runs):
     "A table of means with their sds in one cell"
     found = runs.acc.str.extract(_spread)
@@ -499,6 +508,7 @@ def _kept(asked, table, header, values):
         asked.refuse(f"no row has {header}={', '.join(map(str, values))}. There are: {', '.join(there[:20])}.")
     return kept
 
+# %% ../nbs/22_results.ipynb #0546167f
 def _run_keys(runs):
     "Columns that tell runs apart: arm, and seed or else an id that stands in several rows"
     if 'seed' in runs: return ['arm','seed']
@@ -542,6 +552,7 @@ def _ended(runs, by=()):
         runs = runs.drop(columns=header)
     return runs, [f"runs end at {', '.join(said)}"] if said else []
 
+# %% ../nbs/22_results.ipynb #60844bf4
 def _ignored(asked, table):
     "The columns that --ignore names"
     found = set()
@@ -583,6 +594,7 @@ def _one_value(runs, columns):
         return kept.sum() == len(rows)
     return [f'{o.strip()}={str(rows[o].iloc[0]).strip()}' for o in _fewest(columns, same)]
 
+# %% ../nbs/22_results.ipynb #ba8a2f42
 def _parts(runs, columns):
     "(values, rows) of each combination of values"
     if not columns: return [((), runs)]
@@ -607,6 +619,7 @@ def _without_metrics(runs):
         return _is_acc(name) or _is_error(name) or is_exit_code or name == 'precision' and not (numbers == numbers.round()).all()
     return runs.drop(columns=[o for o in runs.columns if is_metric(o)])
 
+# %% ../nbs/22_results.ipynb #5f480ae8
 def _check_mixed(asked, runs, by):
     "Refuse columns that keep runs apart, with the commands that go on"
     runs = _without_metrics(runs)
@@ -750,6 +763,7 @@ def _typed(column):
     numbers = column.map(number_in)
     return column if numbers.isna().any() else pd.to_numeric(numbers)
 
+# %% ../nbs/22_results.ipynb #feebf22c
 def _frame(asked, runs, acc):
     "The runs as numbers, in the order of what matters"
     first = dict(arm=runs.arm)
@@ -758,7 +772,7 @@ def _frame(asked, runs, acc):
     if 'status' in runs: first['status'] = runs.status
     rest = {o.strip():_typed(runs[o]) for o in runs.columns if o.strip() not in first and o != 'correct'}
     frame = pd.DataFrame(first | rest)
-    if isinstance(asked.path, pd.DataFrame) and 'correct' in asked.path:
+    if _has_bits(asked.path):
         frame['correct'] = [asked.path['correct'].iloc[i-1] for i in frame.index]
     return frame
 
@@ -875,6 +889,7 @@ class Against:
             family=self.family, delta=self.delta, alpha=self.alpha)
     def sentence(self): return against_words(self)
 
+# %% ../nbs/22_results.ipynb #7fe3d3f4
 def against(
     runs,             # DataFrame of `read_results`
     number:float,     # The published accuracy (fraction)

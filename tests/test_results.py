@@ -395,6 +395,10 @@ def test_counts_find_their_images(call, header):
     err = refused(call, wrote(csv_text([(a,s,round(500*x)) for a,s,x in ROWS], ('variant','seed','correct'))), says='n_images')
     assert '--percent' not in err
 
+def test_counts_in_a_frame_are_counts():
+    df = pd.DataFrame([dict(variant=a, seed=s, correct=round(500*x), n_images=500) for a,s,x in ROWS])
+    assert compare_results(df)['simple'].diff==pytest.approx(.028)
+
 def test_fractions_beside_percents_are_named_at_once(call):
     err = refused(call, wrote(csv_text([(a,s,x if a=='baseline' else 100*x) for a,s,x in ROWS])), says='Write them alike')
     assert '--percent' not in err
