@@ -425,6 +425,7 @@ def study(
     contrasts:Words=(),        # More comparisons to declare: A:B (B minus A), A:B:noninferior, A:B:C:D for (D-C)-(B-A)
     root:Root='runs',
     *,
+    take_back:Words=(),        # Declared arms that can never run: out of the family, before any run of an arm besides the baseline's
     set:Changes=(),            # KEY=VALUE ...: train a derived recipe. KEY=A,B,C: first a sweep on the tune split, then the picked value on other seeds
     pick:Pick='baseline',      # What a sweep picks: baseline (its best value, for all arms), each (every arm its own)
     sweep_runs:SweepRuns=3,    # Seeds of each arm of a sweep
@@ -447,6 +448,9 @@ def study(
     sweep = _sweep(recipe, arms, grid, name, sweep_runs, pick, declared, kwargs) if grid else None
     if sweep or match: s = _reported_study(recipe, arms, name, seeds, sweep, match, declared, kwargs)
     else: s = Study(name or recipe.name, arms, seeds, baseline, recipe, contrasts=_contrasts(contrasts), settings=settings, **declared)
+    again = [o for o in take_back if o in s.arms]
+    if again: raise CliError(f"--take-back {' '.join(again)}: --variants still names it. Leave it out there.")
+    if take_back: s.take_back(*take_back)
     _tell(s)
     return _finished(s.run(**kwargs), fmt)
 
@@ -792,7 +796,7 @@ def compare(
     _check_asked(what, summary, root)
     if what and _is_file(what[0], root):
         _refuse('a file, which knows no machines', env=env)
-        reading['others'] = _words_of(asked | rates)
+        reading['others'] = _words_of(asked | rates | dict(against=against))
         return _compare_file(what[0], against, by, fmt, full, reading=reading, rates=rates, **asked)
     _refuse('what is no file of results', **reading, by=by, against=against is not None)
     how = dict(contrasts=_contrasts(contrasts)) | (dict(paired=False) if unpaired else {})

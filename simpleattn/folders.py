@@ -229,6 +229,11 @@ def _refuse_another(root, name):
     if _name_of(root)==name or _name_of(root) not in _official_folders: return
     if root.is_file() or _is_data_set(root): raise _other_data(root, name)
 
+def _refuse_what_is_inside(root, name):
+    "Raise `OtherData` where a folder that was given holds one data set, and not `name`"
+    inside = [o for o in _folders_in(root) if _is_data_set(o)]
+    if len(inside)==1: raise _other_data(inside[0], name)
+
 def _unpacked(archive):
     "An archive's data set in the cache, beside a note of where the archive is"
     facts = archive.stat()
@@ -316,6 +321,7 @@ def get_path(
         if dataset=='shapes': return _embedded(data)
         path = _find(Path(root), name) if root else None
         if path: return path
+        if dataset in known and data: _refuse_what_is_inside(Path(data), dataset)
         if dataset in known: return _download(dataset, source)
     held = _some(o.name for o in _entries(root)) if root else ''
     there = f"{root}, which holds {held or 'nothing'}" if root else 'SIMPLEATTN_DATA (not set)'

@@ -21,12 +21,13 @@ of_a_run = dict( # Columns that are a run's own and need no role, as globs of na
         checkpoint *_checkpoint ckpt *_ckpt log_dir run_dir output_dir url *_url *_uri''',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
-        completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime''',
-    told='reason history *_history wandb correct',
+        completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime
+        *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
+    told='reason history *_history wandb correct host hostname *_host *_hostname node nodename node_name user username',
     measured='''loss *_loss *_loss_* best_acc* best_val* best_epoch best_step best_metric best_loss train_acc* training_acc* *top5*
         *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
-        flops *_flops gflops macs gmacs memory *_memory peak_mem* gpu_mem* max_mem*''')
+        flops *_flops gflops macs gmacs memory *_memory peak_mem* gpu_mem* max_mem* gpu_util* cpu_util* ram ram_* vram*''')
 of_a_log = 'epoch step global_step iteration iter batch_idx'.split() # Columns that count the rows of one run
 _containers = 'params param config hparams hparam hyperparameters flags flag args metrics metric summary user_attrs tags mlflow attributes'
 

@@ -642,8 +642,10 @@ def _grow(declared, growth):
     there = {a['arm'] for a in declared['arms']}
     arms = [a for a in growth['arms'] if a['arm'] not in there]
     seeds = [s for s in growth['seeds'] if s not in declared['seeds']]
-    declared['growth'].append(dict(date=growth['date'], runs_before=growth['runs_before'], arms=[a['arm'] for a in arms], seeds=seeds))
-    declared['arms'] += arms
+    taken_back = growth.get('taken_back', [])
+    said = dict(date=growth['date'], runs_before=growth['runs_before'], arms=[a['arm'] for a in arms], seeds=seeds)
+    declared['growth'].append(dict(said, taken_back=taken_back) if taken_back else said)
+    declared['arms'] = [a for a in declared['arms'] if a['arm'] not in taken_back] + arms
     declared['seeds'] += seeds
 
 def write_declaration(

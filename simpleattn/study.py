@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import closing,contextmanager,suppress
 from dataclasses import dataclass,replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import chain,takewhile
 from pathlib import Path
 from statistics import median
 from fastcore.basics import patch
@@ -273,6 +273,28 @@ def _undeclared(self:Study, declared)->dict: # None where all of it is declared
     seeds = [s for s in self.seeds if s not in declared['seeds']]
     if not arms and not seeds: return None
     return dict(name=self.name, date=now, runs_before=self.read().n_runs, arms=arms, seeds=seeds)
+
+@patch
+def take_back(self:Study,
+    *names # Of declared arms that can never run
+):
+    "Take arms out of the declared family, which is honest only before any run of an arm besides the baseline's"
+    declared = read_declaration(self.root, self.name) or {}
+    there = _declared_arms(declared)
+    kept = [o for o in there if o not in names]
+    for name in names:
+        if name not in there: raise CliError(f"Study {self.name!r} has no declared arm {name!r}. {near(name, there)}")
+        if name in (declared['baseline'], *chain(*declared.get('contrasts', ()))):
+            raise CliError(f"Arm {name!r} of study {self.name!r} is its baseline, or in a contrast, and stays. Declare a study of another name.")
+    if declared.get('raced'): raise CliError(f"Study {self.name!r} is a race, whose rule holds for the arms it was declared with. Declare one of another name.")
+    if len(kept)<2: raise CliError(f"Study {self.name!r} would have no arm besides its baseline. Declare a study of another name.")
+    ran = [label for label,arm in there.items() if label!=declared['baseline'] and any(arm_runs(self.root, arm)[:2])]
+    if ran:
+        raise CliError(f"Study {self.name!r} has runs of {', '.join(ran)}, so its family stays as it was declared: whoever has seen an answer chooses no more "
+            "what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.")
+    now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+    write_declaration(self.root, self.name, dict(name=self.name, date=now, runs_before=0, arms=[], seeds=[], taken_back=[*names]), growth=True)
+    self.arms = {label:arm for label,arm in self.arms.items() if label not in names}
 
 # %% ../nbs/17_study.ipynb #182cd886
 def check_studies(
@@ -707,7 +729,8 @@ def _check_data(self:Study, data):
     for arm in self.arms.values():
         if not arm.can_train: continue
         check_dataset(arm.recipe.dataset, data)
-        if data or os.environ.get('SIMPLEATTN_DATA'): find_data(arm.recipe, data)
+        is_here = data or os.environ.get('SIMPLEATTN_DATA') or arm.recipe.dataset=='shapes' # others are fetched by their first run
+        if is_here: find_data(arm.recipe, data)
 
 @patch
 def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as a worker sees it
