@@ -797,7 +797,7 @@ class Comparison(_Judged):
         c = self.contrast
         if not c.here: return None
         sd = c.sd_diff if c.paired else c.sd_diff/math.sqrt(2)
-        return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired)
+        return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired, there=c.n)
     @cached_property
     def next(self)->dict: # how many seeds would decide, None once decided: answer -> (seeds at the sd, at its upper bound)
         return self.plan.seeds if self.plan and self.verdict == 'undecided' else None

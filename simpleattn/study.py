@@ -797,7 +797,8 @@ def plan_study(
         corr = corr or 0.
         if sd is None: sd,sd_runs = _sd_of_runs(by_arm, f'No arm of recipe {recipe.name!r} has two runs on {env}')
     minutes = table.wall_seconds.median()/60 if len(table) else None
-    return plan(runs, sd, sd_runs, corr, variants=variants, minutes=minutes, **kwargs)
+    there = of_pairs[1] if of_pairs else int(by_arm.count().max()) if len(table) else 0
+    return replace(plan(runs, sd, sd_runs, corr, variants=variants, minutes=minutes, **kwargs), there=there)
 
 def _sd_of_pairs(by_arm, baseline): # sd, pairs of the fewest; None where no arm has three pairs
     "Of the difference to the baseline: the median over arms, so that one noisy arm does not plan for all"
