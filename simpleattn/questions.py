@@ -55,10 +55,11 @@ class Pooled(Record):
     "One question in several studies; differences and bounds are fractions, None where not computed"
     studies:tuple # `Comparison` of each
     names:tuple   # Of the studies
-    sets:tuple    # Name or fingerprint of each study's validation set; None where not known
+    sets:tuple    # Name of each study's validation set; None where not known
+    notes:tuple=()
 
     shown = '''what names sets of_studies diff se df low high answer answer_words delta alpha family predicted between_sd
-        between_interval words'''.split()
+        between_interval notes words'''.split()
     constant, sequential = None, False # as of a `Comparison` that can be tested
 
     @property
@@ -120,6 +121,12 @@ class Pooled(Record):
             return dict(study=name, n=c.n, diff=c.diff, low=low, high=high, answer=read_answer(low, high, self.delta))
         return [*map(row, self.names, self.studies)]
     @property
+    def rows(self): # those of the studies, and below them what they say together
+        together = dict(study=self.what, n=None, diff=self.diff, low=self.low, high=self.high, answer=self.answer)
+        rows = [*self.of_studies, together]
+        if self.predicted: rows.append(dict(study='a further study', n=None, diff=None, low=self.predicted.low, high=self.predicted.high, answer=None))
+        return rows
+    @property
     def words(self): return words.pool_words(self)
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.pool_rows(self), 'md')}\n\n{self.words}"
@@ -134,21 +141,45 @@ def _run_key(sample, i):
     return sample.seeds[i], round(float(sample.acc[i]), 9), sample.recipes[i], sample.conditions[i]
 
 def _share_runs(one, other):
-    "Whether two samples hold runs in common"
-    first = {_run_key(one, i): _known_run(one, i) for i in range(len(one))}
-    second = {_run_key(other, i) for i in range(len(other))}
-    shared = [known for key,known in first.items() if key in second]
-    in_any_order = len(one) > 3 and Counter(one.acc.round(9).tolist()) == Counter(other.acc.round(9).tolist())
-    alike = not any(map(_known_run, (one, other), (0, 0))) and (in_any_order or 2*len(shared) > min(len(one), len(other)))
-    return any(shared) or alike
+    "Whether two samples hold runs in common, by what their records tell"
+    known = {_run_key(one, i) for i in range(len(one)) if _known_run(one, i)}
+    return any(_run_key(other, i) in known for i in range(len(other)))
 
 def _sides(c): return [o for o in (c.contrast.before, c.contrast.after) if c.contrast.has_runs]
 
+def _equal_rows(one, other):
+    "Of samples that say no more than seed and accuracy: equal rows with one seed, of how many, and as many as chance makes; the same in any order"
+    if any(_known_run(o, 0) for o in (one, other)): return np.zeros(5)
+    first, second = (o.acc.round(9).tolist() for o in (one, other))
+    at_seed = dict(zip(one.seeds, first))
+    pairs = [(at_seed[seed], acc) for seed,acc in zip(other.seeds, second) if seed is not None and seed in at_seed]
+    equal = sum(a == b for a,b in pairs)
+    in_any_order = (Counter(first) & Counter(second)).total()
+    ties = sum(n*(n-1)//2 for x in (first, second) for n in Counter(x).values())
+    p = (ties+1)/(1+sum(len(x)*(len(x)-1)//2 for x in (first, second))) # that two runs are equal, as it is within an arm
+    return np.array([equal, len(pairs), p*len(pairs), in_any_order, p*len(first)*len(second)])
+
+def _chance(n, expected): return float(sp.gammainc(n, expected)) if n else 1. # that so many or more are equal
+
+def _is_copy(one, other, rows):
+    "Whether most rows of two samples are equal, or all in any order"
+    equal, n, _, in_any_order, _ = rows
+    smaller = min(len(one), len(other))
+    return 2*equal > smaller or len(one) == len(other) == in_any_order > 3
+
 def _check_apart(studies):
-    "Refuse studies that share runs"
+    "Refuse studies that share runs; rows of tables that are equal, and may be by chance, are said"
+    notes = []
     for (name,one),(other,two) in combinations(studies.items(), 2):
-        if any(_share_runs(a, b) for a in _sides(one) for b in _sides(two)):
+        sides = [(a, b) for a in _sides(one) for b in _sides(two)]
+        rows = [_equal_rows(*o) for o in sides]
+        at_seed, in_any_order = (min(_chance(*r[at]) for r in (*rows, sum(rows))) for at in ([0,2], [3,4]))
+        if min(at_seed, in_any_order) < 1e-3 or any(_share_runs(*o) or _is_copy(*o, r) for o,r in zip(sides, rows)):
             raise ValueError(f"{name} and {other} share runs, so they are not two studies. Leave one of them out")
+        equal, n, _, accuracies, _ = map(int, max(rows, key=lambda o: (o[0], o[3])))
+        alike = f'{equal} of {n} rows alike, in seed and accuracy' if equal else f'{accuracies} accuracies alike, more than chance makes'
+        if equal or in_any_order < .05: notes.append(f'{name} and {other} have {alike}: if these are the same runs, they are not two studies')
+    return notes
 
 def _check_study(name, c):
     "Refuse a comparison without an estimate of a fixed number of seeds"
@@ -159,34 +190,41 @@ def _check_study(name, c):
     if c.estimate is None: raise ValueError(f"{name}: {c.constant or 'too few runs'}, so it has no interval")
 
 def _check_pool(studies):
-    "Refuse what cannot be pooled"
+    "Refuse what cannot be pooled; what is to be said of the rest"
     if len(studies) < 2: raise ValueError(f'{len(studies)} study: pooling needs at least two')
     for name,c in studies.items(): _check_study(name, c)
     declared = {(c.delta, c.alpha) for c in studies.values()}
     if len(declared) > 1: raise ValueError(f'the studies have several margins or error rates (delta, alpha): {sorted(declared)}. Pool those of one')
     if next(iter(declared))[1] > .08: raise ValueError('the t interval over studies holds for alpha up to 0.08')
-    _check_apart(studies)
+    notes = _check_apart(studies)
     if len({round(c.diff, 12) for c in studies.values()}) == 1 and len(studies) > 2:
         raise ValueError('every study has the same difference: nothing can be said of how studies vary')
+    return tuple(notes)
 
 # %% ../nbs/18_questions.ipynb #5a7f1c4b
-def _set_of(c):
-    "Fingerprint of the validation set, None where not known"
-    at = comparable.index('fingerprint')
-    told = {o[at] for side in _sides(c) for o in side.conditions}
+def _fingerprint(sample):
+    told = {o[comparable.index('fingerprint')] for o in sample.conditions}
     return told.pop() if len(told) == 1 and told != {'None'} else None
+
+def _sets_of(studies):
+    "The validation set of each study: by data set, split and number of images, else by fingerprint; None where not known"
+    def told(c, of):
+        names = {of(side) for side in _sides(c)}
+        return names.pop() if len(names) == 1 else None
+    by_name, by_print = ([told(c, of) for c in studies] for of in (lambda o: o.images, _fingerprint))
+    return by_print if None in by_name else by_name
 
 def pool(
     comparisons,     # Mapping name -> `Comparison`, or a list of them: one of each study
-    sets:list=None   # Name of each study's validation set; None: as the fingerprints in the records say
+    sets:list=None   # Name of each study's validation set; None: as the records say
 )->Pooled:           # Each study, and the mean with its interval over studies
     "One answer from several studies"
     if not hasattr(comparisons, 'items'): comparisons = {f'study {i}': c for i,c in enumerate(comparisons, 1)}
-    _check_pool(comparisons)
+    notes = _check_pool(comparisons)
     studies = (*comparisons.values(),)
-    sets = (*map(_set_of, studies),) if sets is None else (*sets,)
+    sets = _sets_of(studies) if sets is None else sets
     if len(sets) != len(studies): raise ValueError(f'{len(sets)} sets for {len(studies)} studies: name the validation set of each')
-    return Pooled(studies, (*comparisons,), sets)
+    return Pooled(studies, (*comparisons,), tuple(sets), notes)
 
 def pool_arms(
     answers:dict  # Study -> its `Comparisons`
@@ -219,8 +257,9 @@ class Best(Record):
     pairs:Comparisons     # Of every two arms
     alpha:float=0.05      # Error rate of this family, which is one of its own
     notes:tuple=()
+    confirm:str=None      # Command that trains the first two arms on fresh seeds; None where they are in no store
 
-    shown = 'arms among_best winner winner_mean winner_low winner_high alpha k paired notes words'.split()
+    shown = 'arms among_best winner winner_mean winner_low winner_high alpha k paired notes confirm words'.split()
 
     @property
     def k(self): return len(self.samples)

@@ -320,3 +320,9 @@ def test_records_that_do_not_say_which_images_were_right_are_counted_apart(tmp_p
     assert load_runs(tmp_path).attrs['unchecked']==[a_run(1).path]
     from simpleattn.cli import runs
     assert '\n1 of them do not say which images were right' in runs(root=tmp_path, verify=True)
+
+def test_the_processor_is_among_the_facts_of_a_machine():
+    from simpleattn.runs import machine_facts
+    cpu = machine_facts()['cpu']
+    assert isinstance(cpu, str)
+    if Path('/proc/cpuinfo').exists() and 'model name' in (told := Path('/proc/cpuinfo').read_text()): assert cpu and f': {cpu}\n' in told
