@@ -164,7 +164,7 @@ def test_tables_that_share_part_of_their_rows_are_refused(n, shared, how):
 @pytest.mark.parametrize('n,shared,how', [(10,1,{}), (10,2,{}), (5,1,dict(arms=['baseline'])), (20,2,dict(digits=4))])
 def test_a_few_equal_rows_of_tables_are_said(n, shared, how):
     p = pool(tables(np.random.default_rng(1), n, shared, **how))
-    assert f'study 1 and study 2 have {shared} of {n} rows alike' in p.notes[0] and 'Study 1 and study 2 have' in p.words and p.to_dict()['notes']==[*p.notes]
+    assert f'study 1 and study 2 have {shared} of {n} rows alike, in seed and accuracy (chance makes 0.' in p.notes[0] and 'Study 1 and study 2 have' in p.words and p.to_dict()['notes']==[*p.notes]
 
 @pytest.mark.parametrize('digits,n', [(4,5), (4,20), (3,5), (3,20)])
 def test_tables_of_runs_of_their_own_are_pooled(digits, n):
