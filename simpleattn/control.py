@@ -20,27 +20,6 @@ from .plan import Record,race_seeds
 from .stats import Comparison,Comparisons,Sample,compare_many
 from .study import Study,StudyRuns,load_study
 
-# %% ../nbs/25_control.ipynb #960e17f3
-def _finished(run): return run.machine['finished'], run.seed
-
-def _machine(run, of): return run.env, *(run.machine.get(o) for o in of)
-
-def _halves(runs):
-    "Name -> runs: those that were there first, and those that came later"
-    runs = sorted(runs, key=_finished)
-    half = (len(runs)+1)//2
-    return {'first half':runs[:half], 'second half':runs[half:]}
-
-def _machines(runs):
-    "Name -> runs: those of the machine that made most, and those of all others; nothing where one of the two has fewer than two"
-    known = [o for o in ('device','system','cpu') if all(o in r.machine for r in runs)] # older records lack some
-    made = sorted(groupby(runs, partial(_machine, of=known)).items(), key=lambda o: (-len(o[1]), str(o[0])))
-    if len(made)<2: return {}
-    (name,first),*others = made
-    rest = [r for _,of_one in others for r in of_one]
-    names = [' '.join(filter(None, o)) for o,_ in made]
-    return {names[0]:first, ', '.join(names[1:]):rest} if min(len(first), len(rest))>1 else {}
-
 # %% ../nbs/25_control.ipynb #8f131c73
 @dataclass(frozen=True, eq=False, repr=False)
 class Repeat(Record):
@@ -74,6 +53,28 @@ class Repeat(Record):
         bits = self.first.bits(), self.again.bits()
         return None if any(o is None for o in bits) else int((bits[0]!=bits[1]).sum())
 
+# %% ../nbs/25_control.ipynb #960e17f3
+def _finished(run): return run.machine['finished'], run.seed
+
+def _machine(run, of): return run.env, *(run.machine.get(o) for o in of)
+
+def _halves(runs):
+    "Name -> runs: those that were there first, and those that came later"
+    runs = sorted(runs, key=_finished)
+    half = (len(runs)+1)//2
+    return {'first half':runs[:half], 'second half':runs[half:]}
+
+def _machines(runs):
+    "Name -> runs: those of the machine that made most, and those of all others; nothing where one of the two has fewer than two"
+    known = [o for o in ('device','system','cpu') if all(o in r.machine for r in runs)] # older records lack some
+    made = sorted(groupby(runs, partial(_machine, of=known)).items(), key=lambda o: (-len(o[1]), str(o[0])))
+    if len(made)<2: return {}
+    (name,first),*others = made
+    rest = [r for _,of_one in others for r in of_one]
+    names = [' '.join(filter(None, o)) for o,_ in made]
+    return {names[0]:first, ', '.join(names[1:]):rest} if min(len(first), len(rest))>1 else {}
+
+# %% ../nbs/25_control.ipynb #7438e4e4
 @dataclass(frozen=True, eq=False, repr=False)
 class Control(Record):
     "What the controls of a recipe say; accuracies, differences and bounds are fractions"
