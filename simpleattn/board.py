@@ -105,25 +105,6 @@ class Entry:
     def score(self)->Score:
         "Of all runs; an entry that was picked among several has that of the pick"
         return Score.of(self.ordinary if self.rivals else self.runs)
-    @property
-    def fresh(self)->Score: # None where there are none, or nothing to confirm
-        "Of the reserved seeds of a pick"
-        reserved = [r for r in self.runs if r not in self.ordinary]
-        return Score.of(reserved) if self.rivals and reserved else None
-
-    @property
-    def confirmed(self)->bool: return self.fresh is not None and self.fresh.n >= 5 # by five of them, as the leaderboard asks
-
-    @property
-    def over_k(self)->Interval: # None where nothing was picked, or of one run
-        "The 95 % interval of a pick's mean, over all arms that it was picked from together"
-        if not self.rivals or self.score.n < 2: return None
-        return Estimate.from_summary(self.score.mean, self.score.sd, self.score.n).interval(.05/self.best_of)
-    @property
-    def picked_words(self):
-        if self.over_k is None: return f'{self.arm.name} was picked as the best of {self.best_of} arms.'
-        return winner_words(self.arm.name, self.best_of, self.over_k, .05)
-
     def __repr__(self): return f'Entry {self.arm.name} ({self.cell.source}): {_accuracy(self.score)}'
 
 def _accuracy(score):
@@ -168,6 +149,26 @@ def _best(entries, min_runs):
     top,*rest = sorted(entries, key=rank)
     return replace(top, rivals=tuple(rest))
 
+# %% ../nbs/23_board.ipynb #e57a4e2b
+@patch(as_prop=True)
+def fresh(self:Entry)->Score: # None where there are none, or nothing to confirm
+    "Of the reserved seeds of a pick"
+    reserved = [r for r in self.runs if r not in self.ordinary]
+    return Score.of(reserved) if self.rivals and reserved else None
+
+@patch(as_prop=True)
+def confirmed(self:Entry)->bool: return self.fresh is not None and self.fresh.n >= 5 # by five of them, as the leaderboard asks
+
+@patch(as_prop=True)
+def over_k(self:Entry)->Interval: # None where nothing was picked, or of one run
+    "The 95 % interval of a pick's mean, over all arms that it was picked from together"
+    if not self.rivals or self.score.n < 2: return None
+    return Estimate.from_summary(self.score.mean, self.score.sd, self.score.n).interval(.05/self.best_of)
+@patch(as_prop=True)
+def picked_words(self:Entry):
+    if self.over_k is None: return f'{self.arm.name} was picked as the best of {self.best_of} arms.'
+    return winner_words(self.arm.name, self.best_of, self.over_k, .05)
+
 # %% ../nbs/23_board.ipynb #b7c0e105
 def _derived_from(entry, recipes):
     "The recipe of the settings that is nearest to an entry's, and what differs from it"
@@ -197,6 +198,7 @@ def _asked_for(pair):
     recipe,changes = derived or (pair[-1].recipe['name'], {})
     return recipe, changes, [name(*o) for o in zip(pair, origins)]
 
+# %% ../nbs/23_board.ipynb #c014d8d8
 def confirm_command(
     pick:Entry,  # The arm with the best mean
     rival:Entry, # The next one
