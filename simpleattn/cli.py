@@ -736,9 +736,17 @@ def _pooled(what, by, reading, rates, asked, root, env, fmt):
     answers = [o for name in what for o in _answers(name, by, root, env, reading, asked, rates)]
     pooled = pool_arms(dict(answers))
     if fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
-    def together(p): return dict(study=p.what, n=None, diff=p.diff, low=p.low, high=p.high, answer=p.answer)
-    if fmt == 'csv': return [dict(arm=arm, **row) for arm,p in pooled.items() for row in [*p.of_studies, together(p)]]
+    if fmt == 'csv':
+        for note in dict.fromkeys(o for p in pooled.values() for o in p.notes): _tell(note)
+        return [dict(arm=arm, **row) for arm,p in pooled.items() for row in p.rows]
     return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), fmt)}\n\n{p.words}' for arm,p in pooled.items())
+
+def _with_command(best, reading):
+    "What may be the best in a study, with the command that trains the first two arms on fresh seeds"
+    from dataclasses import replace
+    from simpleattn.board import Entry,confirm_command
+    first,second = (Entry(tuple(reading.runs[o['arm']]), root=str(reading.study.root)) for o in best.arms[:2])
+    return replace(best, confirm=confirm_command(first, second, reading.study.seeds))
 
 def _best(name, reading, rates, asked, root, env, fmt):
     "Which arms of a study or a file may be the best"
@@ -753,7 +761,7 @@ def _best(name, reading, rates, asked, root, env, fmt):
         study = _of_study(name, root, env, reading, asked, rates).read()
         if study.study.raced or study.grown: raise CliError(f'{name} was looked at before its seeds were all there: --best holds for a declared number of seeds.')
         _say_missing(study)
-        found = best(study.samples(), study.study.alpha)
+        found = _with_command(best(study.samples(), study.study.alpha), study)
     if fmt == 'json': return found.to_dict()
     return found.arms if fmt == 'csv' else f'{text_table(*best_rows(found), fmt)}\n\n{found.words}'
 
@@ -884,17 +892,12 @@ def leaderboard(
     rows = [e.to_dict() for e in best]
     if fmt=='json': return rows
     if fmt=='csv': return _flat(rows)
-    return '\n\n'.join([table(board.board_rows(best), fmt), *_to_confirm(best)])
+    return '\n\n'.join([table(board.board_rows(best), fmt), *filter(None, (e.confirm_words for e in best))])
 
 def _flat(rows):
     "The rows without what is a list or a dict in any of them"
     nested = {k for row in rows for k,v in row.items() if isinstance(v, (dict,list))}
     return [{k:v for k,v in row.items() if k not in nested} for row in rows]
-
-def _to_confirm(entries):
-    "For each pick that no reserved seeds have confirmed yet, what its mean is worth, and the command that confirms it"
-    picks = [e for e in entries if e.confirm and not e.fresh]
-    return [f'{e.picked_words} Reserved seeds confirm it: {e.confirm}' for e in picks]
 
 def _rows_to_send(entries, arm, fmt):
     "The rows of an arm that keep the rules, as text; refuses an arm without one"

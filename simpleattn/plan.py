@@ -97,14 +97,22 @@ def _critical(n, df, alpha, grown):
     "The |t| from which the interval at alpha leaves a mean out"
     return float(half_width(n, 1., alpha)*math.sqrt(n)) if grown else float(sp.stdtrit(df, 1-alpha/2))
 
-def power(n:int, effect:float, sd:float=1., alpha:float=0.05, paired:bool=True, grown:bool=False)->float: # Chance to find `effect` (fraction)
-    "Power of the paired (or two-arm) t interval with `n` seeds (per arm); `grown`: of the confidence sequence"
+def power(
+    n:int,            # Seeds (per arm)
+    effect:float,     # True difference (fraction)
+    sd:float=1.,      # sd of the per-seed difference; of a run where unpaired
+    alpha:float=0.05, # Two-sided error rate
+    paired:bool=True, # Shared seeds?
+    grown:bool=False, # By the confidence sequence?
+    answer:bool=False # Count only intervals on the effect's side of 0, as an answer does?
+)->float:             # Chance that the interval leaves 0 out
+    "Power of the paired (or two-arm) t interval"
     df, se = _design(n, sd, paired)
     critical = _critical(n, df, alpha, grown)
     if critical == math.inf: return 0.
     tails = sp.nctdtr(df, abs(effect)/se, np.array([critical, -critical]))
     below, far = np.nan_to_num(tails) # nctdtr gives NaN where the tail is nothing
-    return float(1 - below + far)
+    return float(1 - below + (0 if answer else far))
 
 # %% ../nbs/14_plan.ipynb #421ad557
 def _smallest_n(rising, target):
@@ -146,20 +154,36 @@ def sd_upper(sd:float, df:float, conf:float=0.8)->float: # Upper bound of the tr
     return float(sd*math.sqrt(df/sp.chdtri(df, conf)))
 
 # %% ../nbs/14_plan.ipynb #6ce55315
-def equivalence_power(n:int, delta:float, sd:float=1., alpha:float=0.05, paired:bool=True, diff:float=0., grown:bool=False)->float: # Chance of "equivalent"
-    "Power of two one-sided tests, each at `alpha` (an interval at 2 alpha), at a true difference `diff` (fraction)"
-    df, se = _design(n, sd, paired)
-    critical = _critical(n, df, 2*alpha, grown)
-    spread = 10/math.sqrt(2*df)
-    low, high = max(0., 1-spread), min(delta/(se*critical), 1+spread) # of the observed sd over the true one
+_legendre = np.polynomial.legendre.leggauss(100)
+
+def _over_sds(chance, df, low, high):
+    "Integral of `chance` over the observed sd, from `low` to `high` true ones"
+    spread = 10/math.sqrt(2*df) # beyond which no sd is observed
+    low, high = max(low, 1-spread), min(high, 1+spread)
     if high <= low: return 0.
     x, weight = _legendre
     ratio = low + (x+1)/2*(high-low)
     log_density = math.log(2) + df/2*math.log(df/2) - math.lgamma(df/2) + (df-1)*np.log(ratio) - df*ratio*ratio/2
-    inside = sp.ndtr((delta-diff)/se - critical*ratio) - sp.ndtr((-delta-diff)/se + critical*ratio)
-    return float((weight*np.exp(log_density)*inside).sum()*(high-low)/2)
+    return float((weight*np.exp(log_density)*chance(ratio)).sum()*(high-low)/2)
 
-_legendre = np.polynomial.legendre.leggauss(100)
+def equivalence_power(
+    n:int,            # Seeds (per arm)
+    delta:float,      # Margin (fraction)
+    sd:float=1.,      # sd of the per-seed difference; of a run where unpaired
+    alpha:float=0.05, # Of each one-sided test: the interval is that at 2 alpha
+    paired:bool=True, # Shared seeds?
+    diff:float=0.,    # True difference (fraction)
+    grown:bool=False, # By the confidence sequence?
+    answer:bool=False # Count only intervals that hold 0? The others are better or worse, though by less than the margin
+)->float:             # Chance that the interval lies within the margin
+    "Power of two one-sided tests"
+    df, se = _design(n, sd, paired)
+    critical = _critical(n, df, 2*alpha, grown)
+    within, shift, most = delta/se, diff/se, delta/(se*critical)
+    def inside(ratio): return sp.ndtr(within-shift - critical*ratio) - sp.ndtr(-within-shift + critical*ratio)
+    def holds_0(ratio): return sp.ndtr(critical*ratio - shift) - sp.ndtr(-critical*ratio - shift)
+    if not answer: return _over_sds(inside, df, 0., most)
+    return _over_sds(holds_0, df, 0., most/2) + _over_sds(inside, df, most/2, most) # a narrow interval within the margin may miss 0
 
 def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True, grown:bool=False)->int: # Seeds (per arm)
     "Seeds that show equivalence within `delta` with power `target` where there is no difference; `alpha` is that of each one-sided test"
@@ -183,6 +207,7 @@ class Plan(Record):
     minutes:float=None # Of one run
     target:float=0.8  # Power
     paired:bool=True  # Shared seeds?
+    there:int=None    # Seeds that are there already; None where nobody said
 
     shown = '''n sd_diff delta effect alpha variants detectable runs_needed runs_equivalence runs_needed_grown
         runs_equivalence_grown sd_diff_upper detectable_upper runs_needed_upper runs_equivalence_upper
@@ -204,10 +229,10 @@ class Plan(Record):
     @property
     def band(self): # the same plan at the two ends of that interval
         return tuple(replace(self, sd_diff=sd) for sd in self.sd_band or ())
-    def power_better(self, n): # chance to find `effect`
-        return power(n, self.effect, self.sd_diff, self._alpha, self.paired)
-    def power_equivalent(self, n): # chance to find arms equivalent that do not differ
-        return equivalence_power(n, self.delta, self.sd_diff, self._alpha/2, self.paired)
+    def power_better(self, n): # chance of "better" where the variant gains `effect`
+        return power(n, self.effect, self.sd_diff, self._alpha, self.paired, answer=True)
+    def power_equivalent(self, n): # chance of "equivalent" where the arms do not differ
+        return equivalence_power(n, self.delta, self.sd_diff, self._alpha/2, self.paired, answer=True)
 
     def _better(self, grown): return runs_needed(self.effect, self.sd_diff, self.target, self._alpha, self.paired, grown)
     def _equivalent(self, grown): # the interval at alpha is two one-sided tests at half of it

@@ -141,7 +141,7 @@ def _check_run(run):
 _inside_types = dict(
     recipe={f.name:list if f.type is tuple else f.type for f in dataclasses.fields(Recipe)},
     data=dict(dataset=str, source=str, fingerprint=str, n_files=int, n_train=int, n_val=int),
-    machine=dict(device=str, system=str, threads=int, versions=dict, commit=str, finished=str))
+    machine=dict(device=str, system=str, cpu=str, threads=int, versions=dict, commit=str, finished=str))
 
 def _is_of(value, wanted): # as JSON has it
     "Is it of a type? A whole number is a float too, and a truth value is no number"
@@ -865,13 +865,21 @@ class Machine:
         return self.checkpoints and Path(self.checkpoints)/(path.removesuffix('.json')+'.pt')
 
 # %% ../nbs/11_runs.ipynb #b4745b48
+@lru_cache
+def _cpu_model():
+    "What the processor calls itself"
+    with suppress(OSError):
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'): return line.partition(':')[2].strip()
+    return platform.processor()
+
 def machine_facts(
     device:str='', # Name of the device
     threads:int=1  # CPU threads of the run
-)->dict: # device, threads, versions, commit, finished (UTC)
+)->dict: # device, threads, system, cpu, versions, commit, finished (UTC)
     "Facts of the machine for a record"
     from simpleattn import __version__
     packages = {o:metadata.version(o) for o in ('torch','torchvision','fastai','timm','numpy','pillow')}
     versions = dict(python=platform.python_version(), **packages, simpleattn=__version__)
-    return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}', versions=versions, commit=code_commit(),
+    return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}', cpu=_cpu_model(), versions=versions, commit=code_commit(),
         finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))

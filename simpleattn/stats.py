@@ -228,6 +228,7 @@ class Sample:
     failed:int=0           # Tries
     status_told:bool=False # Did anyone say whether runs diverged?
     by_position:bool=False # Do the seeds only count positions?
+    images:str=None        # Which validated: data set, split and number; None where not known
 
     test = 'Welch t' # of runs that are no pairs
     @property
@@ -240,7 +241,8 @@ class Sample:
         n_images = runs[0].n_images if runs else None
         acc = _with_diverged(arm, [r.acc for r in runs], [not r.ok for r in runs], n_images)
         columns = [r.seed for r in runs], [r.bits() for r in runs], [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
-        return cls(arm, acc, *columns, n_images, failed, bool(runs))
+        images = _validation_images({**r.recipe, 'n_images':r.n_images} for r in runs)
+        return cls(arm, acc, *columns, n_images, failed, bool(runs), images=images)
 
     def __len__(self): return len(self.acc)
     n = n_runs = property(__len__)
@@ -297,6 +299,13 @@ def _on_grid(x, n_images):
     "Accuracies as whole counts over `n_images`, where they all are"
     counts = _counts(x, n_images)
     return x if counts is None else counts/n_images
+
+def _validation_images(records):
+    "Which images validated, wherever they lie and however large they are stored; None where the records do not say one"
+    said = {tuple(_known(r.get(k)) for k in ('dataset','split','n_images')) for r in records}
+    dataset, split, n = said.pop() if len(said) == 1 else (None, None, None)
+    if dataset is None or n is None: return None
+    return f"{dataset}{f' {split}' if split else ''}, {int(n)} images"
 
 def _few(arm, n, failed=0):
     tries = f" and {failed} failed tries" if failed else ''
@@ -360,7 +369,7 @@ def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     acc = _with_diverged(arm, [r.get('acc') for r in runs], diverged, m and int(m), n_images, counts)
     conditions = [_as_text(map(r.get, comparable)) for r in runs]
     return Sample(arm, acc, column('seed'), column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
-        any('status' in r for r in runs), by_position)
+        any('status' in r for r in runs), by_position, _validation_images(runs))
 
 # %% ../nbs/16_stats.ipynb #dcce1cfb
 def _from_array(arm, x, seeds=None, correct=None, n_images=None, counts=None):
@@ -797,7 +806,7 @@ class Comparison(_Judged):
         c = self.contrast
         if not c.here: return None
         sd = c.sd_diff if c.paired else c.sd_diff/math.sqrt(2)
-        return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired)
+        return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired, there=c.n)
     @cached_property
     def next(self)->dict: # how many seeds would decide, None once decided: answer -> (seeds at the sd, at its upper bound)
         return self.plan.seeds if self.plan and self.verdict == 'undecided' else None

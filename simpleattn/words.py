@@ -238,6 +238,7 @@ def sensitivity_words(
 # %% ../nbs/05_words.ipynb #161ef959
 def _bound(x, delta, sign='+'):
     "A bound of an interval in percent, with so many decimals that it does not seem to lie on 0 or on the margin where it does not"
+    if x == 0: return _decimals(x, sign, 2)
     for digits in (2, 3, 4):
         shown = _decimals(x, sign, digits)
         if abs(float(shown)) not in (0, round(100*delta, digits)): break
@@ -421,21 +422,19 @@ def against_words(
         " Nor can this know whether data, epochs and code were the same.")
 
 # %% ../nbs/05_words.ipynb #a6c425ce
-def _span(interval): return f'{points(interval[0])} to {points(interval[1])}'
-
-def _gain_cell(diff, low, high):
+def _gain_cell(diff, low, high, delta=0.):
     if low is None or high is None: return f"{percent(diff, '+')} (no interval)"
-    return f"{percent(diff, '+')} ({percent(low, '+')} to {percent(high, '+')})"
+    return f"{percent(diff, '+')} ({interval_text((low, high), delta)})".lstrip()
 
 def pool_rows(
     p # A `Pooled`
 )->tuple: # Head, and rows of text
     "Studies as a table, with what they say together in the last rows"
     head = ['study', 'seeds', f'gain, pp ({interval_words(p)})', f'answer at a margin of {rate(p.delta)} pp']
-    rows = [[o['study'], str(o['n']), _gain_cell(o['diff'], o['low'], o['high']), o['answer']] for o in p.of_studies]
+    rows = [[o['study'], str(o['n']), _gain_cell(o['diff'], o['low'], o['high'], p.delta), o['answer']] for o in p.of_studies]
     together = f'mean of {p.k} studies' if p.what == 'mean' else 'second - first'
-    rows.append([together, '', _gain_cell(p.diff, *p.interval), p.answer_words])
-    if p.predicted: rows.append(['a further study', '', f"({percent(p.predicted[0], '+')} to {percent(p.predicted[1], '+')})", ''])
+    rows.append([together, '', _gain_cell(p.diff, *p.interval, p.delta), p.answer_words])
+    if p.predicted: rows.append(['a further study', '', _gain_cell(None, *p.predicted, p.delta), ''])
     return head, rows
 
 def _of_sets(p):
@@ -450,15 +449,18 @@ def _of_sets(p):
 def _of_two(p):
     first, second = p.names
     return (f'Two studies are too few for a mean over studies, so each stands for itself. {second} minus {first}: {points(p.diff)}'
-        f' ({interval_words(p)}: {_span(p.interval)}; Welch t): {p.answer_words}.')
+        f' ({interval_words(p)}: {interval_text(p.interval, p.delta)} pp; Welch t): {p.answer_words}.')
 
 def _of_the_mean(p):
-    return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {_span(p.interval)};'
+    return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {interval_text(p.interval, p.delta)} pp;'
         f' t on {p.df} degrees of freedom): {p.answer_words}.')
 
 def _of_further_studies(p):
     "A further study, and how far studies vary"
-    if p.predicted: yield f'A further study like these would show between {_span(p.predicted).replace(" to ", " and ")} ({rate(1-p.level)} % prediction interval).'
+    if p.predicted:
+        span = interval_text(p.predicted, p.delta).replace(' to ', ' and ')
+        yield (f'A further study like these would show between {span} pp ({rate(1-p.level)} % prediction interval). That is for studies alike in seeds and noise:'
+            ' of unlike ones more fall outside, up to 6 % where 5 % should.')
     if p.between_sd is None: yield 'Below 20 seeds a study the sd between studies has no interval.'
     else: yield f"The sd between studies is {points(p.between_sd, '')} ({interval_words(p)}: {' to '.join(points(o, '') for o in p.between_interval)})."
 
@@ -467,7 +469,7 @@ def pool_words(
 )->str: # Paragraph
     "What several studies say together"
     said = [_of_two(p)] if p.what == 'difference' else [_of_the_mean(p), *_of_further_studies(p)]
-    return ' '.join([*said, _of_sets(p)])
+    return ' '.join([*said, _of_sets(p), *(f'{o[0].upper()}{o[1:]}.' for o in p.notes)])
 
 # %% ../nbs/05_words.ipynb #e2a8b66f
 def best_rows(
@@ -497,4 +499,4 @@ def best_words(
     said = alone if len(among) == 1 else f"{len(among)} of {b.k} arms cannot be told from the best: {', '.join(among)}"
     how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; a family of its own, beside the comparisons with a baseline"
     more = [f'{o[0].upper()}{o[1:]}.' for o in b.notes]
-    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), 'Fresh seeds confirm it.', *more])
+    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"Fresh seeds confirm it{f': {b.confirm}' if b.confirm else '.'}"])

@@ -321,3 +321,9 @@ def test_records_that_do_not_say_which_images_were_right_are_counted_apart(tmp_p
     from simpleattn.cli import runs
     said = runs(root=tmp_path, verify=True)
     assert '\n1 of them do not say which images were right' in said and f'\n{a_run(1).path}' in said and a_run(0).path not in said
+
+def test_the_processor_is_among_the_facts_of_a_machine():
+    from simpleattn.runs import machine_facts
+    cpu = machine_facts()['cpu']
+    assert isinstance(cpu, str)
+    if Path('/proc/cpuinfo').exists() and 'model name' in (told := Path('/proc/cpuinfo').read_text()): assert cpu and f': {cpu}\n' in told
