@@ -863,4 +863,5 @@ def plan_study(
         corr = corr or 0.
         if sd is None: sd,sd_runs = _sd_of_runs(by_arm, f'No arm of recipe {recipe.name!r} has two runs on {env}')
     minutes = table.wall_seconds.median()/60 if len(table) else None
-    return plan(runs, sd, sd_runs, corr, variants=variants, minutes=minutes, **kwargs)
+    there = of_pairs[1] if of_pairs else int(by_arm.count().max()) if len(table) else 0
+    return replace(plan(runs, sd, sd_runs, corr, variants=variants, minutes=minutes, **kwargs), there=there)
