@@ -347,7 +347,7 @@ def race_path(
     if not len(d): return [state(0)]
     n, mean, sd = prefixes(d)
     half = half_width(n, sd, alpha/k)
-    e = np.exp(log_e(n, mean, sd))
+    e = np.exp(np.minimum(log_e(n, mean, sd), 709)) # beyond it no float is left
     p = np.minimum(1, 1/np.maximum.accumulate(e))
     columns = n, mean, sd, mean-half, mean+half, e, p
     states = [state(1, float(d[0]))] + [state(*row) for row in zip(*(plain(o.tolist()) for o in columns))]

@@ -405,7 +405,7 @@ def read_samples(
     seeds = dict(zip(arrays, _index([*arrays.values()])))
 
     def sample(arm, x):
-        if arm in records: return _from_records(arm, x, n_images, counts=counts)
+        if arm in records: return _from_records(arm, [{'n_images':n_images} | o for o in x], n_images, counts=counts)
         return _from_array(arm, x, seeds[arm], n_images=n_images, counts=counts) if arm in arrays else x
     return {arm: sample(arm, x) for arm,x in runs.items()}
 
@@ -501,7 +501,8 @@ class Contrast:
         return 0. if self.constant else float(self.differences.std(ddof=1))
     @_if_enough
     def constant(self): # what does not vary, so that nothing can be tested; else None
-        if max(self.base.sd, self.variant.sd) < 1e-9: return 'every run of an arm is the same'
+        if max(self.base.sd, self.variant.sd) < 1e-9:
+            return 'every run of an arm is the same' if self.has_runs else 'every difference is the same'
         if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({words.points(self.diff)})'
         return None
     @_if_enough
@@ -827,12 +828,16 @@ def _outlying(sample):
         if 2*(n+1)*sp.stdtr(n-1, -abs(t)) < 1e-3: outside = [*far] # those before it were hidden by it
     return outside
 
-def _of_samples(c):
-    "What limits the trust in the two arms of a contrast"
+def _of_runs(c):
+    "Runs that lie far outside their arm"
     for sample in c.trained if c.has_runs else ():
         for i in _outlying(sample):
             of_seed = '' if sample.seeds[i] is None else f' (seed {sample.seeds[i]})'
             yield f'{sample.arm} has a run of {words.percent(sample.acc[i])} %{of_seed}, far outside its other runs: look at it; it is counted'
+
+def _of_samples(c):
+    "What limits the trust in the two arms of a contrast"
+    yield from _of_runs(c)
     few = [o for o in c.trained if o.n and 2 <= o.n <= 3]
     if few: yield f"{' and '.join(f'{o.n} runs of {o.arm}' for o in few)}: with three or fewer, the interval rests on noise being normal"
     small, large = sorted((c.base.sd, c.variant.sd)) if c.enough else (0, 0)
@@ -841,18 +846,26 @@ def _of_samples(c):
             'where such noise is skewed too, answers err more often than alpha')
     if c.constant: yield 'nothing to test with. Are the runs copies of one another? Add seeds'
 
+def _alone(sample, pairs):
+    "The runs of a sample that are in no pair, in words"
+    paired = {*zip(pairs.conditions, pairs.seeds)}
+    left = [seed for where,seed in zip(sample.conditions, sample.seeds) if (where, seed) not in paired]
+    seeds = sorted((o for o in left if o is not None), key=str)
+    if seeds: yield words.counted('seed', seeds)
+    unnamed = len(left)-len(seeds)
+    if unnamed: yield f"{unnamed} run{'s' if unnamed > 1 else ''} without a seed"
+
 def _left_out(before, after, contrast):
-    "The seeds that have no partner"
+    "The runs that have no partner"
     if not contrast.paired: return
-    said = []
-    for o,pairs in ((before, contrast.before), (after, contrast.after)):
-        alone = sorted({*o.seeds}-{*pairs.seeds}, key=str)
-        if alone: said.append(f"{words.counted('seed', alone)} of {o.arm}")
+    alone = [(o.arm, ' and '.join(_alone(o, pairs))) for o,pairs in ((before, contrast.before), (after, contrast.after))]
+    said = [f'{left} of {arm}' for arm,left in alone if left]
     if said: yield f"runs without a partner, left out: {' and '.join(said)}"
 
 _BIASED = dict(better='the estimate at the stop is biased upwards: the true gain is likely smaller',
     worse='the estimate at the stop is biased downwards: the true loss is likely smaller',
-    equivalent='the estimate at the stop is biased towards 0: the true difference is likely larger')
+    equivalent='the estimate at the stop is biased towards 0: the true difference is likely larger',
+    **{'not worse':'the estimate at the stop is biased upwards: the true difference is likely smaller'})
 
 def _of_a_race(c, n_later):
     "What holds of seeds that were looked at"
@@ -1006,26 +1019,26 @@ def _check_todo(samples, baseline, todo, paired):
 
 # %% ../nbs/16_stats.ipynb #f457f2f4
 def _gain(before, after):
-    "The gain of an arm as a summary of its paired differences, None where a run diverged or nothing varies; and what was left out"
+    "The gain of an arm as a summary of its paired differences, None where a run diverged; and what is to be said of its runs"
     c, _ = _contrast(before, after, paired=True)
-    left_out = [*_left_out(before, after, c)]
-    if c.any_diverged or not c.here: return None, left_out
+    notes = [*_left_out(before, after, c), *_of_runs(c)]
+    if c.any_diverged: return None, notes
     mean, name = float(c.differences.mean()), f'({c.arm} - {c.baseline})'
     new_images = OverImages.of(c).estimate
     gain = Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images and replace(new_images, value=mean),
         (c.recipe or '',), arms=(c.baseline, c.arm))
-    return gain, left_out
+    return gain, notes
 
 def _gain_of_gains(samples, names, sequential, declared):
     "Second gain minus first, by Welch's test on paired differences; over new images the variances of the two sets add"
     if sequential:
         raise ValueError('a difference of differences has no sequential form: declare its number of seeds')
-    (first, left_out), (second, more) = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
+    (first, notes), (second, more) = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
     if not first or not second:
         raise ValueError(f"{' and '.join(names)}: "
-            "a difference of differences needs two pairs or more on each side that differ, and no diverged run")
+            "a difference of differences has no form for diverged runs")
     contrast = Contrast(first, second)
-    return Comparison(contrast, *declared).noted(*left_out, *more, *_of_samples(contrast))
+    return Comparison(contrast, *declared).noted(*notes, *more, *_of_samples(contrast))
 
 def _not_comparable(samples, names, why, sequential, declared, goal):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"
