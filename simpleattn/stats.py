@@ -125,12 +125,7 @@ def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     if len(d) <= 30: return float(_float_tail(d))
     return float(_whole_tail((d/total*1e6).round().astype(int), len(d)))
 
-# %% ../nbs/16_stats.ipynb #809c31f1
-def _over_images(value, runs, images):
-    "Estimate over new images; the parts that come from the images count where they add something"
-    add_nothing = sum(v for v,_ in images) <= 1e-9*max(abs(v) for v,_ in images) # ties, up to rounding
-    return Estimate.from_variances(value, runs if add_nothing else runs+images)
-
+# %% ../nbs/16_stats.ipynb #b0854f65
 @parts(se_new_images='new_images.se', df_new_images='new_images.df')
 @dataclass(frozen=True, repr=False)
 class Decomposition(Record):
@@ -174,7 +169,7 @@ class Decomposition(Record):
     def se_this_set(self): return math.sqrt(self.var_runs/self.n_runs) # Of the mean
     words = property(words.noise_words)
 
-# %% ../nbs/16_stats.ipynb #80158e2b
+# %% ../nbs/16_stats.ipynb #a9c18817
 def _check_correct(correct):
     "Runs x images as floats"
     c = np.asarray(correct, float)
@@ -183,6 +178,11 @@ def _check_correct(correct):
     if not np.isfinite(c).all() or np.abs(c).max() > 1:
         raise ValueError("correct must hold 0 and 1 (or -1, 0, 1 for a difference of two arms)")
     return c
+
+def _over_images(value, runs, images):
+    "Estimate over new images; the parts that come from the images count where they add something"
+    add_nothing = sum(v for v,_ in images) <= 1e-9*max(abs(v) for v,_ in images) # ties, up to rounding
+    return Estimate.from_variances(value, runs if add_nothing else runs+images)
 
 def decompose(
     correct:np.ndarray # (R, M) run r right on image i: 0 or 1; or variant - baseline on shared seeds
@@ -278,9 +278,7 @@ def _with_diverged(arm, acc, diverged, n_images, given=None, counts=False):
     whole[~np.array(diverged, bool)] = trained
     return whole
 
-# %% ../nbs/16_stats.ipynb #8f8dcbd2
-def _known(x): return None if isinstance(x, float) and x != x else x # a table has NaN where nothing is
-
+# %% ../nbs/16_stats.ipynb #4e183d41
 @dataclass(frozen=True, eq=False)
 class Sample:
     "The runs of one arm that came to an end; failed tries are only counted"
@@ -348,7 +346,9 @@ class Summary:
     @property
     def trained(self): return self
 
-# %% ../nbs/16_stats.ipynb #c4dd3049
+# %% ../nbs/16_stats.ipynb #626b0f0c
+def _known(x): return None if isinstance(x, float) and x != x else x # a table has NaN where nothing is
+
 def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     "Sample of dicts, one a run"
     for k in ('recipe_hash', 'variant_hash', 'fingerprint'): _check_one_value(arm, k, [r[k] for r in records if k in r])
@@ -429,7 +429,7 @@ def shared_runs(
     rows = max(groups.values(), key=len, default=[])
     return base.take([i for i,_ in rows]), variant.take([i for _,i in rows])
 
-# %% ../nbs/16_stats.ipynb #23e0dacb
+# %% ../nbs/16_stats.ipynb #9675f06c
 def _if_enough(f):
     "A cached property that is None where there are too few runs"
     return cached_property(lambda self: f(self) if self.enough else None)
@@ -439,14 +439,13 @@ def _both_trained(before, after):
     rows = np.flatnonzero(~(before.diverged | after.diverged))
     return before.take(rows), after.take(rows)
 
-# %% ../nbs/16_stats.ipynb #27b01ae8
 @parts(baseline='before.arm', arm='after.arm', failed_baseline='before.failed', failed_variant='after.failed',
     diverged_baseline='before.n_diverged', diverged_variant='after.n_diverged',
     n_all_baseline='before.n_runs', n_all_variant='after.n_runs', # with those that diverged
     n_baseline='base.n', n_variant='variant.n') # that trained
 @dataclass(frozen=True, eq=False)
-class Contrast:
-    "Variant minus baseline, before anything was declared"
+class _Sides:
+    "Two arms, and which of their runs count"
     before:Sample # Baseline; where `paired`, row by row with `after`
     after:Sample  # Variant
     paired:bool=False
@@ -472,6 +471,10 @@ class Contrast:
     @cached_property
     def enough(self): return (self.n or 0) >= 2 # for a difference with an sd
 
+# %% ../nbs/16_stats.ipynb #763909ec
+@dataclass(frozen=True, eq=False)
+class Contrast(_Sides):
+    "Variant minus baseline, before anything was declared"
     @cached_property
     def differences(self): return self.variant.acc-self.base.acc # of pairs
     @_if_enough
@@ -776,7 +779,7 @@ class _Judged(_Declared):
         if self.new_interval is None or self.worse_over_all_seeds: return None
         return read_answer(*self.new_interval, self.delta, self.not_worse_asked)
 
-# %% ../nbs/16_stats.ipynb #abd55b4c
+# %% ../nbs/16_stats.ipynb #8776b063
 _of_contrast = '''arm baseline n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff sd_diff paired recipe
     any_diverged constant diverged_baseline diverged_variant failed_baseline failed_variant n_all_baseline n_all_variant'''.split()
 _of_effects = '''p_signflip p_signflip_note d_z hedges_g p_improve p_improve_low p_improve_high p_improve_unpaired
@@ -786,14 +789,8 @@ _of_effects = '''p_signflip p_signflip_note d_z hedges_g p_improve p_improve_low
     n_images='over_images.n_images', new_se='over_images.se', new_df='over_images.df', var_seed='over_images.var_seed',
     var_churn='over_images.var_churn', runs_needed='plan.runs_needed', runs_needed_upper='plan.runs_needed_upper')
 @dataclass(frozen=True, repr=False, eq=False)
-class Comparison(_Judged):
-    "Variant minus baseline, with one interval and the answer that is read off it"
-    shown = (*'''arm baseline test n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff se df t low high p
-        verdict verdict_words p_verdict next sd_diff corr n_shared delta alpha family goal paired sequential n_images new_se
-        new_df new_low new_high new_verdict var_seed var_churn diverged_baseline diverged_variant n_all_baseline n_all_variant
-        failed_baseline failed_variant divergence_upper p_worst_rank worst_rank_sign p_divergence tost_p p_noninferior
-        '''.split(), *_of_effects, 'notes', 'recipe')
-
+class _Measured(_Judged):
+    "With its test, its effects, and what would decide"
     @property
     def test(self):
         c = self.contrast
@@ -832,6 +829,16 @@ class Comparison(_Judged):
     def next(self)->dict: # how many seeds would decide, None once decided: answer -> (seeds at the sd, at its upper bound)
         return self.plan.seeds if self.plan and self.verdict == 'undecided' else None
 
+# %% ../nbs/16_stats.ipynb #62265b32
+@dataclass(frozen=True, repr=False, eq=False)
+class Comparison(_Measured):
+    "Variant minus baseline, with one interval and the answer that is read off it"
+    shown = (*'''arm baseline test n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff se df t low high p
+        verdict verdict_words p_verdict next sd_diff corr n_shared delta alpha family goal paired sequential n_images new_se
+        new_df new_low new_high new_verdict var_seed var_churn diverged_baseline diverged_variant n_all_baseline n_all_variant
+        failed_baseline failed_variant divergence_upper p_worst_rank worst_rank_sign p_divergence tost_p p_noninferior
+        '''.split(), *_of_effects, 'notes', 'recipe')
+
     verdict_words = property(words.verdict_words)
     summary = words.summary   # the six fields shown by default
     sentence = words.sentence # the comparison as a paragraph
@@ -859,7 +866,7 @@ def outlying(
         if 2*(n+1)*sp.stdtr(n-1, -abs(t)) < 1e-3: outside = [*far] # those before it were hidden by it
     return outside
 
-# %% ../nbs/16_stats.ipynb #33f47e6b
+# %% ../nbs/16_stats.ipynb #7a5f23b7
 def _of_runs(c):
     "Runs that lie far outside their arm"
     for sample in c.trained if c.has_runs else ():
@@ -880,7 +887,6 @@ def limits(
             'where such noise is skewed too, answers err more often than alpha')
     if c.constant: yield 'nothing to test with. Are the runs copies of one another? Add seeds'
 
-# %% ../nbs/16_stats.ipynb #e297b761
 def _alone(sample, pairs):
     "The runs of a sample that are in no pair, in words"
     paired = {*zip(pairs.conditions, pairs.seeds)}
