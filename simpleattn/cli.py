@@ -20,7 +20,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,check_dataset,check_seed,datasets,derive,load_recipes,near
-from .words import counted,percent,points,table
+from .words import counted,interval_text,percent,points,table
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/26_cli.ipynb #c11a0003
@@ -676,8 +676,7 @@ def _said_against(runs, number, rates, fmt):
     return rows
 
 def _against_row(a):
-    low, high = a.interval
-    difference = f'{points(a.diff)} ({points(low)} to {points(high)})'
+    difference = f"{points(a.diff)} ({interval_text(a.interval, a.delta, ' pp')})"
     return dict(arm=a.arm, n=a.n, difference=difference, p=a.exact.p, if_exact=a.verdict, if_one_run=a.verdict_one_run)
 
 def _csv_parts(tables):

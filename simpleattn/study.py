@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
-from .words import percent,points
+from .words import interval_text,percent,points
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
 from .runs import (Machine,arm_runs,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
@@ -802,7 +802,7 @@ def _stands(state):
     "Where an arm of a race stands"
     said = f"{state['arm']} after {state['n']} pairs: "
     if state['mean'] is not None: said += points(state['mean'])
-    if state['low'] is not None: said += f" ({percent(state['low'], '+')} to {percent(state['high'], '+')})"
+    if state['low'] is not None: said += f" ({interval_text((state['low'], state['high']), state['delta'])})"
     return said + (', ' if state['mean'] is not None else '') + ' '.join(filter(None, [state['verdict'], state['note']]))
 
 # %% ../nbs/17_study.ipynb #e5389a8d
