@@ -713,10 +713,11 @@ class _Shown(Record):
     def _repr_markdown_(self): return words.summaries_md(self.labelled())
     def _repr_html_(self): return words.summaries_html(self.labelled())
 
-@parts(low='_bounds.low', high='_bounds.high', t='estimate.t', df='estimate.df', p='evidence.p')
+@parts(low='_bounds.low', high='_bounds.high', t='estimate.t', df='estimate.df', p='evidence.p', new_low='new_interval.low',
+    new_high='new_interval.high', p_worst_rank='ranks.p', worst_rank_sign='ranks.sign', p_divergence='ranks.p_divergence')
 @dataclass(frozen=True, repr=False, eq=False)
-class _Declared(_Shown):
-    "A contrast and what was declared of it; accuracies, differences and bounds are fractions, None where not computed"
+class _Judged(_Shown):
+    "A contrast, what was declared of it, and its verdict; accuracies, differences and bounds are fractions, None where not computed"
     contrast:Contrast
     delta:float=0.01      # Smallest difference that matters
     alpha:float=0.05      # Error rate of the family
@@ -748,11 +749,6 @@ class _Declared(_Shown):
     def answer(self): # of the runs that trained
         return read_answer(self.low, self.high, self.delta, self.not_worse_asked)
 
-# %% ../nbs/16_stats.ipynb #eaae5f69
-@parts(new_low='new_interval.low', new_high='new_interval.high', p_worst_rank='ranks.p', worst_rank_sign='ranks.sign', p_divergence='ranks.p_divergence')
-@dataclass(frozen=True, repr=False, eq=False)
-class _Judged(_Declared):
-    "With its verdict, over these images and over new ones"
     @cached_property
     def ranks(self): return all_seeds(self.contrast, self.sequential) # `Ranks`, None where no run diverged
     @property
@@ -788,7 +784,7 @@ class _Judged(_Declared):
         if self.new_interval is None or self.worse_over_all_seeds: return None
         return read_answer(*self.new_interval, self.delta, self.not_worse_asked)
 
-# %% ../nbs/16_stats.ipynb #8776b063
+# %% ../nbs/16_stats.ipynb #62265b32
 _of_contrast = '''arm baseline n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff sd_diff paired recipe
     any_diverged constant diverged_baseline diverged_variant failed_baseline failed_variant n_all_baseline n_all_variant'''.split()
 _of_effects = '''p_signflip p_signflip_note d_z hedges_g p_improve p_improve_low p_improve_high p_improve_unpaired
@@ -798,8 +794,14 @@ _of_effects = '''p_signflip p_signflip_note d_z hedges_g p_improve p_improve_low
     n_images='over_images.n_images', new_se='over_images.se', new_df='over_images.df', var_seed='over_images.var_seed',
     var_churn='over_images.var_churn', runs_needed='plan.runs_needed', runs_needed_upper='plan.runs_needed_upper')
 @dataclass(frozen=True, repr=False, eq=False)
-class _Measured(_Judged):
-    "With its test, its effects, and what would decide"
+class Comparison(_Judged):
+    "Variant minus baseline, with one interval and the answer that is read off it"
+    shown = (*'''arm baseline test n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff se df t low high p
+        verdict verdict_words p_verdict next sd_diff corr n_shared delta alpha family goal paired sequential n_images new_se
+        new_df new_low new_high new_verdict var_seed var_churn diverged_baseline diverged_variant n_all_baseline n_all_variant
+        failed_baseline failed_variant divergence_upper p_worst_rank worst_rank_sign p_divergence tost_p p_noninferior
+        '''.split(), *_of_effects, 'notes', 'recipe')
+
     @property
     def test(self):
         c = self.contrast
@@ -837,16 +839,6 @@ class _Measured(_Judged):
     @cached_property
     def next(self)->dict: # how many seeds would decide, None once decided: answer -> (seeds at the sd, at its upper bound)
         return self.plan.seeds if self.plan and self.verdict == 'undecided' else None
-
-# %% ../nbs/16_stats.ipynb #62265b32
-@dataclass(frozen=True, repr=False, eq=False)
-class Comparison(_Measured):
-    "Variant minus baseline, with one interval and the answer that is read off it"
-    shown = (*'''arm baseline test n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff se df t low high p
-        verdict verdict_words p_verdict next sd_diff corr n_shared delta alpha family goal paired sequential n_images new_se
-        new_df new_low new_high new_verdict var_seed var_churn diverged_baseline diverged_variant n_all_baseline n_all_variant
-        failed_baseline failed_variant divergence_upper p_worst_rank worst_rank_sign p_divergence tost_p p_noninferior
-        '''.split(), *_of_effects, 'notes', 'recipe')
 
     verdict_words = property(words.verdict_words)
     summary = words.summary   # the six fields shown by default
