@@ -180,6 +180,7 @@ def _check_apart(studies):
     notes = []
     for (name,one),(other,two) in combinations(studies.items(), 2):
         sides = [(a, b) for a in _sides(one) for b in _sides(two)]
+        if not sides: continue # estimates without runs
         rows = [_equal_rows(*o) for o in sides]
         at_seed, in_any_order = (min(_chance(*r[at]) for r in (*rows, sum(rows))) for at in ([0,2], [3,4]))
         if min(at_seed, in_any_order) < 1e-3 or any(_share_runs(*o) or _is_copy(*o, r) for o,r in zip(sides, rows)):
