@@ -15,14 +15,14 @@ TUTORIALS = 'explore compare leaderboard reproduce questions cluster'.split() # 
 
 # ---- pages
 
-def shown(cell, module, lines):
-    "The cells that a reader sees in the place of one; `module` is what the notebook exports, `lines` its text"
+def shown(cell, module, lines, headings):
+    "The cells that a reader sees in the place of one; `module` is what the notebook exports, `lines` its text, `headings` those that are taken"
     source = ''.join(cell['source'])
     if re.match(r'#\|\s*(hide|default_exp)', source): return []
     if cell['cell_type']=='markdown': return [dict(cell, source=linked(with_formulas(source)))]
     code = re.sub(r'^#\|.*\n?', '', source, flags=re.M)
     if not re.match(r'#\|\s*export', source): return [dict(cell, source=code)]
-    text = '\n\n'.join([*signatures(code, module, lines), folded(code)])
+    text = '\n\n'.join([*signatures(code, module, lines, headings), folded(code)])
     return [dict(cell_type='markdown', id=cell['id'], metadata={}, source=text)]
 
 def linked(text):
@@ -40,11 +40,17 @@ def exported_to(notebook):
     file = Path(simpleattn.__file__).with_name(f'{names[0]}.py')
     return names[0], file.read_text().split('\n')
 
+def headings_of(notebook):
+    "The headings of its text, in small letters"
+    texts = [''.join(c['source']) for c in notebook['cells'] if c['cell_type']=='markdown']
+    return {o.strip().lower() for text in texts for o in re.findall(r'^#+ (.+)$', text, re.M)}
+
 def write_page(path):
     "Copy a notebook as a reader sees it, and the source of its module"
     notebook,to = json.loads(path.read_text()), PAGES/path.relative_to(NBS)
     module,lines = exported_to(notebook)
-    notebook['cells'] = [o for cell in notebook['cells'] for o in shown(cell, module, lines)]
+    headings = headings_of(notebook)
+    notebook['cells'] = [o for cell in notebook['cells'] for o in shown(cell, module, lines, headings)]
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(json.dumps(notebook))
     if module: write_source(module, lines)

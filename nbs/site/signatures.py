@@ -5,13 +5,14 @@ from html import escape
 def signatures(
     code:str,     # Of an exported cell
     module:str,   # Where it is exported to
-    lines:list    # Of that module
+    lines:list,   # Of that module
+    headings:set  # Of its page, in small letters; those of the signatures are added
 ): # Markdown, one text for each public function or class
     "Name, signature with a link to the source, what it does, and its parameters"
     comments = _comments(code)
     for node in ast.parse(code).body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith('_'):
-            yield _documented(node, comments, module, lines)
+            yield _documented(node, comments, module, lines, headings)
 
 def folded(
     code:str # Of an exported cell
@@ -30,7 +31,7 @@ def _comments(code):
     tokens = tokenize.generate_tokens(io.StringIO(code).readline)
     return {t.start[0]:t.string.lstrip('# ') for t in tokens if t.type==tokenize.COMMENT}
 
-def _documented(node, comments, module, lines):
+def _documented(node, comments, module, lines, headings):
     function = _constructor(node)
     name = f'{_patched(node)}{node.name}'
     source = f'<a href="source/{module}.html#L-{_line_of(node, lines)}">source</a>'
@@ -39,8 +40,14 @@ def _documented(node, comments, module, lines):
     table = f'<table class="parameters"><tbody>{rows}</tbody></table>' if rows else ''
     doc = ' '.join((ast.get_docstring(node) or '').split())
     head = f'<p class="signature"><code>{signature}</code> {source}</p>'
-    parts = [f'### {name}', head, f'<p>{_as_html(doc)}</p>' if doc else '', table]
+    parts = [f'### {_heading(name, module, headings)}', head, f'<p>{_as_html(doc)}</p>' if doc else '', table]
     return '\n\n'.join(filter(None, parts)).replace('$', '&#36;')
+
+def _heading(name, module, headings):
+    "A heading that the page does not have yet"
+    heading = f'{module}.{name}' if name.lower() in headings else name
+    headings.add(heading.lower())
+    return heading
 
 def _as_html(text):
     "A line with its code set as code"
