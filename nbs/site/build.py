@@ -43,7 +43,7 @@ def exported_to(notebook):
 def headings_of(notebook):
     "The headings of its text, in small letters"
     texts = [''.join(c['source']) for c in notebook['cells'] if c['cell_type']=='markdown']
-    return {o.strip().lower() for text in texts for o in re.findall(r'^#+ (.+)$', text, re.M)}
+    return {re.sub(r'\W+', '', o).lower() for text in texts for o in re.findall(r'^#+ (.+)$', text, re.M)}
 
 def write_page(path):
     "Copy a notebook as a reader sees it, and the source of its module"

@@ -45,8 +45,8 @@ def _documented(node, comments, module, lines, headings):
 
 def _heading(name, module, headings):
     "A heading that the page does not have yet"
-    heading = f'{module}.{name}' if name.lower() in headings else name
-    headings.add(heading.lower())
+    heading = f'{module}.{name}' if re.sub(r"\W+", "", name).lower() in headings else name
+    headings.add(re.sub(r"\W+", "", heading).lower())
     return heading
 
 def _as_html(text):
