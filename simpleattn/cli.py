@@ -430,6 +430,7 @@ def study(
     pick:Pick='baseline',      # What a sweep picks: baseline (its best value, for all arms), each (every arm its own)
     sweep_runs:SweepRuns=3,    # Seeds of each arm of a sweep
     match:Match=None,          # time, flops: give each variant the most epochs that cost no more than the baseline's
+    page:bool=False,           # Write the study's page after each run: open the file in a browser, it loads itself again
     import_file:OwnVariants=None,
     settings:Settings=None,
     fmt:Fmt='table',
@@ -452,11 +453,22 @@ def study(
     if again: raise CliError(f"--take-back {' '.join(again)}: --variants still names it. Leave it out there.")
     if take_back: s.take_back(*take_back)
     _tell(s)
-    return _finished(s.run(**kwargs), fmt)
+    with _page_of(s, page) as after: s.run(after=after, **kwargs)
+    return _finished(s, fmt)
 
 
 
 # %% ../nbs/26_cli.ipynb #54b7d487
+@contextmanager
+def _page_of(study, wanted):
+    "What writes the study's page after each run; None where that is not wanted"
+    if not wanted:
+        yield None
+        return
+    from simpleattn.control import harness_words
+    from simpleattn.report import live_page
+    with live_page(study, harness_words(study)) as after: yield after
+
 def _finished(study, fmt):
     "The comparison of a study that has run; where runs failed every time, an error that names them after it"
     if not study.gave_up: return comparison(study, fmt)
@@ -510,6 +522,7 @@ def race(
     set:Changes=(),
     import_file:OwnVariants=None,
     settings:Settings=None,
+    page:bool=False,           # Write the race's page after each run: open the file in a browser, it loads itself again
     fmt:Fmt='table',
     **kwargs                   # Of `Study.run`
 ):
@@ -522,7 +535,8 @@ def race(
     s = Study(name or f'{recipe.name}-race', arms, seeds, baseline, recipe, root, delta, alpha,
         env=this_env(kwargs.get('device')), settings=settings)
     _tell(s)
-    return _finished(s.race(**kwargs), fmt)
+    with _page_of(s, page) as after: s.race(after=after, **kwargs)
+    return _finished(s, fmt)
 
 # %% ../nbs/26_cli.ipynb #bdba72fa
 @_takes(_training, before='set')

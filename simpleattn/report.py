@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['comparison_table', 'ReportedArm', 'count_flops', 'DifferingImage', 'Differing', 'Report', 'make_report',
-           'report_data', 'to_markdown', 'to_latex', 'report_figures', 'to_html', 'write_report', 'keep_report']
+           'report_data', 'to_markdown', 'to_latex', 'report_figures', 'to_html', 'write_report', 'keep_report',
+           'live_page']
 
 # %% ../nbs/20_report.ipynb #13124983
-import base64, io, json, re, time
+import base64, io, json, re, sys, time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fastcore.basics import GetAttr, patch
 import numpy as np
@@ -23,7 +25,7 @@ from .files import as_root, get, is_there, is_url, put, remove
 from .runs import claim
 from .stats import decompose, divergence_upper, summarise
 from .study import Study, StudyRuns
-from .plots import plot_cost, plot_curves, plot_differences, plot_power, plot_race, plot_runs, plot_study, svg
+from .plots import answer_of, plot_cost, plot_curves, plot_differences, plot_power, plot_race, plot_runs, plot_study, svg
 
 # %% ../nbs/20_report.ipynb #4975c044
 def _records(cs):
@@ -151,6 +153,7 @@ class Differing:
         facts = asdict(self, dict_factory=without_no_picture)
         return dict(facts, images=[*facts['images']])
 
+# %% ../nbs/20_report.ipynb #3f9eb474
 def _right_in_pairs(baseline, variant):
     "Which images were right, pairs x images, of either arm; None where not two pairs share their images"
     def by_pair(runs): return {(r.comparable, r.seed):r for r in runs if r.ok and r.correct}
@@ -201,6 +204,27 @@ def _thumbnail(path, px=112): # base64
         image.save(jpeg, 'JPEG', quality=80)
     return base64.b64encode(jpeg.getvalue()).decode()
 
+# %% ../nbs/20_report.ipynb #569b3d17
+@dataclass(frozen=True)
+class _Known:
+    "What an earlier report knows that the records do not say"
+    flops:dict  # Arm -> FLOPs of one image
+    data:list   # The data sets of its runs, in words
+    images:dict # Number of an image -> its file and thumbnail, where they are known
+
+    @classmethod
+    def of(cls, before): # `to_dict()` of a report, or whatever was found in its place
+        try:
+            flops = {arm['arm']:arm['flops'] for arm in before['arms'] if arm['flops']}
+            images = [image for differ in before['differ'] for image in differ['images'] if image['name']]
+            return cls(flops, before['facts']['data'], {o['index']:dict(name=o['name'], jpeg=o.get('jpeg')) for o in images})
+        except (KeyError, TypeError): return cls({}, [], {})
+
+    def named(self, differ):
+        "`Differing` with the names that are known"
+        def known(image): return image if image.name else replace(image, **self.images.get(image.index, {}))
+        return replace(differ, images=tuple(map(known, differ.images)))
+
 # %% ../nbs/20_report.ipynb #94356d7d
 @dataclass(frozen=True, eq=False, repr=False)
 class Report(GetAttr):
@@ -236,29 +260,33 @@ class Report(GetAttr):
     @property
     def labelled(self)->list: return self.comparisons.labelled() if self.comparisons else [] # (name, `Comparison`)
 
-    @property
-    def open_plan(self)->list:
-        "Of a study of a declared number of seeds, the undecided comparison whose sd is largest: its name, and what more seeds could do"
-        undecided = [(label, c.plan) for label,c in self.labelled if c.verdict=='undecided' and c.plan and not c.sequential]
-        if not undecided: return []
-        label, plan = max(undecided, key=lambda o: o[1].sd_diff)
-        return [(label, replace(plan, minutes=median(r.wall_seconds for r in self.runs)/60))]
+# %% ../nbs/20_report.ipynb #0fed4947
+@patch(as_prop=True)
+def open_plan(self:Report)->list:
+    "Of a study of a declared number of seeds, the undecided comparison whose sd is largest: its name, and what more seeds could do"
+    undecided = [(label, c.plan) for label,c in self.labelled if c.verdict=='undecided' and c.plan and not c.sequential]
+    if not undecided: return []
+    label, plan = max(undecided, key=lambda o: o[1].sd_diff)
+    return [(label, replace(plan, minutes=median(r.wall_seconds for r in self.runs)/60))]
 
-    @property
-    def headline(self)->str:
-        if not self.comparisons: return f'No comparison yet: {self._compared[1]}'
-        against = f'So far, from {self.n_runs} of {self.n_declared} runs, against' if self.missing else 'Against'
-        on = f' on {self.recipe}' if self.recipe else ''
-        return f"{against} {self.comparisons.baseline}{on}: {'; '.join(_finding(*o) for o in self.labelled)}."
-    @property
-    def sentences(self)->list: return [c.sentence(self.recipe) for _,c in self.labelled]
-    @cached_property
-    def warnings(self)->list: return [*_warnings(self)]
+@patch(as_prop=True)
+def headline(self:Report)->str:
+    if not self.comparisons: return f'No comparison yet: {self._compared[1]}'
+    against = f'So far, from {self.n_runs} of {self.n_declared} runs, against' if self.missing else 'Against'
+    on = f' on {self.recipe}' if self.recipe else ''
+    return f"{against} {self.comparisons.baseline}{on}: {'; '.join(_finding(*o) for o in self.labelled)}."
+
+@patch(as_prop=True)
+def sentences(self:Report)->list: return [c.sentence(self.recipe) for _,c in self.labelled]
+
+@patch(as_prop=True)
+def warnings(self:Report)->list: return [*_warnings(self)]
 
 def _finding(label, c):
     difference = '' if c.diff is None else f'{points(c.diff)}, '
     return f'{label} {difference}{c.verdict_words}'
 
+# %% ../nbs/20_report.ipynb #1beaf489
 def _facts(runs):
     "What the runs were made with: every value that occurs"
     def each(values): return sorted({str(o) for o in values if o not in (None,'')})
@@ -317,21 +345,24 @@ def make_report(
     flops=False,      # Count FLOPs where records lack them; needs torch
     data=None,        # Folder or archive of the data set: name the images on which arms differ; needs torch
     images=False,     # Hold thumbnails of them too
-    harness=()        # What a control of the recipe says, from `control.harness_words`
+    harness=(),       # What a control of the recipe says, from `control.harness_words`
+    before=None       # `to_dict()` of an earlier report of the study: FLOPs and names of images that it knows stay
 )->Report:
     "The report of a study"
     reading = _read(study)
-    arms = tuple(_reported(reading, label, flops) for label in reading.study.arms)
+    known = _Known.of(before)
+    arms = tuple(_reported(reading, label, flops, known) for label in reading.study.arms)
     baseline, = (arm for arm in arms if arm.label==reading.study.baseline)
     differ = [o for arm in arms if arm is not baseline and (o := _differing(arm.label, baseline.runs, arm.runs))]
     if differ and (data or images): differ = _named(differ, baseline.runs[0], data, images)
-    return Report(reading, arms, tuple(differ), tuple(harness))
+    report = Report(reading, arms, tuple(differ), tuple(harness))
+    return replace(report, differ=tuple(map(known.named, differ))) if known.data==report.facts['data'] else report
 
 def _read(study): return study.read() if isinstance(study, Study) else study
 
-def _reported(reading, label, count):
+def _reported(reading, label, count, known):
     runs = tuple(sorted(reading.runs[label], key=lambda r: (r.env, r.seed)))
-    flops = next((r.flops for r in runs if r.flops), 0)
+    flops = next((r.flops for r in runs if r.flops), 0) or known.flops.get(label, 0)
     if count and runs and not flops: flops = count_flops(runs[0])
     return ReportedArm(label, reading.study.arms[label], runs, reading.failed[label], flops)
 
@@ -365,15 +396,39 @@ class _Table:
     head:list
     rows:list    # Lists of text
     said:list=() # Paragraphs below it
+    terms:list=() # What its words mean: pairs
+
+    @property
+    def numeric(self): # A bool for each column
+        "Which columns hold numbers, and stand to the right"
+        def is_numeric(cells): return any(cells) and all(_number.fullmatch(str(o)) for o in cells)
+        return [is_numeric(cells) for cells in zip(*self.rows)]
+
+_number = re.compile(r'(not detectable|([<±] ?)?[+-]?\d[\d.,]*( of [\d,]+| \([^)]*\))?)?')
 
 def _tables(report):
     "What a report shows, in its order"
-    if report.comparisons: yield _Table('Comparison', *summary_rows(report.labelled))
+    if report.comparisons: yield _Table('Comparison', *summary_rows(report.labelled), terms=_terms(report.comparisons))
     yield _arms_table(report)
     for make in (_noise_table, _images_table, _diverged_table):
         if table := make(report): yield table
     if report.harness: yield _Table('The harness on this recipe', [], [], report.harness)
 
+# %% ../nbs/20_report.ipynb #59186dfb
+def _terms(comparisons):
+    "The words of the comparison, a line each"
+    delta, level = rate(comparisons.delta), rate(1-comparisons.alpha)
+    together = {1:'the interval', 2:'both intervals'}.get(comparisons.family, f'all {comparisons.family} intervals')
+    looked = ', after every seed' if comparisons.sequential else ''
+    return [
+        ('gain', "mean accuracy of the arm minus the baseline's, in percentage points (pp). Accuracy is last-epoch top-1 on the whole validation set."),
+        ('interval', f'in {level} % of studies, {together} {"holds" if comparisons.family==1 else "hold"} the true gain{looked}. Seeds vary, the images stay.'),
+        ('answer', f'read off the interval. Above 0: better. Below 0: worse. Within ±{delta} pp: equivalent. Else: undecided. '
+            'Its p is the smallest error rate at which it still stands.'),
+        ('next', f'seeds with which 80 % of studies answer: better at a gain of {delta} pp, equivalent at none.'),
+        ('on new images', 'the same rule where the images are a sample too, as if the validation set were drawn anew.')]
+
+# %% ../nbs/20_report.ipynb #aac50b10
 _arm_columns = {'arm':'label', 'n ok':'summary.n', 'diverged':'summary.n_diverged', 'failed tries':'summary.n_failed',
     'mean, %':'summary.mean', '± 95 %':'summary.half_width', 'sd, pp':'summary.sd', 'min, %':'summary.low',
     'max, %':'summary.high', 'parameters':'params', 'MFLOPs an image':'flops', 'seconds a run':'seconds'}
@@ -466,6 +521,7 @@ def to_markdown(
     for t in _tables(report):
         parts.append(f'## {t.title}')
         if t.rows: parts.append(text_table(t.head, t.rows, 'md'))
+        if t.terms: parts.append('\n'.join(f'- **{term}**: {md_text(means)}' for term,means in t.terms))
         parts += map(md_text, t.said)
     for t in _sources(report):
         parts += [f'<details><summary>{md_text(t.title)}</summary>', text_table(t.head, t.rows, 'md'), '</details>']
@@ -504,23 +560,26 @@ def _drawn(report):
     if not report.runs: return
     import pandas as pd
     runs, baseline = pd.DataFrame(report.rows), report.study.baseline
-    yield 'Every run', plot_runs(runs, baseline)
     if report.comparisons: yield 'Differences', plot_differences(report.comparisons)
+    yield 'Every run', plot_runs(runs, baseline)
     if report.race: yield 'Race', plot_race(report.race, report.study.delta)
-    for label,plan in report.open_plan: yield f'How many seeds: {label}', plot_power(plan)
     yield 'Learning curves', plot_curves({arm.label:[r.history for r in arm.runs] for arm in report.arms})
-    trained = runs[runs.status=='ok']
+    yield from _drawn_costs(runs[runs.status=='ok'], baseline)
+    for label,plan in report.open_plan: yield f'How many seeds: {label}', plot_power(plan)
+
+def _drawn_costs(trained, baseline):
     if not len(trained): return
     yield 'Accuracy against time', plot_cost(trained, baseline)
     if not trained.train_flops.notna().all(): return
     trained = trained.assign(tera=trained.train_flops/1e12)
     yield 'Accuracy against FLOPs', plot_cost(trained, baseline, 'tera', 'FLOPs',
-        'training, TFLOPs (3 x forward x images x epochs)')
+        'training, TFLOPs (3 x forward x images x epochs)', unit='TFLOPs')
 
 # %% ../nbs/20_report.ipynb #c95b2025
 def to_html(
     report:Report,     # From `make_report`
-    figures:dict=None  # Caption -> <svg>; None draws them
+    figures:dict=None, # Caption -> <svg>; None draws them
+    reload:int=0       # Seconds after which a browser loads the page again; 0: never
 )->str: # One self-contained page
     "A report as HTML: nothing is fetched, and every name is escaped"
     import jinja2
@@ -528,7 +587,15 @@ def to_html(
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((files('simpleattn')/'report.html.j2').read_text(encoding='utf-8'))
     figures = {caption:re.sub(r' xmlns(:\w+)?="[^"]*"', '', picture) for caption,picture in figures.items()}
-    return page.render(report=report, rate=rate, figures=figures, tables=[*_tables(report)], sources=[*_sources(report)])
+    return page.render(report=report, rate=rate, answer_of=answer_of, figures=figures, reload=reload, beside=_beside(report),
+        tables=[*_tables(report)], sources=[*_sources(report)])
+
+def _beside(report):
+    "Files that lie beside the page -> what they are"
+    beside = {'report.csv':'comparisons, csv', 'runs.csv':'runs, csv', 'report.json':'all of it, json', 'report.tex':'tables, tex',
+        'study.svg':'picture, svg', 'report.md':'page, markdown'}
+    lacking = [*(['report.csv','study.svg'] if not report.comparisons else []), *(['runs.csv'] if not report.runs else [])]
+    return {file:said for file,said in beside.items() if file not in lacking}
 
 # %% ../nbs/20_report.ipynb #b6f6772d
 def write_report(
@@ -545,11 +612,13 @@ def write_report(
     if images and _in_repository(root/folder):
         raise CliError('--images puts pictures of the data set into the report, and a repository must not hold them: '
             'give --out a folder outside of it.')
-    forms = _forms(make_report(reading, flops, data, images, harness))
-    try: _write(root, folder, forms)
+    before = _earlier(root, folder) or _earlier(*_home(reading))
+    forms = _forms(make_report(reading, flops, data, images, harness, before))
+    try: _write(root, folder, forms, before)
     except CliError as e: raise CliError(f"The report cannot be written to {root/folder}: {e} Or give another folder with --out.") from None
     return root/folder/'index.html'
 
+# %% ../nbs/20_report.ipynb #e121002c
 def _home(reading):
     "The folder of a study's report, as a root and a name; runs of another env than the declared one stand within it, so that they replace nothing"
     study = reading.study
@@ -575,10 +644,16 @@ def _study_picture(report):
     axes = plot_study(pd.DataFrame(report.rows), report.comparisons, report.study.name)
     return _picture(axes[0], report.headline, alone=True)
 
-def _write(root, folder, forms):
-    "report.json says what the others were made of: it goes before the first of them is written, and comes back after the last"
+def _earlier(root, folder):
+    "What an earlier report.json there says; nothing where there is none"
+    try: return json.loads(get(root, f'{folder}/report.json' if folder else 'report.json'))
+    except (CliError, FileNotFoundError, ValueError): return None
+
+def _write(root, folder, forms, before):
+    "report.json says what the others were made of: it is whole only after the last of them is written, and meanwhile keeps what the earlier one knew"
     place = f'{folder}/' if folder else ''
-    remove(root, f'{place}report.json')
+    if isinstance(before, dict): put(root, f'{place}report.json', json.dumps({k:before.get(k) for k in ('arms','differ','facts')}), over=True)
+    else: remove(root, f'{place}report.json')
     for name,text in forms.items():
         if text is None: remove(root, place+name) # of an earlier report that had it
         else: put(root, place+name, text, over=True)
@@ -605,3 +680,26 @@ def _made_of(root, folder, reading, harness):
     except (CliError, FileNotFoundError, ValueError, KeyError, TypeError): return False
     runs = {(r.path, r.acc, r.machine['finished']) for runs in reading.runs.values() for r in runs}
     return of==(reading.declaration, reading.study.env, [*harness], reading.failed, runs) and is_there(root, f'{folder}/index.html')
+
+# %% ../nbs/20_report.ipynb #livepg02
+@contextmanager
+def live_page(
+    study,            # A `Study` that is about to run
+    harness=(),       # What a control of the recipe says, from `control.harness_words`
+    seconds:int=5     # After which a browser loads the page again
+):
+    "Gives what writes the page of a running study, for `Study.run(after=)`; at the end it is the study's report"
+    def write(study): _or_say(_write_live, study.read(), seconds)
+    try: yield write
+    finally: _or_say(keep_report, study, harness)
+
+def _or_say(write, *args):
+    "A page that cannot be written stops no training"
+    try: write(*args)
+    except CliError as e: print(f'The page was not written: {e}', file=sys.stderr)
+
+def _write_live(reading, seconds):
+    root,folder = _home(reading)
+    before = _earlier(root, folder)
+    page = to_html(make_report(reading, before=before), reload=seconds)
+    _write(root, folder, {'index.html':page}, before)

@@ -552,8 +552,8 @@ def _span(seconds):
 # %% ../nbs/17_study.ipynb #a6355ee6
 class _Driver:
     "Keeps an engine busy until every run is there or has failed `tries` times"
-    def __init__(self, study, eng, tries, bar):
-        self.study,self.eng,self.tries,self.bar = study,eng,tries,bar
+    def __init__(self, study, eng, tries, bar, after=None):
+        self.study,self.eng,self.tries,self.bar,self.after = study,eng,tries,bar,after
         self.at_work = 0
         self.claimed = []       # tasks that another driver is at
         self.failed = Counter() # task -> failed tries
@@ -594,6 +594,7 @@ def take(self:_Driver, ended):
     how = run.status if run and ended.how!='exists' else ended.how
     acc = f' {percent(run.acc, digits=1)}%' if run and run.acc is not None else ''
     self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
+    if self.after: self.after(self.study)
 
 @patch
 def record(self:_Driver, task): # `Run`, None where there is none to be believed
@@ -762,7 +763,8 @@ def run(self:Study,
     checkpoints=None,      # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
     address:str=None,      # ray: an existing cluster; None: one on this machine
     gpus_per_run=1,        # 0.25: four runs share a GPU
-    cbs=None               # Callbacks for all arms, as text, classes or objects; those that change a training become a key of the arms' recipes
+    cbs=None,              # Callbacks for all arms, as text, classes or objects; those that change a training become a key of the arms' recipes
+    after=None             # Called with the study before its first run, and after each that has ended
 ): # The study; `gave_up` says which runs failed every time, `causes` of which arm and why; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
     self.gave_up,self.causes = {}, {}
@@ -780,9 +782,10 @@ def run(self:Study,
             self._check_new_arms()
             self.declare()
             self._tidy()
+        if after: after(self)
         for todo in self._portions(eng, progress):
             with closing(Progress(len(todo), None if progress else io.StringIO())) as bar:
-                driver = _Driver(self, eng, tries, bar)
+                driver = _Driver(self, eng, tries, bar, after)
                 driver.drive([self._task(label, seed, machine) for label,seed in todo])
             if driver.parked: publish_parked(self.root)
     return self

@@ -1,6 +1,7 @@
 """The README and the site lead somewhere, and what is built is not committed"""
 import json,re,shutil,sys
 import pytest
+from browser import Page as Browser
 from conftest import ROOT,SIMPLEATTN,run_process
 
 def test_every_link_of_the_readme_leads_to_a_file():
@@ -14,10 +15,55 @@ def test_every_verb_and_option_that_the_readme_names_is_there():
         res = run_process(SIMPLEATTN, verb, '--help')
         assert res.returncode==0 and [o for o in re.findall(r'--[a-z-]+', rest) if o not in res.stdout]==[], (verb,rest)
 
+def formulas():
+    sys.path.insert(0, str(ROOT/'nbs'/'site'))
+    try: import formulas
+    finally: sys.path.pop(0)
+    return formulas
+
+def test_formulas_of_prose_are_drawn_and_code_stays():
+    text = formulas().with_formulas('From $1/\\sqrt d$ to `$HOME`, for $5 or $6.\n\n```\n$x$\n```')
+    assert text.count('<svg')==1 and 'From <svg class="tex"' in text and '`$HOME`' in text and 'for $5 or $6.' in text and '```\n$x$\n```' in text
+
+def test_signatures_have_what_is_said_of_each_parameter():
+    sys.path.insert(0, str(ROOT/'nbs'/'site'))
+    try: from signatures import signatures
+    finally: sys.path.pop(0)
+    code = 'def f(\n    x:int,  # `How` many\n    y=2     # At <most>\n)->str: # Text\n    "Says it"\n    return str(x+y)\n\ndef _hidden(): pass\n'
+    text, = signatures(code, 'words', ['', *code.split('\n')], {'f'})
+    assert text.startswith('### words.f\n') and 'f(x: int, y=2) -&gt; str' in text and 'source/words.html#L-2' in text
+    for o in ('<code>x</code></td><td><code>How</code> many','At &lt;most&gt;','<code>returns</code></td><td>Text','<p>Says it</p>'): assert o in text
+
 def test_nothing_that_is_built_is_committed():
     res = run_process('git', 'ls-files', cwd=ROOT)
     if res.returncode: pytest.skip('no repository here')
     assert [o for o in res.stdout.split('\n') if re.match(r'\.cache/|_site/|_docs/|dist/|runs-', o) or o.endswith(('.pyc','.pt'))]==[]
+
+def check_pages(html):
+    "Tutorials come first and in their order, formulas are drawn, signatures have a source"
+    text = (html/'00_attention.html').read_text()
+    menu = text[text.index('class="md-nav'):]
+    places = [menu.index(f'href="{o}.html"') for o in ('tutorials/explore','tutorials/compare','tutorials/cluster','01_local','CHANGELOG')]
+    assert places==sorted(places)
+    assert 'mathjax' not in text.lower() and '<script src=""' not in text and text.count('class="tex"')>5 and '\\top' not in re.sub('aria-label="[^"]*"', '', text)
+    assert re.search(r'href="source/attention.html#L-\d+"', text) and (html/'source'/'attention.html').is_file()
+    assert 'rel="next"' in text and 'rel="prev"' in text
+
+def check_boxes(html, profile):
+    "No code and no table leaves its box, on a desk and on a phone"
+    browser = Browser(profile)
+    for page in ('00_attention','16_stats','tutorials/compare'):
+        for width in (1400,390):
+            browser.open(html/f'{page}.html', width)
+            assert browser.js('document.documentElement.scrollWidth')<=width and browser.js(OUT_OF_ITS_BOX)==[], (page, width)
+    browser.close()
+
+OUT_OF_ITS_BOX = '''[...document.querySelectorAll('.jp-Notebook *')].filter(e => {
+    const box = e.getBoundingClientRect()
+    if (!box.width || box.right<=innerWidth+1) return false
+    for (let o = e.parentElement; o; o = o.parentElement) if (['auto','scroll'].includes(getComputedStyle(o).overflowX)) return false
+    return true
+}).map(e => e.outerHTML.slice(0, 80))'''
 
 @pytest.mark.slow
 def test_the_site_is_built_and_a_broken_link_is_found(tmp_path):
@@ -27,10 +73,12 @@ def test_the_site_is_built_and_a_broken_link_is_found(tmp_path):
     def build(): return run_process(sys.executable, p/'nbs'/'site'/'build.py', cwd=p)
     res = build()
     assert res.returncode==0 and (p/'_site'/'html'/'tutorials'/'explore.html').is_file(), res.stdout+res.stderr
+    check_pages(p/'_site'/'html')
     f = p/'nbs'/'tutorials'/'explore.ipynb'
     f.write_text(f.read_text().replace('A layer is a class', 'A [layer](../nowhere.ipynb) is a class'))
     res = build()
     assert res.returncode!=0 and 'nowhere' in res.stdout
+    check_boxes(p/'_site'/'html', tmp_path/'profile')
 
 def test_the_changelog_names_every_name_that_left_its_module():
     "Those of c1d5ce0 are in golden/names.json"

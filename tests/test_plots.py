@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest
 from matplotlib.collections import PathCollection
 from scipy import stats
 from simpleattn.plan import Plan,plan,read_answer
-from simpleattn.plots import plot_cost,plot_curves,plot_differences,plot_power,plot_race,plot_runs
+from simpleattn.plots import answer_colours,plot_cost,plot_curves,plot_differences,plot_power,plot_race,plot_runs
 from simpleattn.stats import compare,compare_many,race_seeds
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,24 @@ def test_differences_stand_on_their_side_with_their_intervals(runs):
     spans = [l.get_xdata() for l in ax.lines if l.get_marker()!='D' and len(set(l.get_ydata()))==1]
     assert [list(o) for o in spans]==[pytest.approx([100*o for o in c.interval]) for c in cs]
 
+def test_the_colour_of_an_interval_is_that_of_its_answer(runs):
+    cs = compare_many(runs)
+    colour = {tuple(l.get_ydata()):l.get_color() for l in plot_differences(cs).lines if l.get_marker()!='D'}
+    assert (cs['low'].verdict,cs['high'].verdict)==('worse','better')
+    assert (colour[1,1],colour[2,2])==(answer_colours['worse'],answer_colours['better'])
+
+def test_a_legend_hides_no_run(runs):
+    states = [dict(arm=a, **o.to_dict()) for a in ('low','high') for o in race_seeds(*(runs[runs.arm==o].acc.to_numpy() for o in ('baseline',a)))]
+    for ax in (plot_cost(runs, 'baseline'), plot_race(states), plot_curves(dict(baseline=[[dict(acc=.1), dict(acc=.4)]])), plot_power(plan(8, .02, 12, corr=None))):
+        ax.figure.canvas.draw()
+        legend,axes = (o.get_window_extent() for o in (ax.get_legend(), ax))
+        assert legend.y1<axes.y0 and legend.y0>=0
+
+def test_a_race_of_one_or_two_seeds_is_in_sight():
+    states = [dict(arm='v', **o.to_dict()) for o in race_seeds([.5,.5], [.6,.55])]
+    low,high = plot_race(states).get_ylim()
+    assert low<5<high
+
 def test_curves_are_means_between_the_worst_and_the_best():
     ax = plot_curves(dict(baseline=[[dict(acc=.1), dict(acc=.4)], [dict(acc=.3), dict(acc=.5)]]))
     assert ax.lines[0].get_xydata().tolist()==[pytest.approx([1,20]), pytest.approx([2,45])]
@@ -47,6 +65,7 @@ def test_costs_are_medians_beside_means(runs):
     ax = plot_cost(runs, 'baseline')
     assert diamonds(ax)==[pytest.approx((runs[runs.arm==a].train_seconds.median(), 100*runs[runs.arm==a].acc.mean())) for a in ('baseline','low','high')]
     assert points(ax)[0][0]==pytest.approx((10, 100*runs.acc[0]))
+    assert [t.get_text() for t in ax.get_legend().texts]==['baseline, 13 s','low, 13 s','high, 18 s']
 
 def test_a_race_is_drawn_in_points_by_seed():
     b = .8+.01*np.sin(np.arange(9)); v = b+.001*np.tile([1,-1,2], 3)

@@ -1,5 +1,5 @@
 "Reports: one dict in all forms, nothing fetched, nothing unescaped, nothing unsaid"
-import csv,io,json,os,re,shutil,subprocess
+import base64,csv,io,json,os,re,shutil,subprocess,sys
 from dataclasses import replace
 from pathlib import Path
 from html.parser import HTMLParser
@@ -8,7 +8,7 @@ import numpy as np,pytest
 from browser import Page as Browser
 from conftest import cli,python
 from simpleattn.recipes import CliError,Recipe
-from simpleattn.report import comparison_table,count_flops,keep_report,make_report,report_data,to_html,to_markdown,write_report
+from simpleattn.report import comparison_table,count_flops,keep_report,live_page,make_report,report_data,to_html,to_markdown,write_report
 from simpleattn.runs import Run,find_runs,pack_bits,unpack_bits,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import get_variant
@@ -124,13 +124,14 @@ def test_nothing_is_fetched(page):
     for tag,a in Page(html).tags:
         assert tag not in ('iframe','object','embed','img')
         for k in ('src','href','xlink:href','action','poster','srcset'):
-            if a.get(k): assert a[k].startswith(('#','data:')), (tag, a[k])
+            if tag=='a': assert (page.parent/a['href']).is_file(), 'a click opens a file that lies beside the page'
+            elif a.get(k): assert a[k].startswith(('#','data:')), (tag, a[k])
     assert all(o.startswith('#') for o in re.findall(r'url\((.*?)\)', html))
 
 def test_the_page_is_whole(page):
     p = Page(page.read_text())
     tags = [t for t,_ in p.tags]
-    assert tags.count('svg')==4 and tags.count('h1')==1 and tags.count('main')==1
+    assert tags.count('svg')==4 and tags.count('dt')==5 and tags.count('h1')==1 and tags.count('main')==1
     assert 'width=device-width' in page.read_text() and 'prefers-color-scheme: dark' in page.read_text()
     ids = [a['id'] for t,a in p.tags if t not in ('clippath','path','g') and 'id' in a]
     assert len(ids)==len(set(ids))
@@ -454,11 +455,27 @@ def test_the_browser_test_sees_a_request_and_a_complaint(browser, page, tmp_path
     (tmp_path/'bad.html').write_text(re.sub(r'<meta http-equiv.*?>', '', bad)); browser.events.clear(); browser.open(tmp_path/'bad.html')
     assert 'http://127.0.0.1:9/x.png' in browser.requests()
 
-def test_paper_shows_what_is_folded_away(browser, page):
-    browser.open(page)
+def test_paper_takes_three_pages_and_names_the_file_of_what_is_folded_away(browser, tmp_path):
+    browser.open(write_report(make(tmp_path, 20)))
+    pdf = base64.b64decode(browser('Page.printToPDF')['data'])
+    assert len(re.findall(rb'/Type\s*/Page\b', pdf))<=3
     assert not browser.js("[...document.querySelectorAll('details')].some(d => d.open)")
-    assert len(browser('Page.printToPDF')['data'])>20_000
-    assert browser.js("[...document.querySelectorAll('details')].every(d => d.open)")
+    browser.open(tmp_path/'_reports'/'little'/'index.html', media='print')
+    assert 'in runs.csv' in browser.js("document.querySelector('summary').innerText")
+
+@pytest.mark.parametrize('width', [390,600,1400])
+def test_every_answer_is_in_sight_at_every_width(browser, study, page, width):
+    browser.open(page, width)
+    at = browser.js("[...document.querySelectorAll('td.answer')].map(c => [c.textContent, c.getBoundingClientRect().left, c.getBoundingClientRect().right])")
+    assert [o[0] for o in at]==[c.verdict_words for c in study.compare()] and all(0<=left<right<=width for _,left,right in at)
+
+def test_numbers_stand_to_the_right_and_answers_have_their_colour(browser, tmp_path):
+    study = declared_before(tmp_path, 20, ('baseline','self','simple'))
+    browser.open(write_report(study))
+    def styles(select, what): return set(browser.js(f"[...document.querySelectorAll('{select}')].map(c => getComputedStyle(c).{what})"))
+    assert styles('td.num', 'textAlign')=={'right'} and styles('td.answer', 'textAlign')=={'left'}
+    assert browser.js("[...document.querySelectorAll('td.num')].length")>30
+    assert study.compare()['simple'].verdict=='better' and styles('td.answer.better', 'color')=={'rgb(26, 127, 55)'}
 
 # ---- where it is written
 
@@ -485,7 +502,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
 
 # ---- an interruption
 
-@pytest.mark.parametrize('k', range(7))
+@pytest.mark.parametrize('k', range(8))
 def test_a_report_that_was_interrupted_is_made_again(tmp_path, monkeypatch, k):
     "At each of its files, also where the runs are afterwards what they were before"
     import simpleattn.report as module
@@ -514,6 +531,86 @@ def test_a_report_json_that_is_none_is_written_anew(tmp_path, said):
     page.with_name('report.json').write_text(said)
     keep_report(s)
     assert len(json.loads(page.with_name('report.json').read_text())['runs'])==s.read().n_runs
+
+# ---- what an earlier report knew
+
+def knowing(tmp_path):
+    "A study, and the page of a report that named its images and counted FLOPs"
+    s = differing(tmp_path); s.declare()
+    page = write_report(s)
+    said = json.loads(page.with_name('report.json').read_text())
+    for o in said['differ'][0]['images']: o['name'] = f"val/disc/{o['index']}.png"
+    for o in said['arms']: o['flops'] = 7_000_000
+    page.with_name('report.json').write_text(json.dumps(said))
+    return s,page
+
+def known(page):
+    said = json.loads(page.with_name('report.json').read_text())
+    return {o['name'] for d in said['differ'] for o in d['images']},{o['flops'] for o in said['arms']}
+
+KNOWN = {'val/disc/7.png','val/disc/11.png','val/disc/3.png'},{7_000_000}
+
+def test_a_machine_that_lacks_the_images_makes_a_report_no_worse(tmp_path):
+    s,page = knowing(tmp_path)
+    assert known(write_report(load_study('little', tmp_path)))==KNOWN and 'val/disc/7.png' in page.read_text()
+    assert known(write_report(s, tmp_path/'out'))==KNOWN, 'what is written elsewhere too'
+    write_failure('little', 'self', ENV, 3, 'RuntimeError: no', tmp_path)
+    assert known(keep_report(load_study('little', tmp_path)))==KNOWN and '7.0' in page.read_text()
+    with live_page(s) as after: after(s)
+    assert known(page)==KNOWN
+
+@pytest.mark.parametrize('k', [0,1,4,7])
+def test_an_interruption_makes_it_no_worse(tmp_path, monkeypatch, k):
+    import simpleattn.report as module
+    s,page = knowing(tmp_path)
+    put,left = module.put,[k]
+    def stopped(*args, **kwargs):
+        left[0] -= 1
+        if left[0]<0: raise KeyboardInterrupt
+        return put(*args, **kwargs)
+    monkeypatch.setattr(module, 'put', stopped)
+    with pytest.raises(KeyboardInterrupt): write_report(s)
+    monkeypatch.setattr(module, 'put', put)
+    assert known(write_report(s))==KNOWN
+
+def test_names_are_not_taken_from_a_report_of_other_images(tmp_path):
+    s,page = knowing(tmp_path)
+    said = json.loads(page.with_name('report.json').read_text())
+    said['facts']['data'] = ['dataset shapes, source full, fingerprint 1']
+    page.with_name('report.json').write_text(json.dumps(said))
+    assert known(write_report(s))[0]=={None}
+
+# ---- while a study runs
+
+def reloads(page): return 'http-equiv="refresh"' in page.read_text()
+
+def test_a_running_study_has_a_page_that_loads_itself_again(tmp_path, monkeypatch):
+    import stub_runs
+    monkeypatch.setenv('STUB_LOG', str(tmp_path/'starts'))
+    monkeypatch.setitem(sys.modules, 'simpleattn.train', stub_runs)
+    monkeypatch.setattr('simpleattn.models.check_networks', lambda arms: None)
+    s = Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path/'runs')
+    page,seen = tmp_path/'runs'/'_reports'/'s'/'index.html',[]
+    with live_page(s) as write:
+        def after(study):
+            write(study)
+            seen.append((re.search(r'(\d) of 4 runs', page.read_text())[1], reloads(page), page.with_name('report.json').exists()))
+        s.run('serial', device='cpu', progress=False, after=after)
+    assert seen==[(str(n), True, False) for n in range(5)]
+    assert not reloads(page) and json.loads(page.with_name('report.json').read_text())['n_runs']==4
+
+def test_a_page_of_a_stopped_study_reloads_no_more_and_one_that_cannot_be_written_stops_nothing(tmp_path, capsys):
+    s = make(tmp_path, skip=[('simple',7)]); s.declare()
+    with pytest.raises(KeyboardInterrupt):
+        with live_page(s) as after:
+            after(s)
+            assert reloads(tmp_path/'_reports'/'little'/'index.html')
+            raise KeyboardInterrupt
+    page = tmp_path/'_reports'/'little'/'index.html'
+    assert not reloads(page) and 'Incomplete' in page.read_text()
+    shutil.rmtree(tmp_path/'_reports'); (tmp_path/'_reports').write_text('')
+    with live_page(s) as after: after(s)
+    assert 'The page was not written' in capsys.readouterr().err
 
 # ---- how many seeds
 
