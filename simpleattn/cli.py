@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 'Data', 'Folder', 'Count', 'Side', 'Many',
            'Threads', 'Seeds', 'Device', 'Fmt', 'Callbacks', 'Changes', 'Words', 'Names', 'What', 'Source', 'SplitSeed',
-           'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'examples', 'verbs', 'recipes', 'list_variants', 'Told',
-           'data', 'cost', 'train', 'study', 'race', 'control', 'first_study', 'demo', 'plan', 'comparison', 'said',
-           'compare', 'report', 'leaderboard', 'runs', 'completion', 'main']
+           'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'examples', 'verbs', 'read_arguments', 'recipes',
+           'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race', 'control', 'first_study', 'demo',
+           'demo_text', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'completion', 'main']
 
 # %% ../nbs/26_cli.ipynb #205b5e17
 import json,os,re,shlex,shutil,sys,warnings
@@ -32,6 +32,8 @@ Arms = Annotated[str, 'Arms: variants, NAME@SITE, or RECIPE/VARIANT']
 Baseline = Annotated[str, 'Arm that the others are compared with; the first if not given']
 OwnVariants = Annotated[str, 'Python file that registers your own variants', dict(also=['--import'], place='file')]
 Root = Annotated[str, 'Folder of all runs', dict(place='store')]
+
+# %% ../nbs/26_cli.ipynb #d9007ad0
 Data = Annotated[str, 'Folder or archive of the data set', dict(place='there')]
 Folder = Annotated[str, 'Folder', dict(place='folder')]
 Count = Annotated[int, 'How many', dict(least=1, most=65536)]
@@ -68,6 +70,7 @@ def _read_number(kind, text):
     try: return kind(text)
     except ValueError: raise CliError('write a number, such as 0.01') from None
 
+# %% ../nbs/26_cli.ipynb #712cda21
 def _why_no_place(text, place): # Empty where it can be one
     "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, or a `store`, which may be a URL"
     if '://' in text: return _why_no_url(text, place)
@@ -115,6 +118,7 @@ class _Value(Action):
         if self.most is not None and number>self.most: raise CliError(f'give at most {self.most}')
         return number
 
+# %% ../nbs/26_cli.ipynb #16f1b3e5
 def _brief(text):
     "A value as a message repeats it: on one line, and not all of a long one"
     text = text if text.isprintable() else ascii(text)
@@ -168,6 +172,7 @@ def _add_argument(parser, name, parameter):
     if kind is not bool: how['metavar'] = f'({kind.__name__})'
     return parser.add_argument(*also, f"--{name.replace('_','-')}", dest=name, **how)
 
+# %% ../nbs/26_cli.ipynb #a021a35b
 class _Help(HelpFormatter):
     "Help whose last lines, the examples, stay lines"
     def _fill_text(self, text, width, indent): return wrapped(text, width)
@@ -181,7 +186,7 @@ def _make_parser(f, prog):
         formatter_class=partial(_Help, max_help_position=min(34, width//2), width=width))
     return parser, [_add_argument(parser, *o) for o in docments(f, full=True, returns=False, eval_str=True).items()]
 
-def _read_arguments(f, prog, words):
+def read_arguments(f, prog, words):
     "What the words of a command line give the parameters of `f`; exits with 0 after --help, with 2 for what it cannot read"
     parser,added = _make_parser(f, prog)
     arguments,unknown = parser.parse_known_args(words)
@@ -202,6 +207,7 @@ def _takes(options, before):
         return f
     return decorate
 
+# %% ../nbs/26_cli.ipynb #54b62c4e
 def _training(
     *,
     engine:str='local',      # local (worker processes), serial, ray (a cluster)
@@ -243,6 +249,7 @@ def _grid(changes):
     many = {k:v.split(',') for k,_,v in pairs if ',' in v and not isinstance(getattr(Recipe, k, ()), tuple)}
     return [change for change in changes if change.partition('=')[0] not in many], many
 
+# %% ../nbs/26_cli.ipynb #0b59ef2d
 def _refuse(what, **options):
     "Refuse options that would not be heeded"
     given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
@@ -264,6 +271,7 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
 def _refuse_alone(option, needed, given):
     if not given: raise CliError(f'{option} means nothing without {needed}. Give both, or leave it out.')
 
+# %% ../nbs/26_cli.ipynb #8cc811f9
 def _tell(what):
     "Say on standard error what is no result"
     print(wrapped(str(what), screen_width(sys.stderr)), file=sys.stderr)
@@ -315,6 +323,7 @@ def _as_typed(value):
     if isinstance(value, (tuple,list)): return ','.join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
+# %% ../nbs/26_cli.ipynb #2d742f08
 def list_variants(
     import_file:OwnVariants=None, # Python file that registers your own
     names:Names=(),
@@ -369,6 +378,7 @@ def _named_by_place(dataset, data):
         return dataset, data
     return os.path.basename(os.path.abspath(dataset)).split('.')[0], dataset
 
+# %% ../nbs/26_cli.ipynb #8185511d
 def _what_stops_training(found):
     "A sentence for each thing with which no recipe trains on a data set"
     unreadable = found['unreadable']
@@ -633,20 +643,28 @@ def demo(
     runs:int=8             # Seeds an arm
 ):
     "Two attention layers and a longer training, on the embedded image set: a minute or two, answers, a report, and what to type next"
-    from simpleattn.report import comparison_table,keep_report
     s = first_study(root, runs)
     _tell(s)
     if s.run(workers=workers, device='cpu').gave_up: return _finished(s, 'table')
-    harness = _control_of_demo(s, workers) if runs>=4 else [] # fewer have no two halves
-    reading = s.read()
-    report = f'Report: {keep_report(reading, harness)}'
-    return '\n\n'.join([comparison_table(reading.compare()), *harness, report, _next_of_demo(root)])
+    if runs>=4: _control_of_demo(s, workers) # fewer have no two halves
+    return demo_text(s)
 
 def _control_of_demo(s, workers):
     "Null and sensitivity of the demo: the baseline's runs are those of its study"
     from simpleattn.control import make_control,run_control
     control = make_control(s.arms[s.baseline].recipe, len(s.seeds), root=s.root, env=s.env)
-    return run_control(control, repeat=False, workers=workers, device='cpu').sentences
+    _tell('Now the check of the harness: the baseline against itself, and a handicap that must be found.')
+    run_control(control, repeat=False, workers=workers, device='cpu')
+
+def demo_text(
+    study # From `first_study`, when it has run
+)->str: # Table, what the control found, where the report lies, and two commands
+    "What the demo says at its end"
+    from simpleattn.control import harness_words
+    from simpleattn.report import comparison_table,keep_report
+    reading,harness = study.read(), harness_words(study)
+    report = f'Report: {keep_report(reading, harness)}'
+    return '\n\n'.join([comparison_table(reading.compare()), *harness, report, _next_of_demo(study.root)])
 
 def _next_of_demo(root):
     command, root = _command(), shlex.quote(str(root))
@@ -690,6 +708,7 @@ def plan(
     text = text_table(*plan_rows(p), fmt)
     return f'{text}\n\n{p.words}' if fmt=='table' else text
 
+# %% ../nbs/26_cli.ipynb #c14bc423
 def _how_many(variants):
     "Variants beside the baseline, of a number or of names with commas"
     text = str(variants)
@@ -785,6 +804,7 @@ def _csv_parts(tables):
         lines += [f'"{part}",{o}' for o in rows]
     return '\n'.join(lines)
 
+# %% ../nbs/26_cli.ipynb #6e4e04dd
 def _said_parts(answers, fmt, full):
     "One answer for each value; a part that cannot be compared says why"
     reasons = {k:str(o) for k,o in answers.items() if isinstance(o, ValueError)}
@@ -793,6 +813,7 @@ def _said_parts(answers, fmt, full):
     parts = [f'{k}\n{reasons[k] if k in reasons else said(o, fmt, full)}' for k,o in answers.items()]
     return '\n\n'.join(parts)
 
+# %% ../nbs/26_cli.ipynb #313689bb
 def _compare_summaries(words, rates):
     "Two published summaries as `Comparisons`"
     from simpleattn.stats import Comparisons,compare_summary
@@ -824,6 +845,7 @@ def _answers(name, by, root, env, reading, asked, rates):
         if isinstance(why, ValueError): raise why
     return [*found.items()]
 
+# %% ../nbs/26_cli.ipynb #1a6de690
 def _pooled(what, by, reading, rates, asked, root, env, fmt):
     "What several studies say together, an arm a part"
     from simpleattn.questions import pool_arms
@@ -909,6 +931,7 @@ def compare(
     if len(studies)==2: return said(compare_gains(*studies), fmt, full)
     return comparison(studies[0], fmt, full, not env, **how)
 
+# %% ../nbs/26_cli.ipynb #644a6688
 def _is_file(name, root):
     "Whether it is a file of results: by its ending, or because it is there and no study has that name"
     from pathlib import Path
@@ -1039,6 +1062,7 @@ def runs(
     if suspect: raise Told(out, why)
     return out
 
+# %% ../nbs/26_cli.ipynb #50c6f1dc
 def _suspect_there(store, merged):
     "Files of the other store that were not copied, each with the reason"
     if not merged: return {}
@@ -1140,6 +1164,7 @@ def _run(f, arguments, words=()):
         return _mistake(f"{e.filename or 'A file'} cannot be written or read ({e.strerror}). What is finished is kept.")
     return 0
 
+# %% ../nbs/26_cli.ipynb #a27abeed
 def main(
     argv:list=None # Arguments; None: the command line's
 )->int: # Exit status
@@ -1149,6 +1174,6 @@ def main(
     if verb in about: return _run(about[verb], {})
     if verb=='--completion': return _run(completion, dict(shell=' '.join(words)))
     if verb not in verbs: return _mistake(f'no verb {verb!r}. {near(verb, verbs)}')
-    arguments = _read_arguments(verbs[verb], f'simpleattn {verb}', words)
+    arguments = read_arguments(verbs[verb], f'simpleattn {verb}', words)
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     return _run(verbs[verb], arguments, [verb, *words])

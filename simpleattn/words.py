@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
-           'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows', 'noise_words',
+           'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'noise_words', 'plan_rows',
            'null_words', 'repeat_words', 'sensitivity_words', 'interval_text', 'answer_words', 'verdict_words',
            'new_images_words', 'next_words', 'summary', 'interval_words', 'summary_rows', 'summaries_html',
            'summaries_md', 'sentence', 'against_words', 'pool_rows', 'pool_words', 'best_rows', 'winner_words',
@@ -144,6 +144,7 @@ def _fitting(head, rows, width):
         if widths := _widths([*zip(*kept)], width): return [line for row in kept for line in _lines(head, row, widths)]
     return []
 
+# %% ../nbs/05_words.ipynb #d647e93d
 def _turned(head, rows, width):
     "Lines of a table whose columns are rows, with as many rows beside each other as find place"
     n = next((n for n in range(len(rows), 0, -1) if _fitting(*_turn(head, rows[:n]), width)), 1)
@@ -262,6 +263,16 @@ def plan_words(
             f"{said_of['better_grown']} and {said_of['equivalent_grown']} seeds in all."]
     return ' '.join(said)
 
+def noise_words(
+    d # A `Decomposition`, or what has its attributes
+)->str: # Half a sentence
+    "How much of the spread of runs the seeds make, and how much the images"
+    if max(d.var_seed, d.var_churn) <= 0: said = 'every run is right on the same images: nothing to split'
+    elif d.var_seed > 0: said = f"seed sd {points(d.sd_seed, '')}"
+    else: said = 'seed variance < 0 (not detectable)'
+    return f"{said}; churn sd {points(d.sd_churn, '')} on {d.n_images} images"
+
+# %% ../nbs/05_words.ipynb #f76d64c2
 def plan_rows(
     p # A `Plan`, or what has its attributes
 )->tuple: # Head, and rows of text
@@ -281,15 +292,6 @@ def plan_rows(
     if p.minutes: rows += [row('hours of the seeds of each arm', lambda o: hours(o.hours)), row(f'hours to find {rate(p.effect)} pp', lambda o: hours(o.hours_needed)),
         row('hours to show equivalence', lambda o: hours(o.hours_equivalence))]
     return ['', 'at this sd', 'at its upper bound'][:len(both)+1], rows
-
-def noise_words(
-    d # A `Decomposition`, or what has its attributes
-)->str: # Half a sentence
-    "How much of the spread of runs the seeds make, and how much the images"
-    if max(d.var_seed, d.var_churn) <= 0: said = 'every run is right on the same images: nothing to split'
-    elif d.var_seed > 0: said = f"seed sd {points(d.sd_seed, '')}"
-    else: said = 'seed variance < 0 (not detectable)'
-    return f"{said}; churn sd {points(d.sd_churn, '')} on {d.n_images} images"
 
 # %% ../nbs/05_words.ipynb #a4a31f85
 def null_words(
