@@ -1713,6 +1713,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.words._span': ('words.html#_span', 'simpleattn/words.py'),
                                   'simpleattn.words._turn': ('words.html#_turn', 'simpleattn/words.py'),
                                   'simpleattn.words._turned': ('words.html#_turned', 'simpleattn/words.py'),
+                                  'simpleattn.words._units_kept': ('words.html#_units_kept', 'simpleattn/words.py'),
                                   'simpleattn.words._widths': ('words.html#_widths', 'simpleattn/words.py'),
                                   'simpleattn.words.against_words': ('words.html#against_words', 'simpleattn/words.py'),
                                   'simpleattn.words.answer_words': ('words.html#answer_words', 'simpleattn/words.py'),

@@ -668,7 +668,7 @@ def demo_text(
 
 def _next_of_demo(root):
     command, root = _command(), shlex.quote(str(root))
-    return '\n'.join(['Next, the same answers in sentences, and another layer against the same baseline:', '',
+    return '\n'.join(['Next: the same answers in sentences, and another layer against that baseline:', '',
         f'  {command} compare first --root {root}',
         f'  {command} study first --variants baseline,botnet --name second --root {root}'])
 

@@ -695,7 +695,7 @@ def run(self:Study,
             self.declare()
             self._tidy()
         for todo in self._portions(eng, progress):
-            with closing(Progress(len(todo), None if progress else io.StringIO())) as bar:
+            with closing(Progress(len(todo), None if progress and todo else io.StringIO())) as bar:
                 driver = _Driver(self, eng, tries, bar)
                 driver.drive([self._task(label, seed, machine) for label,seed in todo])
             if driver.parked: publish_parked(self.root)

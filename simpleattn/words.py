@@ -89,6 +89,8 @@ _belong = re.compile(r'(?<=\d) (?=pp|%|to [+-]?\d|comparison)|(?<=%) (?=interval
 
 def _kept_together(text): return _belong.sub('\xa0', text) # a number and its unit, two bounds
 
+def _units_kept(text): return re.sub(r'(?<=\d) (?=pp|%)', '\xa0', text)
+
 def screen_width(
     file=None # A stream; standard output if not given
 )->int: # Columns; 0 where it is no terminal
@@ -139,7 +141,7 @@ def _lines(head, row, widths):
 
 def _fitting(head, rows, width):
     "Lines of a table of at most that width; none where its columns find no place"
-    for keep in (_kept_together, str):
+    for keep in (_kept_together, _units_kept, str):
         kept = [[keep(text) for text in row] for row in [head, *rows]]
         if widths := _widths([*zip(*kept)], width): return [line for row in kept for line in _lines(head, row, widths)]
     return []

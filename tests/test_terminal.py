@@ -76,7 +76,7 @@ def test_a_table_finds_its_place(monkeypatch):
     monkeypatch.setattr('simpleattn.words.screen_width', lambda file=None: 60)
     head,rows = ['arm','answer','next'], [['simple@2.-1','undecided','85 to 202 fresh seeds (better), 110 to 263 (equivalent)'],['self','better','']]
     text = plain(text_table(head, rows))
-    assert all(len(o)<=60 for o in text.split('\n')) and text.count('\n')>3 and ' '.join(text.split()).count('undecided')==1
+    assert all(len(o)<=60 for o in text.split('\n')) and text.count('\n')==3 and ' '.join(text.split()).count('undecided')==1
     wide = [f'column-number-{k}' for k in range(9)]
     assert text_table(wide, [['x'*20]*9]*2).split('\n')[0].split()==['column-number-0','x'*20,'x'*20], 'few rows are turned'
     many = text_table(wide, [['x'*20]*9]*20)
@@ -161,11 +161,9 @@ def test_the_demo_ends_with_commands_that_work_on_what_it_made(there, monkeypatc
     assert shlex.split(second)[:2]==['study', s.arms['baseline'].recipe.name]
 
 @pytest.mark.parametrize('at,said', [('/x/.venv/bin/simpleattn','/x/.venv/bin/simpleattn'), ('/x/site-packages/simpleattn/__main__.py','python -m simpleattn'), ('/x/pytest','simpleattn')])
-def test_a_command_is_said_as_it_can_be_typed(monkeypatch, tmp_path, at, said):
+def test_a_command_is_said_as_it_can_be_typed(there, monkeypatch, at, said):
+    from simpleattn.study import load_study
     monkeypatch.setattr(sys, 'argv', [at])
     monkeypatch.setattr(cli.shutil, 'which', lambda name: None)
-    s = cli.first_study(tmp_path)
-    monkeypatch.setattr('simpleattn.report.keep_report', lambda *a: 'index.html')
-    monkeypatch.setattr('simpleattn.report.comparison_table', lambda *a: '')
-    command = cli.demo_text(s).split('\n')[-2].strip().split(' compare ')[0]
-    assert os.path.abspath(command) == said if said.startswith('/') else command==said
+    command = cli.demo_text(load_study('first', 'runs')).split('\n')[-2].strip().split(' compare ')[0]
+    assert os.path.abspath(command)==said if said.startswith('/') else command==said
