@@ -670,12 +670,13 @@ def _next_of_demo(root):
     command, root = _command(), shlex.quote(str(root))
     return '\n'.join(['Next: the same answers in sentences, and another layer against that baseline:', '',
         f'  {command} compare first --root {root}',
-        f'  {command} study first --variants baseline,botnet --name second --root {root}'])
+        f'  {command} study first --variants baseline,botnet --name next --root {root}'])
 
 def _command():
     "How this command is typed here: its name is not on the PATH of a virtual environment that is not active"
-    if os.path.basename(sys.argv[0])=='__main__.py': return 'python -m simpleattn'
-    if os.path.basename(sys.argv[0])!='simpleattn' or shutil.which('simpleattn'): return 'simpleattn'
+    folder,name = os.path.split(sys.argv[0])
+    if name=='__main__.py' and os.path.basename(folder)=='simpleattn': return 'python -m simpleattn'
+    if name!='simpleattn' or shutil.which('simpleattn'): return 'simpleattn'
     return shlex.quote(os.path.relpath(sys.argv[0]))
 
 # %% ../nbs/26_cli.ipynb #3ba31183

@@ -85,7 +85,7 @@ def latex_text(s)->str: # One line of LaTeX
     return re.sub(r'(?<![\w.}])-(?=\d)', '$-$', known.translate(str.maketrans(_tex)))
 
 # %% ../nbs/05_words.ipynb #03b8b4f8
-_belong = re.compile(r'(?<=\d) (?=pp|%|to [+-]?\d|comparison)|(?<=%) (?=interval)|(?<=\d to) (?=[+-]?\d)')
+_belong = re.compile(r'(?<=\d) (?=pp|%|to [+-]?\d|comparison)|(?<=%) (?=interval)|(?<=pp) (?=to [+-]\d)|(?<=[\dp] to) (?=[+-]?\d)')
 
 def _kept_together(text): return _belong.sub('\xa0', text) # a number and its unit, two bounds
 
@@ -102,12 +102,13 @@ def wrapped(
     text:str,  # Lines
     width:int  # Columns; 0: as they are
 )->str: # Lines of at most that width, unless one word is longer
-    "Sentences broken at spaces; what is indented stays so"
+    "Sentences broken at spaces; a line that is indented, and a command to paste, stay whole"
     def fill(line):
-        indent = re.match(r'\s*', line)[0]
-        text = textwrap.fill(_kept_together(line), width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-        return text.replace('\xa0', ' ')
-    return '\n'.join(fill(line) if 0 < width < len(_ansi.sub('', line)) else line for line in text.split('\n'))
+        if line.startswith(' ') or not 0 < width < len(_ansi.sub('', line)): return line
+        said, colon, command = line.partition(': simpleattn ')
+        if command: return f'{fill(said+":")}\n  simpleattn {command}'
+        return textwrap.fill(_kept_together(line), width, break_long_words=False, break_on_hyphens=False).replace('\xa0', ' ')
+    return '\n'.join(map(fill, text.split('\n')))
 
 _ansi = re.compile(r'\033\[\d+m')
 _colours = {'better':32, 'worse':31, 'equivalent':36, 'not worse':36, 'undecided':33}
