@@ -1022,7 +1022,7 @@ def _rows_to_send(entries, arm, fmt):
     good = [e for e in entries if not e['broken']]
     if not good:
         broken = dict.fromkeys(rule for e in entries for rule in e['broken'])
-        raise CliError(f"{arm} is no row of the leaderboard: {'; '.join(broken)}.")
+        raise CliError(f"{arm} does not qualify for the leaderboard: {'; '.join(broken)}.")
     if fmt=='json': return good
     if fmt=='csv': return [e['row'] for e in good]
     return '\n\n'.join(map(pr_text, good))
