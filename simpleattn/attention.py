@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['power_iterations', 'mirror', 'spectral_norm', 'new_keys', 'SpectralConv1d', 'plain_attention', 'fused_attention',
            'fused_wins', 'order_costs', 'cheapest_order', 'linear_attention', 'add_product', 'FoldedAttention',
-           'GlobalAttention', 'ReadableAttention', 'check_options', 'LadderAttention', 'SelfAttention',
+           'GlobalAttention', 'ReadableAttention', 'LadderAttention', 'check_options', 'SelfAttention',
            'SimpleSelfAttention']
 
 # %% ../nbs/00_attention.ipynb #027072f8
@@ -281,20 +281,6 @@ class ReadableAttention(GlobalAttention):
         values = C*C*N if self.final_conv else 0
         return 2*(f + values + (costs['tokens'] if self.softmax else min(costs.values())))
 
-# %% ../nbs/00_attention.ipynb #d7d6f411
-def check_options(n_channels, reduction, one_matrix, ks, symmetric):
-    "Raise a `ValueError` if no layer has these options"
-    if n_channels < 1:
-        raise ValueError(f"n_channels is {n_channels}: give the number of channels of the input, at least 1")
-    if reduction < 1:
-        raise ValueError(f"reduction is {reduction}: it divides the channels of query and key, so give at least 1")
-    if ks < 1 or ks%2==0:
-        raise ValueError(f"ks is {ks}: give an odd kernel size such as {max(ks, 0)+1}, so that as many positions come out as go in")
-    if symmetric and ks!=1:
-        raise ValueError(f"symmetric needs ks=1 and ks is {ks}: only a C x C matrix can be symmetric")
-    if not one_matrix and (ks!=1 or symmetric):
-        raise ValueError("ks and symmetric belong to the one C x C matrix: give one_matrix=True too")
-
 # %% ../nbs/00_attention.ipynb #6a8d2880
 class LadderAttention(ReadableAttention):
     "Any step between `SelfAttention` (the defaults) and `SimpleSelfAttention`; keeps the shape of x (B, C, ...)"
@@ -326,6 +312,20 @@ class LadderAttention(ReadableAttention):
         "Draw every weight again from torch's generator; gamma to 0"
         for m in self.children(): m.reset_parameters()
         nn.init.zeros_(self.gamma)
+
+# %% ../nbs/00_attention.ipynb #d7d6f411
+def check_options(n_channels, reduction, one_matrix, ks, symmetric):
+    "Raise a `ValueError` if no layer has these options"
+    if n_channels < 1:
+        raise ValueError(f"n_channels is {n_channels}: give the number of channels of the input, at least 1")
+    if reduction < 1:
+        raise ValueError(f"reduction is {reduction}: it divides the channels of query and key, so give at least 1")
+    if ks < 1 or ks%2==0:
+        raise ValueError(f"ks is {ks}: give an odd kernel size such as {max(ks, 0)+1}, so that as many positions come out as go in")
+    if symmetric and ks!=1:
+        raise ValueError(f"symmetric needs ks=1 and ks is {ks}: only a C x C matrix can be symmetric")
+    if not one_matrix and (ks!=1 or symmetric):
+        raise ValueError("ks and symmetric belong to the one C x C matrix: give one_matrix=True too")
 
 # %% ../nbs/00_attention.ipynb #4266879f
 class SelfAttention(LadderAttention):

@@ -22,7 +22,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,check_dataset,check_seed,datasets,derive,load_recipes,near
-from .words import counted,percent,plan_rows,points,screen_width,table,text_table,wrapped
+from .words import counted,interval_text,percent,plan_rows,points,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/26_cli.ipynb #c11a0003
@@ -498,6 +498,7 @@ def study(
     contrasts:Words=(),        # More comparisons to declare: A:B (B minus A), A:B:noninferior, A:B:C:D for (D-C)-(B-A)
     root:Root='runs',
     *,
+    take_back:Words=(),        # Declared arms that can never run: out of the family, before any run of an arm besides the baseline's
     set:Changes=(),            # KEY=VALUE ...: train a derived recipe. KEY=A,B,C: first a sweep on the tune split, then the picked value on other seeds
     pick:Pick='baseline',      # What a sweep picks: baseline (its best value, for all arms), each (every arm its own)
     sweep_runs:SweepRuns=3,    # Seeds of each arm of a sweep
@@ -520,6 +521,9 @@ def study(
     sweep = _sweep(recipe, arms, grid, name, sweep_runs, pick, declared, kwargs) if grid else None
     if sweep or match: s = _reported_study(recipe, arms, name, seeds, sweep, match, declared, kwargs)
     else: s = Study(name or recipe.name, arms, seeds, baseline, recipe, contrasts=_contrasts(contrasts), settings=settings, **declared)
+    again = [o for o in take_back if o in s.arms]
+    if again: raise CliError(f"--take-back {' '.join(again)}: --variants still names it. Leave it out there.")
+    if take_back: s.take_back(*take_back)
     _tell(s)
     return _finished(s.run(**kwargs), fmt)
 
@@ -792,8 +796,7 @@ def _said_against(runs, number, rates, fmt):
     return rows
 
 def _against_row(a):
-    low, high = a.interval
-    difference = f'{points(a.diff)} ({points(low)} to {points(high)})'
+    difference = f"{points(a.diff)} ({interval_text(a.interval, a.delta, ' pp')})"
     return dict(arm=a.arm, n=a.n, difference=difference, p=a.exact.p, if_exact=a.verdict, if_one_run=a.verdict_one_run)
 
 def _csv_parts(tables):
@@ -855,9 +858,17 @@ def _pooled(what, by, reading, rates, asked, root, env, fmt):
     answers = [o for name in what for o in _answers(name, by, root, env, reading, asked, rates)]
     pooled = pool_arms(dict(answers))
     if fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
-    def together(p): return dict(study=p.what, n=None, diff=p.diff, low=p.low, high=p.high, answer=p.answer)
-    if fmt == 'csv': return [dict(arm=arm, **row) for arm,p in pooled.items() for row in [*p.of_studies, together(p)]]
+    if fmt == 'csv':
+        for note in dict.fromkeys(o for p in pooled.values() for o in p.notes): _tell(note)
+        return [dict(arm=arm, **row) for arm,p in pooled.items() for row in p.rows]
     return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), fmt)}\n\n{p.words}' for arm,p in pooled.items())
+
+def _with_command(best, reading):
+    "What may be the best in a study, with the command that trains the first two arms on fresh seeds"
+    from dataclasses import replace
+    from simpleattn.board import Entry,confirm_command
+    first,second = (Entry(tuple(reading.runs[o['arm']]), root=str(reading.study.root)) for o in best.arms[:2])
+    return replace(best, confirm=confirm_command(first, second, reading.study.seeds))
 
 def _best(name, reading, rates, asked, root, env, fmt):
     "Which arms of a study or a file may be the best"
@@ -872,7 +883,7 @@ def _best(name, reading, rates, asked, root, env, fmt):
         study = _of_study(name, root, env, reading, asked, rates).read()
         if study.study.raced or study.grown: raise CliError(f'{name} was looked at before its seeds were all there: --best holds for a declared number of seeds.')
         _say_missing(study)
-        found = best(study.samples(), study.study.alpha)
+        found = _with_command(best(study.samples(), study.study.alpha), study)
     if fmt == 'json': return found.to_dict()
     return found.arms if fmt == 'csv' else f'{text_table(*best_rows(found), fmt)}\n\n{found.words}'
 
@@ -915,7 +926,7 @@ def compare(
     _check_asked(what, summary, root)
     if what and _is_file(what[0], root):
         _refuse('a file, which knows no machines', env=env)
-        reading['others'] = _words_of(asked | rates)
+        reading['others'] = _words_of(asked | rates | dict(against=against))
         return _compare_file(what[0], against, by, fmt, full, reading=reading, rates=rates, **asked)
     _refuse('what is no file of results', **reading, by=by, against=against is not None)
     how = dict(contrasts=_contrasts(contrasts)) | (dict(paired=False) if unpaired else {})
@@ -1004,17 +1015,12 @@ def leaderboard(
     rows = [e.to_dict() for e in best]
     if fmt=='json': return rows
     if fmt=='csv': return _flat(rows)
-    return '\n\n'.join([table(board.board_rows(best), fmt), *_to_confirm(best)])
+    return '\n\n'.join([table(board.board_rows(best), fmt), *filter(None, (e.confirm_words for e in best))])
 
 def _flat(rows):
     "The rows without what is a list or a dict in any of them"
     nested = {k for row in rows for k,v in row.items() if isinstance(v, (dict,list))}
     return [{k:v for k,v in row.items() if k not in nested} for row in rows]
-
-def _to_confirm(entries):
-    "For each pick that no reserved seeds have confirmed yet, what its mean is worth, and the command that confirms it"
-    picks = [e for e in entries if e.confirm and not e.fresh]
-    return [f'{e.picked_words} Reserved seeds confirm it: {e.confirm}' for e in picks]
 
 def _rows_to_send(entries, arm, fmt):
     "The rows of an arm that keep the rules, as text; refuses an arm without one"
@@ -1079,7 +1085,9 @@ def _merged_words(merged):
 def _verified_words(df, n_declared, wrong):
     n_corrupt = len(df.attrs['corrupt'])
     said = f'{len(df)} records, each with its path, schema and checksum held against its content; {n_corrupt} not believed'
-    if unchecked := df.attrs['unchecked']: said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands'
+    if unchecked := df.attrs['unchecked']:
+        said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands:\n'
+        said += '\n'.join(unchecked)
     return f'{said}\n{n_declared} declarations and states of races; {len(wrong)} not believed' if n_declared else said
 
 # %% ../nbs/26_cli.ipynb #8cf9b174

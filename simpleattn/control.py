@@ -8,7 +8,7 @@ __all__ = ['handicaps', 'Repeat', 'Control', 'handicapped', 'make_control', 'rep
 
 # %% ../nbs/25_control.ipynb #5e3fd978
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property,partial
 from itertools import takewhile
 from operator import attrgetter
 from fastcore.basics import groupby
@@ -19,26 +19,6 @@ from .runs import Run,arm_runs,read_declaration
 from .plan import Record,race_seeds
 from .stats import Comparison,Comparisons,Sample,compare_many
 from .study import Study,StudyRuns,load_study
-
-# %% ../nbs/25_control.ipynb #960e17f3
-def _finished(run): return run.machine['finished'], run.seed
-
-def _machine(run): return run.env, run.machine.get('device'), run.machine.get('system')
-
-def _halves(runs):
-    "Name -> runs: those that were there first, and those that came later"
-    runs = sorted(runs, key=_finished)
-    half = (len(runs)+1)//2
-    return {'first half':runs[:half], 'second half':runs[half:]}
-
-def _machines(runs):
-    "Name -> runs: those of the machine that made most, and those of all others; nothing where one of the two has fewer than two"
-    made = sorted(groupby(runs, _machine).items(), key=lambda o: (-len(o[1]), str(o[0])))
-    if len(made)<2: return {}
-    (name,first),*others = made
-    rest = [r for _,of_one in others for r in of_one]
-    names = [' '.join(filter(None, o)) for o,_ in made]
-    return {names[0]:first, ', '.join(names[1:]):rest} if min(len(first), len(rest))>1 else {}
 
 # %% ../nbs/25_control.ipynb #8f131c73
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +43,7 @@ class Repeat(Record):
     @property
     def otherwise(self)->list: # what was another when it was made again
         one,other = self.first.machine, self.again.machine
-        return [k for k in ('commit','versions','device','system') if one.get(k)!=other.get(k)]
+        return [k for k in ('commit','versions','device','system','cpu') if k in one and k in other and one[k]!=other[k]]
     @property
     def diff(self): # of the accuracies (fraction); None where a run has none
         accs = self.first.acc, self.again.acc
@@ -73,6 +53,28 @@ class Repeat(Record):
         bits = self.first.bits(), self.again.bits()
         return None if any(o is None for o in bits) else int((bits[0]!=bits[1]).sum())
 
+# %% ../nbs/25_control.ipynb #960e17f3
+def _finished(run): return run.machine['finished'], run.seed
+
+def _machine(run, of): return run.env, *(run.machine.get(o) for o in of)
+
+def _halves(runs):
+    "Name -> runs: those that were there first, and those that came later"
+    runs = sorted(runs, key=_finished)
+    half = (len(runs)+1)//2
+    return {'first half':runs[:half], 'second half':runs[half:]}
+
+def _machines(runs):
+    "Name -> runs: those of the machine that made most, and those of all others; nothing where one of the two has fewer than two"
+    known = [o for o in ('device','system','cpu') if all(o in r.machine for r in runs)] # older records lack some
+    made = sorted(groupby(runs, partial(_machine, of=known)).items(), key=lambda o: (-len(o[1]), str(o[0])))
+    if len(made)<2: return {}
+    (name,first),*others = made
+    rest = [r for _,of_one in others for r in of_one]
+    names = [' '.join(filter(None, o)) for o,_ in made]
+    return {names[0]:first, ', '.join(names[1:]):rest} if min(len(first), len(rest))>1 else {}
+
+# %% ../nbs/25_control.ipynb #7438e4e4
 @dataclass(frozen=True, eq=False, repr=False)
 class Control(Record):
     "What the controls of a recipe say; accuracies, differences and bounds are fractions"

@@ -101,6 +101,7 @@ def _content(files):
     for file in files: sha.update(file_digest(file).encode())
     return sha.hexdigest()
 
+# %% ../nbs/10_data.ipynb #aaae4119
 class DecodedImages:
     "All images of a data set as bytes: `self[i]` is (H, W, 3) uint8, in the order of `list_images`"
     def __init__(self,
@@ -373,33 +374,6 @@ class CroppedImages:
         u = self.uniform(epoch)[idxs] if self.as_part is None else torch.rand(len(hw), 23).numpy()
         return random_cuts(u, hw, self.recipe)
 
-    def batch(self, idxs, epoch:int): # (TensorImage (n, 3, size, size) uint8, TensorCategory (n,))
-        "Images and labels of some indices in an epoch"
-        idxs = np.asarray(idxs)
-        kept = not self.train and self.split_idx==1
-        if self.device is None:
-            crops = self._kept_centers(idxs) if kept else self._cut(idxs, epoch)
-            return _as_images(crops), TensorCategory(self.labels[idxs])
-        at = _send(idxs, self.device)
-        self.labels = self.labels.to(self.device) # copied the first time only
-        x = self._centers_on_device[at] if kept else self._cut_on_device(idxs, epoch)
-        return TensorImage(x), TensorCategory(self.labels[at])
-
-    def _cut(self, idxs, epoch):
-        cuts = self.cuts(idxs, epoch)
-        return [cut_image(self.imgs[row], cuts[k], self.recipe.size) for k,row in enumerate(self.rows[idxs])]
-
-    def _kept_centers(self, idxs):
-        "Validation crops, kept unless all of them would take more than half a gigabyte"
-        new = [i for i in idxs if i not in self._centers]
-        if new: self._centers.update(zip(new, self._cut(new, 0)))
-        crops = [self._centers[i] for i in idxs]
-        if len(self)*crops[0].numel()>2**29: self._centers.clear()
-        return crops
-
-    def _cut_on_device(self, idxs, epoch):
-        return cut_on_device(self.imgs, self.rows[idxs], self.cuts(idxs, epoch), self.recipe.size, self.device)
-
     @cached_property
     def _centers_on_device(self):
         "All validation crops, cut a few hundred at a time"
@@ -408,6 +382,38 @@ class CroppedImages:
             return torch.cat([self._cut_on_device(part, 0) for part in parts])
         key = 'centers', str(self.device), self.recipe.size, self.recipe.val_extra, self.rows.tobytes()
         return self.imgs.keep(key, cut_all)
+
+# %% ../nbs/10_data.ipynb #c9f65da5
+@patch
+def batch(self:CroppedImages, idxs, epoch:int): # (TensorImage (n, 3, size, size) uint8, TensorCategory (n,))
+    "Images and labels of some indices in an epoch"
+    idxs = np.asarray(idxs)
+    kept = not self.train and self.split_idx==1
+    if self.device is None:
+        crops = self._kept_centers(idxs) if kept else self._cut(idxs, epoch)
+        return _as_images(crops), TensorCategory(self.labels[idxs])
+    at = _send(idxs, self.device)
+    self.labels = self.labels.to(self.device) # copied the first time only
+    x = self._centers_on_device[at] if kept else self._cut_on_device(idxs, epoch)
+    return TensorImage(x), TensorCategory(self.labels[at])
+
+@patch
+def _cut(self:CroppedImages, idxs, epoch):
+    cuts = self.cuts(idxs, epoch)
+    return [cut_image(self.imgs[row], cuts[k], self.recipe.size) for k,row in enumerate(self.rows[idxs])]
+
+@patch
+def _kept_centers(self:CroppedImages, idxs):
+    "Validation crops, kept unless all of them would take more than half a gigabyte"
+    new = [i for i in idxs if i not in self._centers]
+    if new: self._centers.update(zip(new, self._cut(new, 0)))
+    crops = [self._centers[i] for i in idxs]
+    if len(self)*crops[0].numel()>2**29: self._centers.clear()
+    return crops
+
+@patch
+def _cut_on_device(self:CroppedImages, idxs, epoch):
+    return cut_on_device(self.imgs, self.rows[idxs], self.cuts(idxs, epoch), self.recipe.size, self.device)
 
 # %% ../nbs/10_data.ipynb #4ba51685
 @patch
@@ -461,6 +467,7 @@ def decode_item(
     if isinstance(item, Image.Image): return _pixels(item, presize)
     raise CliError(f"{item!r} is no image: give a path, bytes of a file, an image of Pillow, an array (H, W, 3) or a tensor (3, H, W).")
 
+# %% ../nbs/10_data.ipynb #09b6cfd2
 class OtherImages(CroppedImages):
     "Items that are no part of a data set, cut like the validation images of one"
     items = None
@@ -500,6 +507,7 @@ class NormaliseBytes(Normalize):
         for o,r in zip(out.split(at_once), rows.split(at_once)): o.copy_(r).mul_(scale).add_(shift)
         return TensorImage(out.view(n,h,w,c).permute(0,3,1,2))
 
+# %% ../nbs/10_data.ipynb #986df382
 class CroppedDL(TfmdDL):
     "A fastai loader over `CroppedImages`"
     epoch = 0
@@ -567,6 +575,7 @@ class CroppedLoaders(DataLoaders):
             return _class_number(pair[1], self.vocab)
         return torch.tensor([number(o) for o in items])
 
+# %% ../nbs/10_data.ipynb #80845589
 def get_dls(
     recipe:Recipe,     # The recipe
     seed:int=0,        # The run's seed: order, crops, flips

@@ -9,9 +9,9 @@ __all__ = ['known', 'class_names', 'image_suffixes', 'val_folders', 'archive_suf
            'as_rgb', 'read_image', 'check_data', 'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/09_folders.ipynb #4bad0088
-import csv,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
+import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager,suppress
 from functools import lru_cache
 from pathlib import Path,PurePosixPath
 import numpy as np
@@ -55,12 +55,25 @@ def class_name(folder)->str: # The folder's own name where no other is known
 def cache_dir()->Path: # Made when missing
     "Where this library keeps what it can make again: unpacked archives, decoded images, the embedded set"
     path = xdg_cache_home()/'simpleattn'
-    path.mkdir(parents=True, exist_ok=True)
+    with _says_where(path): path.mkdir(parents=True, exist_ok=True)
     return path
 
-def one_at_a_time(name)->FileLock: # For `with`; `name` is that of the thing that is being made
+@contextmanager
+def one_at_a_time(name): # For `with`; `name` is that of the thing that is being made
     "Only one process makes a thing in the cache; the others wait and find it made"
-    return FileLock(cache_dir()/f"{name.replace('/','-')}.lock")
+    cache = cache_dir()
+    with _says_where(cache), FileLock(cache/f"{name.replace('/','-')}.lock"): yield
+
+_no_writing = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+
+@contextmanager
+def _says_where(cache):
+    "Raise `CliError` where the cache cannot be written; an error of other files stays what it is"
+    try: yield
+    except OSError as e:
+        is_ours = e.filename is None or str(e.filename) in map(str, cache.parents) or str(e.filename).startswith(str(cache))
+        if e.errno not in _no_writing or not is_ours: raise
+        raise CliError(f"The cache {cache} cannot be written ({e.strerror}). Make room or a folder there, or set XDG_CACHE_HOME to one that you may write.") from e
 
 # %% ../nbs/09_folders.ipynb #42453130
 def _tar_members(archive):
@@ -216,6 +229,11 @@ def _refuse_another(root, name):
     if _name_of(root)==name or _name_of(root) not in _official_folders: return
     if root.is_file() or _is_data_set(root): raise _other_data(root, name)
 
+def _refuse_what_is_inside(root, name):
+    "Raise `OtherData` where a folder that was given holds one data set, and not `name`"
+    inside = [o for o in _folders_in(root) if _is_data_set(o)]
+    if len(inside)==1: raise _other_data(inside[0], name)
+
 def _unpacked(archive):
     "An archive's data set in the cache, beside a note of where the archive is"
     facts = archive.stat()
@@ -303,6 +321,7 @@ def get_path(
         if dataset=='shapes': return _embedded(data)
         path = _find(Path(root), name) if root else None
         if path: return path
+        if dataset in known and data: _refuse_what_is_inside(Path(data), dataset)
         if dataset in known: return _download(dataset, source)
     held = _some(o.name for o in _entries(root)) if root else ''
     there = f"{root}, which holds {held or 'nothing'}" if root else 'SIMPLEATTN_DATA (not set)'

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AxisBlocks', 'axis_blocks', 'query_blocks', 'key_blocks', 'offset_logits', 'window_weights', 'weigh_values',
            'neighbour_places', 'gather_neighbours', 'by_position', 'sinusoids', 'neighbours', 'channel_weights',
-           'channelwise_attention', 'check_choice', 'check_heads', 'check_local', 'LocalSelfAttention', 'StemAttention',
+           'channelwise_attention', 'LocalSelfAttention', 'check_choice', 'check_heads', 'check_local', 'StemAttention',
            'AttentionStem']
 
 # %% ../nbs/01_local.ipynb #a8f3fae9
@@ -217,39 +217,6 @@ def channelwise_attention(
     parts = zip(q.chunk(chunks, 1), k.chunk(chunks, 1), v.chunk(chunks, 1), rel.chunk(chunks))
     return torch.cat([checkpoint(part, *o, use_reentrant=False) for o in parts], 1)
 
-# %% ../nbs/01_local.ipynb #b4d58543
-def _heads(x, heads): return x.unflatten(1, (heads,-1))
-def _parameter(*shape): return nn.Parameter(torch.empty(shape)) # drawn by `reset_parameters`
-
-def check_choice(
-    option:str, # Its name
-    value,      # What is given
-    *choices    # What there is
-):
-    "Raise a `ValueError` if an option is none of the choices"
-    if value in choices: return
-    *others,last = choices
-    raise ValueError(f"{option} is {value!r}: choose {', '.join(others)} or {last}")
-
-def check_heads(n_out, heads):
-    "Raise a `ValueError` if the channels cannot be shared out"
-    if heads<1 or n_out%heads:
-        raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
-
-def check_local(n_out, window, heads, position, content, score):
-    "Raise a `ValueError` if no layer has these options"
-    if window<1: raise ValueError(f"window is {window}: give the side of the window in positions, such as 7")
-    check_choice('position', position, 'relative', 'absolute', 'none')
-    check_choice('score', score, 'dot', 'channelwise')
-    if not content and (position!='relative' or score!='dot'):
-        raise ValueError("content=False leaves only query times offset: it needs position='relative' and score='dot'")
-    check_heads(n_out, heads)
-    n = n_out//heads if score=='dot' else n_out
-    if position=='relative' and n%2:
-        mend = 'an even number of channels '
-        if n_out%2==0: mend = 'fewer heads, so that each has an even number of channels, '
-        raise ValueError(f"row and column share the {n} channels of a head, half each: choose {mend}or another position")
-
 # %% ../nbs/01_local.ipynb #75247300
 class LocalSelfAttention(nn.Module):
     """Attention within a window around each position: (B, n_in, H, W) to (B, n_out, H, W)
@@ -289,6 +256,39 @@ class LocalSelfAttention(nn.Module):
             nn.init.normal_(conv.weight, std=conv.weight[0].numel()**-.5)
         if self.position=='relative':
             for embeddings in (self.row, self.col): nn.init.normal_(embeddings)
+
+# %% ../nbs/01_local.ipynb #b4d58543
+def _heads(x, heads): return x.unflatten(1, (heads,-1))
+def _parameter(*shape): return nn.Parameter(torch.empty(shape)) # drawn by `reset_parameters`
+
+def check_choice(
+    option:str, # Its name
+    value,      # What is given
+    *choices    # What there is
+):
+    "Raise a `ValueError` if an option is none of the choices"
+    if value in choices: return
+    *others,last = choices
+    raise ValueError(f"{option} is {value!r}: choose {', '.join(others)} or {last}")
+
+def check_heads(n_out, heads):
+    "Raise a `ValueError` if the channels cannot be shared out"
+    if heads<1 or n_out%heads:
+        raise ValueError(f"{n_out} channels cannot be shared out to {heads} heads: choose a divisor of {n_out}")
+
+def check_local(n_out, window, heads, position, content, score):
+    "Raise a `ValueError` if no layer has these options"
+    if window<1: raise ValueError(f"window is {window}: give the side of the window in positions, such as 7")
+    check_choice('position', position, 'relative', 'absolute', 'none')
+    check_choice('score', score, 'dot', 'channelwise')
+    if not content and (position!='relative' or score!='dot'):
+        raise ValueError("content=False leaves only query times offset: it needs position='relative' and score='dot'")
+    check_heads(n_out, heads)
+    n = n_out//heads if score=='dot' else n_out
+    if position=='relative' and n%2:
+        mend = 'an even number of channels '
+        if n_out%2==0: mend = 'fewer heads, so that each has an even number of channels, '
+        raise ValueError(f"row and column share the {n} channels of a head, half each: choose {mend}or another position")
 
 # %% ../nbs/01_local.ipynb #f31ea0f2
 @patch
@@ -403,33 +403,38 @@ class StemAttention(LocalSelfAttention):
         "Do values depend on the query, by their place in its window that slides?"
         return self.kind=='spatially_aware' and not self.block
 
-    def project(self, x):
-        q,k,v = super().project(x)
-        if self.kind=='conv_values': return q, k, v[...,:x.shape[2],:x.shape[3]]
-        if self.kind=='standalone' or not self.block: return q, k, v
-        row,col = (torch.arange(n, device=x.device)%self.window for n in x.shape[2:])
-        mix = self.mixing()[:,None,row[:,None],col]
-        return q, k, (v.unflatten(1, (self.mixtures,-1)) * mix).sum(1)
+# %% ../nbs/01_local.ipynb #d871c019
+@patch
+def project(self:StemAttention, x):
+    q,k,v = super(StemAttention, self).project(x)
+    if self.kind=='conv_values': return q, k, v[...,:x.shape[2],:x.shape[3]]
+    if self.kind=='standalone' or not self.block: return q, k, v
+    row,col = (torch.arange(n, device=x.device)%self.window for n in x.shape[2:])
+    mix = self.mixing()[:,None,row[:,None],col]
+    return q, k, (v.unflatten(1, (self.mixtures,-1)) * mix).sum(1)
 
-    def forward(self, x):
-        if not self.mixes_in_window(): return super().forward(x)
-        q,k,v = self.project(x)
-        y,z = axes = self.axes(x)
-        p = self.weights(q, k, axes)
-        mix = self.mixing()[:,y.offset[:,None,:,None],z.offset[:,None]].flatten(3).flatten(1,2)
-        parts = zip(mix, v.chunk(self.mixtures, 1))
-        return sum(weigh_values(p*m, _heads(values, self.heads), y, z) for m,values in parts)
+@patch
+def forward(self:StemAttention, x):
+    if not self.mixes_in_window(): return super(StemAttention, self).forward(x)
+    q,k,v = self.project(x)
+    y,z = axes = self.axes(x)
+    p = self.weights(q, k, axes)
+    mix = self.mixing()[:,y.offset[:,None,:,None],z.offset[:,None]].flatten(3).flatten(1,2)
+    parts = zip(mix, v.chunk(self.mixtures, 1))
+    return sum(weigh_values(p*m, _heads(values, self.heads), y, z) for m,values in parts)
 
-    @torch.no_grad()
-    def values(self, x):
-        if not self.mixes_in_window(): return super().values(x)
-        v = gather_neighbours(self.value(x), self.places(x)).unflatten(1, (self.mixtures,self.heads,-1))
-        return (v * self.mixing().flatten(1)[:,None,None,None]).sum(1)
+@patch
+@torch.no_grad()
+def values(self:StemAttention, x):
+    if not self.mixes_in_window(): return super(StemAttention, self).values(x)
+    v = gather_neighbours(self.value(x), self.places(x)).unflatten(1, (self.mixtures,self.heads,-1))
+    return (v * self.mixing().flatten(1)[:,None,None,None]).sum(1)
 
-    def value_flops(self):
-        matrices = super().value_flops()
-        if self.kind!='spatially_aware': return matrices
-        return matrices + self.mixtures*self.n_out*(1 if self.block else self.window**2)
+@patch
+def value_flops(self:StemAttention):
+    matrices = super(StemAttention, self).value_flops()
+    if self.kind!='spatially_aware': return matrices
+    return matrices + self.mixtures*self.n_out*(1 if self.block else self.window**2)
 
 # %% ../nbs/01_local.ipynb #8465b488
 class AttentionStem(nn.Module):

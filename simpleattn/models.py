@@ -63,36 +63,43 @@ class Family:
             raise CliError(f"The stem of {type(model).__name__} has no batch norm: how many channels it gives is not known.")
         return norms[-1].num_features
 
-    def path(self, block)->nn.Module:
-        "The module that holds a block's convolutions"
-        return block
+# %% ../nbs/07_models.ipynb #fea86d1a
+@patch
+def path(self:Family, block)->nn.Module:
+    "The module that holds a block's convolutions"
+    return block
 
-    def places(self, block)->list:
-        "Every place on a block's way through its convolutions, in order"
-        path = self.path(block)
-        around = {m for shortcut in _places(block, self.shortcuts) for m in shortcut.module.modules()}
-        inside = [(name,m) for name,m in path.named_modules() if name and m not in around]
-        split = [(*name.rpartition('.')[::2],m) for name,m in inside]
-        return [_Place(path.get_submodule(parent), name, m) for parent,name,m in split]
+@patch
+def places(self:Family, block)->list:
+    "Every place on a block's way through its convolutions, in order"
+    path = self.path(block)
+    around = {m for shortcut in _places(block, self.shortcuts) for m in shortcut.module.modules()}
+    inside = [(name,m) for name,m in path.named_modules() if name and m not in around]
+    split = [(*name.rpartition('.')[::2],m) for name,m in inside]
+    return [_Place(path.get_submodule(parent), name, m) for parent,name,m in split]
 
-    def convs(self, block)->list:
-        "The places of a block's 3x3 convolutions"
-        return [place for place in self.places(block) if _is_conv3x3(place.module)]
+@patch
+def convs(self:Family, block)->list:
+    "The places of a block's 3x3 convolutions"
+    return [place for place in self.places(block) if _is_conv3x3(place.module)]
 
-    def norms(self, block)->list:
-        "The places of a block's batch norms"
-        return [place for place in self.places(block) if _is_norm(place.module)]
+@patch
+def norms(self:Family, block)->list:
+    "The places of a block's batch norms"
+    return [place for place in self.places(block) if _is_norm(place.module)]
 
-    def last_norm(self, block)->_Place:
-        "Where the convolution path ends, before the addition"
-        norms = self.norms(block)
-        if not norms: raise CliError(f"{type(block).__name__} has no batch norm to insert after.")
-        return norms[-1]
+@patch
+def last_norm(self:Family, block)->_Place:
+    "Where the convolution path ends, before the addition"
+    norms = self.norms(block)
+    if not norms: raise CliError(f"{type(block).__name__} has no batch norm to insert after.")
+    return norms[-1]
 
-    def append(self, block, layer):
-        "Put a layer at the end of a block's convolution path"
-        last = self.last_norm(block)
-        last.put(nn.Sequential(last.module, layer))
+@patch
+def append(self:Family, block, layer):
+    "Put a layer at the end of a block's convolution path"
+    last = self.last_norm(block)
+    last.put(nn.Sequential(last.module, layer))
 
 # %% ../nbs/07_models.ipynb #91c0de04
 _acts = dict(relu=defaults.activation, mish=Mish, swish=Swish)

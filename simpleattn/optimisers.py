@@ -190,7 +190,6 @@ class ForeachOptimizer(Optimizer):
         for group in self.param_lists:
             for p in group: p.grad = None
 
-# %% ../nbs/12_optimisers.ipynb #d4c753f3
 def foreach(
     opt:Optimizer, # fastai's, or `Lookahead` around one
     anywhere=False # Also where it is not the faster one?

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['plain', 'Record', 'parts', 'check_rates', 'half_width', 'log_e', 'power', 'runs_needed', 'detectable', 'sd_upper',
-           'equivalence_power', 'runs_needed_equivalence', 'Plan', 'plan', 'RaceState', 'read_answer',
-           'p_over_all_seeds', 'prefixes', 'race_path', 'race_state', 'divergence_race_p', 'check_accuracies',
-           'race_seeds']
+           'equivalence_power', 'runs_needed_equivalence', 'Plan', 'plan', 'RaceState', 'read_answer', 'prefixes',
+           'race_path', 'race_state', 'divergence_race_p', 'p_over_all_seeds', 'check_accuracies', 'race_seeds']
 
 # %% ../nbs/14_plan.ipynb #68dcb335
 import math
@@ -82,7 +81,7 @@ def log_e(
     t2 = np.where(known, n*(mean-mu0)**2/np.where(known, sd*sd, 1)/(n-1), 0.)
     return np.where(known, np.log(r)/2 + n/2*(np.log1p(t2) - np.log1p(r*t2)), 0.)
 
-# %% ../nbs/14_plan.ipynb #890a4449
+# %% ../nbs/14_plan.ipynb #571d5a75
 def _check_design(effect, sd, target, alpha):
     if not (0 < abs(effect) < math.inf and 0 < sd < math.inf and 0 < target < 1 and 0 < alpha < 1):
         raise ValueError(f"planning wants an effect other than 0 ({effect:g}), an sd above 0 ({sd:g}), and a power ({target:g}) and alpha ({alpha:g}) "
@@ -97,14 +96,23 @@ def _critical(n, df, alpha, grown):
     "The |t| from which the interval at alpha leaves a mean out"
     return float(half_width(n, 1., alpha)*math.sqrt(n)) if grown else float(sp.stdtrit(df, 1-alpha/2))
 
-def power(n:int, effect:float, sd:float=1., alpha:float=0.05, paired:bool=True, grown:bool=False)->float: # Chance to find `effect` (fraction)
-    "Power of the paired (or two-arm) t interval with `n` seeds (per arm); `grown`: of the confidence sequence"
+# %% ../nbs/14_plan.ipynb #d893f612
+def power(
+    n:int,            # Seeds (per arm)
+    effect:float,     # True difference (fraction)
+    sd:float=1.,      # sd of the per-seed difference; of a run where unpaired
+    alpha:float=0.05, # Two-sided error rate
+    paired:bool=True, # Shared seeds?
+    grown:bool=False, # By the confidence sequence?
+    answer:bool=False # Count only intervals on the effect's side of 0, as an answer does?
+)->float:             # Chance that the interval leaves 0 out
+    "Power of the paired (or two-arm) t interval"
     df, se = _design(n, sd, paired)
     critical = _critical(n, df, alpha, grown)
     if critical == math.inf: return 0.
     tails = sp.nctdtr(df, abs(effect)/se, np.array([critical, -critical]))
     below, far = np.nan_to_num(tails) # nctdtr gives NaN where the tail is nothing
-    return float(1 - below + far)
+    return float(1 - below + (0 if answer else far))
 
 # %% ../nbs/14_plan.ipynb #421ad557
 def _smallest_n(rising, target):
@@ -146,33 +154,46 @@ def sd_upper(sd:float, df:float, conf:float=0.8)->float: # Upper bound of the tr
     return float(sd*math.sqrt(df/sp.chdtri(df, conf)))
 
 # %% ../nbs/14_plan.ipynb #6ce55315
-def equivalence_power(n:int, delta:float, sd:float=1., alpha:float=0.05, paired:bool=True, diff:float=0., grown:bool=False)->float: # Chance of "equivalent"
-    "Power of two one-sided tests, each at `alpha` (an interval at 2 alpha), at a true difference `diff` (fraction)"
-    df, se = _design(n, sd, paired)
-    critical = _critical(n, df, 2*alpha, grown)
-    spread = 10/math.sqrt(2*df)
-    low, high = max(0., 1-spread), min(delta/(se*critical), 1+spread) # of the observed sd over the true one
+_legendre = np.polynomial.legendre.leggauss(100)
+
+def _over_sds(chance, df, low, high):
+    "Integral of `chance` over the observed sd, from `low` to `high` true ones"
+    spread = 10/math.sqrt(2*df) # beyond which no sd is observed
+    low, high = max(low, 1-spread), min(high, 1+spread)
     if high <= low: return 0.
     x, weight = _legendre
     ratio = low + (x+1)/2*(high-low)
     log_density = math.log(2) + df/2*math.log(df/2) - math.lgamma(df/2) + (df-1)*np.log(ratio) - df*ratio*ratio/2
-    inside = sp.ndtr((delta-diff)/se - critical*ratio) - sp.ndtr((-delta-diff)/se + critical*ratio)
-    return float((weight*np.exp(log_density)*inside).sum()*(high-low)/2)
+    return float((weight*np.exp(log_density)*chance(ratio)).sum()*(high-low)/2)
 
-_legendre = np.polynomial.legendre.leggauss(100)
+def equivalence_power(
+    n:int,            # Seeds (per arm)
+    delta:float,      # Margin (fraction)
+    sd:float=1.,      # sd of the per-seed difference; of a run where unpaired
+    alpha:float=0.05, # Of each one-sided test: the interval is that at 2 alpha
+    paired:bool=True, # Shared seeds?
+    diff:float=0.,    # True difference (fraction)
+    grown:bool=False, # By the confidence sequence?
+    answer:bool=False # Count only intervals that hold 0? The others are better or worse, though by less than the margin
+)->float:             # Chance that the interval lies within the margin
+    "Power of two one-sided tests"
+    df, se = _design(n, sd, paired)
+    critical = _critical(n, df, 2*alpha, grown)
+    within, shift, most = delta/se, diff/se, delta/(se*critical)
+    def inside(ratio): return sp.ndtr(within-shift - critical*ratio) - sp.ndtr(-within-shift + critical*ratio)
+    def holds_0(ratio): return sp.ndtr(critical*ratio - shift) - sp.ndtr(-critical*ratio - shift)
+    if not answer: return _over_sds(inside, df, 0., most)
+    return _over_sds(holds_0, df, 0., most/2) + _over_sds(inside, df, most/2, most) # a narrow interval within the margin may miss 0
 
 def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True, grown:bool=False)->int: # Seeds (per arm)
     "Seeds that show equivalence within `delta` with power `target` where there is no difference; `alpha` is that of each one-sided test"
     _check_design(delta, sd, target, alpha)
     return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired, grown=grown), target)
 
-# %% ../nbs/14_plan.ipynb #7fee2aa0
-@parts(sd_diff_upper='upper.sd_diff', detectable_upper='upper.detectable', runs_needed_upper='upper.runs_needed',
-    runs_equivalence_upper='upper.runs_equivalence', runs_needed_grown_upper='upper.runs_needed_grown',
-    runs_equivalence_grown_upper='upper.runs_equivalence_grown')
+# %% ../nbs/14_plan.ipynb #17564136
 @dataclass(frozen=True, repr=False)
-class Plan(Record):
-    "What `n` seeds can do; `_upper` at the 80 % upper bound of the sd, None where it is not known from how many runs the sd comes"
+class _Asked(Record):
+    "What was asked of a plan, and what its own number of seeds can do"
     n:int             # Seeds of each arm
     sd_diff:float     # sd of the paired difference (fraction); of a run where unpaired
     delta:float       # Margin (fraction)
@@ -183,16 +204,10 @@ class Plan(Record):
     minutes:float=None # Of one run
     target:float=0.8  # Power
     paired:bool=True  # Shared seeds?
-
-    shown = '''n sd_diff delta effect alpha variants detectable runs_needed runs_equivalence runs_needed_grown
-        runs_equivalence_grown sd_diff_upper detectable_upper runs_needed_upper runs_equivalence_upper
-        runs_needed_grown_upper runs_equivalence_grown_upper hours hours_needed hours_equivalence target'''.split()
+    there:int=None    # Seeds that are there already; None where nobody said
 
     @property
     def _alpha(self): return self.alpha/self.variants # of one comparison's interval
-    @cached_property
-    def upper(self): # the same plan at the upper bound of its sd
-        return self.n_sd and replace(self, sd_diff=sd_upper(self.sd_diff, self.n_sd-1))
     @cached_property
     def detectable(self):
         found = detectable(self.n, self.sd_diff, self.target, self._alpha, self.paired)
@@ -204,10 +219,25 @@ class Plan(Record):
     @property
     def band(self): # the same plan at the two ends of that interval
         return tuple(replace(self, sd_diff=sd) for sd in self.sd_band or ())
-    def power_better(self, n): # chance to find `effect`
-        return power(n, self.effect, self.sd_diff, self._alpha, self.paired)
-    def power_equivalent(self, n): # chance to find arms equivalent that do not differ
-        return equivalence_power(n, self.delta, self.sd_diff, self._alpha/2, self.paired)
+    def power_better(self, n): # chance of "better" where the variant gains `effect`
+        return power(n, self.effect, self.sd_diff, self._alpha, self.paired, answer=True)
+    def power_equivalent(self, n): # chance of "equivalent" where the arms do not differ
+        return equivalence_power(n, self.delta, self.sd_diff, self._alpha/2, self.paired, answer=True)
+
+# %% ../nbs/14_plan.ipynb #abca02da
+@parts(sd_diff_upper='upper.sd_diff', detectable_upper='upper.detectable', runs_needed_upper='upper.runs_needed',
+    runs_equivalence_upper='upper.runs_equivalence', runs_needed_grown_upper='upper.runs_needed_grown',
+    runs_equivalence_grown_upper='upper.runs_equivalence_grown')
+@dataclass(frozen=True, repr=False)
+class Plan(_Asked):
+    "What `n` seeds can do; `_upper` at the 80 % upper bound of the sd, None where it is not known from how many runs the sd comes"
+    shown = '''n sd_diff delta effect alpha variants detectable runs_needed runs_equivalence runs_needed_grown
+        runs_equivalence_grown sd_diff_upper detectable_upper runs_needed_upper runs_equivalence_upper
+        runs_needed_grown_upper runs_equivalence_grown_upper hours hours_needed hours_equivalence target'''.split()
+
+    @cached_property
+    def upper(self): # the same plan at the upper bound of its sd
+        return self.n_sd and replace(self, sd_diff=sd_upper(self.sd_diff, self.n_sd-1))
 
     def _better(self, grown): return runs_needed(self.effect, self.sd_diff, self.target, self._alpha, self.paired, grown)
     def _equivalent(self, grown): # the interval at alpha is two one-sided tests at half of it
@@ -288,7 +318,7 @@ class RaceState(Record):
         "The smallest error rate at which the sequence, as it stands, leaves `mean` out"
         return min(1., math.exp(-float(log_e(self.n, self.mean, self.sd, mean))))
 
-# %% ../nbs/14_plan.ipynb #ba8b031c
+# %% ../nbs/14_plan.ipynb #14807798
 def read_answer(
     low:float,           # Lower bound of the difference (fraction); None where there is no interval
     high:float,          # Upper bound
@@ -301,14 +331,6 @@ def read_answer(
     if high < 0: return 'worse'
     if -delta < low and high < delta: return 'equivalent'
     return 'not worse' if not_worse and low > -delta else 'undecided'
-
-def p_over_all_seeds(
-    p:float,     # Of no difference over all seeds, a diverged run ranked worst
-    alone:bool   # Is it the only question, because too few runs trained for an interval?
-)->float:        # The smallest alpha at which "worse over all seeds" would stand
-    "The p of the second question that is asked where runs diverged: at a fifth of alpha, beside the interval"
-    return p if alone else min(1., 5*p)
-
 
 # %% ../nbs/14_plan.ipynb #895ef059
 def prefixes(
@@ -347,7 +369,7 @@ def race_path(
     if not len(d): return [state(0)]
     n, mean, sd = prefixes(d)
     half = half_width(n, sd, alpha/k)
-    e = np.exp(log_e(n, mean, sd))
+    e = np.exp(np.minimum(log_e(n, mean, sd), 709)) # beyond it no float is left
     p = np.minimum(1, 1/np.maximum.accumulate(e))
     columns = n, mean, sd, mean-half, mean+half, e, p
     states = [state(1, float(d[0]))] + [state(*row) for row in zip(*(plain(o.tolist()) for o in columns))]
@@ -374,7 +396,14 @@ def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p afte
     log_e = only_one*math.log(2) + sp.betaln(only_variant+1, only_one-only_variant+1)
     return np.minimum(1, np.exp(-np.maximum.accumulate(log_e)))
 
-# %% ../nbs/14_plan.ipynb #aeb51ca9
+# %% ../nbs/14_plan.ipynb #1cb47635
+def p_over_all_seeds(
+    p:float,     # Of no difference over all seeds, a diverged run ranked worst
+    alone:bool   # Is it the only question, because too few runs trained for an interval?
+)->float:        # The smallest alpha at which "worse over all seeds" would stand
+    "The p of the second question that is asked where runs diverged: at a fifth of alpha, beside the interval"
+    return p if alone else min(1., 5*p)
+
 def check_accuracies(
     x:np.ndarray, # Accuracies; NaN where there is none
     arm:str,      # Whose

@@ -293,16 +293,16 @@ def plot_power(
     "Chance of an answer against seeds, with the band that the interval of the sd leaves"
     level = f'{rate(plan.alpha)} %' + f' / {plan.variants}'*(plan.variants > 1)
     ax = _axes(ax, f'Chance of an answer, by intervals at {level}', 'seeds of each arm', f'chance, % (line: {rate(plan.target)})')
-    seeds = _seeds_to_draw(plan)
+    seeds,marks = _seeds_to_draw(plan), _marked_seeds(plan)
     chances = {f'better, at a gain of {rate(plan.effect)} pp': 'power_better',
         f'equivalent within {rate(plan.delta)} pp, at 0': 'power_equivalent'}
     for (label,chance),colour in zip(chances.items(), okabe_ito):
         at, *ends = ([100*getattr(o, chance)(n) for n in seeds] for o in (plan, *plan.band))
         _course(ax, seeds, at, *ends or (at,at), colour, label, '')
-        ax.plot(plan.n, 100*getattr(plan, chance)(plan.n), 'o', ms=5, color=colour)
+        for n in marks: ax.plot(n, 100*getattr(plan, chance)(n), 'o', ms=5, color=colour)
     ax.axhline(100*plan.target, color=grey, lw=0.8, ls='--')
-    ax.axvline(plan.n, color=ink, lw=1.2, ls=':', label=f'{plan.n} seeds')
-    ax.set(xlim=(min(seeds[0], plan.n)-0.3, seeds[-1]), ylim=(0,101))
+    for n,label in marks.items(): ax.axvline(n, color=ink, lw=1.2, ls=':' if n==plan.there else '-.', label=label)
+    ax.set(xlim=(min(seeds[0], *marks)-0.3, seeds[-1]), ylim=(0,101))
     ax.xaxis.get_major_locator().set_params(integer=True)
     if plan.minutes: _hours_axis(ax, plan.hours/plan.n)
     _legend(ax, title=_sd_words(plan), title_fontproperties=dict(size=9), alignment='left')
@@ -313,10 +313,15 @@ def _sd_words(plan):
     sd = f"sd of a {'difference' if plan.paired else 'run'} {points(plan.sd_diff, '')}"
     return f'{sd}, n {plan.n_sd:.3g}\nband: 80 %, normal noise' if plan.n_sd else sd
 
+def _marked_seeds(plan):
+    "Seeds -> what they are: those that are planned, and those that are there"
+    there = {plan.there:f'{plan.there} seeds are there'} if plan.there and plan.there > 1 else {}
+    return {plan.n:f'{plan.n} seeds planned'} | there
+
 def _seeds_to_draw(plan, most=10_000):
     "From 2 to a little beyond what both answers need, in about a hundred steps"
     needed = [n or most for n in (plan.runs_needed, plan.runs_equivalence)]
-    last = min(most, math.ceil(1.3*max(*needed, plan.n, 5)))
+    last = min(most, math.ceil(1.3*max(*needed, plan.n, plan.there or 0, 5)))
     return np.unique(np.linspace(2, last, 100).round().astype(int)).tolist()
 
 def _hours_axis(ax, hours):

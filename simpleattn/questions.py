@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import combinations
 from statistics import fmean
 import numpy as np
+from fastcore.basics import patch
 from scipy import special as sp
 from . import words
 from .plan import Record, plain, read_answer
@@ -55,10 +56,11 @@ class Pooled(Record):
     "One question in several studies; differences and bounds are fractions, None where not computed"
     studies:tuple # `Comparison` of each
     names:tuple   # Of the studies
-    sets:tuple    # Name or fingerprint of each study's validation set; None where not known
+    sets:tuple    # Name of each study's validation set; None where not known
+    notes:tuple=()
 
     shown = '''what names sets of_studies diff se df low high answer answer_words delta alpha family predicted between_sd
-        between_interval words'''.split()
+        between_interval notes words'''.split()
     constant, sequential = None, False # as of a `Comparison` that can be tested
 
     @property
@@ -99,30 +101,42 @@ class Pooled(Record):
     def answer(self): return read_answer(*self.interval, self.delta)
     @property
     def answer_words(self): return words.answer_words(self)
-
-    @property
-    def predicted(self)->Interval: # of a further study; None below five
-        if self.k < 5: return None
-        return Estimate(self.diff, self.se*math.sqrt(self.k+1), self.df).interval(self.level)
-    @cached_property
-    def _between(self): # None below three studies, or 20 seeds in any
-        few = self.k < 3 or min(c.n for c in self.studies) < 20
-        return (None, None) if few else between_studies(self.estimates, self.level)
-    @property
-    def between_sd(self): return self._between[0]
-    @property
-    def between_interval(self)->Interval: return self._between[1]
-
-    @property
-    def of_studies(self): # the studies as dicts, at this level
-        def row(name, c):
-            low, high = c.estimate.interval(self.level)
-            return dict(study=name, n=c.n, diff=c.diff, low=low, high=high, answer=read_answer(low, high, self.delta))
-        return [*map(row, self.names, self.studies)]
     @property
     def words(self): return words.pool_words(self)
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.pool_rows(self), 'md')}\n\n{self.words}"
+
+# %% ../nbs/18_questions.ipynb #878955a8
+@patch(as_prop=True)
+def predicted(self:Pooled)->Interval: # of a further study; None below five
+    if self.k < 5: return None
+    return Estimate(self.diff, self.se*math.sqrt(self.k+1), self.df).interval(self.level)
+
+@patch(as_prop=True)
+def _sd_between(self:Pooled): # None below three studies, or 20 seeds in any
+    few = self.k < 3 or min(c.n for c in self.studies) < 20
+    return (None, None) if few else between_studies(self.estimates, self.level)
+
+@patch(as_prop=True)
+def between_sd(self:Pooled): return self._sd_between[0]
+
+@patch(as_prop=True)
+def between_interval(self:Pooled)->Interval: return self._sd_between[1]
+
+# %% ../nbs/18_questions.ipynb #de760d5b
+@patch(as_prop=True)
+def of_studies(self:Pooled): # the studies as dicts, at this level
+    def row(name, c):
+        low, high = c.estimate.interval(self.level)
+        return dict(study=name, n=c.n, diff=c.diff, low=low, high=high, answer=read_answer(low, high, self.delta))
+    return [*map(row, self.names, self.studies)]
+
+@patch(as_prop=True)
+def rows(self:Pooled): # those of the studies, and below them what they say together
+    together = dict(study=self.what, n=None, diff=self.diff, low=self.low, high=self.high, answer=self.answer)
+    rows = [*self.of_studies, together]
+    if self.predicted: rows.append(dict(study='a further study', n=None, diff=None, low=self.predicted.low, high=self.predicted.high, answer=None))
+    return rows
 
 # %% ../nbs/18_questions.ipynb #02fa6e49
 def _known_run(sample, i): return sample.correct[i] is not None or sample.recipes[i] is not None
@@ -134,21 +148,48 @@ def _run_key(sample, i):
     return sample.seeds[i], round(float(sample.acc[i]), 9), sample.recipes[i], sample.conditions[i]
 
 def _share_runs(one, other):
-    "Whether two samples hold runs in common"
-    first = {_run_key(one, i): _known_run(one, i) for i in range(len(one))}
-    second = {_run_key(other, i) for i in range(len(other))}
-    shared = [known for key,known in first.items() if key in second]
-    in_any_order = len(one) > 3 and Counter(one.acc.round(9).tolist()) == Counter(other.acc.round(9).tolist())
-    alike = not any(map(_known_run, (one, other), (0, 0))) and (in_any_order or 2*len(shared) > min(len(one), len(other)))
-    return any(shared) or alike
+    "Whether two samples hold runs in common, by what their records tell"
+    known = {_run_key(one, i) for i in range(len(one)) if _known_run(one, i)}
+    return any(_run_key(other, i) in known for i in range(len(other)))
 
+# %% ../nbs/18_questions.ipynb #64efd21e
 def _sides(c): return [o for o in (c.contrast.before, c.contrast.after) if c.contrast.has_runs]
 
+def _equal_rows(one, other):
+    "Of samples that say no more than seed and accuracy: equal rows with one seed, of how many, and as many as chance makes; the same in any order"
+    if any(_known_run(o, 0) for o in (one, other)): return np.zeros(5)
+    first, second = (o.acc.round(9).tolist() for o in (one, other))
+    at_seed = dict(zip(one.seeds, first))
+    pairs = [(at_seed[seed], acc) for seed,acc in zip(other.seeds, second) if seed is not None and seed in at_seed]
+    equal = sum(a == b for a,b in pairs)
+    in_any_order = (Counter(first) & Counter(second)).total()
+    ties = sum(n*(n-1)//2 for x in (first, second) for n in Counter(x).values())
+    p = (ties+1)/(1+sum(len(x)*(len(x)-1)//2 for x in (first, second))) # that two runs are equal, as it is within an arm
+    return np.array([equal, len(pairs), p*len(pairs), in_any_order, p*len(first)*len(second)])
+
+def _chance(n, expected): return float(sp.gammainc(n, expected)) if n else 1. # that so many or more are equal
+
+def _is_copy(one, other, rows):
+    "Whether most rows of two samples are equal, or all in any order"
+    equal, n, _, in_any_order, _ = rows
+    smaller = min(len(one), len(other))
+    return 2*equal > smaller or len(one) == len(other) == in_any_order > 3
+
 def _check_apart(studies):
-    "Refuse studies that share runs"
+    "Refuse studies that share runs; gives (chance, sentence) of tables that have equal rows, which may be by chance"
+    notes = []
     for (name,one),(other,two) in combinations(studies.items(), 2):
-        if any(_share_runs(a, b) for a in _sides(one) for b in _sides(two)):
+        sides = [(a, b) for a in _sides(one) for b in _sides(two)]
+        rows = [_equal_rows(*o) for o in sides]
+        at_seed, in_any_order = (min(_chance(*r[at]) for r in (*rows, sum(rows))) for at in ([0,2], [3,4]))
+        if min(at_seed, in_any_order) < 1e-3 or any(_share_runs(*o) or _is_copy(*o, r) for o,r in zip(sides, rows)):
             raise ValueError(f"{name} and {other} share runs, so they are not two studies. Leave one of them out")
+        equal, n, by_chance, accuracies, in_all = max(rows, key=lambda o: (o[0], o[3]))
+        if equal: alike = f'{equal:.0f} of {n:.0f} rows alike, in seed and accuracy (chance makes {by_chance:.1f})'
+        else: alike = f'{accuracies:.0f} accuracies alike (chance makes {in_all:.1f})'
+        said = f'{name} and {other} have {alike}: if these are the same runs, they are not two studies'
+        if equal or in_any_order < .01: notes.append((min(at_seed, in_any_order), said))
+    return notes
 
 def _check_study(name, c):
     "Refuse a comparison without an estimate of a fixed number of seeds"
@@ -159,34 +200,41 @@ def _check_study(name, c):
     if c.estimate is None: raise ValueError(f"{name}: {c.constant or 'too few runs'}, so it has no interval")
 
 def _check_pool(studies):
-    "Refuse what cannot be pooled"
+    "Refuse what cannot be pooled; what is to be said of the two that are most alike"
     if len(studies) < 2: raise ValueError(f'{len(studies)} study: pooling needs at least two')
     for name,c in studies.items(): _check_study(name, c)
     declared = {(c.delta, c.alpha) for c in studies.values()}
     if len(declared) > 1: raise ValueError(f'the studies have several margins or error rates (delta, alpha): {sorted(declared)}. Pool those of one')
     if next(iter(declared))[1] > .08: raise ValueError('the t interval over studies holds for alpha up to 0.08')
-    _check_apart(studies)
+    notes = _check_apart(studies)
     if len({round(c.diff, 12) for c in studies.values()}) == 1 and len(studies) > 2:
         raise ValueError('every study has the same difference: nothing can be said of how studies vary')
+    return (min(notes)[1],) if notes else ()
 
 # %% ../nbs/18_questions.ipynb #5a7f1c4b
-def _set_of(c):
-    "Fingerprint of the validation set, None where not known"
-    at = comparable.index('fingerprint')
-    told = {o[at] for side in _sides(c) for o in side.conditions}
+def _fingerprint(sample):
+    told = {o[comparable.index('fingerprint')] for o in sample.conditions}
     return told.pop() if len(told) == 1 and told != {'None'} else None
+
+def _sets_of(studies):
+    "The validation set of each study: by data set, split and number of images, else by fingerprint; None where not known"
+    def told(c, of):
+        names = {of(side) for side in _sides(c)}
+        return names.pop() if len(names) == 1 else None
+    by_name, by_print = ([told(c, of) for c in studies] for of in (lambda o: o.images, _fingerprint))
+    return by_print if None in by_name else by_name
 
 def pool(
     comparisons,     # Mapping name -> `Comparison`, or a list of them: one of each study
-    sets:list=None   # Name of each study's validation set; None: as the fingerprints in the records say
+    sets:list=None   # Name of each study's validation set; None: as the records say
 )->Pooled:           # Each study, and the mean with its interval over studies
     "One answer from several studies"
     if not hasattr(comparisons, 'items'): comparisons = {f'study {i}': c for i,c in enumerate(comparisons, 1)}
-    _check_pool(comparisons)
+    notes = _check_pool(comparisons)
     studies = (*comparisons.values(),)
-    sets = (*map(_set_of, studies),) if sets is None else (*sets,)
+    sets = _sets_of(studies) if sets is None else sets
     if len(sets) != len(studies): raise ValueError(f'{len(sets)} sets for {len(studies)} studies: name the validation set of each')
-    return Pooled(studies, (*comparisons,), sets)
+    return Pooled(studies, (*comparisons,), tuple(sets), notes)
 
 def pool_arms(
     answers:dict  # Study -> its `Comparisons`
@@ -219,8 +267,9 @@ class Best(Record):
     pairs:Comparisons     # Of every two arms
     alpha:float=0.05      # Error rate of this family, which is one of its own
     notes:tuple=()
+    confirm:str=None      # Command that trains the first two arms on fresh seeds; None where they are in no store
 
-    shown = 'arms among_best winner winner_mean winner_low winner_high alpha k paired notes words'.split()
+    shown = 'arms among_best winner winner_mean winner_low winner_high alpha k paired notes confirm words'.split()
 
     @property
     def k(self): return len(self.samples)
@@ -244,25 +293,32 @@ class Best(Record):
             low, high, may_be = (o[i] for o in self._constrained)
             behind = self.means[i]-np.delete(self.means, i).max()
             bounds = dict(low=plain(low), high=plain(high)) # None where the differences do not vary
-            return dict(arm=arm, n=len(self.samples[arm]), mean=self.means[i], diff=behind, **bounds, may_be_best=bool(may_be))
+            return dict(arm=arm, n=len(self.samples[arm]), mean=float(self.means[i]), diff=float(behind), **bounds, may_be_best=bool(may_be))
         return sorted([row(*o) for o in enumerate(self.samples)], key=lambda o: -o['mean'])
-    @property
-    def among_best(self): return [o['arm'] for o in self.arms if o['may_be_best']]
-    @property
-    def winner(self): return self.arms[0]['arm'] # by its mean
-    @property
-    def winner_mean(self): return self.samples[self.winner].mean
-    @property
-    def winner_interval(self)->Interval: # simultaneous over the k arms, so it holds for the one that was picked
-        return Estimate.of(self.samples[self.winner].acc).interval(self.alpha/self.k)
-    @property
-    def winner_low(self): return self.winner_interval.low
-    @property
-    def winner_high(self): return self.winner_interval.high
     @property
     def words(self): return words.best_words(self)
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.best_rows(self), 'md')}\n\n{self.words}"
+
+# %% ../nbs/18_questions.ipynb #3b02643d
+@patch(as_prop=True)
+def among_best(self:Best): return [o['arm'] for o in self.arms if o['may_be_best']]
+
+@patch(as_prop=True)
+def winner(self:Best): return self.arms[0]['arm'] # by its mean
+
+@patch(as_prop=True)
+def winner_mean(self:Best): return self.samples[self.winner].mean
+
+@patch(as_prop=True)
+def winner_interval(self:Best)->Interval: # simultaneous over the k arms, so it holds for the one that was picked
+    return Estimate.of(self.samples[self.winner].acc).interval(self.alpha/self.k)
+
+@patch(as_prop=True)
+def winner_low(self:Best): return self.winner_interval.low
+
+@patch(as_prop=True)
+def winner_high(self:Best): return self.winner_interval.high
 
 # %% ../nbs/18_questions.ipynb #bd32843b
 def _counting(samples):

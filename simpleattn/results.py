@@ -64,10 +64,21 @@ def _text(path):
 
 # %% ../nbs/22_results.ipynb #f33b2920
 def _listed(text):
-    "The cells of a list such as [62.0, 64.4], None where it is none"
+    "The cells of a list such as [62.0, 64.4], or 62.0, 64.4 without brackets; None where it is none"
     text = text.strip()
-    if not (text[:1] in '[(' and text[-1:] in '])' and len(text) > 1): return None
-    return [o for o in re.split(r'[,;\s]+', text[1:-1].strip()) if o]
+    in_brackets = len(text) > 1 and text[0] in '[(' and text[-1] in '])'
+    cells = _split_list(text[1:-1] if in_brackets else text)
+    if in_brackets: return cells
+    is_one = len(cells) < 2 or number_in(text) is not None
+    return None if is_one or not _are_numbers(cells) else cells
+
+def _split_list(text):
+    "At semicolons or blanks where that gives numbers, whose commas are then decimal ones; else at commas too"
+    cells = [o for o in re.split(r'[;\s]+', text) if o]
+    if len(cells) > 1 and _are_numbers(cells): return cells
+    return [o for o in re.split(r'[,;\s]+', text) if o]
+
+def _are_numbers(cells): return all(number_in(o) is not None for o in cells)
 
 # %% ../nbs/22_results.ipynb #df541ef9
 _arms = '''arm variant model model_name architecture arch network net backbone layer attention attn attention_type method treatment
@@ -81,11 +92,14 @@ _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
 _totals = 'total n n_total images samples count'.split() # beside counts of correct images
-_statuses = 'status state run_state run_status'.split()
+_exit_codes = 'exit_code exitcode exit_status return_code returncode'.split() # 0 has finished
+_statuses = [*'status state run_state run_status'.split(), *_exit_codes]
 
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
 _ns = 'n runs n_runs seeds n_seeds'.split()
+_settings = '''epochs num_epochs n_epochs max_epochs lr learning_rate bs batch_size size image_size img_size resolution wd weight_decay
+    momentum'''.split()
 
 def _seed_of(header):
     "The seed that a header names, such as 3, seed 3, run_3; None where it names none"
@@ -117,6 +131,23 @@ def _lines(text):
         if not (comment or rule or again): rows.append((reader.line_num + bool(said), cells))
     return rows
 
+def _is_decimal(text): return number_in(text) is not None and bool(re.search('[.,%]', text))
+
+# %% ../nbs/22_results.ipynb #7fc423c4
+def _with_header(rows, path):
+    "The rows of a file, and above them the header that it lacks, if its first line is a run or a list already"
+    first, *rest = rows[0][1]
+    is_one_list = (not rest or len(rows) == 1) and all(_are_numbers(cells) for _,cells in rows)
+    if is_one_list: return [(0, ['accuracy']), *((line, [o]) for line,cells in rows for o in cells)]
+    known = short_name(first) in {*_arms, *_seeds} or any(_is_acc(short_name(o)) for o in rows[0][1])
+    if known or not any(_is_decimal(o) or _listed(o) for o in rows[0][1]): return rows
+    if len(rest) == 1 and _listed(rest[0]): return [(0, ['arm','accuracies']), *rows]
+    is_list = all(len(cells) > 2 and not _are_numbers(cells[:1]) and all(map(_is_decimal, cells[1:])) for _,cells in rows)
+    if is_list: return [(0, ['arm','accuracies']), *((line, [cells[0], f"[{'; '.join(cells[1:])}]"]) for line,cells in rows)]
+    raise CliError(f"{path}: the first line ({', '.join(rows[0][1][:4])}) holds numbers, so it names no columns. "
+        'Put a header above it, such as variant,seed,accuracy.')
+
+# %% ../nbs/22_results.ipynb #088813ea
 def _same_width(rows, path):
     "Header and rows with as many cells; a header that lacks the name of the first column gets one"
     (_,header),*rows = rows
@@ -133,8 +164,7 @@ def _read_csv(text, path):
     try: rows = _lines(text)
     except csv.Error as e: raise CliError(f'{path} is no table: {e}.') from None
     if not rows: raise CliError(f'{path} cannot be read: it is empty.')
-    if len(rows[0][1]) > 1 and _listed(rows[0][1][1]): rows = [(0, ['arm','accuracies']), *rows] # lists without a header
-    header, rows = _same_width(rows, path)
+    header, rows = _same_width(_with_header(rows, path), path)
     header = [o.strip() or f'column {i}' for i,o in enumerate(header, 1)]
     twice = sorted({o for o in header if header.count(o) > 1})
     if twice: raise CliError(f"{path}: the header names {', '.join(twice)} twice. Rename one, or remove it.")
@@ -161,6 +191,7 @@ def _of_columns(columns):
 def _records(found):
     "Dicts, one a run, of whatever JSON held; None where it is no table"
     if _is_rows(found): return found
+    if isinstance(found, list) and all(isinstance(o, (int,float)) for o in found): return [dict(accuracy=o) for o in found]
     if not isinstance(found, dict) or not found: return None
     values, names = [*found.values()], {short_name(o) for o in found}
     if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list):
@@ -168,7 +199,8 @@ def _records(found):
     tables = [k for k,o in found.items() if _is_rows(o)]
     if 'runs' in tables or len(tables) == 1: return found['runs' if 'runs' in tables else tables[0]]
     named = any(_is_acc(o) for o in names) or names & {*_arms}
-    dicts, lists = (all(isinstance(o, kind) for o in values) for kind in (dict, list))
+    dicts = all(isinstance(o, dict) for o in values)
+    lists = all(isinstance(o, list) or isinstance(o, str) and _listed(o) for o in values)
     if named and (dicts or lists): return _of_columns(found)
     if dicts and all(isinstance(o, dict) and _seed_of(k) for runs in values for k,o in runs.items()):
         return [dict(arm=arm, seed=_seed_of(k)) | o for arm,runs in found.items() for k,o in runs.items()]
@@ -176,6 +208,7 @@ def _records(found):
     if lists: return [dict(arm=k, accuracies=o) for k,o in found.items()]
     return [found]
 
+# %% ../nbs/22_results.ipynb #badccefa
 def _loads(text, path):
     try: return json.loads(text)
     except (ValueError, RecursionError): pass
@@ -190,11 +223,14 @@ def _read_json(text, path):
     if not rows: raise CliError(f'{path} holds no runs: give a list of objects with arm, seed and accuracy.')
     return as_cells([_flat(o) for o in rows])
 
+def _has_bits(table): # which image was right, and no count of right images
+    return isinstance(table, pd.DataFrame) and 'correct' in table and not pd.api.types.is_numeric_dtype(table['correct'])
+
 def _read_table(path):
     "A file, or a table that is one already, as a table of text"
     if isinstance(path, pd.DataFrame):
         named = path.reset_index() if any(path.index.names) else path
-        return as_cells(named.drop(columns='correct', errors='ignore').to_dict('records'))
+        return as_cells((named.drop(columns='correct') if _has_bits(named) else named).to_dict('records'))
     text = _text(path)
     return (_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)
 
@@ -266,6 +302,7 @@ def _by_name(table, names):
 
 def _differing(table, header): return table[header].map(plain_value).nunique()
 
+# %% ../nbs/22_results.ipynb #734ad1ce
 def _arm_column(asked, table):
     "The column of arms, None where there is none"
     if asked.arm: return _named(asked, table, asked.arm)
@@ -273,7 +310,8 @@ def _arm_column(asked, table):
     sure = [o for o in there if short_name(o) in ('arm','variant')]
     def groups(o): return 1 < _differing(table, o) < len(table)
     maybe = [o for o in there if groups(o)]
-    unnamed = [o for o in table.columns if o.startswith('column ') and groups(o) and table[o].map(number_in).isna().all()]
+    def may_name_it(o): return o.startswith('column ') or short_name(o) == 'run'
+    unnamed = [o for o in table.columns if may_name_it(o) and groups(o) and table[o].map(number_in).isna().all()]
     return next(iter([*sorted(sure, key=lambda o: _differing(table, o) < 2), *maybe, *there, *unnamed]), None)
 
 def _seed_column(asked, table, arm):
@@ -297,13 +335,18 @@ def _acc_column(asked, table):
         there = [o for o in table.columns if known(short_name(o)) and _may_be_numbers(table[o])]
         if not there: continue
         if len({tuple(table[o]) for o in there}) > 1:
-            asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=there[0])}")
+            held_out = [o for o in there if re.match('val|eval|dev', short_name(o))] # a bare accuracy beside it is that of training
+            asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
         return there[0]
 
 # %% ../nbs/22_results.ipynb #8f4cb095
 def _list_column(table):
     "The column that holds lists, None where there is none"
-    def numbers(o): return _listed(o) and all(number_in(v) is not None for v in _listed(o))
+    has_seeds = bool(_by_name(table, _seeds)) # a run a row, in which a list without brackets is a slip
+    def numbers(o):
+        cells = _listed(o)
+        if not cells or has_seeds and o.strip()[0] not in '[(': return False
+        return _are_numbers(cells)
     columns = [o for o in table.columns if short_name(o) != 'correct']
     return next((o for o in columns if len(table) and all(map(numbers, table[o]))), None)
 
@@ -326,7 +369,9 @@ def _wide_parts(asked, table):
     if len(by_seed) > 1 and arm: return 'seeds', arm, by_seed
     seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o])), None)
     varying = unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', seed})
-    def may_be_arm(o): return short_name(o) not in _seeds and not _is_index(table[o]) and (o in varying or _differing(table, o) < 2)
+    def may_be_arm(o):
+        if short_name(o) in (*_seeds, *_settings, *_exit_codes) or _is_index(table[o]): return False
+        return o in varying or _differing(table, o) < 2
     arms = [o for o in _numeric(table) if o != seed and may_be_arm(o)]
     return ('arms', seed, arms) if len(arms) > 1 else None
 
@@ -337,6 +382,7 @@ def _is_wide(asked, table):
     parts = _wide_parts(asked, table)
     return parts and f"{', '.join(parts[2][:4])}{', ...' if len(parts[2]) > 4 else ''} look like columns of {parts[0]}"
 
+# %% ../nbs/22_results.ipynb #b9a0d79f
 def _long(asked, table):
     "A wide table as one row a run, and what was read as what"
     header = _list_column(table)
@@ -424,6 +470,7 @@ def _images_of(asked, text):
     if not is_whole(text) or float(text) < 1: asked.refuse(f'n_images is {text!r}: give the number of validation images.')
     return int(float(text))
 
+# %% ../nbs/22_results.ipynb #9c06c87c
 def _refuse_means(asked, runs):
     "A table of means with their sds in one cell"
     found = runs.acc.str.extract(_spread)
@@ -461,6 +508,7 @@ def _kept(asked, table, header, values):
         asked.refuse(f"no row has {header}={', '.join(map(str, values))}. There are: {', '.join(there[:20])}.")
     return kept
 
+# %% ../nbs/22_results.ipynb #0546167f
 def _run_keys(runs):
     "Columns that tell runs apart: arm, and seed or else an id that stands in several rows"
     if 'seed' in runs: return ['arm','seed']
@@ -493,6 +541,18 @@ def _last(asked, runs, header):
         run = ((count <= count.shift()) | (runs[keys] != runs[keys].shift()).any(axis=1)).cumsum()
     return runs[count == count.groupby(run).transform('max')]
 
+def _ended(runs, by=()):
+    "Last rows, without the columns that count a log's rows where some runs stopped before the others; and what is to be said of it"
+    said = []
+    for header,within in unexplained(runs[['arm', *_by_name(runs, of_a_log)]], 'arm', {'arm', *by}).items():
+        ends = runs[header].map(number_in)
+        if not within or ends.groupby(runs.arm).max().nunique() > 1: continue # arms that were meant to end elsewhere are no pairs
+        first, *_, last = sorted(ends)
+        said.append(f'{header} {first:g} to {last:g}')
+        runs = runs.drop(columns=header)
+    return runs, [f"runs end at {', '.join(said)}"] if said else []
+
+# %% ../nbs/22_results.ipynb #60844bf4
 def _ignored(asked, table):
     "The columns that --ignore names"
     found = set()
@@ -534,6 +594,7 @@ def _one_value(runs, columns):
         return kept.sum() == len(rows)
     return [f'{o.strip()}={str(rows[o].iloc[0]).strip()}' for o in _fewest(columns, same)]
 
+# %% ../nbs/22_results.ipynb #ba8a2f42
 def _parts(runs, columns):
     "(values, rows) of each combination of values"
     if not columns: return [((), runs)]
@@ -550,13 +611,15 @@ def _mixed(runs, by):
     return found
 
 def _without_metrics(runs):
-    "Other accuracies are a run's own, and so is a precision that is no type of number"
+    "Other accuracies are a run's own, and so is a precision that is no type of number, or an exit code beside a status"
     def is_metric(o):
         name, numbers = short_name(o), runs[o].map(number_in)
         if o in ('arm','seed','acc','status','n_images') or numbers.isna().any(): return False
-        return _is_acc(name) or _is_error(name) or name == 'precision' and not (numbers == numbers.round()).all()
+        is_exit_code = name in _exit_codes and 'status' in runs
+        return _is_acc(name) or _is_error(name) or is_exit_code or name == 'precision' and not (numbers == numbers.round()).all()
     return runs.drop(columns=[o for o in runs.columns if is_metric(o)])
 
+# %% ../nbs/22_results.ipynb #5f480ae8
 def _check_mixed(asked, runs, by):
     "Refuse columns that keep runs apart, with the commands that go on"
     runs = _without_metrics(runs)
@@ -564,7 +627,7 @@ def _check_mixed(asked, runs, by):
     if not found: return runs
     rows, last = _last_of_log(asked, runs, found)
     others = [*_mixed(rows, by)]
-    if others: ways = '; '.join(_ways_on(asked, rows, by, others, last))
+    if others: ways = '; '.join(_ways_on(asked, runs, rows, by, others, last))
     else: ways = f'keep the last row of each run: {asked.command(where=last)}'
     asked.refuse(f'{said_columns(runs, found)}. No answer mixes them.\n{ways[0].upper()}{ways[1:]}')
 
@@ -573,12 +636,16 @@ def _last_of_log(asked, runs, found):
     for header in found:
         if short_name(header) in of_a_log and runs[header].map(number_in).notna().all():
             rows = _last(asked, runs, header)
-            if len(rows) < len(runs): return rows, [f'{header}=last']
+            if len(rows) < len(runs): return _ended(rows, asked.by)[0], [f'{header}=last']
     return runs, []
 
-def _ways_on(asked, runs, by, others, last):
-    "The commands that go on, each with what it does"
+def _ways_on(asked, log, runs, by, others, last):
+    "The commands that go on, each with what it does; `runs` are the last rows of a log"
     values = _one_value(runs, others)
+    if last and not values: # arms that end elsewhere may share an earlier row
+        count = log[last[0].removesuffix('=last')].map(number_in)
+        shared = _one_value(log.loc[count.sort_values(ascending=False, kind='stable').index], others)
+        if shared: yield f'keep one value: {asked.command(where=shared)}'
     if values:
         chosen = {o.split('=')[0] for o in values}
         yield f"keep one value: {asked.command(where=[*values, *(o for o in last if o.split('=')[0] not in chosen)])}"
@@ -622,6 +689,8 @@ def _refuse_roles(asked, table, roles):
     if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is no number (nor a list such as [0.62, 0.64]).')
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
+    if missing == ['arm'] and len(table.columns) == 1:
+        asked.refuse(f'there is one list of {len(table)} accuracies, and nothing to compare it with. Give one published number:', others=['--against', '0.9339'])
     asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there are none of '
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
 
@@ -649,9 +718,11 @@ def _kept_rows(asked, table):
     runs, said = _logged(runs)
     for header,values in wanted.items():
         if values != ['last']: runs = _kept(asked, runs, header, values)
-    for header,values in wanted.items():
-        if values == ['last']: runs = _last(asked, runs, header)
     by = [names.get(o, o) for o in (_named(asked, table, o) for o in asked.by)]
+    for header,values in wanted.items():
+        if values != ['last']: continue
+        runs, ended = _ended(_last(asked, runs, header), by)
+        said += ended
     taken = [o for o in by if o in ('arm','seed','acc','status')]
     if taken: asked.refuse(f'--by {asked.roles[taken[0]]}: that is the {taken[0]}, which has its role. Name another column.')
     if ignored & {asked.roles['arm'], asked.roles['acc']}: asked.refuse('--ignore: arm and accuracy cannot be left out.')
@@ -667,9 +738,14 @@ def _checked_runs(asked):
     try: return _checked_table(asked, table, said)
     except NoRun as e: asked.refuse(e.why, **(dict(ignore=[asked.roles[e.role]]) if e.role else {}))
 
+def _word_of_exit(text):
+    "What an exit code says: 0 has finished, another number has failed"
+    return ('finished' if float(text) == 0 else 'failed') if number_in(text) is not None else text
+
 def _checked_table(asked, table, said):
     runs, logged, by = _kept_rows(asked, table)
     ends = []
+    if short_name(asked.roles.get('status', '')) in _exit_codes: runs = runs.assign(status=runs.status.map(_word_of_exit))
     if 'status' in runs: runs, ends = check_ends(runs)
     check_arms(runs, asked.roles['arm'])
     runs = _stripped(runs)
@@ -687,6 +763,7 @@ def _typed(column):
     numbers = column.map(number_in)
     return column if numbers.isna().any() else pd.to_numeric(numbers)
 
+# %% ../nbs/22_results.ipynb #feebf22c
 def _frame(asked, runs, acc):
     "The runs as numbers, in the order of what matters"
     first = dict(arm=runs.arm)
@@ -695,7 +772,7 @@ def _frame(asked, runs, acc):
     if 'status' in runs: first['status'] = runs.status
     rest = {o.strip():_typed(runs[o]) for o in runs.columns if o.strip() not in first and o != 'correct'}
     frame = pd.DataFrame(first | rest)
-    if isinstance(asked.path, pd.DataFrame) and 'correct' in asked.path:
+    if _has_bits(asked.path):
         frame['correct'] = [asked.path['correct'].iloc[i-1] for i in frame.index]
     return frame
 
@@ -812,6 +889,7 @@ class Against:
             family=self.family, delta=self.delta, alpha=self.alpha)
     def sentence(self): return against_words(self)
 
+# %% ../nbs/22_results.ipynb #7fe3d3f4
 def against(
     runs,             # DataFrame of `read_results`
     number:float,     # The published accuracy (fraction)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['of_a_run', 'of_a_log', 'known_columns', 'summary_words', 'short_name', 'plain_value', 'is_id', 'unexplained',
            'said_columns', 'check_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value', 'as_cells', 'row_name',
-           'NoRun', 'check_ends', 'check_arms', 'check_pasted', 'check_rows', 'roles_of', 'plain_runs', 'check_table',
+           'NoRun', 'check_ends', 'check_arms', 'check_rows', 'check_pasted', 'roles_of', 'plain_runs', 'check_table',
            'is_table']
 
 # %% ../nbs/15_rows.ipynb #b80c6381
@@ -15,21 +15,23 @@ from fnmatch import fnmatchcase
 import numpy as np
 from .runs import comparable
 
-# %% ../nbs/15_rows.ipynb #f0eb9275
+# %% ../nbs/15_rows.ipynb #f5c8e29c
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
     id='''id *_id *runid uuid *_uuid name run run_name runname display_name number trial trial_number index column_* path *_path
         checkpoint *_checkpoint ckpt *_ckpt log_dir run_dir output_dir url *_url *_uri''',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
-        completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime''',
-    told='reason history *_history wandb correct',
+        completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime
+        *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
+    told='reason history *_history wandb correct host hostname *_host *_hostname node nodename node_name user username',
     measured='''loss *_loss *_loss_* best_acc* best_val* best_epoch best_step best_metric best_loss train_acc* training_acc* *top5*
         *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
-        flops *_flops gflops macs gmacs memory *_memory peak_mem* gpu_mem* max_mem*''')
+        flops *_flops gflops macs gmacs memory *_memory peak_mem* gpu_mem* max_mem* gpu_util* cpu_util* ram ram_* vram*''')
 of_a_log = 'epoch step global_step iteration iter batch_idx'.split() # Columns that count the rows of one run
 _containers = 'params param config hparams hparam hyperparameters flags flag args metrics metric summary user_attrs tags mlflow attributes'
 
+# %% ../nbs/15_rows.ipynb #d44bbcbd
 def short_name(
     header # A column's name, such as params.seed or Val Acc
 )->str:    # Such as: seed, val_acc
@@ -48,7 +50,7 @@ def plain_value(
     except ValueError: return text
     return number if number == number else ''
 
-# %% ../nbs/15_rows.ipynb #2f99b1b8
+# %% ../nbs/15_rows.ipynb #174dba1c
 def _kind_of_a_run(header):
     "Which list of `of_a_run` names this column, or None"
     name = short_name(header)
@@ -68,6 +70,7 @@ def _is_of_a_run(header, values, runs, one_run):
     a_setting = values.groupby(runs[one_run[0]]).agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
     return numbers and not a_setting
 
+# %% ../nbs/15_rows.ipynb #cc15eb55
 def unexplained(
     runs,     # DataFrame, one row a run
     arm:str,  # Its column of arms
@@ -85,6 +88,7 @@ def unexplained(
         found[header] = bool(values.groupby(rows[arm]).nunique().max() > 1)
     return found
 
+# %% ../nbs/15_rows.ipynb #b86b86cf
 def said_columns(
     runs,      # DataFrame
     found:dict # Of `unexplained`
@@ -100,6 +104,7 @@ def said_columns(
         if names: said.append(f"{', '.join(names)} {one if len(names) == 1 else many} {where}")
     return '; '.join(said)
 
+# %% ../nbs/15_rows.ipynb #68bfb5b3
 known_columns = {'seed', 'status', 'acc', 'correct', 'variant_hash', *comparable} # which have a rule of their own
 
 def check_columns(runs, pairs):
@@ -115,7 +120,7 @@ def check_columns(runs, pairs):
     raise ValueError(f"{said_columns(runs, found)}. No answer mixes them. Keep one value, runs[runs[{first!r}] == ...]; "
         f"compare each value for itself, runs.groupby({first!r}); or where it does not matter, runs.drop(columns={names})")
 
-# %% ../nbs/15_rows.ipynb #403a91ef
+# %% ../nbs/15_rows.ipynb #02b18a6a
 def is_blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', 'na', 'n/a', '-', '<na>')
 
 def number_in(text):
@@ -131,6 +136,7 @@ def seed_value(text):
     "A whole number where it is one"
     return int(float(text)) if is_whole(text) else text
 
+# %% ../nbs/15_rows.ipynb #4066e200
 def _cell(value):
     if isinstance(value, str): return value
     if str(value) in ('nan','NaT','<NA>'): return ''
@@ -179,7 +185,7 @@ def check_ends(runs):
         if len(there): said.append(f"{len(there)} of {len(runs)} runs {what} ({', '.join(there.word.unique())})")
     return runs[runs.status != 'unfinished'].drop(columns='word'), said
 
-# %% ../nbs/15_rows.ipynb #dbdd0aa0
+# %% ../nbs/15_rows.ipynb #02513d25
 def check_arms(runs, called='arm'):
     "Refuse arms that differ only in capitals or blanks, and rows without one"
     for line,arm in runs.arm.items():
@@ -199,6 +205,17 @@ def _words(text): return re.findall(r'[^\W_]+', text.lower())
 
 summary_words = {'mean','average','avg','std','sd','stdev','median','min','max','total','sum','overall'}
 
+# %% ../nbs/15_rows.ipynb #891c006d
+def check_rows(runs):
+    "Refuse rows of one comparison that are no runs of their own"
+    trained = runs[runs.status == 'ok'] if 'status' in runs else runs
+    if 'seed' not in runs:
+        _check_repeats(trained)
+        _check_means(trained)
+        return
+    ended = runs[runs.status != 'failed'] if 'status' in runs else runs
+    _check_seeds(ended.assign(seed=[str(seed_value(o)) for o in ended.seed]), ['arm','seed',*(o for o in comparable if o in ended)])
+
 def _check_seeds(runs, key):
     "Refuse rows without a seed among those with one, and a seed that an arm has twice"
     for line,seed in runs.seed.items():
@@ -217,6 +234,7 @@ def _check_seeds(runs, key):
     why = f'seed {seed} of {arm!r} stands twice ({where}). Keep one run a seed, or compare without seeds:'
     raise NoRun(why, 'seed')
 
+# %% ../nbs/15_rows.ipynb #c6b11569
 def _all_twice(rows):
     "Whether each of four different rows or more stands twice"
     counts = Counter(rows)
@@ -247,6 +265,7 @@ def _check_repeats(runs):
     raise NoRun(f"rows of {runs.arm.iloc[found[0]]!r} stand twice (rows {lines}{', ...' if len(found) > 8 else ''}). "
         "Remove them, or tell the runs apart by a column of seeds or ids.")
 
+# %% ../nbs/15_rows.ipynb #29e8f68c
 def check_pasted(runs):
     "Refuse a row that stands twice with its id or time"
     ids = [o for o in runs.columns if is_id(o) and runs[o].map(plain_value).nunique() > 1]
@@ -255,6 +274,7 @@ def check_pasted(runs):
         lines = ', '.join(map(str, twice.index[:8]))
         raise NoRun(f'{row_name(runs, twice.index[0])} stands twice, with the same {ids[0]} (rows {lines}). Remove one.')
 
+# %% ../nbs/15_rows.ipynb #5acd557e
 def _digits(text):
     "Decimals of a number as it is written"
     return len(re.sub(r'^[^.,]*[.,]?', '', text.strip().rstrip('%')).rstrip('0'))
@@ -278,16 +298,6 @@ def _check_means(runs):
             if is_mean and (unlike or in_all):
                 raise NoRun(f'row {rows.index[at]} ({arm}, {rows.acc.iloc[at]}) is the mean of the other rows of {arm!r}, '
                     'no run. Remove it, or give every run its seed.')
-
-def check_rows(runs):
-    "Refuse rows of one comparison that are no runs of their own"
-    trained = runs[runs.status == 'ok'] if 'status' in runs else runs
-    if 'seed' not in runs:
-        _check_repeats(trained)
-        _check_means(trained)
-        return
-    ended = runs[runs.status != 'failed'] if 'status' in runs else runs
-    _check_seeds(ended.assign(seed=[str(seed_value(o)) for o in ended.seed]), ['arm','seed',*(o for o in comparable if o in ended)])
 
 # %% ../nbs/15_rows.ipynb #13f9b889
 def roles_of(runs):

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
-           'worst_rank_p', 'Sample', 'Summary', 'as_fractions', 'read_samples', 'shared_runs', 'Contrast', 'Share',
-           'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages', 'Comparison', 'compare', 'holm',
-           'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
+           'worst_rank_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
+           'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages', 'Comparison',
+           'outlying', 'limits', 'compare', 'holm', 'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary',
+           'ArmSummary', 'summarise']
 
 # %% ../nbs/16_stats.ipynb #b8f97c06
 import math
@@ -23,7 +24,7 @@ from .plan import (Plan, Record, check_accuracies, check_rates, divergence_race_
     p_over_all_seeds, read_answer)
 from .rows import check_columns, check_table, is_table, plain_runs, roles_of
 
-# %% ../nbs/16_stats.ipynb #6590f571
+# %% ../nbs/16_stats.ipynb #434aac29
 class Interval(NamedTuple):
     "Two bounds"
     low:float
@@ -34,6 +35,7 @@ class Interval(NamedTuple):
         middle, half = (self.low+self.high)/2, max(self.high-self.low, other.high-other.low)/2
         return Interval(middle-half, middle+half)
 
+# %% ../nbs/16_stats.ipynb #709f2fe2
 @dataclass(frozen=True)
 class Estimate:
     "A value with what it can be trusted for; `a - b` is Welch's difference, for estimates that share no run"
@@ -123,22 +125,7 @@ def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     if len(d) <= 30: return float(_float_tail(d))
     return float(_whole_tail((d/total*1e6).round().astype(int), len(d)))
 
-# %% ../nbs/16_stats.ipynb #62180830
-def _check_correct(correct):
-    "Runs x images as floats"
-    c = np.asarray(correct, float)
-    if c.ndim != 2 or min(c.shape) < 2:
-        raise ValueError(f"correct must be runs x images with at least two of each, got shape {c.shape}")
-    if not np.isfinite(c).all() or np.abs(c).max() > 1:
-        raise ValueError("correct must hold 0 and 1 (or -1, 0, 1 for a difference of two arms)")
-    return c
-
-def _over_images(value, runs, images):
-    "Estimate over new images; the parts that come from the images count where they add something"
-    add_nothing = sum(v for v,_ in images) <= 1e-9*max(abs(v) for v,_ in images) # ties, up to rounding
-    return Estimate.from_variances(value, runs if add_nothing else runs+images)
-
-# %% ../nbs/16_stats.ipynb #ad04dc7c
+# %% ../nbs/16_stats.ipynb #b0854f65
 @parts(se_new_images='new_images.se', df_new_images='new_images.df')
 @dataclass(frozen=True, repr=False)
 class Decomposition(Record):
@@ -182,6 +169,21 @@ class Decomposition(Record):
     def se_this_set(self): return math.sqrt(self.var_runs/self.n_runs) # Of the mean
     words = property(words.noise_words)
 
+# %% ../nbs/16_stats.ipynb #a9c18817
+def _check_correct(correct):
+    "Runs x images as floats"
+    c = np.asarray(correct, float)
+    if c.ndim != 2 or min(c.shape) < 2:
+        raise ValueError(f"correct must be runs x images with at least two of each, got shape {c.shape}")
+    if not np.isfinite(c).all() or np.abs(c).max() > 1:
+        raise ValueError("correct must hold 0 and 1 (or -1, 0, 1 for a difference of two arms)")
+    return c
+
+def _over_images(value, runs, images):
+    "Estimate over new images; the parts that come from the images count where they add something"
+    add_nothing = sum(v for v,_ in images) <= 1e-9*max(abs(v) for v,_ in images) # ties, up to rounding
+    return Estimate.from_variances(value, runs if add_nothing else runs+images)
+
 def decompose(
     correct:np.ndarray # (R, M) run r right on image i: 0 or 1; or variant - baseline on shared seeds
 )->Decomposition:
@@ -212,9 +214,71 @@ def worst_rank_p(d, diverged_baseline, diverged_variant)->tuple: # p, and the si
     signed = (np.sign(d)*doubled).astype(int)
     return signflip_p(signed), float(np.sign(signed.sum()))
 
-# %% ../nbs/16_stats.ipynb #8f8dcbd2
-def _known(x): return None if isinstance(x, float) and x != x else x # a table has NaN where nothing is
+# %% ../nbs/16_stats.ipynb #4c338df6
+def _check_images(m, arm):
+    if m is not None and (isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))):
+        raise ValueError(f"{arm!r} has n_images = {m}: give the number of validation images")
 
+def _counts(x, n_images):
+    "Fractions as whole counts of images, None where they are none"
+    if not n_images: return None
+    counts = x*n_images
+    return counts.round() if np.abs(counts-counts.round()).max() < 0.02 else None
+
+def _on_grid(x, n_images):
+    "Accuracies as whole counts over `n_images`, where they all are"
+    counts = _counts(x, n_images)
+    return x if counts is None else counts/n_images
+
+def _few(arm, n, failed=0):
+    tries = f" and {failed} failed tries" if failed else ''
+    return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
+
+def _are_counts(arms, n_images):
+    "Are the accuracies of these arms counts of correct images? One unit serves all of them"
+    if not n_images: return False
+    x = np.concatenate([np.ravel(np.asarray(o, float)) for o in arms] or [[]])
+    x = x[np.isfinite(x)]
+    return bool(len(x)) and x.max() > 1 and bool((x == x.round()).all())
+
+# %% ../nbs/16_stats.ipynb #e386f7ba
+def as_fractions(
+    x,                 # (n,) accuracies of finished runs: fractions, or counts of correct
+    arm:str,           # Whose
+    n_images:int=None, # Images of the validation set
+    counts:bool=None   # Are they counts? None: where they are whole and one is above 1
+)->np.ndarray:         # (n,) fractions
+    "Accuracies that can be compared, or a `ValueError` that says how to mend them"
+    _check_images(n_images, arm)
+    x = np.asarray(x, float)
+    if x.ndim != 1: raise ValueError(f"{arm!r} must be one accuracy a run, got an array of shape {x.shape}")
+    if len(x) < 2: raise _few(arm, len(x))
+    if not np.isfinite(x).all():
+        raise ValueError(f"{arm!r} holds NaN or an infinity: leave failed runs out, "
+            "and mark diverged ones by status 'diverged' in compare_many")
+    if counts is None: counts = _are_counts([x], n_images)
+    if counts: x = check_accuracies(x/n_images, arm, f'more correct than n_images={n_images}')
+    return _on_grid(check_accuracies(x, arm), n_images)
+
+# %% ../nbs/16_stats.ipynb #882b2be1
+def _as_text(values): return tuple(map(str, values))
+
+def _check_one_value(arm, what, values):
+    "One recipe, one definition, one set of images within an arm"
+    values = sorted({*_as_text(values)})
+    if len(values) > 1:
+        raise ValueError(f"{arm!r} mixes runs of {len(values)} values of {what} ({', '.join(values)}): "
+            "give each its own arm name, or filter the runs")
+
+def _with_diverged(arm, acc, diverged, n_images, given=None, counts=False):
+    "Fractions on the grid of their images; -1 for a run that diverged"
+    trained = [a for a,lost in zip(acc, diverged) if not lost]
+    if len(trained) > 1: trained = _on_grid(as_fractions(trained, arm, given, counts), n_images) # fewer are too few to be compared
+    whole = np.full(len(acc), -1.)
+    whole[~np.array(diverged, bool)] = trained
+    return whole
+
+# %% ../nbs/16_stats.ipynb #4e183d41
 @dataclass(frozen=True, eq=False)
 class Sample:
     "The runs of one arm that came to an end; failed tries are only counted"
@@ -228,6 +292,7 @@ class Sample:
     failed:int=0           # Tries
     status_told:bool=False # Did anyone say whether runs diverged?
     by_position:bool=False # Do the seeds only count positions?
+    images:str=None        # Which validated: data set, split and number; None where not known
 
     test = 'Welch t' # of runs that are no pairs
     @property
@@ -240,7 +305,8 @@ class Sample:
         n_images = runs[0].n_images if runs else None
         acc = _with_diverged(arm, [r.acc for r in runs], [not r.ok for r in runs], n_images)
         columns = [r.seed for r in runs], [r.bits() for r in runs], [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
-        return cls(arm, acc, *columns, n_images, failed, bool(runs))
+        images = _validation_images({**r.recipe, 'n_images':r.n_images} for r in runs)
+        return cls(arm, acc, *columns, n_images, failed, bool(runs), images=images)
 
     def __len__(self): return len(self.acc)
     n = n_runs = property(__len__)
@@ -282,68 +348,15 @@ class Summary:
     @property
     def trained(self): return self
 
-# %% ../nbs/16_stats.ipynb #f45f8a68
-def _check_images(m, arm):
-    if m is not None and (isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))):
-        raise ValueError(f"{arm!r} has n_images = {m}: give the number of validation images")
+# %% ../nbs/16_stats.ipynb #626b0f0c
+def _known(x): return None if isinstance(x, float) and x != x else x # a table has NaN where nothing is
 
-def _counts(x, n_images):
-    "Fractions as whole counts of images, None where they are none"
-    if not n_images: return None
-    counts = x*n_images
-    return counts.round() if np.abs(counts-counts.round()).max() < 0.02 else None
-
-def _on_grid(x, n_images):
-    "Accuracies as whole counts over `n_images`, where they all are"
-    counts = _counts(x, n_images)
-    return x if counts is None else counts/n_images
-
-def _few(arm, n, failed=0):
-    tries = f" and {failed} failed tries" if failed else ''
-    return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
-
-def _are_counts(arms, n_images):
-    "Are the accuracies of these arms counts of correct images? One unit serves all of them"
-    if not n_images: return False
-    x = np.concatenate([np.ravel(np.asarray(o, float)) for o in arms] or [[]])
-    x = x[np.isfinite(x)]
-    return bool(len(x)) and x.max() > 1 and bool((x == x.round()).all())
-
-def as_fractions(
-    x,                 # (n,) accuracies of finished runs: fractions, or counts of correct
-    arm:str,           # Whose
-    n_images:int=None, # Images of the validation set
-    counts:bool=None   # Are they counts? None: where they are whole and one is above 1
-)->np.ndarray:         # (n,) fractions
-    "Accuracies that can be compared, or a `ValueError` that says how to mend them"
-    _check_images(n_images, arm)
-    x = np.asarray(x, float)
-    if x.ndim != 1: raise ValueError(f"{arm!r} must be one accuracy a run, got an array of shape {x.shape}")
-    if len(x) < 2: raise _few(arm, len(x))
-    if not np.isfinite(x).all():
-        raise ValueError(f"{arm!r} holds NaN or an infinity: leave failed runs out, "
-            "and mark diverged ones by status 'diverged' in compare_many")
-    if counts is None: counts = _are_counts([x], n_images)
-    if counts: x = check_accuracies(x/n_images, arm, f'more correct than n_images={n_images}')
-    return _on_grid(check_accuracies(x, arm), n_images)
-
-# %% ../nbs/16_stats.ipynb #b5ee1acc
-def _as_text(values): return tuple(map(str, values))
-
-def _check_one_value(arm, what, values):
-    "One recipe, one definition, one set of images within an arm"
-    values = sorted({*_as_text(values)})
-    if len(values) > 1:
-        raise ValueError(f"{arm!r} mixes runs of {len(values)} values of {what} ({', '.join(values)}): "
-            "give each its own arm name, or filter the runs")
-
-def _with_diverged(arm, acc, diverged, n_images, given=None, counts=False):
-    "Fractions on the grid of their images; -1 for a run that diverged"
-    trained = [a for a,lost in zip(acc, diverged) if not lost]
-    if len(trained) > 1: trained = _on_grid(as_fractions(trained, arm, given, counts), n_images) # fewer are too few to be compared
-    whole = np.full(len(acc), -1.)
-    whole[~np.array(diverged, bool)] = trained
-    return whole
+def _validation_images(records):
+    "Which images validated, wherever they lie and however large they are stored; None where the records do not say one"
+    said = {tuple(_known(r.get(k)) for k in ('dataset','split','n_images')) for r in records}
+    dataset, split, n = said.pop() if len(said) == 1 else (None, None, None)
+    if dataset is None or n is None: return None
+    return f"{dataset}{f' {split}' if split else ''}, {int(n)} images"
 
 def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     "Sample of dicts, one a run"
@@ -360,9 +373,8 @@ def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     acc = _with_diverged(arm, [r.get('acc') for r in runs], diverged, m and int(m), n_images, counts)
     conditions = [_as_text(map(r.get, comparable)) for r in runs]
     return Sample(arm, acc, column('seed'), column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
-        any('status' in r for r in runs), by_position)
+        any('status' in r for r in runs), by_position, _validation_images(runs))
 
-# %% ../nbs/16_stats.ipynb #dcce1cfb
 def _from_array(arm, x, seeds=None, correct=None, n_images=None, counts=None):
     "Sample of one array of accuracies or counts"
     acc = as_fractions(x, arm, n_images, counts)
@@ -374,6 +386,7 @@ def _from_array(arm, x, seeds=None, correct=None, n_images=None, counts=None):
     records = [dict(acc=a, seed=s, correct=c, n_images=n_images) for a,s,c in zip(acc, seeds, correct)]
     return _from_records(arm, records, n_images, by_position)
 
+# %% ../nbs/16_stats.ipynb #39652a3d
 def _index(arms):
     "The seeds of pandas Series: their indices; None for other arrays"
     indexed = [hasattr(o, 'index') and hasattr(o, 'to_numpy') for o in arms]
@@ -382,7 +395,6 @@ def _index(arms):
         raise ValueError("some arms are Series with an index of seeds and others are not: give all of them an index, or none (.to_numpy())")
     return [o.index.tolist() for o in arms]
 
-# %% ../nbs/16_stats.ipynb #3e1f0c90
 def _by_arm(df, n_images):
     "Records by arm from a table with one row a run"
     arm, acc = roles_of(df)
@@ -405,11 +417,11 @@ def read_samples(
     seeds = dict(zip(arrays, _index([*arrays.values()])))
 
     def sample(arm, x):
-        if arm in records: return _from_records(arm, x, n_images, counts=counts)
+        if arm in records: return _from_records(arm, [{'n_images':n_images} | o for o in x], n_images, counts=counts)
         return _from_array(arm, x, seeds[arm], n_images=n_images, counts=counts) if arm in arrays else x
     return {arm: sample(arm, x) for arm,x in runs.items()}
 
-# %% ../nbs/16_stats.ipynb #9b819bf9
+# %% ../nbs/16_stats.ipynb #fc1a045c
 def _rows_by_seed(sample):
     rows = {(conditions, seed): i for i,(conditions, seed) in enumerate(zip(sample.conditions, sample.seeds)) if seed is not None}
     if len(rows) < sum(o is not None for o in sample.seeds):
@@ -426,22 +438,7 @@ def shared_runs(
     rows = max(groups.values(), key=len, default=[])
     return base.take([i for i,_ in rows]), variant.take([i for _,i in rows])
 
-def _may_pair(base, variant, shared, paired):
-    "Whether the shared seeds are to be compared as pairs, and a note where they are not"
-    larger = max(len(base), len(variant))
-    enough = shared >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9)))
-    if enough and paired is not False: return True, None
-    values = zip(*base.conditions, *variant.conditions)
-    differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
-    if paired is False: return False, f"unpaired on request{', across ' if differ else ''}{', '.join(differ)}"
-    both, why = f'{base.arm!r} and {variant.arm!r}', f'{shared} of {larger} seeds shared, fewer than 3 or 80 %'
-    if differ:
-        raise ValueError(f"{both} differ in {', '.join(differ)}, so their runs are no pairs: "
-            "train them under one, or compare with paired=False (--unpaired)")
-    if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
-    return False, f'unpaired: {why}'
-
-# %% ../nbs/16_stats.ipynb #31d0582f
+# %% ../nbs/16_stats.ipynb #9675f06c
 def _if_enough(f):
     "A cached property that is None where there are too few runs"
     return cached_property(lambda self: f(self) if self.enough else None)
@@ -456,8 +453,8 @@ def _both_trained(before, after):
     n_all_baseline='before.n_runs', n_all_variant='after.n_runs', # with those that diverged
     n_baseline='base.n', n_variant='variant.n') # that trained
 @dataclass(frozen=True, eq=False)
-class Contrast:
-    "Variant minus baseline, before anything was declared"
+class _Sides:
+    "Two arms, and which of their runs count"
     before:Sample # Baseline; where `paired`, row by row with `after`
     after:Sample  # Variant
     paired:bool=False
@@ -483,6 +480,10 @@ class Contrast:
     @cached_property
     def enough(self): return (self.n or 0) >= 2 # for a difference with an sd
 
+# %% ../nbs/16_stats.ipynb #763909ec
+@dataclass(frozen=True, eq=False)
+class Contrast(_Sides):
+    "Variant minus baseline, before anything was declared"
     @cached_property
     def differences(self): return self.variant.acc-self.base.acc # of pairs
     @_if_enough
@@ -501,7 +502,8 @@ class Contrast:
         return 0. if self.constant else float(self.differences.std(ddof=1))
     @_if_enough
     def constant(self): # what does not vary, so that nothing can be tested; else None
-        if max(self.base.sd, self.variant.sd) < 1e-9: return 'every run of an arm is the same'
+        if max(self.base.sd, self.variant.sd) < 1e-9:
+            return 'every run of an arm is the same' if self.has_runs else 'every difference is the same'
         if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({words.points(self.diff)})'
         return None
     @_if_enough
@@ -511,7 +513,40 @@ class Contrast:
         one, two = (Estimate.from_summary(o.mean, o.sd, o.n) for o in self.trained)
         return two-one
 
-# %% ../nbs/16_stats.ipynb #654e7e3d
+# %% ../nbs/16_stats.ipynb #0adf7ac5
+def _may_pair(base, variant, shared, paired):
+    "Whether the shared seeds are to be compared as pairs, and a note where they are not"
+    larger = max(len(base), len(variant))
+    enough = shared >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9)))
+    if enough and paired is not False: return True, None
+    values = zip(*base.conditions, *variant.conditions)
+    differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
+    if paired is False: return False, f"unpaired on request{', across ' if differ else ''}{', '.join(differ)}"
+    both, why = f'{base.arm!r} and {variant.arm!r}', f'{shared} of {larger} seeds shared, fewer than 3 or 80 %'
+    if differ:
+        raise ValueError(f"{both} differ in {', '.join(differ)}, so their runs are no pairs: "
+            "train them under one, or compare with paired=False (--unpaired)")
+    if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
+    return False, f'unpaired: {why}'
+
+# %% ../nbs/16_stats.ipynb #1fafd834
+def _check_enough(*samples):
+    for o in samples:
+        if len(o) < 2: raise _few(o.arm, len(o), o.failed)
+
+def contrast_of(
+    before:Sample,    # Baseline
+    after:Sample,     # Variant
+    paired:bool=None  # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
+)->tuple:             # `Contrast`, and a note where it is not paired
+    "Two arms as pairs or as two heaps, or a `ValueError` that says why neither"
+    _check_enough(before, after)
+    pairs = shared_runs(before, after)
+    paired, note = _may_pair(before, after, len(pairs[0]), paired)
+    if paired: before, after = pairs
+    return Contrast(before, after, paired), note
+
+# %% ../nbs/16_stats.ipynb #95735fb7
 @dataclass(frozen=True)
 class Share:
     "A share of wins, with its 95 % Wilson interval"
@@ -524,6 +559,7 @@ def _share_of_wins(gaps, n):
     share = float((gaps > 1e-9).sum() + 0.5*(np.abs(gaps) <= 1e-9).sum())/gaps.size
     return Share(share, *wilson(share*n, n))
 
+# %% ../nbs/16_stats.ipynb #e1a05f41
 @parts(t_student='student.t', p_student='student.p', low_student='interval_student.low', high_student='interval_student.high',
     p_improve='improve.value', p_improve_low='improve.low', p_improve_high='improve.high',
     p_improve_unpaired='improve_unpaired.value', p_improve_unpaired_low='improve_unpaired.low',
@@ -571,7 +607,7 @@ class Effects:
         counts = _counts(c.differences, c.base.n_images)
         return signflip_p(c.differences if counts is None else counts)
 
-# %% ../nbs/16_stats.ipynb #b4233b8b
+# %% ../nbs/16_stats.ipynb #ad30a709
 @dataclass(frozen=True)
 class Ranks:
     "All seeds, with a diverged run ranked worst"
@@ -606,6 +642,7 @@ def all_seeds(
     kinds = {(True,True):_sequential_ranks, (True,False):_paired_ranks, (False,False):_unpaired_ranks}
     return kinds[contrast.paired, sequential](contrast.before, contrast.after)
 
+# %% ../nbs/16_stats.ipynb #fb67e2af
 def seed_correlation(
     contrast:Contrast # Of two samples
 )->tuple:             # Seeds that both arms have, correlation; None where fewer than three let it be measured
@@ -616,7 +653,7 @@ def seed_correlation(
     if len(x) < 3 or min(x.std(), y.std()) <= 1e-9: return len(shared[0]), None
     return len(shared[0]), float(np.corrcoef(x, y)[0,1])
 
-# %% ../nbs/16_stats.ipynb #dd8902cb
+# %% ../nbs/16_stats.ipynb #8bbbda4a
 def _checked_matrix(sample):
     "Runs x images of a sample, each row as good as the run's accuracy says"
     rows = _check_correct(np.stack(sample.correct))
@@ -643,6 +680,7 @@ def _unpaired_on_new_images(first, second):
     images = var_images/one.n_images, one.n_images-1
     return _over_images(two.mean-one.mean, [one.of_runs, two.of_runs], [images, one.of_churn, two.of_churn])
 
+# %% ../nbs/16_stats.ipynb #302d400e
 @parts(var_seed='noise.var_seed', var_churn='noise.var_churn', se='estimate.se', df='estimate.df')
 @dataclass(frozen=True)
 class OverImages:
@@ -669,18 +707,17 @@ def _no_fewer(estimate, contrast):
     "Satterthwaite's degrees of freedom fall below those of the seeds where variances nearly cancel"
     return replace(estimate, df=max(estimate.df, contrast.n-1))
 
-# %% ../nbs/16_stats.ipynb #6129b80c
+# %% ../nbs/16_stats.ipynb #7460bf67
 class _Shown(Record):
     "A notebook shows a table of what is `labelled`"
     def _repr_markdown_(self): return words.summaries_md(self.labelled())
     def _repr_html_(self): return words.summaries_html(self.labelled())
 
-@parts(low='_bounds.low', high='_bounds.high', t='estimate.t', df='estimate.df', p='evidence.p',
-    new_low='new_interval.low', new_high='new_interval.high',
-    p_worst_rank='ranks.p', worst_rank_sign='ranks.sign', p_divergence='ranks.p_divergence')
+@parts(low='_bounds.low', high='_bounds.high', t='estimate.t', df='estimate.df', p='evidence.p', new_low='new_interval.low',
+    new_high='new_interval.high', p_worst_rank='ranks.p', worst_rank_sign='ranks.sign', p_divergence='ranks.p_divergence')
 @dataclass(frozen=True, repr=False, eq=False)
 class _Judged(_Shown):
-    "A contrast and what was declared of it; accuracies, differences and bounds are fractions, None where not computed"
+    "A contrast, what was declared of it, and its verdict; accuracies, differences and bounds are fractions, None where not computed"
     contrast:Contrast
     delta:float=0.01      # Smallest difference that matters
     alpha:float=0.05      # Error rate of the family
@@ -711,6 +748,7 @@ class _Judged(_Shown):
     @property
     def answer(self): # of the runs that trained
         return read_answer(self.low, self.high, self.delta, self.not_worse_asked)
+
     @cached_property
     def ranks(self): return all_seeds(self.contrast, self.sequential) # `Ranks`, None where no run diverged
     @property
@@ -746,7 +784,7 @@ class _Judged(_Shown):
         if self.new_interval is None or self.worse_over_all_seeds: return None
         return read_answer(*self.new_interval, self.delta, self.not_worse_asked)
 
-# %% ../nbs/16_stats.ipynb #abd55b4c
+# %% ../nbs/16_stats.ipynb #62265b32
 _of_contrast = '''arm baseline n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff sd_diff paired recipe
     any_diverged constant diverged_baseline diverged_variant failed_baseline failed_variant n_all_baseline n_all_variant'''.split()
 _of_effects = '''p_signflip p_signflip_note d_z hedges_g p_improve p_improve_low p_improve_high p_improve_unpaired
@@ -797,7 +835,7 @@ class Comparison(_Judged):
         c = self.contrast
         if not c.here: return None
         sd = c.sd_diff if c.paired else c.sd_diff/math.sqrt(2)
-        return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired)
+        return Plan(c.n, sd, self.delta, self.delta, self.alpha, self.family, c.here.df+1, paired=c.paired, there=c.n)
     @cached_property
     def next(self)->dict: # how many seeds would decide, None once decided: answer -> (seeds at the sd, at its upper bound)
         return self.plan.seeds if self.plan and self.verdict == 'undecided' else None
@@ -813,9 +851,11 @@ class Comparison(_Judged):
         said = ', '.join(f'{k} {v}' for k,v in self.summary().items() if v not in (None, '') and k != 'p_verdict')
         return f'Comparison({self.arm} - {self.baseline}: {said})'
 
-# %% ../nbs/16_stats.ipynb #108da649
-def _outlying(sample):
-    "Rows of runs far outside their arm: the generalised extreme studentised deviate (Rosner 1983) at 0.001, a fifth of the runs at most"
+# %% ../nbs/16_stats.ipynb #af2fe046
+def outlying(
+    sample:Sample # Runs of an arm
+)->list:          # Of rows
+    "Runs far outside their arm, by the generalised extreme studentised deviate (Rosner 1983) at 0.001, a fifth of the runs at most"
     left, far, outside = [*range(len(sample))], [], []
     while len(left) > 4 and len(far) < max(1, len(sample)//5):
         x = sample.acc[left]
@@ -827,12 +867,19 @@ def _outlying(sample):
         if 2*(n+1)*sp.stdtr(n-1, -abs(t)) < 1e-3: outside = [*far] # those before it were hidden by it
     return outside
 
-def _of_samples(c):
-    "What limits the trust in the two arms of a contrast"
+# %% ../nbs/16_stats.ipynb #7a5f23b7
+def _of_runs(c):
+    "Runs that lie far outside their arm"
     for sample in c.trained if c.has_runs else ():
-        for i in _outlying(sample):
+        for i in outlying(sample):
             of_seed = '' if sample.seeds[i] is None else f' (seed {sample.seeds[i]})'
             yield f'{sample.arm} has a run of {words.percent(sample.acc[i])} %{of_seed}, far outside its other runs: look at it; it is counted'
+
+def limits(
+    c:Contrast # Two arms
+):             # Sentences
+    "What limits the trust in two arms"
+    yield from _of_runs(c)
     few = [o for o in c.trained if o.n and 2 <= o.n <= 3]
     if few: yield f"{' and '.join(f'{o.n} runs of {o.arm}' for o in few)}: with three or fewer, the interval rests on noise being normal"
     small, large = sorted((c.base.sd, c.variant.sd)) if c.enough else (0, 0)
@@ -841,37 +888,33 @@ def _of_samples(c):
             'where such noise is skewed too, answers err more often than alpha')
     if c.constant: yield 'nothing to test with. Are the runs copies of one another? Add seeds'
 
+def _alone(sample, pairs):
+    "The runs of a sample that are in no pair, in words"
+    paired = {*zip(pairs.conditions, pairs.seeds)}
+    left = [seed for where,seed in zip(sample.conditions, sample.seeds) if (where, seed) not in paired]
+    seeds = sorted((o for o in left if o is not None), key=str)
+    if seeds: yield words.counted('seed', seeds)
+    unnamed = len(left)-len(seeds)
+    if unnamed: yield f"{unnamed} run{'s' if unnamed > 1 else ''} without a seed"
+
 def _left_out(before, after, contrast):
-    "The seeds that have no partner"
+    "The runs that have no partner"
     if not contrast.paired: return
-    said = []
-    for o,pairs in ((before, contrast.before), (after, contrast.after)):
-        alone = sorted({*o.seeds}-{*pairs.seeds}, key=str)
-        if alone: said.append(f"{words.counted('seed', alone)} of {o.arm}")
+    alone = [(o.arm, ' and '.join(_alone(o, pairs))) for o,pairs in ((before, contrast.before), (after, contrast.after))]
+    said = [f'{left} of {arm}' for arm,left in alone if left]
     if said: yield f"runs without a partner, left out: {' and '.join(said)}"
 
+# %% ../nbs/16_stats.ipynb #cdf60713
 _BIASED = dict(better='the estimate at the stop is biased upwards: the true gain is likely smaller',
     worse='the estimate at the stop is biased downwards: the true loss is likely smaller',
-    equivalent='the estimate at the stop is biased towards 0: the true difference is likely larger')
+    equivalent='the estimate at the stop is biased towards 0: the true difference is likely larger',
+    **{'not worse':'the estimate at the stop is biased upwards: the true difference is likely smaller'})
 
 def _of_a_race(c, n_later):
     "What holds of seeds that were looked at"
     biased = '' if c.worse_over_all_seeds else _BIASED.get(c.answer, '')
     if c.contrast.enough: yield f"sequential: valid at every n{'; ' if biased else ''}{biased}"
     if n_later: yield f'pairs after the one that decided, left out: {n_later}'
-
-# %% ../nbs/16_stats.ipynb #1332ba0f
-def _check_enough(*samples):
-    for o in samples:
-        if len(o) < 2: raise _few(o.arm, len(o), o.failed)
-
-def _contrast(before, after, paired=None):
-    "`Contrast` of two samples and a note, or a `ValueError` that says why there is none"
-    _check_enough(before, after)
-    pairs = shared_runs(before, after)
-    paired, note = _may_pair(before, after, len(pairs[0]), paired)
-    if paired: before, after = pairs
-    return Contrast(before, after, paired), note
 
 def _until_decided(c, delta, alpha, family, goal):
     "The pairs of a race that count: none after its decision"
@@ -889,18 +932,18 @@ def _sequential_contrast(before, after, paired):
             'Train both arms on the same seeds')
     return Contrast(*pairs, True)
 
+# %% ../nbs/16_stats.ipynb #31082189
 def _compared(before, after, paired, sequential, delta, alpha, family, goal):
     "`Comparison` of two samples, or a `ValueError` that says why there is none"
     if sequential:
         pairs, note = _sequential_contrast(before, after, paired), None
         contrast = _until_decided(pairs, delta, alpha, family, goal)
-    else: contrast, note = _contrast(before, after, paired)
+    else: contrast, note = contrast_of(before, after, paired)
     c = Comparison(contrast, delta, alpha, family, goal, sequential)
     c.over_images # raises where the bits do not fit the accuracies
     of_race = _of_a_race(c, len(pairs.before)-len(contrast.before)) if sequential else _left_out(before, after, contrast) # a baseline may go on for other arms
-    return c.noted(*filter(None, [note]), *of_race, *_of_samples(contrast))
+    return c.noted(*filter(None, [note]), *of_race, *limits(contrast))
 
-# %% ../nbs/16_stats.ipynb #7ab30798
 def compare(
     baseline:np.ndarray,    # (n,) accuracies in seed order: fractions, or counts of correct with `n_images`; a Series by seed
     variant:np.ndarray,     # (m,) the same of the variant
@@ -980,6 +1023,35 @@ class Comparisons(_Shown):
         rows = [dict(n=c.n, mean=c.mean_variant, sd=c.sd_variant) | first | c.to_dict() for c in self]
         return pd.DataFrame(rows, index=pd.Index([*map(self.label, self)], name='arm')).drop(columns='arm')
 
+# %% ../nbs/16_stats.ipynb #7dbf0df7
+def _gain(before, after):
+    "The gain of an arm as a summary of its paired differences, None where a run diverged; and what is to be said of its runs"
+    c, _ = contrast_of(before, after, paired=True)
+    notes = [*_left_out(before, after, c), *_of_runs(c)]
+    if c.any_diverged: return None, notes
+    mean, name = float(c.differences.mean()), f'({c.arm} - {c.baseline})'
+    new_images = OverImages.of(c).estimate
+    gain = Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images and replace(new_images, value=mean),
+        (c.recipe or '',), arms=(c.baseline, c.arm))
+    return gain, notes
+
+def _gain_of_gains(samples, names, sequential, declared):
+    "Second gain minus first, by Welch's test on paired differences; over new images the variances of the two sets add"
+    if sequential:
+        raise ValueError('a difference of differences has no sequential form: declare its number of seeds')
+    (first, notes), (second, more) = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
+    if not first or not second:
+        raise ValueError(f"{' and '.join(names)}: "
+            "a difference of differences has no form for diverged runs")
+    contrast = Contrast(first, second)
+    return Comparison(contrast, *declared).noted(*notes, *more, *limits(contrast))
+
+def _not_comparable(samples, names, why, sequential, declared, goal):
+    "An arm that cannot be compared keeps its place, with the reason, and the others go on"
+    if len(names) == 4: sides = [Summary(f'({v} - {b})', arms=(b,v)) for b,v in _pairs_of_arms(names)]
+    else: sides = [Summary(a, failed=samples[a].failed, arms=(a,)) for a in names[:2]]
+    return Comparison(Contrast(*sides), *declared, goal, sequential, why=str(why))
+
 # %% ../nbs/16_stats.ipynb #ec2e5f92
 def check_contrasts(contrasts):
     "Raise a `ValueError` for what is no contrast"
@@ -1003,35 +1075,6 @@ def _check_todo(samples, baseline, todo, paired):
         said = ', '.join(f'{a}: {o}' for a,o in n.items())
         raise ValueError(f"unequal numbers of runs without seeds ({said}): "
             "give a DataFrame with seeds, or paired=False")
-
-# %% ../nbs/16_stats.ipynb #f457f2f4
-def _gain(before, after):
-    "The gain of an arm as a summary of its paired differences, None where a run diverged or nothing varies; and what was left out"
-    c, _ = _contrast(before, after, paired=True)
-    left_out = [*_left_out(before, after, c)]
-    if c.any_diverged or not c.here: return None, left_out
-    mean, name = float(c.differences.mean()), f'({c.arm} - {c.baseline})'
-    new_images = OverImages.of(c).estimate
-    gain = Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images and replace(new_images, value=mean),
-        (c.recipe or '',), arms=(c.baseline, c.arm))
-    return gain, left_out
-
-def _gain_of_gains(samples, names, sequential, declared):
-    "Second gain minus first, by Welch's test on paired differences; over new images the variances of the two sets add"
-    if sequential:
-        raise ValueError('a difference of differences has no sequential form: declare its number of seeds')
-    (first, left_out), (second, more) = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
-    if not first or not second:
-        raise ValueError(f"{' and '.join(names)}: "
-            "a difference of differences needs two pairs or more on each side that differ, and no diverged run")
-    contrast = Contrast(first, second)
-    return Comparison(contrast, *declared).noted(*left_out, *more, *_of_samples(contrast))
-
-def _not_comparable(samples, names, why, sequential, declared, goal):
-    "An arm that cannot be compared keeps its place, with the reason, and the others go on"
-    if len(names) == 4: sides = [Summary(f'({v} - {b})', arms=(b,v)) for b,v in _pairs_of_arms(names)]
-    else: sides = [Summary(a, failed=samples[a].failed, arms=(a,)) for a in names[:2]]
-    return Comparison(Contrast(*sides), *declared, goal, sequential, why=str(why))
 
 # %% ../nbs/16_stats.ipynb #6fdcd54b
 def compare_many(
@@ -1071,7 +1114,7 @@ def compare_many(
     if len(refused) == len(todo): raise refused[0]
     return Comparisons(cs, baseline, delta, alpha, len(cs), sequential).noted('; '.join(left_out))
 
-# %% ../nbs/16_stats.ipynb #3ed2da88
+# %% ../nbs/16_stats.ipynb #d1999f90
 def _check_summary(m, sd, n, arm):
     if not (0 <= m <= 1 and 0 < sd < 1):
         raise ValueError(f"{arm!r}: mean {m} and sd {sd} must be fractions, the sd above 0. Divide percent by 100")
@@ -1094,7 +1137,7 @@ def compare_summary(
     check_rates(delta, alpha)
     _check_summary(m1, s1, n1, names[0]); _check_summary(m2, s2, n2, names[1])
     contrast = Contrast(*(Summary(name, m, s, int(n), arms=(name,)) for name,m,s,n in zip(names, (m1,m2), (s1,s2), (n1,n2))))
-    return Comparison(contrast, delta, alpha).noted('from summaries: unpaired', *_of_samples(contrast))
+    return Comparison(contrast, delta, alpha).noted('from summaries: unpaired', *limits(contrast))
 
 # %% ../nbs/16_stats.ipynb #8b04c0e8
 @dataclass(frozen=True, repr=False)

@@ -159,6 +159,7 @@ class AnyMixedPrecision(MixedPrecision):
 
 # %% ../nbs/13_train.ipynb #3ae7b28b
 _compiled = {} # key -> the compiled network, of the arms that this process trained last
+_calls = {}    # key -> network and loss as one call, compiled (below)
 MOST_COMPILED = 4 # arms; each keeps its graphs on the device
 _numbers = itertools.count()
 
@@ -226,8 +227,6 @@ def _with_loss(network, loss, of_each):
         if network.training: return pred, loss(pred, y)
         return pred, of_each(pred, y), pred.argmax(1)==y
     return whole
-
-_calls = {} # key -> such a call, compiled, of the network in `_compiled`
 
 def _compiled_with_loss(network, loss, of_each, key):
     "It is compiled once for all seeds of an arm, as the network is"
@@ -357,6 +356,7 @@ def _callbacks(recipe, seed, model, dls):
     if recipe.mixup: cbs.append(MixUp(recipe.mixup))
     return cbs
 
+# %% ../nbs/13_train.ipynb #f6c3cf8a
 def get_learner(
     recipe,             # Name or `Recipe`
     variant='baseline', # Name or `Variant`
@@ -386,6 +386,7 @@ def get_learner(
     if lean: _make_lean(learn, recipe, key)
     return learn
 
+# %% ../nbs/13_train.ipynb #196ca9ad
 def take_with_loss(
     learn:LeanLearner, # Its network is taken as it is now
     recipe:Recipe,     # For its loss, and whether it compiles
@@ -463,7 +464,6 @@ def _put_back(learn, state):
     correct.seconds = state['seconds']
     for text,cb in _added(learn): vars(cb).update(state['added'].get(text, {}))
 
-# %% ../nbs/13_train.ipynb #d917de75
 _sum_length = 7+64
 
 def _check_sum(content):
@@ -506,32 +506,35 @@ class Checkpoint(Callback):
             _put_back(self.learn, self.state)
             self.wall = self.state['wall']
 
-    def _load(self): # None where there is none to be used
-        try: content = get(self.root, self.file)
-        except FileNotFoundError: return
-        try:
-            state = torch.load(io.BytesIO(_checked(content)), weights_only=True, map_location='cpu')
-            if state['key']==self.key: return state
-        except Exception as e: return self._set_aside(f'is not a checkpoint that can be loaded safely ({e or type(e).__name__})')
-        self._set_aside('is a checkpoint of another run')
+# %% ../nbs/13_train.ipynb #1f92ba2c
+@patch
+def _load(self:Checkpoint): # None where there is none to be used
+    try: content = get(self.root, self.file)
+    except FileNotFoundError: return
+    try:
+        state = torch.load(io.BytesIO(_checked(content)), weights_only=True, map_location='cpu')
+        if state['key']==self.key: return state
+    except Exception as e: return self._set_aside(f'is not a checkpoint that can be loaded safely ({e or type(e).__name__})')
+    self._set_aside('is a checkpoint of another run')
 
-    def _fits(self):
-        "Can the learner become what the state says? Tried here, where it can still become what it was"
-        fresh,state = copy.deepcopy(_state(self.learn)), self.state
-        try:
-            epochs = {len(state['right']), len(state['recorded']['values']), state['epoch']}
-            if len(epochs)>1 or not 0<state['epoch']<=self.n_epoch: raise ValueError('its epochs do not agree')
-            _put_back(self.learn, copy.deepcopy(state)) # optimisers keep what they are given, and take it apart
-            return math.isfinite(state['wall'])
-        except Exception as e: self._set_aside(f'does not fit this run ({type(e).__name__})')
-        finally: _put_back(self.learn, fresh)
+@patch
+def _fits(self:Checkpoint):
+    "Can the learner become what the state says? Tried here, where it can still become what it was"
+    fresh,state = copy.deepcopy(_state(self.learn)), self.state
+    try:
+        epochs = {len(state['right']), len(state['recorded']['values']), state['epoch']}
+        if len(epochs)>1 or not 0<state['epoch']<=self.n_epoch: raise ValueError('its epochs do not agree')
+        _put_back(self.learn, copy.deepcopy(state)) # optimisers keep what they are given, and take it apart
+        return math.isfinite(state['wall'])
+    except Exception as e: self._set_aside(f'does not fit this run ({type(e).__name__})')
+    finally: _put_back(self.learn, fresh)
 
-    def _set_aside(self, why):
-        path = self.root/self.file
-        os.replace(path, path.with_suffix('.corrupt'))
-        print(f'{path} {why}; kept as .corrupt, the run begins anew', file=sys.stderr)
+@patch
+def _set_aside(self:Checkpoint, why):
+    path = self.root/self.file
+    os.replace(path, path.with_suffix('.corrupt'))
+    print(f'{path} {why}; kept as .corrupt, the run begins anew', file=sys.stderr)
 
-# %% ../nbs/13_train.ipynb #2d5b208a
 @patch
 def _save(self:Checkpoint):
     "Write the state with its checksum, whole or not at all"
@@ -691,6 +694,7 @@ def _own_folder(root, path): # None: the working folder
     root = as_root(root)
     return open_folder(Path('.') if is_url(root) else root, f"_observed/{path.removesuffix('.json')}")
 
+# %% ../nbs/13_train.ipynb #1ce26070
 def train_arm(
     arm:Arm,                   # Recipe and variant
     seed:int=0,                # The run's seed

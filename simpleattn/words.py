@@ -4,11 +4,10 @@
 
 # %% auto #0
 __all__ = ['percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
-           'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'noise_words', 'plan_rows',
-           'null_words', 'repeat_words', 'sensitivity_words', 'interval_text', 'answer_words', 'verdict_words',
-           'new_images_words', 'next_words', 'summary', 'interval_words', 'summary_rows', 'summaries_html',
-           'summaries_md', 'sentence', 'against_words', 'pool_rows', 'pool_words', 'best_rows', 'winner_words',
-           'best_words']
+           'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows', 'noise_words',
+           'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words', 'next_words', 'summary',
+           'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'against_words', 'pool_rows',
+           'pool_words', 'best_rows', 'winner_words', 'best_words', 'null_words', 'repeat_words', 'sensitivity_words']
 
 # %% ../nbs/05_words.ipynb #1f99838c
 import csv, io, json, math, os, re, shutil, sys, textwrap
@@ -42,19 +41,28 @@ def points(
     return f'{_decimals(x, sign, 2)} pp'
 
 # %% ../nbs/05_words.ipynb #8c276f97
+def _four_decimals(p, alpha):
+    "More than four where a p would else seem to lie on the other side of `alpha`"
+    for digits in range(4, 9):
+        shown = f'{p:.{digits}f}'
+        if alpha is None or (float(shown) < alpha) == (p < alpha): break
+    return shown
+
 def p_value(
-    p:float  # p-value; None where there is none
-)->str:      # Four decimals, or nothing
+    p:float,         # p-value; None where there is none
+    alpha:float=None # Error rate that it is held against
+)->str:              # Four decimals, or nothing
     "A p-value for a column of them"
     if p is None: return ''
-    return '< 0.0001' if p < 1e-4 else f'{p:.4f}'
+    return '< 0.0001' if p < 1e-4 else _four_decimals(p, alpha)
 
 def p_words(
-    p:float  # p-value; None where there is none
-)->str:      # With its letter, or n/a
+    p:float,         # p-value; None where there is none
+    alpha:float=None # Error rate that it is held against
+)->str:              # With its letter, or n/a
     "A p-value for a sentence"
     if p is None: return 'n/a'
-    return 'p < 0.0001' if p < 1e-4 else f'p = {p:.4f}'
+    return f"p {p_value(p)}" if p < 1e-4 else f'p = {_four_decimals(p, alpha)}'
 
 # %% ../nbs/05_words.ipynb #04a67733
 def cell(
@@ -235,7 +243,7 @@ def table(
     if fmt=='csv': return csv_table([dict(zip(head, row.values())) for row in rows])
     return text_table(head, [[cell(v, 4) for v in row.values()] for row in rows], fmt)
 
-# %% ../nbs/05_words.ipynb #c9e62301
+# %% ../nbs/05_words.ipynb #69ec7957
 def seeds_words(
     seeds:tuple, # (at an sd, at its upper bound); None beyond a million
     there:int=0  # Seeds that are there
@@ -266,15 +274,6 @@ def plan_words(
             f"{said_of['better_grown']} and {said_of['equivalent_grown']} seeds in all."]
     return ' '.join(said)
 
-def noise_words(
-    d # A `Decomposition`, or what has its attributes
-)->str: # Half a sentence
-    "How much of the spread of runs the seeds make, and how much the images"
-    if max(d.var_seed, d.var_churn) <= 0: said = 'every run is right on the same images: nothing to split'
-    elif d.var_seed > 0: said = f"seed sd {points(d.sd_seed, '')}"
-    else: said = 'seed variance < 0 (not detectable)'
-    return f"{said}; churn sd {points(d.sd_churn, '')} on {d.n_images} images"
-
 # %% ../nbs/05_words.ipynb #f76d64c2
 def plan_rows(
     p # A `Plan`, or what has its attributes
@@ -296,68 +295,49 @@ def plan_rows(
         row('hours to show equivalence', lambda o: hours(o.hours_equivalence))]
     return ['', 'at this sd', 'at its upper bound'][:len(both)+1], rows
 
-# %% ../nbs/05_words.ipynb #a4a31f85
-def null_words(
-    c,            # A `Comparison` of runs that differ in nothing that should matter, or what has its attributes
-    shift:float,  # What would have been found in 80 % of such controls (fraction); None without numbers
-    grown:bool    # Were seeds added after a look?
-)->str: # Sentences
-    "What a null found, and what it could have found"
-    split = f'Null, {c.arm} against {c.baseline}'
-    if c.why: return f'{split}: {c.why}.'
-    n = f'{c.n_variant} and {c.n_baseline} runs'
-    said = f'{split} ({n}): {points(c.diff)} ({points(c.low)} to {points(c.high)}), {p_words(c.p)}.'
-    found = 'A shift was found: more than the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
-    could = 'it is not known which could have been' if shift is None else f'one of {points(shift, "")} would be in 80 % of such controls'
-    more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
-    return f'{said} {found}; {could}.{more}'
+# %% ../nbs/05_words.ipynb #f7a805d7
+def noise_words(
+    d # A `Decomposition`, or what has its attributes
+)->str: # Half a sentence
+    "How much of the spread of runs the seeds make, and how much the images"
+    if max(d.var_seed, d.var_churn) <= 0: said = 'every run is right on the same images: nothing to split'
+    elif d.var_seed > 0: said = f"seed sd {points(d.sd_seed, '')}"
+    else: said = 'seed variance < 0 (not detectable)'
+    return f"{said}; churn sd {points(d.sd_churn, '')} on {d.n_images} images"
 
-def _leaves_out_0(c): return c.low is not None and not c.low <= 0 <= c.high
-
-def repeat_words(
-    repeats # `Repeat`s, or what has their attributes
-)->str: # A sentence or two
-    "How many runs that were made twice are the same, and how far apart the others lie"
-    others = [o for o in repeats if not o.same]
-    n = len(repeats)
-    if not others: return f"Repeat: {'the run that was' if n == 1 else f'all {n} runs that were'} made twice came out the same, bit for bit."
-    def apart(o):
-        images = 'unknown images' if o.n_differ is None else f'{o.n_differ} of {o.n_images} images'
-        made = f" (made again with another {' and '.join(o.otherwise)})" if o.otherwise else ''
-        return f'{o.arm} seed {o.seed} by {points(o.diff)} and {images}{made}'
-    return f"Repeat: {n-len(others)} of {n} runs that were made twice came out the same, bit for bit. The others lie apart: {', '.join(map(apart, others))}."
-
-_handicap_words = dict(epochs='half of the epochs, rounded up', noise='wrong labels for half of the images')
-
-def sensitivity_words(
-    control # A `Control`, or what has its attributes
-)->str: # Sentences
-    "Whether a handicap was found, and at how many seeds"
-    c = control.sensitivity
-    said = f'Sensitivity, {_handicap_words[control.handicap]} ({c.n} pairs)'
-    if c.why: return f'{said}: {c.why}.'
-    if c.diff is not None: said += f': {points(c.diff)} ({points(c.low)} to {points(c.high)}), {p_words(c.p)}'
-    if not control.found: return f'{said}. The handicap was not found: {c.verdict_words}.'
-    if control.found_at is None: at = 'looked at after every seed it would want more'
-    else: at = f'looked at after every seed, at {control.found_at} seeds'
-    return f'{said}. The handicap was found; {at}.'
-
-# %% ../nbs/05_words.ipynb #161ef959
+# %% ../nbs/05_words.ipynb #a180c582
 def _bound(x, delta, sign='+'):
     "A bound of an interval in percent, with so many decimals that it does not seem to lie on 0 or on the margin where it does not"
-    for digits in (2, 3, 4):
+    if x == 0: return _decimals(x, sign, 2)
+    for digits in range(2, 9):
         shown = _decimals(x, sign, digits)
-        if abs(float(shown)) not in (0, round(100*delta, digits)): break
-    return shown
+        if abs(float(shown)) not in (0, round(100*delta, digits)): return shown
+    return _decimals(x, sign, 2) # it does lie there
 
 def interval_text(
-    interval:tuple, # Two bounds (fractions)
-    delta:float     # The margin
-)->str: # Such as: -0.55 to +0.43
-    "The two bounds of an interval in percentage points, without the unit"
+    interval:tuple,   # Two bounds (fractions)
+    delta:float=0.,   # The margin
+    unit:str=''       # Written behind each, such as ' pp'
+)->str:               # Such as: -0.55 to +0.43
+    "The two bounds of an interval in percentage points"
     low, high = interval
-    return f'{_bound(low, delta)} to {_bound(high, delta)}'
+    return f'{_bound(low, delta)}{unit} to {_bound(high, delta)}{unit}'
 
+def gain_text(
+    diff:float,       # Difference (fraction)
+    interval:tuple,   # Its two bounds; None where there are none
+    delta:float=0.,   # The margin
+    none:str='no interval' # What is said of no interval
+)->str:               # Such as: -0.06 (-0.55 to +0.43)
+    "A gain with its interval, in percentage points without the unit"
+    if None in interval: return f"{percent(diff, '+')} ({none})"
+    bounds = [float(_bound(o, delta)) for o in interval]
+    for digits in range(2, 9): # a short interval has more
+        gain = percent(diff, '+', digits)
+        if bounds[0] <= float(gain) <= bounds[1]: break
+    return f'{gain} ({interval_text(interval, delta)})'
+
+# %% ../nbs/05_words.ipynb #d50df6c1
 def _how_much(answer, low, high, delta):
     "What the interval says besides the answer"
     if answer == 'equivalent': return f": nothing beyond {_bound(max(-low, high), delta, '')} pp"
@@ -387,6 +367,7 @@ def verdict_words(
     if c.worse_over_all_seeds: return '; '.join(filter(None, [f'worse over all seeds {diverged}', trained]))
     return f"{trained or 'undecided'} {diverged}"
 
+# %% ../nbs/05_words.ipynb #19690619
 def new_images_words(
     c # A `Comparison`
 )->str: # Such as: equivalent (-0.60 to +0.48 pp); nothing where it is not known which images were right
@@ -406,13 +387,12 @@ def _next_seeds(c, grown):
     names = ('better_grown','equivalent_grown') if grown else ('better','equivalent')
     return [seeds_words(c.next[k], c.n) for k in names]
 
-# %% ../nbs/05_words.ipynb #b8f0bc48
+# %% ../nbs/05_words.ipynb #1f7c01f6
 def summary(
     c # A `Comparison`
 )->dict: # n, gain, answer, p_verdict, next, new_images: text, apart from n and p_verdict
     "The six fields shown by default, all of one interval"
-    span = interval_text(c.interval, c.delta) if c.interval[0] is not None else 'no interval yet'
-    gain = '' if c.diff is None else f'{percent(c.diff, "+")} ({span})'
+    gain = '' if c.diff is None else gain_text(c.diff, c.interval, c.delta, 'no interval yet')
     return dict(n=c.n, gain=gain, answer=c.verdict_words, p_verdict=c.p_verdict, next=next_words(c), new_images=new_images_words(c))
 
 def interval_words(
@@ -422,6 +402,7 @@ def interval_words(
     kind = 'confidence sequence' if c.sequential else 'interval'
     return f"{rate(1-c.alpha)} % {kind}{f', {c.family} comparisons' if c.family > 1 else ''}"
 
+# %% ../nbs/05_words.ipynb #717e2d5d
 def summary_rows(
     labelled:list # (name, `Comparison`) each
 )->tuple: # Head, and rows of text
@@ -429,7 +410,7 @@ def summary_rows(
     _, first = labelled[0]
     head = ['arm', 'seeds', f'gain, pp ({interval_words(first)})', f'answer at a margin of {rate(first.delta)} pp',
         'p of that answer', 'next', 'on new images']
-    def row(name, c): return [name, *(p_value(v) if k=='p_verdict' else cell(v) for k,v in summary(c).items())]
+    def row(name, c): return [name, *(p_value(v, c.alpha) if k=='p_verdict' else cell(v) for k,v in summary(c).items())]
     return head, [row(*o) for o in labelled]
 
 def summaries_html(
@@ -446,7 +427,7 @@ def summaries_md(
     "The six fields of comparisons for a notebook that is read as text"
     return text_table(*summary_rows(labelled), 'md')
 
-# %% ../nbs/05_words.ipynb #38629ad0
+# %% ../nbs/05_words.ipynb #182225ca
 def _how(c):
     "The test and its n"
     if not c.paired:
@@ -467,13 +448,12 @@ def _means(c):
 
 def _difference(c):
     if c.diff is None: return ''
-    p = '' if c.p is None else f"; {'always-valid ' if c.sequential else ''}{p_words(c.p)} of no difference"
+    p = '' if c.p is None else f"; {'always-valid ' if c.sequential else ''}{p_words(c.p, c.alpha/c.family)} of no difference"
     return f'The difference is {points(c.diff)} ({_interval(c)}{p}){_means(c)}.'
 
-# %% ../nbs/05_words.ipynb #748ec16e
 def _answer(c, population):
     images = f' of {c.n_images:,} images' if c.n_images else ''
-    p = '' if c.p_verdict is None else f' ({p_words(c.p_verdict)} of that answer)'
+    p = '' if c.p_verdict is None else f' ({p_words(c.p_verdict, c.alpha)} of that answer)'
     return f'At a margin of {rate(c.delta)} pp on {population}{images} the answer is "{c.verdict_words}"{p}.'
 
 def _new_images(c):
@@ -519,32 +499,29 @@ def against_words(
     a # An `Against`, or what has its attributes
 )->str: # Paragraph
     "An arm against one published number, and what that cannot say"
-    def span(interval): return f'{points(interval[0])} to {points(interval[1])}'
+    def span(interval): return interval_text(interval, a.delta, ' pp')
     kind = f"{rate(1-a.alpha)} % interval{f', {a.family} comparisons' if a.family > 1 else ''}"
     return (f"{a.arm} against the published {percent(a.number)} %: one-sample t, n = {a.n}. The difference is {points(a.diff)}"
-        f" ({kind}: {span(a.interval)}; {p_words(a.exact.p)} of no difference), from a mean of {percent(a.mean.value)} % (sd {points(a.sd, '')})."
+        f" ({kind}: {span(a.interval)}; {p_words(a.exact.p, a.alpha/a.family)} of no difference), from a mean of {percent(a.mean.value)} % (sd {points(a.sd, '')})."
         f" Were that number exact: {a.verdict} (margin {rate(a.delta)} pp). How far it would move with another seed was not published:"
         f" were it one run that spreads like these, the interval would be {span(a.interval_one_run)}, and the answer {a.verdict_one_run}."
         " Nor can this know whether data, epochs and code were the same.")
 
-# %% ../nbs/05_words.ipynb #a6c425ce
-def _span(interval): return f'{points(interval[0])} to {points(interval[1])}'
-
-def _gain_cell(diff, low, high):
-    if low is None or high is None: return f"{percent(diff, '+')} (no interval)"
-    return f"{percent(diff, '+')} ({percent(low, '+')} to {percent(high, '+')})"
+# %% ../nbs/05_words.ipynb #cd63760f
+def _span(interval, p): return interval_text(interval, p.delta, ' pp')
 
 def pool_rows(
     p # A `Pooled`
 )->tuple: # Head, and rows of text
     "Studies as a table, with what they say together in the last rows"
     head = ['study', 'seeds', f'gain, pp ({interval_words(p)})', f'answer at a margin of {rate(p.delta)} pp']
-    rows = [[o['study'], str(o['n']), _gain_cell(o['diff'], o['low'], o['high']), o['answer']] for o in p.of_studies]
+    rows = [[o['study'], str(o['n']), gain_text(o['diff'], (o['low'], o['high']), p.delta), o['answer']] for o in p.of_studies]
     together = f'mean of {p.k} studies' if p.what == 'mean' else 'second - first'
-    rows.append([together, '', _gain_cell(p.diff, *p.interval), p.answer_words])
-    if p.predicted: rows.append(['a further study', '', f"({percent(p.predicted[0], '+')} to {percent(p.predicted[1], '+')})", ''])
+    rows.append([together, '', gain_text(p.diff, p.interval, p.delta), p.answer_words])
+    if p.predicted: rows.append(['a further study', '', f'({interval_text(p.predicted, p.delta)})', ''])
     return head, rows
 
+# %% ../nbs/05_words.ipynb #4ae66c33
 def _of_sets(p):
     "What the mean speaks of: recipes, or data sets"
     if None in p.sets: return 'Which images each study was scored on was not recorded: recipes on one validation set say nothing of other data sets.'
@@ -557,15 +534,18 @@ def _of_sets(p):
 def _of_two(p):
     first, second = p.names
     return (f'Two studies are too few for a mean over studies, so each stands for itself. {second} minus {first}: {points(p.diff)}'
-        f' ({interval_words(p)}: {_span(p.interval)}; Welch t): {p.answer_words}.')
+        f' ({interval_words(p)}: {_span(p.interval, p)}; Welch t): {p.answer_words}.')
 
 def _of_the_mean(p):
-    return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {_span(p.interval)};'
+    return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {_span(p.interval, p)};'
         f' t on {p.df} degrees of freedom): {p.answer_words}.')
 
 def _of_further_studies(p):
     "A further study, and how far studies vary"
-    if p.predicted: yield f'A further study like these would show between {_span(p.predicted).replace(" to ", " and ")} ({rate(1-p.level)} % prediction interval).'
+    if p.predicted:
+        span = _span(p.predicted, p).replace(' to ', ' and ')
+        yield (f'A further study like these would show between {span} ({rate(1-p.level)} % prediction interval). That is for studies alike in seeds and noise:'
+            ' of unlike ones more fall outside, up to 6 % where 5 % should.')
     if p.between_sd is None: yield 'Below 20 seeds a study the sd between studies has no interval.'
     else: yield f"The sd between studies is {points(p.between_sd, '')} ({interval_words(p)}: {' to '.join(points(o, '') for o in p.between_interval)})."
 
@@ -574,17 +554,18 @@ def pool_words(
 )->str: # Paragraph
     "What several studies say together"
     said = [_of_two(p)] if p.what == 'difference' else [_of_the_mean(p), *_of_further_studies(p)]
-    return ' '.join([*said, _of_sets(p)])
+    return ' '.join([*said, _of_sets(p), *(f'{o[0].upper()}{o[1:]}.' for o in p.notes)])
 
-# %% ../nbs/05_words.ipynb #e2a8b66f
+# %% ../nbs/05_words.ipynb #265460e5
 def best_rows(
     b # A `Best`
 )->tuple: # Head, and rows of text
     "Arms as a table, the best mean first"
     head = ['arm', 'seeds', 'accuracy, %', f'minus the best of the others, pp ({rate(1-b.alpha)} %, {b.k} arms together)', 'may be the best']
-    rows = [[o['arm'], str(o['n']), percent(o['mean']), _gain_cell(o['diff'], o['low'], o['high']), 'yes' if o['may_be_best'] else 'no'] for o in b.arms]
+    rows = [[o['arm'], str(o['n']), percent(o['mean']), gain_text(o['diff'], (o['low'], o['high'])), 'yes' if o['may_be_best'] else 'no'] for o in b.arms]
     return head, rows
 
+# %% ../nbs/05_words.ipynb #f49ba5f2
 def winner_words(
     arm:str,        # The arm with the best mean
     k:int,          # Of so many arms
@@ -604,4 +585,57 @@ def best_words(
     said = alone if len(among) == 1 else f"{len(among)} of {b.k} arms cannot be told from the best: {', '.join(among)}"
     how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; a family of its own, beside the comparisons with a baseline"
     more = [f'{o[0].upper()}{o[1:]}.' for o in b.notes]
-    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), 'Fresh seeds confirm it.', *more])
+    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"Fresh seeds confirm it{f': {b.confirm}' if b.confirm else '.'}"])
+
+# %% ../nbs/05_words.ipynb #f5ba22aa
+def null_words(
+    c,            # A `Comparison` of runs that differ in nothing that should matter, or what has its attributes
+    shift:float,  # What would have been found in 80 % of such controls (fraction); None without numbers
+    grown:bool    # Were seeds added after a look?
+)->str: # Sentences
+    "What a null found, and what it could have found"
+    split = f'Null, {c.arm} against {c.baseline}'
+    if c.why: return f'{split}: {c.why}.'
+    n = f'{c.n_variant} and {c.n_baseline} runs'
+    said = f'{split} ({n}): {_found(c)}.'
+    found = 'A shift was found: more than the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
+    could = 'it is not known which could have been' if shift is None else f'one of {points(shift, "")} would be in 80 % of such controls'
+    more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
+    return f'{said} {found}; {could}.{more}'
+
+def _found(c):
+    "A difference, its interval and its p"
+    if c.low is None: return f'{points(c.diff)} (n/a to n/a), {p_words(c.p)}'
+    return f"{points(c.diff)} ({interval_text((c.low, c.high), unit=' pp')}), {p_words(c.p, c.alpha/c.family)}"
+
+def _leaves_out_0(c): return c.low is not None and not c.low <= 0 <= c.high
+
+# %% ../nbs/05_words.ipynb #d1c9fc84
+def repeat_words(
+    repeats # `Repeat`s, or what has their attributes
+)->str: # A sentence or two
+    "How many runs that were made twice are the same, and how far apart the others lie"
+    others = [o for o in repeats if not o.same]
+    n = len(repeats)
+    if not others: return f"Repeat: {'the run that was' if n == 1 else f'all {n} runs that were'} made twice came out the same, bit for bit."
+    def apart(o):
+        images = 'unknown images' if o.n_differ is None else f'{o.n_differ} of {o.n_images} images'
+        made = f" (made again with another {' and '.join(o.otherwise)})" if o.otherwise else ''
+        return f'{o.arm} seed {o.seed} by {points(o.diff)} and {images}{made}'
+    return f"Repeat: {n-len(others)} of {n} runs that were made twice came out the same, bit for bit. The others lie apart: {', '.join(map(apart, others))}."
+
+# %% ../nbs/05_words.ipynb #eaf9eb74
+_handicap_words = dict(epochs='half of the epochs, rounded up', noise='wrong labels for half of the images')
+
+def sensitivity_words(
+    control # A `Control`, or what has its attributes
+)->str: # Sentences
+    "Whether a handicap was found, and at how many seeds"
+    c = control.sensitivity
+    said = f'Sensitivity, {_handicap_words[control.handicap]} ({c.n} pairs)'
+    if c.why: return f'{said}: {c.why}.'
+    if c.diff is not None: said += f': {_found(c)}'
+    if not control.found: return f'{said}. The handicap was not found: {c.verdict_words}.'
+    if control.found_at is None: at = 'looked at after every seed it would want more'
+    else: at = f'looked at after every seed, at {control.found_at} seeds'
+    return f'{said}. The handicap was found; {at}.'

@@ -20,7 +20,7 @@ LESS = [.60,.52,.53,.66,.69,.59]
 def a_control(root, **kw): return make_control(LITTLE, **{**dict(runs=6, root=root, env=ENV), **kw})
 
 def put(root, recipe, accs, env=ENV, finished=lambda s: f'2026-01-01T00:00:{s:02}Z', **machine):
-    for s,acc in enumerate(accs):
+    for s,acc in accs.items() if isinstance(accs, dict) else enumerate(accs):
         ok = acc is not None
         run = a_run(s, recipe=recipe, env=env, acc=acc, status='ok' if ok else 'diverged', n_images=100, machine=dict(finished=finished(s), **machine),
             correct='', history=[dict(train_loss=1., valid_loss=1., acc=acc)])
@@ -82,6 +82,19 @@ def test_runs_of_another_class_of_machine_are_the_other_machine(store, tmp_path)
     put(tmp_path, LITTLE, [.4,.41,.42], env='gpu-torch9.9')
     time,machine = read_control(store).null
     assert (time.n_baseline, machine.n_variant, machine.verdict)==(3,3,'worse') and 'A shift was found' in read_control(store).sentences[1]
+
+def test_two_processors_of_one_kind_of_machine_are_two(tmp_path):
+    for s,acc in enumerate(FULL): put(tmp_path, LITTLE, {s:acc}, cpu='Xeon A' if s<3 else 'EPYC B')
+    put(tmp_path, derive(LITTLE, epochs=2), LESS)
+    time,machine = read_control(a_control(tmp_path)).null
+    assert (machine.n_baseline, machine.n_variant)==(3,3) and 'EPYC B' in machine.arm+machine.baseline and 'Xeon A' in machine.arm+machine.baseline
+
+def test_records_from_before_the_processor_was_kept_are_of_no_other_machine(tmp_path):
+    for s,acc in enumerate(FULL): put(tmp_path, LITTLE, {s:acc}, **(dict(cpu='Xeon A') if s<3 else {}))
+    put(tmp_path, derive(LITTLE, epochs=2), LESS)
+    assert len(read_control(a_control(tmp_path)).null)==1
+    put(repeats_of(a_control(tmp_path)).root, LITTLE, FULL[:1])
+    assert read_control(a_control(tmp_path)).repeats[0].otherwise==[]
 
 def test_a_null_says_what_it_could_have_found(store):
     said = read_control(store).sentences[0]

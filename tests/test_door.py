@@ -1,9 +1,9 @@
 "What a comparison says at the door: units, indices, runs without a partner, limits where they are met"
-import json, math
+import json, math, warnings
 import numpy as np, pandas as pd, pytest
 from conftest import ROOT
 from test_runs import a_run
-from simpleattn.plan import plan
+from simpleattn.plan import plan, race_path
 from simpleattn.recipes import Recipe
 from simpleattn.runs import pack_bits, this_env, write_run
 from simpleattn.stats import compare, compare_many, compare_summary, decompose
@@ -103,3 +103,42 @@ def test_seeds_from_before_the_declaration_are_explained_first(tmp_path):
     c, = study.compare()
     assert c.notes[0].startswith('pairs there before this study was declared: 2, so it is judged as one that was looked at')
     assert c.sequential and c.verdict=='undecided' and c.n==2
+
+def test_every_run_that_is_left_out_of_pairs_is_named():
+    "Of another machine, of a seed that the other arm lacks, or without a seed"
+    rng = np.random.default_rng(0)
+    def rows(arm, n, env): return [dict(arm=arm, seed=i, acc=.6+.01*rng.standard_normal(), env=env) for i in range(n)]
+    both = [o for arm in ('baseline','x') for env,n in (('one',10), ('two',2)) for o in rows(arm, n, env)]
+    c, = compare_many(pd.DataFrame(both))
+    assert c.n == 10 and c.notes[0] == 'runs without a partner, left out: seeds 0, 1 of baseline and seeds 0, 1 of x'
+    runs = {arm: [dict(seed=s, acc=.6+.01*rng.standard_normal()) for s in seeds] for arm,seeds in (('baseline', (0,1,2,3,None)), ('x', (0,1,2,3,4)))}
+    assert compare_many(runs)['x'].notes[0] == 'runs without a partner, left out: 1 run without a seed of baseline and seed 4 of x'
+
+def test_a_gain_of_gains_names_a_run_far_outside_its_arm():
+    b = .6+.005*np.random.default_rng(1).standard_normal(10)
+    v = b+.01+.002*np.random.default_rng(2).standard_normal(10)
+    v[3] = .1
+    c, = compare_many(dict(a=b, b=v-.001, c=b, d=v), None, contrasts=['abcd'])
+    assert sum('far outside its other runs' in o for o in c.notes) == 2
+
+def test_gains_that_do_not_vary_give_a_row_that_says_so():
+    runs = dict(a=[.6,.61,.62], b=[.61,.62,.63], c=[.6,.61,.62], d=[.62,.63,.64])
+    c, = compare_many(runs, None, contrasts=['abcd'])
+    assert c.diff == pytest.approx(.01) and c.low is None and c.verdict == 'undecided' and c.verdict_words == 'undecided: every difference is the same'
+
+def test_the_unit_and_the_images_hold_for_rows_and_arrays_alike():
+    rows = [dict(seed=i, acc=o) for i,o in enumerate([0,1,0])]
+    c = compare_many(dict(baseline=rows, x=[3,2,1]), n_images=400)['x']
+    assert c.diff == pytest.approx((3+2+1-1)/3/400) and c.contrast.before.n_images == 400
+
+def test_a_race_that_ends_not_worse_says_how_its_estimate_is_biased():
+    d = .004+.003*np.random.default_rng(3).standard_normal(10)
+    c = compare(.6+0*d, .6+d, goal='noninferior', sequential=True)
+    assert c.verdict == 'not worse' and 'biased upwards: the true difference is likely smaller' in c.notes[0]
+
+def test_a_long_race_with_a_clear_answer_warns_of_nothing():
+    d = .2+1e-4*np.random.default_rng(3).standard_normal(2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        path = race_path(d)
+    assert path[-1].verdict == 'better' and path[-1].p < 1e-300

@@ -3,7 +3,7 @@ import asyncio,errno,json,os,random,shutil,sys
 from pathlib import Path
 import pytest
 from fastcore.script import CliError
-from conftest import ROOT,python
+from conftest import ROOT,python,run_process
 from simpleattn import files
 from simpleattn.files import as_root,get,get_many,is_there,list_names,put,remove
 from simpleattn.recipes import Recipe
@@ -419,6 +419,78 @@ def test_a_lock_is_the_groups_where_the_folder_is(tmp_path):
         (tmp_path/name).mkdir(); (tmp_path/name).chmod(folder)
         with claim(tmp_path/name, 'x') as ours: assert ours
         assert (tmp_path/name/'.lock').stat().st_mode & 0o777==lock
+
+AS_ANOTHER = ['setpriv','--bounding-set=-dac_override,-dac_read_search,-fowner,-chown'] if os.getuid()==0 else [] # even root is then held to what a file allows
+needs_setpriv = pytest.mark.skipif(os.getuid()==0 and not shutil.which('setpriv'), reason='root may write everything, and there is no setpriv')
+
+def a_study_with_runs(root):
+    for v in ('baseline','simple'):
+        for s in (0,1): write_run(a_run(s, v, acc=.5+.1*s), root)
+    a_study(root).declare()
+
+def owned(root, uid, mode):
+    "All of a store belongs to a user, with these rights for folders; files have them without the right to enter"
+    for o in (root, *root.rglob('*')):
+        if os.getuid()==0: os.chown(o, uid, uid)
+        o.chmod(mode if o.is_dir() else mode & 0o666)
+
+@needs_setpriv
+@pytest.mark.parametrize('uid,mode', [(0,0o555), (1000,0o755), (1000,0o555)], ids=['read-only','of another user','of another user, read-only'])
+def test_a_store_that_may_only_be_read_is_read_and_nothing_is_trained_for_it(tmp_path, uid, mode):
+    if uid and os.getuid(): pytest.skip('only root gives files to another user')
+    runs = tmp_path/'runs'
+    a_study_with_runs(runs)
+    (runs/'.lock').touch()
+    owned(runs, uid, mode)
+    before = everything(runs)
+    def as_another(*words): return run_process(*AS_ANOTHER, sys.executable, '-m', 'simpleattn', *words, '--root', runs, cwd=tmp_path, env=dict(PYTHONPATH=str(ROOT)))
+    try:
+        for words in (['runs'], ['runs','--verify'], ['leaderboard'], ['compare','s'], ['report','s','--out',tmp_path/'out']):
+            res = as_another(*words)
+            assert res.returncode==0 and res.stdout.strip() and 'Traceback' not in res.stderr, (words, res.stderr)
+            assert ('The report was not written' in res.stderr)==(words==['compare','s']), (words, res.stderr)
+        for words in (['train','demo','--seed','9'], ['study','demo','--runs','2'], ['report','s']):
+            res = as_another(*words)
+            last = res.stderr.strip().splitlines()[-1]
+            assert res.returncode==2 and 'cannot be written' in last and 'Permission denied' in last and 'Traceback' not in res.stderr, (words, res.stderr)
+        assert everything(runs)==before
+    finally: owned(runs, os.getuid(), 0o755)
+
+@needs_setpriv
+def test_a_record_that_another_user_keeps_for_himself_ends_the_command_and_counts_as_nothing(tmp_path):
+    runs = tmp_path/'runs'
+    a_study_with_runs(runs)
+    mine = runs/a_run(1, 'simple').path
+    if os.getuid()==0: os.chown(mine, 1000, 1000)
+    mine.chmod(0o600 if os.getuid()==0 else 0)
+    for words in (['compare','s'], ['runs','--verify'], ['leaderboard']):
+        res = run_process(*AS_ANOTHER, sys.executable, '-m', 'simpleattn', *words, '--root', runs, env=dict(PYTHONPATH=str(ROOT)))
+        assert res.returncode==2 and f'{mine} cannot be read now (Permission denied)' in res.stderr and res.stderr.count('\n')==1, res.stderr
+    mine.chmod(0o644)
+    assert len(find_runs(runs)[0])==4
+
+CACHE = """
+from fastcore.script import CliError
+from simpleattn.folders import get_path
+try: get_path('shapes', 'full')
+except CliError as e: print(e)
+"""
+
+@needs_setpriv
+@pytest.mark.parametrize('how', ['a file in its place','read-only','read-only home'])
+def test_a_cache_that_cannot_be_written_is_named_with_the_mend(tmp_path, how):
+    home = tmp_path/'home'
+    if how=='a file in its place': home.touch()
+    else: home.mkdir(); home.chmod(0o555)
+    env = dict(PYTHONPATH=str(ROOT)) | (dict(XDG_CACHE_HOME='', HOME=str(home)) if how=='read-only home' else dict(XDG_CACHE_HOME=str(home)))
+    res = run_process(*AS_ANOTHER, sys.executable, '-c', CACHE, env=env)
+    assert res.stderr=='' and f'The cache {home}' in res.stdout and 'cannot be written' in res.stdout and 'set XDG_CACHE_HOME' in res.stdout, res.stdout+res.stderr
+
+def test_an_error_of_a_file_of_the_user_is_not_laid_on_the_cache(tmp_path):
+    from simpleattn.folders import one_at_a_time
+    mine = str(tmp_path/'mine.jpg')
+    with pytest.raises(PermissionError, match='mine.jpg'):
+        with one_at_a_time('x'): raise PermissionError(errno.EACCES, 'Permission denied', mine)
 
 NO_FCNTL = '''
 import sys

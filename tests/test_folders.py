@@ -9,7 +9,7 @@ from simpleattn import folders
 from simpleattn.data import DecodedImages,get_dls
 from simpleattn.folders import (check_data,class_name,class_names,find_data,get_path,image_files,list_images,read_image,split_files,split_folder,
                                 split_list,unpack)
-from simpleattn.recipes import OtherData,Recipe
+from simpleattn.recipes import OtherData,Recipe,derive
 
 rng = np.random.default_rng(0)
 def photo(h=40, w=48): return Image.fromarray(rng.integers(0, 256, (h,w,3), 'u1'))
@@ -597,3 +597,10 @@ def test_a_changed_image_of_the_embedded_set_is_found_by_the_next_process(tmp_pa
 def test_checking_images_needs_no_torch(pics):
     res = python("import sys; from simpleattn.cli import main; main(['data', sys.argv[1]]); sys.exit('torch' in sys.modules or 'fastai' in sys.modules)", str(pics))
     assert res.returncode==0 and '16 images' in res.stdout, res.stderr
+
+def test_a_folder_that_holds_one_other_set_is_told_from_the_one_asked_for(tmp_path):
+    write_set(tmp_path/'outer'/'inner')
+    recipe = Recipe('mine', dataset='imagewoof', bs=2)
+    with pytest.raises(OtherData, match='outer/inner is another data set') as e: find_data(recipe, tmp_path/'outer')
+    assert e.value.change.startswith('dataset=inner')
+    assert find_data(derive(recipe, dataset='inner', split='v2'), tmp_path/'outer')==tmp_path/'outer'/'inner'

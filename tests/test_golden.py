@@ -21,6 +21,7 @@ CHANGED = {
     **{f'statistics/* diff_of_diffs/*{o}':'a contrast of four arms in compare_many is the one way to say it, and names each gain by its arms'
         for o in ('/arm','/baseline','/sentence','/about','/repr','/html')},
     **{f'leaderboard/{o}/out':"a pick has its interval over all arms that it was picked from, and the bias by selection is named" for o in ('table','md','latex')},
+    'leaderboard/*over_k*':'the interval of a pick over all arms is among its facts',
     'variants/sites/*name':'a variant at a site is named as it is asked for: simple@2.-1',
     'variants/cli*':'the same',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',

@@ -1,10 +1,11 @@
 "Pictures: what stands on the axes is what the numbers say, in their units and on their side"
+from dataclasses import replace
 import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest
 from matplotlib.collections import PathCollection
 from scipy import stats
-from simpleattn.plan import plan
+from simpleattn.plan import Plan,plan,read_answer
 from simpleattn.plots import plot_cost,plot_curves,plot_differences,plot_power,plot_race,plot_runs
-from simpleattn.stats import compare_many,race_seeds
+from simpleattn.stats import compare,compare_many,race_seeds
 
 @pytest.fixture(autouse=True)
 def closed(): yield; plt.close('all')
@@ -58,21 +59,29 @@ def test_a_race_is_drawn_in_points_by_seed():
 def curves(ax): return [l for l in ax.lines if len(l.get_xdata())>2]
 
 def t_power(n, effect, sd, alpha):
-    "By scipy's noncentral t: the chance that the paired interval at alpha leaves out 0"
-    c,shift = stats.t.ppf(1-alpha/2, n-1),effect*n**.5/sd
-    return 1-stats.nct.cdf(c, n-1, shift)+stats.nct.cdf(-c, n-1, shift)
+    "By scipy's noncentral t: the chance that the paired interval at alpha lies above 0"
+    return stats.nct.sf(stats.t.ppf(1-alpha/2, n-1), n-1, effect*n**.5/sd)
 
 def test_the_power_curve_is_that_of_the_noncentral_t_at_alpha_over_k():
     p = plan(8, .02, 12, corr=None, delta=.015, variants=3)
     better,_ = curves(plot_power(p))
     for n,chance in better.get_xydata(): assert chance==pytest.approx(100*t_power(int(n), .015, .02, .05/3), abs=1e-6)
 
-def test_the_equivalence_curve_is_what_simulated_studies_do():
-    p = plan(20, .02, 12, corr=None, delta=.015, variants=2)
-    chance = dict(curves(plot_power(p))[1].get_xydata())
-    d = np.random.default_rng(0).normal(0, .02, (40_000,20))
-    half = d.std(1, ddof=1)/20**.5*stats.t.ppf(1-.05/4, 19)
-    assert chance[20]==pytest.approx(100*(abs(d.mean(1))+half<.015).mean(), abs=.8)
+@pytest.mark.parametrize('n,sd,variants,paired', [(3,.002,1,True), (4,.004,1,True), (20,.02,2,True), (40,.02,1,True), (3,.003,1,False), (12,.008,3,False)])
+def test_the_curves_are_the_answers_of_simulated_studies(n, sd, variants, paired):
+    "Of the rule: at 0 an interval that leaves 0 out is no answer equivalent, and below 0 none is better"
+    p = Plan(n, sd, .015, .005, .05, variants, paired=paired)
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, sd, (2 if not paired else 1, 40_000, n))
+    shift = x[0].mean(1) if paired else x[0].mean(1)-x[1].mean(1)
+    s = x.std(2, ddof=1)
+    half = stats.t.ppf(1-.025/variants, len(x)*(n-1))*(s**2).mean(0)**.5*(len(x)/n)**.5 # of one sd, as a plan has it
+    def share(answer, gain): return np.mean([read_answer(m-h, m+h, .015)==answer for m,h in zip(shift+gain, half)])
+    better,equivalent = (dict(o.get_xydata()) for o in curves(plot_power(p)))
+    assert better[n]==pytest.approx(100*share('better', .005), abs=.8) and equivalent[n]==pytest.approx(100*share('equivalent', 0), abs=.8)
+
+def test_with_seeds_enough_equal_arms_are_called_equivalent_in_all_but_alpha():
+    assert Plan(500, .004, .015, .015, .05, 2).power_equivalent(500)==pytest.approx(.975)
 
 def test_its_band_is_that_of_the_80_percent_interval_of_the_sd():
     p = plan(8, .02, 12, corr=None, delta=.015)
@@ -82,9 +91,19 @@ def test_its_band_is_that_of_the_80_percent_interval_of_the_sd():
     at_8 = sorted({round(float(y), 6) for x,y in vertices if x==8})
     assert at_8==pytest.approx([100*t_power(8, .015, o, .05) for o in (high,low)], abs=1e-5)
 
-def test_the_seeds_that_are_there_and_the_hours_are_marked():
+def marked(ax): return {l.get_label():l.get_xdata()[0] for l in ax.lines if 'seeds' in l.get_label()}
+
+def test_seeds_that_are_planned_are_told_from_those_that_are_there():
+    planned = plan(5, .02, 12, corr=None)
+    assert marked(plot_power(replace(planned, there=40)))=={'5 seeds planned':5, '40 seeds are there':40}
+    assert marked(plot_power(replace(planned, there=5)))=={'5 seeds are there':5} and marked(plot_power(replace(planned, there=0)))=={'5 seeds planned':5}
+    assert plot_power(replace(planned, there=40)).get_xlim()[1]>40
+    seen = compare([.8,.81,.79,.82], [.81,.8,.8,.83])
+    assert marked(plot_power(seen.plan))=={'4 seeds are there':4}
+
+def test_the_seeds_and_the_hours_are_marked():
     ax = plot_power(plan(8, .02, 12, corr=None, minutes=6, variants=2))
-    assert [l.get_xdata()[0] for l in ax.lines if l.get_label()=='8 seeds']==[8]
+    assert marked(ax)=={'8 seeds planned':8}
     ax.figure.canvas.draw()
     top, = ax.child_axes
     assert top.get_xlim()==pytest.approx([n*3*6/60 for n in ax.get_xlim()])

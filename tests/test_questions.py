@@ -1,10 +1,13 @@
 "Pooled studies and the best of several arms, against independent calculations and cases made by hand"
-import importlib.util, json, math, sys
+import csv, importlib.util, json, math, sys
 import numpy as np, pytest
 from scipy import stats
 from conftest import ROOT
 from simpleattn.board import board_entries, leaderboard
 from simpleattn.cli import main
+from simpleattn.recipes import Recipe, load_recipes
+from simpleattn.runs import this_env, write_run
+from simpleattn.study import Study, plan_study
 from simpleattn.questions import best, between_studies, pool, pool_arms, to_the_best
 from simpleattn.stats import Estimate, Sample, compare, compare_many
 
@@ -86,6 +89,23 @@ def test_arms_are_pooled_at_the_level_of_the_largest_family():
     assert p.interval==pytest.approx((*stats.t.interval(1-.05/3, 2, p.diff, p.se),))
     with pytest.raises(ValueError, match='no arm in common'): pool_arms({'one':arms_of(rng, 'x'), 'two':arms_of(rng, 'z')})
 
+def test_a_bound_that_is_not_0_does_not_look_like_it():
+    "Worse by a hair, on two and on three studies, in the table and in the sentence"
+    def pooled(*gains):
+        base, noise = np.linspace(.79, .81, 6), np.tile([.0001,-.0001], 3)
+        return pool([compare(base+i/90, base+i/90+gain+noise*(i+1)) for i,gain in enumerate(gains)])
+    def just_below_0(*gains):
+        high, first = pooled(*gains).high+1e-6, len(gains) == 2 # of two, the second minus the first
+        return pooled(*gains[:first], *(o-high for o in gains[first:]))
+    of_two, of_three = just_below_0(.001, .002), just_below_0(.001, .0011, .0012)
+    for p in (of_two, of_three): assert -3e-5 < p.high < 0 and p.answer=='worse'
+    for p in (of_two, of_three): assert 'to -0.000' in p.words and 'to -0.000' in p._repr_markdown_()
+
+def test_a_prediction_says_for_which_studies_it_holds():
+    assert 'alike in seeds and noise' in pool(studies(1, 5)).words
+    values = [r['value'] for r in json.loads((BENCH/'records'/'questions.json').read_text())['rows'] if r['what']=='a further study, outside the prediction']
+    assert f'up to {100*max(values):.0f} % where 5 % should' in pool(studies(1, 5)).words
+
 def test_studies_are_told_from_data_sets():
     cs = studies(0, 3)
     def words(*sets): return pool(cs, sets).words
@@ -120,6 +140,54 @@ def test_studies_that_share_runs_are_refused():
     pool([first, second])
     once_more = {a: [second_row if i else first_row for i,(first_row,second_row) in enumerate(zip(rows[a], with_bits(rng)[0][a]))] for a in rows}
     refused(first, compare_many(once_more)['v']) # one run of four, told by its bits
+
+def tables(rng, n, shared, digits=4, seeds=True, arms=('baseline','v'), gain=0.):
+    "Two comparisons by seed and accuracy alone, of which these arms have so many rows alike"
+    def x(): return (.8+rng.normal(0, .006, (2, n))).round(digits)
+    one, two = x(), x()+gain
+    for i,arm in enumerate(('baseline','v')):
+        if arm in arms: two[i,:shared] = one[i,:shared]
+    if not seeds: two = np.roll(two, 3, axis=1)
+    def of(x): return compare_many({a: [dict(seed=i, acc=o) for i,o in enumerate(row)] for a,row in zip(('baseline','v'), x)})['v']
+    return of(one), of(two)
+
+@pytest.mark.parametrize('n,shared,how', [(10,4,{}), (10,3,{}), (20,5,dict(arms=['baseline'])), (8,4,dict(arms=['v'])), (20,9,dict(seeds=False)), (12,12,dict(seeds=False)), (20,11,dict(digits=3))])
+def test_tables_that_share_part_of_their_rows_are_refused(n, shared, how):
+    "Or, where chance could have made them, said"
+    refused = 0
+    for seed in range(20):
+        one_and_two = tables(np.random.default_rng(seed), n, shared, **how)
+        try: assert 'these are the same runs' in pool(one_and_two).words
+        except ValueError as e: refused += 'share runs' in str(e)
+    assert refused >= 15
+
+@pytest.mark.parametrize('n,shared,how', [(10,1,{}), (10,2,{}), (5,1,dict(arms=['baseline'])), (20,2,dict(digits=4))])
+def test_a_few_equal_rows_of_tables_are_said(n, shared, how):
+    p = pool(tables(np.random.default_rng(1), n, shared, **how))
+    assert f'study 1 and study 2 have {shared} of {n} rows alike, in seed and accuracy (chance makes 0.' in p.notes[0] and 'Study 1 and study 2 have' in p.words and p.to_dict()['notes']==[*p.notes]
+
+@pytest.mark.parametrize('digits,n', [(4,5), (4,20), (3,5), (3,20)])
+def test_tables_of_runs_of_their_own_are_pooled(digits, n):
+    "Coarse accuracies are equal by chance: at most one in a hundred pairs of tables is refused"
+    def refused(seed):
+        try: pool(tables(np.random.default_rng(seed), n, 0, digits))
+        except ValueError as e: return 'share runs' in str(e)
+    assert sum(bool(refused(seed)) for seed in range(300)) <= 3
+
+def test_one_validation_set_is_its_split_wherever_it_lies(tmp_path):
+    from test_runs import a_run
+    def gain(name, shift, n=3929, split='v2', dataset='imagewoof', **data):
+        def runs(gains): return [a_run(seed, recipe=Recipe(name, dataset=dataset, split=split), acc=.8+seed/1000+g, correct='', n_images=n, data=dict(dataset=dataset, source='160', fingerprint='a', n_files=9, n_train=5, n_val=n) | data)
+            for seed,g in enumerate(gains)]
+        return compare_many({a: Sample.of_runs(a, runs(g)) for a,g in dict(baseline=np.zeros(4), v=np.array([.01, .012, .008, .011])+shift).items()})['v']
+    one, two = gain('a', 0), gain('b', .001, source='full', fingerprint='b')
+    assert pool([one, two]).sets==('imagewoof v2, 3929 images',)*2 and 'two recipes on one validation set' in pool([one, two]).words
+    for other in (gain('c', .001, split='v1'), gain('c', .001, n=3000), gain('c', .001, dataset='imagenette')): assert 'two validation sets' in pool([one, other]).words
+    def of_table(shift, print_): # a table that names the data set
+        row = dict(dataset='imagewoof', split='v2', n_images=3929, fingerprint=print_)
+        return compare_many({a: [dict(row, seed=i, acc=.7+i/1000+g+shift, recipe='r') for i,g in enumerate(gs)] for a,gs in dict(baseline=[0]*4, v=[.01,.012,.008,.011]).items()})['v']
+    assert pool([one, of_table(.0003, 'z')]).sets==('imagewoof v2, 3929 images',)*2
+    assert pool([of_table(.0003, 'y'), of_table(.0107, 'z')]).sets[0]=='imagewoof v2, 3929 images'
 
 def test_what_is_no_estimate_of_a_fixed_number_of_seeds_is_refused():
     cs = studies(0, 3)
@@ -209,7 +277,7 @@ def test_arms_without_common_seeds_diverged_runs_and_constant_gaps():
 @pytest.fixture
 def results(tmp_path):
     rng, lines = np.random.default_rng(0), ['dataset,arm,seed,acc']
-    for d in 'abc':
+    for d in 'abcde':
         for arm,gain in (('baseline', 0), ('self', .02), ('simple', .02)):
             lines += [f'{d},{arm},{seed},{.8+gain+rng.normal(0, .006):.4f}' for seed in range(6)]
         (tmp_path/f'{d}.csv').write_text('\n'.join(['arm,seed,acc', *(o[2:] for o in lines if o[:2] == f'{d},')]))
@@ -219,12 +287,16 @@ def results(tmp_path):
 def said(capsys, *words): return main(['compare', *map(str, words)]), capsys.readouterr()
 
 def test_pool_on_the_command_line(results, capsys):
-    files = [results/f'{o}.csv' for o in 'abc']
+    files = [results/f'{o}.csv' for o in 'abcde']
     rc, of_files = said(capsys, *files, '--pool', '--fmt', 'json')
     one = json.loads(of_files.out)
     _, of_parts = said(capsys, results/'all.csv', '--by', 'dataset', '--pool', '--fmt', 'json')
     other = json.loads(of_parts.out)
     assert rc==0 and [*one]==['self','simple'] and [(o['low'], o['high']) for o in one.values()]==[(o['low'], o['high']) for o in other.values()]
+    predicted = one['self']['predicted']
+    _, o = said(capsys, *files, '--pool', '--fmt', 'csv')
+    further = next(r for r in csv.DictReader(o.out.splitlines()) if (r['arm'], r['study'])==('self','a further study'))
+    assert [float(further['low']), float(further['high'])]==pytest.approx(predicted) and further['diff']==further['answer']==''
     for fmt in ('table','md','latex','csv'):
         rc, o = said(capsys, *files, '--pool', '--fmt', fmt)
         assert rc==0 and ('mean' in o.out)
@@ -237,6 +309,26 @@ def test_best_on_the_command_line(results, capsys):
     assert rc==0 and {*json.loads(o.out)['among_best']} <= {'self','simple'}
     rc, o = said(capsys, 'woof-cpu', '--root', ROOT/'runs', '--best')
     assert rc==0 and '3 of 3 arms cannot be told from the best' in o.out
+    command = 'simpleattn study woof-cpu --variants woof-cpu/baseline,woof-cpu/simple --seeds 1000,1001,1002,1003,1004'
+    assert f'Fresh seeds confirm it: {command} --name woof-cpu-simple-confirm --root {ROOT/"runs"}' in o.out
+    _, o = said(capsys, 'woof-cpu', '--root', ROOT/'runs', '--best', '--fmt', 'json')
+    assert json.loads(o.out)['confirm'].startswith(command)
+
+def test_seeds_that_confirm_are_none_of_the_study(tmp_path, capsys):
+    from test_runs import a_run
+    recipe = load_recipes()['demo']
+    study = Study('late', ['baseline','simple'], [1000,1001,1002], recipe=recipe, root=tmp_path, env=this_env('cpu'))
+    study.declare()
+    for seed in study.seeds:
+        for arm,acc in (('baseline', .5), ('simple', .6)): write_run(a_run(seed, arm, recipe, acc=acc+.01*(seed%3)*(arm=='simple'), n_images=100, correct='', env=study.env), tmp_path)
+    rc, o = said(capsys, 'late', '--root', tmp_path, '--best')
+    assert rc==0 and '--seeds 1003,1004,1005,1006,1007' in o.out
+
+def test_seeds_that_are_there_are_counted_for_a_plan(tmp_path):
+    env = next((ROOT/'runs'/'woof-cpu'/'baseline').iterdir()).name
+    assert plan_study('woof-cpu', 5, root=ROOT/'runs', env=env).there==20
+    assert plan_study('woof-cpu', 5, root=ROOT/'runs', env=env, sd=.01).there==20
+    assert plan_study('woof-cpu', 5, root=tmp_path, env=env, sd=.01).there==0
 
 @pytest.mark.parametrize('words,why', [
     (['a.csv','--pool'], 'at least two'), (['a.csv','a.csv','--pool'], 'stands twice'), (['a.csv','--pool','--best'], 'one at a time'),

@@ -235,13 +235,23 @@ def test_the_log_of_a_tool_is_read_at_its_last_epoch(call, tool, seeds):
 def test_runs_that_end_at_different_epochs_are_not_mixed(call):
     rows = [(a,s,e,round(x-.1*(4-e), 3)) for a,s,x in ROWS for e in range(3 if (a,s)==('simple',2) else 5)]
     f = wrote(csv_text(rows, ('variant','seed','epoch','accuracy')))
-    refused(call, f, '--where', 'epoch=last', says='epoch (4, 2)')
+    err = refused(call, f, says='epoch (0, 1, 2, 3, ...) varies')
+    assert commands(err)==[['compare',f,'--where','epoch=last']]
+    (c,),err = comparisons(call, f, '--where', 'epoch=last')
+    assert c['n']==5 and err.startswith(f'{f}: runs end at epoch 2 to 4.')
     assert comparisons(call, f, '--where', 'epoch=4')[0][0]['n']==4
+
+def test_arms_that_were_trained_for_other_epochs_are_not_mixed(call):
+    rows = [(a,s,e,10*e,round(x-.1*(4-e), 3)) for a,s,x in ROWS for e in range(5 if a=='simple' else 4 if s else 3)]
+    f = wrote(csv_text(rows, ('variant','seed','epoch','step','accuracy')))
+    refused(call, f, '--where', 'epoch=last', says='epoch (2, 3, 4), step (20, 30, 40) vary')
+    err = refused(call, f, says='--where epoch=2') # which all ten runs have reached
+    assert comparisons(call, *commands(err)[0][1:])[0][0]['n']==5
 
 # ---- nothing is pooled in silence
 
 KEEPS_APART = dict(epochs=[5]*5+[20]*5, lr=[.01,.003]*5, amp=[True]*5+[False]*5, pretrained=[True,False]*5, optimiser=['adam']*9+['sgd'], release=[f'v{i%3}' for i in range(10)], ks=['']*5+[3]*5, dataset=['woof','nette']*5,
-    fold=[0,1,2,3,4]*2, data_seed=[1,2,3,4,5]*2, loss=['ce']*5+['bce']*5, weight_loss=[.1]*5+[.2]*5, name=['a','b']*5, backbone=['r18','r50']*5, batch=[64]*5+['']*5, label_smoothing=[0.]*9+[.1], note=['x']*5+['y']*5, pooling=['mean']*5+['max']*5, host=['a1','b2']*5)
+    fold=[0,1,2,3,4]*2, data_seed=[1,2,3,4,5]*2, loss=['ce']*5+['bce']*5, weight_loss=[.1]*5+[.2]*5, name=['a','b']*5, backbone=['r18','r50']*5, batch=[64]*5+['']*5, label_smoothing=[0.]*9+[.1], note=['x']*5+['y']*5, pooling=['mean']*5+['max']*5)
 @pytest.mark.parametrize('column', KEEPS_APART)
 def test_a_column_that_keeps_runs_apart_is_refused_by_name(call, column):
     values = KEEPS_APART[column]
@@ -291,7 +301,7 @@ def test_a_frame_is_read_as_a_file_is():
     assert c.n==4 and any('1 of 10 runs is not finished' in o for o in c.notes)
 
 OWN = dict(time=[f'0:06:{i}' for i in range(10)], Runtime=range(10), train_loss=[.1*i for i in range(10)], run_id=[*'abcdefghij'], params=[5]*5+[6]*5, best_epoch=[3,4]*5, best_acc=[.7]*9+[.8], top5=[.9]*9+[.95], train_acc=[.99]*9+[.98],
-    GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5)
+    GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5, host=['a1','b2']*5, Hostname=['a1']*5+['b2']*5, eval_samples_per_second=[1000.2+i for i in range(10)], throughput=range(10), gpu_util=[.9+i/100 for i in range(10)])
 @pytest.mark.parametrize('column', OWN)
 def test_what_is_a_runs_own_needs_no_role(call, column):
     (c,),err = comparisons(call, wrote(with_columns(**{column:[*OWN[column]]})))
@@ -347,6 +357,19 @@ def test_runs_by_arm_and_seed_are_read(call):
     runs = {arm:{f'seed{s}':dict(acc=x, loss=1-x) for a,s,x in ROWS if a==arm} for arm in ('baseline','simple')}
     is_the_five(comparisons(call, wrote(json.dumps(runs), 'r.json'))[0][0])
 
+def test_a_run_that_has_a_name_is_an_arm(call):
+    rows = [(a,s,e,x-.1*(4-e)) for a,s,x in ROWS for e in range(5)]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('run','seed','Step','Value'))), '--where', 'step=last')[0][0])
+
+def test_an_accuracy_on_validation_images_is_offered_first(call):
+    refused(call, wrote(csv_text([(a,s,.99,x) for a,s,x in ROWS], ('variant','seed','accuracy','val_accuracy'))), says='--acc val_accuracy')
+
+def test_an_exit_code_is_a_status(call):
+    (c,),err = comparisons(call, wrote(with_columns(exit_code=[0,0,0,0,-9]+[0]*5)))
+    assert c['n']==4 and '1 of 10 runs failed' in err
+    (c,),err = comparisons(call, wrote(with_columns(status='finished', exit_code=[0,0,0,0,255]+[0]*5)))
+    assert is_the_five(c) is None and 'own: exit_code' in err
+
 @pytest.mark.parametrize('cell', ['tensor(0.62)','.62, .644'])
 def test_a_cell_that_is_no_number_is_named(call, cell): refused(call, wrote(csv_text([(a,s,f'"{cell}"') for a,s,_ in ROWS])), says=(cell,'no number'))
 
@@ -371,6 +394,10 @@ def test_counts_find_their_images(call, header):
     is_the_five(comparisons(call, wrote(csv_text([(a,s,round(500*x),500) for a,s,x in ROWS], ('variant','seed','correct',header))))[0][0])
     err = refused(call, wrote(csv_text([(a,s,round(500*x)) for a,s,x in ROWS], ('variant','seed','correct'))), says='n_images')
     assert '--percent' not in err
+
+def test_counts_in_a_frame_are_counts():
+    df = pd.DataFrame([dict(variant=a, seed=s, correct=round(500*x), n_images=500) for a,s,x in ROWS])
+    assert compare_results(df)['simple'].diff==pytest.approx(.028)
 
 def test_fractions_beside_percents_are_named_at_once(call):
     err = refused(call, wrote(csv_text([(a,s,x if a=='baseline' else 100*x) for a,s,x in ROWS])), says='Write them alike')
@@ -467,6 +494,9 @@ WIDE = dict(named_seeds=('variant,seed0,seed1,seed2,seed3,seed4\n'+''.join(f"{a}
     no_seed='baseline,simple\n'+''.join(f'{a},{b}\n' for a,b in zip(BASE, SIMPLE)), index=',baseline,simple\n'+''.join(f'{i},{a},{b}\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))),
     percent='Seed;baseline;simple\n'+''.join(f'{i};{100*a:.1f}%;{100*b:.1f}%\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))), lists=f'model,accs\nbaseline,"{BASE}"\nsimple,"{SIMPLE}"\n', tuples=f'baseline;{tuple(BASE)}\nsimple;{tuple(SIMPLE)}\n',
     json=json.dumps(dict(baseline=BASE, simple=SIMPLE)), nested=json.dumps(dict(baseline=dict(enumerate(BASE)), simple=dict(enumerate(SIMPLE)))), json_lists=json.dumps([dict(variant='baseline', accs=BASE), dict(variant='simple', accs=SIMPLE)]),
+    bare=f'model,accuracy\nbaseline,"{str(BASE)[1:-1]}"\nsimple,"{str(SIMPLE)[1:-1]}"\n', blanks=f"model;accs\nbaseline;{' '.join(map(str, BASE))}\nsimple;{' '.join(map(str, SIMPLE))}\n".replace('.', ','),
+    brackets=f'model;accs\nbaseline;"{[str(o) for o in BASE]}"\nsimple;"{[str(o) for o in SIMPLE]}"\n'.replace(', ', '; ').replace('.', ',').replace("'", ''), json_bare=json.dumps(dict(baseline=str(BASE)[1:-1], simple=str(SIMPLE)[1:-1])),
+    no_header=f"baseline,{','.join(map(str, BASE))}\nsimple,{','.join(map(str, SIMPLE))}\n", settings='seed,baseline,simple,exit_code,epochs,lr\n'+''.join(f'{i},{a},{b},0,20,0.1\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))),
     constant='seed,dataset,baseline,simple\n'+''.join(f'{i},woof,{a},{b}\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))))
 @pytest.mark.parametrize('kind', WIDE)
 def test_a_wide_table_is_read_on_request(call, kind):
@@ -554,6 +584,19 @@ def test_own_runs_against_one_published_number(call):
 def test_own_runs_against_a_number_need_no_column_of_arms(call):
     rows = json.loads(call('compare', wrote(csv_text([o[1:] for o in ROWS[:5]], ('seed','val_acc'))), '--against', '.61', '--fmt', 'json')[1])['against']
     assert [(o['arm'],o['n'],o['mean']) for o in rows]==[('these runs',5,pytest.approx(np.mean(BASE)))]
+
+@pytest.mark.parametrize('text', ['\n'.join(map(str, BASE)), ', '.join(map(str, BASE)), json.dumps(BASE), '\n'.join(f'{100*o:.1f}%' for o in BASE), 'acc\n'+'\n'.join(map(str, BASE)), ' '.join(map(str, BASE))])
+def test_one_list_of_numbers_against_a_number(call, text):
+    f = wrote(text, 'mine.txt')
+    (row,) = json.loads(call('compare', f, '--against', '.61', '--fmt', 'json')[1])['against']
+    assert (row['n'],row['mean'])==(5,pytest.approx(np.mean(BASE)))
+    refused(call, f, says='mine.txt --against')
+
+def test_percents_against_a_number_keep_it_in_the_command(call):
+    err = refused(call, wrote('\n'.join(f'{100*o:.1f}' for o in BASE)), '--against', '.61', says='--against 0.61 --percent')
+    assert call(*commands(err)[0])[0]==0
+
+def test_a_table_without_a_header_is_told_so(call): refused(call, wrote(csv_text().split('\n', 1)[1]), says=('holds numbers, so it names no columns', 'variant,seed,accuracy'))
 
 @pytest.mark.parametrize('args,says', [(('--against','93.39'), 'fraction'), (('--against','0.6','--by','size'), '--by'), (('--against','0.6','--baseline','simple'), '--baseline'), (('--against','0'), 'fraction'), (('--against','0.6','--delta','2'), 'delta')], ids=str)
 def test_what_is_no_published_number(call, args, says): refused(call, wrote(with_columns(size=[128,256]*5)), *args, '--ignore', 'size', says=says)

@@ -1,12 +1,14 @@
 "The one rule, on thousands of random families of every kind: the answer is what the interval says, and nothing else contradicts it"
-import sys
-import re
+import math, re, sys
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 import numpy as np, pandas as pd, pytest
 from scipy import stats
 from conftest import ROOT
 from simpleattn.plan import Plan, detectable, equivalence_power, power, race_path, runs_needed, runs_needed_equivalence
+from simpleattn import words
+from simpleattn.questions import pool
 from simpleattn.stats import compare, compare_many, compare_summary
 
 sys.path.insert(0, str(ROOT/'benchmarks'))
@@ -132,6 +134,49 @@ def test_the_answer_is_what_the_interval_says(kind):
             said.add(c.verdict)
     wanted = {'better', 'worse', 'equivalent', 'undecided'} | ({'not worse'} if kind is not_worse else set())
     assert said >= wanted, 'every answer was met'
+
+# ---- what is printed says what was decided
+
+SAID = re.compile(r'([+-]?[\d.]+) \(([+-][\d.]+) to ([+-][\d.]+)\)')
+
+def seems(text, c, verdict):
+    "A gain and its bounds as they are printed tell the same verdict, and the gain lies between them"
+    gain, low, high = map(float, SAID.search(text).groups())
+    assert low <= gain <= high, text
+    assert by_eye(low/100, high/100, c.delta, c.goal == 'noninferior') == verdict, text
+
+def near(rng):
+    "A comparison of which a bound lies close to 0 or to the margin, or whose p lies close to alpha"
+    delta, half = float(rng.choice([.005, .01, .0107])), 10**rng.uniform(-5, -1.5)
+    close = rng.choice([0, delta, -delta]) + rng.choice([-1, 1])*10**rng.uniform(-7, -3)
+    diff = close + rng.choice([-1, 1])*half
+    se = half/stats.t.ppf(.975, 2*20-2)
+    sd = max(se*math.sqrt(10), 1e-9)
+    return compare_summary(.5, sd, 20, .5+diff, sd, 20, delta)
+
+def test_a_printed_interval_and_p_say_what_was_decided():
+    "However close to 0, to the margin or to alpha, in a row, in a sentence and among studies that are pooled"
+    rng = np.random.default_rng(5)
+    for _ in range(500):
+        c, other = near(rng), near(rng)
+        head, (row,) = words.summary_rows([('x', c)])
+        seems(row[2], c, c.verdict)
+        if c.p_verdict is not None and not row[4].startswith('<'): assert float(row[4]) < c.alpha, row
+        said = re.search(r'; p = ([\d.]+) of no difference', c.sentence())
+        if said: assert (float(said[1]) < .05) == (c.verdict in ('better', 'worse')), c.sentence()
+        two = pool(dict(one=c, other=replace(other, delta=c.delta)))
+        _, rows = words.pool_rows(two)
+        for line,told in zip(rows, two.of_studies): seems(line[2], c, told['answer'])
+        seems(rows[2][2], c, two.answer)
+
+def test_a_control_seems_to_hold_0_only_where_it_does():
+    c = SimpleNamespace(arm='b', baseline='a', why=None, n=8, n_variant=5, n_baseline=5, diff=.002, low=1e-6, high=.00399, p=.04999, verdict='undecided',
+        alpha=.05, family=1, delta=.01, verdict_words='better')
+    control = SimpleNamespace(sensitivity=c, handicap='epochs', found=True, found_at=None)
+    for said in (words.null_words(c, None, False), words.sensitivity_words(control)):
+        assert '(+0.0001 pp to +0.40 pp), p = 0.04999' in said
+    far = SimpleNamespace(**vars(c) | dict(low=0., p=1.))
+    assert '(+0.00 pp to +0.40 pp), p = 1.0000' in words.null_words(far, None, False)
 
 # ---- properties
 

@@ -319,4 +319,11 @@ def test_records_that_do_not_say_which_images_were_right_are_counted_apart(tmp_p
     write_run(a_run(0), tmp_path); write_run(a_run(1, correct=''), tmp_path); write_run(a_run(2, acc=None, status='diverged', best_acc=None, best_epoch=None), tmp_path)
     assert load_runs(tmp_path).attrs['unchecked']==[a_run(1).path]
     from simpleattn.cli import runs
-    assert '\n1 of them do not say which images were right' in runs(root=tmp_path, verify=True)
+    said = runs(root=tmp_path, verify=True)
+    assert '\n1 of them do not say which images were right' in said and f'\n{a_run(1).path}' in said and a_run(0).path not in said
+
+def test_the_processor_is_among_the_facts_of_a_machine():
+    from simpleattn.runs import machine_facts
+    cpu = machine_facts()['cpu']
+    assert isinstance(cpu, str)
+    if Path('/proc/cpuinfo').exists() and 'model name' in (told := Path('/proc/cpuinfo').read_text()): assert cpu and f': {cpu}\n' in told

@@ -80,6 +80,30 @@ def test_declaring_the_same_again_changes_nothing(tmp_path):
     before = (tmp_path/'_studies'/'s.json').read_bytes()
     assert study(tmp_path).declare()==json.loads(before) and (tmp_path/'_studies'/'s.json').read_bytes()==before
 
+def test_an_arm_that_can_never_run_is_taken_back_before_a_look(tmp_path):
+    study(tmp_path, ('baseline','simple','self')).declare()
+    fill(tmp_path, ['baseline'])
+    s = study(tmp_path, ('baseline','self'))
+    s.take_back('simple')
+    assert [*load_study('s', tmp_path).arms]==['baseline','self'] and s.declare()['growth'][0]['taken_back']==['simple']
+    fill(tmp_path, ['self'])
+    assert len(s.compare())==1 and s.missing()==[]
+    assert [a['arm'] for a in study(tmp_path, ('baseline','self','simple')).declare()['arms']]==['baseline','self','simple']
+
+@pytest.mark.parametrize('names,says', [(['nobody'], 'no declared arm'), (['baseline'], 'its baseline'), (['simple','self'], 'no arm besides')])
+def test_what_cannot_be_taken_back(tmp_path, names, says):
+    s = study(tmp_path, ('baseline','simple','self'))
+    s.declare()
+    with pytest.raises(CliError, match=says): s.take_back(*names)
+    fill(tmp_path, ['simple'], [0])
+    with pytest.raises(CliError, match='has runs of simple, so its family stays'): s.take_back('self')
+    assert [*load_study('s', tmp_path).arms]==['baseline','simple','self']
+
+def test_a_batch_larger_than_the_embedded_set_is_refused_before_the_declaration(tmp_path):
+    s = study(tmp_path, recipe=derive(load_recipes()['demo'], bs=4096))
+    with pytest.raises(CliError, match='Take a smaller batch'): s.run('serial', progress=False)
+    assert not (tmp_path/'_studies').exists()
+
 def test_growth_is_recorded_with_the_runs_that_were_seen(tmp_path):
     first = study(tmp_path).declare()
     fill(tmp_path, seeds=(0,1))
@@ -320,3 +344,18 @@ def test_the_study_of_the_readme_is_complete_and_as_declared():
     assert {a.recipe.hash for a in s.arms.values()}=={r.hash} and (r.dataset,r.split,r.source)==('imagewoof','v2','160')
     df = s.runs()
     assert s.missing()==[] and set(df.source)=={'160-derived'} and (df.train_seconds<=4*60).all() and df.n_images.eq(3929).all()
+
+def test_a_clock_that_is_set_back_shows_no_time_below_zero(monkeypatch):
+    said = io.StringIO()
+    p = Progress(3, said)
+    p.done = 1
+    monkeypatch.setattr(time, 'time', lambda: 0.)
+    p.update()
+    assert '0 s, about 0 s left' in said.getvalue()
+
+@pytest.mark.parametrize('arms,names', [(['simple'], ['2 of 3 records of simple (seed 1, 2)']), (['baseline','simple'], ['2 of 3 records of baseline (seed 1, 2)','2 of 3 records of simple (seed 1, 2)']), ([], [])], ids=str)
+def test_records_that_do_not_say_which_images_were_right_are_named_where_they_are_compared(tmp_path, arms, names):
+    for v in ('baseline','simple'): fill(tmp_path, [v], (0,))
+    for v in ('baseline','simple'): fill(tmp_path, [v], (1,2), **(dict(correct='') if v in arms else {}))
+    note = [o for o in study(tmp_path).compare()['simple'].notes if 'believed as it stands' in o]
+    assert len(note)==bool(arms) and all(o in note[0] for o in names)

@@ -289,6 +289,33 @@ def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what
     assert driver(2, 20, seconds=.01).wait(120)==0
     assert len(find_runs(tmp_path/'runs')[0])==40 and sum((stub()-before).values())==40-n and failures(tmp_path/'runs')==[]
 
+def test_a_hang_up_reaches_driver_server_and_workers_at_once(tmp_path, driver, stub):
+    "A terminal that is closed tells all of them"
+    p = driver(2, 20, seconds=.6)
+    assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
+    os.killpg(p.pid, signal.SIGHUP)
+    assert p.wait(60)==130 and wait_for(lambda: session(p.pid)==[], 5), p.said()
+    assert 'of 40 runs are finished and kept' in p.said() and 'Traceback' not in p.said() and failures(tmp_path/'runs')==[]
+
+def test_under_nohup_a_hang_up_changes_nothing(tmp_path, driver, stub):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN) # a child inherits it
+    try: p = driver(2, 6, seconds=.3)
+    finally: signal.signal(signal.SIGHUP, before)
+    assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
+    os.killpg(p.pid, signal.SIGHUP)
+    assert p.wait(120)==0 and len(find_runs(tmp_path/'runs')[0])==12 and set(stub().values())=={1}, p.said()
+
+def test_a_terminal_that_is_gone_costs_the_lines_and_not_the_study(tmp_path, stub):
+    "As after `simpleattn study & disown`: no signal comes, but nothing can be written"
+    (tmp_path/'driver.py').write_text(DRIVER)
+    ours,theirs = os.openpty()
+    p = subprocess.Popen([sys.executable, tmp_path/'driver.py', tmp_path/'runs', '2', '6', 'trains'], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**os.environ, 'STUB_SECONDS':'.3'})
+    os.close(theirs)
+    assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
+    os.close(ours)
+    assert p.wait(120)==0 and len(find_runs(tmp_path/'runs')[0])==12 and set(stub().values())=={1}
+
 def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub):
     p = driver(2, 6, seconds=.6)
     assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
