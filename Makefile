@@ -33,7 +33,10 @@ gpu-pack: .venv/.installed
 
 docs: .venv/.installed
 	$(BIN)/nbdev-export && $(BIN)/nbdev-clean
-	$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\| hide' nbs/index.ipynb | sed 's#(\.\./#(#g; s#\.\./runs#runs#g' > README.md
+	$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --stdout --RegexRemovePreprocessor.patterns='^#\| hide' \
+		--NbConvertBase.display_data_priority="['text/markdown','text/plain']" nbs/index.ipynb \
+		| sed 's#(\.\./#(#g' | awk '/^```/ {if (!inside && $$0 == "```") $$0 = "```python"; inside = !inside} 1' \
+		| perl -0pe 's/```bash\n%%bash\n/```bash\n/g; s/```python\n#\| echo: false\n[^`]*```\n//g; s/\n\n\n\n*/\n\n/g' > README.md
 	$(BIN)/python nbs/site/build.py
 
 lab: .venv/.installed

@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 'Data', 'Folder', 'Count', 'Side', 'Many',
-           'Threads', 'Seeds', 'Device', 'Fmt', 'Callbacks', 'Changes', 'Words', 'What', 'Source', 'SplitSeed', 'Pick',
-           'SweepRuns', 'Match', 'SdRuns', 'Url', 'verbs', 'recipes', 'list_variants', 'Told', 'data', 'cost', 'train',
-           'study', 'race', 'control', 'demo', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs',
-           'main']
+           'Threads', 'Seeds', 'Device', 'Fmt', 'Callbacks', 'Changes', 'Words', 'Names', 'What', 'Source', 'SplitSeed',
+           'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'examples', 'verbs', 'read_arguments', 'recipes',
+           'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race', 'control', 'first_study', 'demo',
+           'demo_text', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'completion', 'main']
 
 # %% ../nbs/26_cli.ipynb #205b5e17
 import json,os,re,shlex,shutil,sys,warnings
 from argparse import Action,ArgumentParser,HelpFormatter
 from contextlib import contextmanager
+from dataclasses import MISSING,fields
+from fnmatch import fnmatchcase
 from functools import partial
 from inspect import Parameter,Signature,signature
 from typing import Annotated
@@ -20,7 +22,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,check_dataset,check_seed,datasets,derive,load_recipes,near
-from .words import counted,interval_text,percent,points,table
+from .words import counted,interval_text,percent,plan_rows,points,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/26_cli.ipynb #c11a0003
@@ -30,6 +32,8 @@ Arms = Annotated[str, 'Arms: variants, NAME@SITE, or RECIPE/VARIANT']
 Baseline = Annotated[str, 'Arm that the others are compared with; the first if not given']
 OwnVariants = Annotated[str, 'Python file that registers your own variants', dict(also=['--import'], place='file')]
 Root = Annotated[str, 'Folder of all runs', dict(place='store')]
+
+# %% ../nbs/26_cli.ipynb #d9007ad0
 Data = Annotated[str, 'Folder or archive of the data set', dict(place='there')]
 Folder = Annotated[str, 'Folder', dict(place='folder')]
 Count = Annotated[int, 'How many', dict(least=1, most=65536)]
@@ -42,6 +46,7 @@ Fmt = Annotated[str, 'table, json, csv, md, latex']
 Callbacks = Annotated[str, "Callbacks for all arms: 'module:Class(arguments)' ...; those that change a training become a key of the recipe", dict(nargs='*')]
 Changes = Annotated[str, 'KEY=VALUE ...: train a derived recipe', dict(nargs='*')]
 Words = Annotated[str, 'Words', dict(nargs='*')]
+Names = Annotated[str, "Names or patterns, such as 'woof*'; one name: all of it", dict(nargs='*', opt=False)]
 What = Annotated[str, 'What to compare', dict(nargs='*', opt=False)]
 Source = Annotated[str, 'Stored size', dict(one_of=('160','320','full'))]
 SplitSeed = Annotated[int, 'Seed', dict(least=0, most=2**32-1, only_with='split')]
@@ -65,6 +70,7 @@ def _read_number(kind, text):
     try: return kind(text)
     except ValueError: raise CliError('write a number, such as 0.01') from None
 
+# %% ../nbs/26_cli.ipynb #712cda21
 def _why_no_place(text, place): # Empty where it can be one
     "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, or a `store`, which may be a URL"
     if '://' in text: return _why_no_url(text, place)
@@ -112,6 +118,7 @@ class _Value(Action):
         if self.most is not None and number>self.most: raise CliError(f'give at most {self.most}')
         return number
 
+# %% ../nbs/26_cli.ipynb #16f1b3e5
 def _brief(text):
     "A value as a message repeats it: on one line, and not all of a long one"
     text = text if text.isprintable() else ascii(text)
@@ -131,6 +138,23 @@ def _check_beside(parser, action, actions):
         if name in given: parser.error(f'{action.said} and {given[name].said} say the same in two ways. Give one of them.')
     if action.only_with and action.only_with not in given: parser.error(f'{action.said} means nothing without --{action.only_with}. Give both, or leave it out.')
 
+# %% ../nbs/26_cli.ipynb #94bfc551
+examples = dict( # function -> what is typed after its verb
+    demo=['', '--runs 12 --workers 4'],
+    recipes=['woof-cpu', "'woof*' --fmt csv"],
+    list_variants=['botnet', '--import mine.py'],
+    data=['imagewoof --data ~/imagewoof2-160.tgz', './pics --split 0.2'],
+    cost=['--backbone resnet50 --variants baseline,sasa --size 224', '--backbone xresnet18 --bs 32'],
+    plan=['woof-128-5 --sd 0.0075 --runs 12', 'demo --variants self,simple --plot power.svg'],
+    train=['demo --variant simple --seed 3', 'woof-cpu --variant simple@2.-1 --set lr=4e-3'],
+    study=['woof-cpu --variants baseline,self,simple --runs 10', 'demo --variants baseline,gate --import mine.py --name gate'],
+    race=['woof-128-5 --variants baseline,simple --cap 40', 'demo --seeds 100,101,102,103,104 --delta 0.02'],
+    control=['demo --runs 10', 'woof-cpu --handicap noise'],
+    compare=['woof-cpu', 'mine.csv --baseline resnet --by dataset'],
+    report=['woof-cpu', 'pics --data ./pics --images --out ~/report'],
+    leaderboard=['', '--pr woof-cpu/simple'],
+    runs=['--verify', '--merge s3://bucket/runs'])
+
 # %% ../nbs/26_cli.ipynb #c11a0005
 def _add_argument(parser, name, parameter):
     "A parameter on the command line: a word where it has no default, a flag where it is a bool, else an option"
@@ -139,7 +163,7 @@ def _add_argument(parser, name, parameter):
     default,text = parameter.default, parameter.docment or ''
     if default not in (None, Parameter.empty):
         how['default'] = default
-        text += f' (default: {default})'
+        if default not in ((), False): text += f' (default: {default})'
     how['help'] = text.replace('%', '%%')
     is_option,also = how.pop('opt', default is not Parameter.empty), how.pop('also', [])
     how |= dict(action='store_true') if kind is bool else dict(action=_Value, kind=kind or str)
@@ -148,12 +172,23 @@ def _add_argument(parser, name, parameter):
     if kind is not bool: how['metavar'] = f'({kind.__name__})'
     return parser.add_argument(*also, f"--{name.replace('_','-')}", dest=name, **how)
 
-def _read_arguments(f, prog, words):
-    "What the words of a command line give the parameters of `f`; exits with 0 after --help, with 2 for what it cannot read"
+# %% ../nbs/26_cli.ipynb #a021a35b
+class _Help(HelpFormatter):
+    "Help whose last lines, the examples, stay lines"
+    def _fill_text(self, text, width, indent): return wrapped(text, width)
+
+def _make_parser(f, prog):
+    "The parser of a function, and what was added to it"
     width = shutil.get_terminal_size((120,30)).columns
-    parser = _Parser(prog, description=f.__doc__, epilog=f'simpleattn {__version__}',
-        formatter_class=partial(HelpFormatter, max_help_position=width//2, width=width))
-    added = [_add_argument(parser, *o) for o in docments(f, full=True, returns=False, eval_str=True).items()]
+    shown = [f'  {prog} {words}'.rstrip() for words in examples.get(f.__name__, ())]
+    epilog = '\n'.join([*(['examples:'] if shown else []), *shown, '', f'simpleattn {__version__}'])
+    parser = _Parser(prog, description=f.__doc__, epilog=epilog.strip(),
+        formatter_class=partial(_Help, max_help_position=min(34, width//2), width=width))
+    return parser, [_add_argument(parser, *o) for o in docments(f, full=True, returns=False, eval_str=True).items()]
+
+def read_arguments(f, prog, words):
+    "What the words of a command line give the parameters of `f`; exits with 0 after --help, with 2 for what it cannot read"
+    parser,added = _make_parser(f, prog)
     arguments,unknown = parser.parse_known_args(words)
     for o in added: _check_beside(parser, o, added)
     if unknown:
@@ -172,6 +207,7 @@ def _takes(options, before):
         return f
     return decorate
 
+# %% ../nbs/26_cli.ipynb #54b62c4e
 def _training(
     *,
     engine:str='local',      # local (worker processes), serial, ray (a cluster)
@@ -179,7 +215,7 @@ def _training(
     data:Data=None,
     device:Device=None,
     threads:Threads=1,       # CPU threads of a run
-    checkpoints:Folder=None, # Folder of checkpoints, from which runs that were stopped go on; none are written if not given
+    checkpoints:Folder=None, # Folder of checkpoints, from which stopped runs resume; none are written if not given
     address:str=None,        # Ray cluster to use, such as auto; one on this machine if not given
     gpus_per_run:float=1,    # 1, or the share of a GPU that a run takes; 0.25: four runs share one
     cbs:Callbacks=()
@@ -213,6 +249,7 @@ def _grid(changes):
     many = {k:v.split(',') for k,_,v in pairs if ',' in v and not isinstance(getattr(Recipe, k, ()), tuple)}
     return [change for change in changes if change.partition('=')[0] not in many], many
 
+# %% ../nbs/26_cli.ipynb #0b59ef2d
 def _refuse(what, **options):
     "Refuse options that would not be heeded"
     given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
@@ -234,9 +271,10 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
 def _refuse_alone(option, needed, given):
     if not given: raise CliError(f'{option} means nothing without {needed}. Give both, or leave it out.')
 
+# %% ../nbs/26_cli.ipynb #8cc811f9
 def _tell(what):
     "Say on standard error what is no result"
-    print(what, file=sys.stderr)
+    print(wrapped(str(what), screen_width(sys.stderr)), file=sys.stderr)
 
 def _import(path):
     "Register the user's variants"
@@ -255,20 +293,54 @@ _recipe_columns = 'dataset split source size epochs bs backbone lr opt sched mix
 
 def recipes(
     settings:Settings=None, # settings.ini; None: working folder, then the package
+    names:Names=(),
     fmt:Fmt='table'
 ):
-    "List the recipes"
-    return [dict(recipe=r.name, **{k:getattr(r, k) for k in _recipe_columns}) for r in _recipes(settings).values()]
+    "List the recipes, or show one with all its keys"
+    found = _recipes(settings)
+    if len(names)==1 and not _is_pattern(names[0]): return _recipe_rows(found[names[0]])
+    return [dict(recipe=o, **{k:getattr(found[o], k) for k in _recipe_columns}) for o in _matching(names, [*found], 'recipe')]
 
+def _is_pattern(name): return any(o in name for o in '*?[')
+
+def _matching(names, there, what):
+    "Those that a name or a pattern means; all where none is given"
+    found = [o for o in there if not names or any(fnmatchcase(o, name) for name in names)]
+    for name in names:
+        if not any(fnmatchcase(o, name) for o in there): raise CliError(f'No {what} {name!r}. {near(name, there)}')
+    return found
+
+def _recipe_rows(recipe):
+    "Each key of a recipe, with its default where it is another"
+    values = {f.name:getattr(recipe, f.name) for f in fields(Recipe)}
+    defaults = {f.name:f.default for f in fields(Recipe)}
+    rows = [dict(key=k, value=_as_typed(v), default='' if v==defaults[k] or k=='name' else _as_typed(defaults[k])) for k,v in values.items()]
+    return [*rows, dict(key='hash', value=recipe.hash, default='')]
+
+def _as_typed(value):
+    "A value as settings.ini and --set have it"
+    if value is MISSING or value is None: return ''
+    if isinstance(value, (tuple,list)): return ','.join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+# %% ../nbs/26_cli.ipynb #2d742f08
 def list_variants(
     import_file:OwnVariants=None, # Python file that registers your own
+    names:Names=(),
     fmt:Fmt='table'
 ):
-    "List the variants"
+    "List the variants, or show one"
     _import(import_file)
-    def row(v):
-        return dict(variant=v.name, site=v.site if v.layer else '', arguments=json.dumps(v.kwargs) if v.kwargs else '', about=v.doc)
-    return [row(get_variant(name)) for name in variants()]
+    if len(names)==1 and not _is_pattern(names[0]): return _variant_rows(get_variant(names[0]))
+    return [_variant_row(get_variant(name)) for name in _matching(names, variants(), 'variant')]
+
+def _variant_row(v):
+    return dict(variant=v.name, site=v.site if v.layer else '', arguments=json.dumps(v.kwargs) if v.kwargs else '', about=v.doc)
+
+def _variant_rows(v):
+    "What one variant is"
+    said = dict(_variant_row(v), layer=v.to_dict().get('layer') or '', hash=v.hash)
+    return [dict(key=k, value=o) for k,o in said.items()]
 
 # %% ../nbs/26_cli.ipynb #832035eb
 class Told(CliError):
@@ -306,6 +378,7 @@ def _named_by_place(dataset, data):
         return dataset, data
     return os.path.basename(os.path.abspath(dataset)).split('.')[0], dataset
 
+# %% ../nbs/26_cli.ipynb #8185511d
 def _what_stops_training(found):
     "A sentence for each thing with which no recipe trains on a data set"
     unreadable = found['unreadable']
@@ -372,7 +445,7 @@ def train(
     data:Data=None,
     device:Device=None,
     threads:Threads=1,        # CPU threads; studies use one
-    checkpoints:Folder=None,  # Folder of checkpoints, from which the run goes on if it was stopped; none are written if not given
+    checkpoints:Folder=None,  # Folder of checkpoints, from which a stopped run resumes; none are written if not given
     set:Changes=(),
     cbs:Callbacks=(),
     import_file:OwnVariants=None,
@@ -389,7 +462,7 @@ def train(
     if data: _check_given(arm.recipe, data)
     with _own_place(root, place) as path:
         from simpleattn.train import train_arm
-        run = train_arm(arm, seed, machine, root, progress=True)
+        run = train_arm(arm, seed, machine, root, progress=sys.stdout.isatty()) # bars are for a terminal
     accuracy = 'no accuracy' if run.acc is None else f'{percent(run.acc)}%'
     status = f'{run.status}, {run.reason}' if run.stopped else run.status
     return f'{arm.name} seed {seed}: {accuracy} ({status}), {run.wall_seconds:.0f} s, {path}'
@@ -436,7 +509,7 @@ def study(
     fmt:Fmt='table',
     **kwargs                   # Of `Study.run`
 ):
-    "Declare a study, train what is missing, compare; the same command goes on where it stopped"
+    "Declare a study, train what is missing, compare; the same command resumes it"
     from simpleattn.runs import this_env
     from simpleattn.study import Study
     set,grid = _grid(set)
@@ -526,7 +599,7 @@ def race(
     fmt:Fmt='table',
     **kwargs                   # Of `Study.run`
 ):
-    "Add seeds until every variant is better, worse or equivalent within delta; the same command goes on where it stopped"
+    "Add seeds until every variant is better, worse or equivalent within delta; the same command resumes it"
     from simpleattn.runs import this_env
     from simpleattn.study import Study
     seeds,arms = _seeds(cap, seeds), variants.split(',')
@@ -570,28 +643,65 @@ def _said_control(control, fmt):
     return '\n\n'.join([*control.sentences, f'Report: {keep_report(control.reading, control.sentences)}'])
 
 # %% ../nbs/26_cli.ipynb #b2f46da6
+def first_study(
+    root='runs-demo', # Folder of its runs
+    runs:int=8        # Seeds of each arm
+): # `Study`, not yet run
+    "The study of the demo: two attention layers, and the baseline for twice the epochs, which is known to be better"
+    from simpleattn.runs import this_env
+    from simpleattn.study import Study
+    recipe = load_recipes()['first']
+    arms = {name:Arm(recipe, get_variant(name)) for name in ('baseline','self','simple')}
+    arms['twice-epochs'] = Arm(derive(recipe, epochs=2*recipe.epochs), arms['baseline'].variant)
+    return Study('first', arms, runs, root=root, env=this_env('cpu'))
+
 def demo(
     root:Root='runs-demo', # Folder of its runs, apart from those of studies
-    workers:Count=None,  # Worker processes; one for each core if not given
-    runs:int=5           # Seeds an arm
+    workers:Count=None,    # Worker processes; one for each core if not given
+    runs:int=8             # Seeds an arm
 ):
-    "Baseline, self and simple on the embedded image set: minutes on a laptop, then the comparison and a report"
-    harness = _control_of_demo(root, workers, runs) if runs>=4 else [] # fewer have no two halves
-    text = study('demo', 'baseline,self,simple', runs, root=root, workers=workers, device='cpu')
-    return '\n\n'.join([text, *harness])
+    "Two attention layers and a longer training, on the embedded image set: a minute or two, answers, a report, and what to type next"
+    s = first_study(root, runs)
+    _tell(s)
+    if s.run(workers=workers, device='cpu').gave_up: return _finished(s, 'table')
+    if runs>=4: _control_of_demo(s, workers) # fewer have no two halves
+    return demo_text(s)
 
-def _control_of_demo(root, workers, runs):
+def _control_of_demo(s, workers):
     "Null and sensitivity of the demo: the baseline's runs are those of its study"
     from simpleattn.control import make_control,run_control
-    from simpleattn.runs import this_env
-    s = make_control(load_recipes()['demo'], runs, root=root, env=this_env('cpu'))
-    return run_control(s, repeat=False, workers=workers, device='cpu').sentences
+    control = make_control(s.arms[s.baseline].recipe, len(s.seeds), root=s.root, env=s.env)
+    _tell('Now the check of the harness: the baseline against itself, and a handicap that must be found.')
+    run_control(control, repeat=False, workers=workers, device='cpu')
+
+def demo_text(
+    study # From `first_study`, when it has run
+)->str: # Table, what the control found, where the report lies, and two commands
+    "What the demo says at its end"
+    from simpleattn.control import harness_words
+    from simpleattn.report import comparison_table,keep_report
+    reading,harness = study.read(), harness_words(study)
+    report = f'Report: {keep_report(reading, harness)}'
+    return '\n\n'.join([comparison_table(reading.compare()), *harness, report, _next_of_demo(study.root)])
+
+def _next_of_demo(root):
+    command, root = _command(), shlex.quote(str(root))
+    return '\n'.join(['Next: the same answers in sentences, and another layer against that baseline:', '',
+        f'  {command} compare first --root {root}',
+        f'  {command} study first --variants baseline,botnet --name next --root {root}'])
+
+def _command():
+    "How this command is typed here: its name is not on the PATH of a virtual environment that is not active"
+    folder,name = os.path.split(sys.argv[0])
+    if name=='__main__.py' and os.path.basename(folder)=='simpleattn': return 'python -m simpleattn'
+    if name!='simpleattn' or shutil.which('simpleattn'): return 'simpleattn'
+    return shlex.quote(os.path.relpath(sys.argv[0]))
 
 # %% ../nbs/26_cli.ipynb #3ba31183
 def plan(
     recipe:RecipeName,
     runs:Many=5,           # Seeds of each arm
-    variants:Many=1,       # Number of variants that are compared with the baseline
+    variants:str='1',      # Variants that are compared with the baseline: how many, or their names: self,simple
     sd:float=None,         # sd of a run, a fraction; of the recipe's runs if not given
     sd_runs:SdRuns=None,   # Runs that a stated sd comes from
     corr:float=None,       # Seed correlation; if not given, as the recipe's runs say, and 0 where --sd is given or fewer than three seeds are shared
@@ -609,12 +719,22 @@ def plan(
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
     _check_named(root, env=env)
-    p = plan_study(recipe, runs, variants, sd, sd_runs, corr, root, env, settings, arm,
+    p = plan_study(recipe, runs, _how_many(variants), sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
     if plot: _draw_power(p, plot)
     if fmt=='json': return p.to_dict()
-    rows = [dict(field=k, value=v) for k,v in p.to_dict().items()]
-    return f'{table(rows)}\n\n{p.words}' if fmt=='table' else rows
+    if fmt=='csv': return [dict(field=k, value=v) for k,v in p.to_dict().items()]
+    text = text_table(*plan_rows(p), fmt)
+    return f'{text}\n\n{p.words}' if fmt=='table' else text
+
+# %% ../nbs/26_cli.ipynb #c14bc423
+def _how_many(variants):
+    "Variants beside the baseline, of a number or of names with commas"
+    text = str(variants)
+    if re.fullmatch('[+-]?[0-9]{1,6}', text): return int(text)
+    names = [o for o in text.split(',') if o!='baseline']
+    if re.match('[+-]?[0-9]', text) or not all(names): raise CliError(f'--variants {text}: write how many, or names with commas, such as self,simple.')
+    return len(names)
 
 def _draw_power(plan, file):
     "Write the power curve of a plan"
@@ -702,6 +822,7 @@ def _csv_parts(tables):
         lines += [f'"{part}",{o}' for o in rows]
     return '\n'.join(lines)
 
+# %% ../nbs/26_cli.ipynb #6e4e04dd
 def _said_parts(answers, fmt, full):
     "One answer for each value; a part that cannot be compared says why"
     reasons = {k:str(o) for k,o in answers.items() if isinstance(o, ValueError)}
@@ -710,6 +831,7 @@ def _said_parts(answers, fmt, full):
     parts = [f'{k}\n{reasons[k] if k in reasons else said(o, fmt, full)}' for k,o in answers.items()]
     return '\n\n'.join(parts)
 
+# %% ../nbs/26_cli.ipynb #313689bb
 def _compare_summaries(words, rates):
     "Two published summaries as `Comparisons`"
     from simpleattn.stats import Comparisons,compare_summary
@@ -741,10 +863,11 @@ def _answers(name, by, root, env, reading, asked, rates):
         if isinstance(why, ValueError): raise why
     return [*found.items()]
 
+# %% ../nbs/26_cli.ipynb #1a6de690
 def _pooled(what, by, reading, rates, asked, root, env, fmt):
     "What several studies say together, an arm a part"
     from simpleattn.questions import pool_arms
-    from simpleattn.words import pool_rows,text_table
+    from simpleattn.words import pool_rows
     reading['others'] = ['--pool', *_words_of(asked | rates)]
     answers = [o for name in what for o in _answers(name, by, root, env, reading, asked, rates)]
     pooled = pool_arms(dict(answers))
@@ -764,7 +887,7 @@ def _with_command(best, reading):
 def _best(name, reading, rates, asked, root, env, fmt):
     "Which arms of a study or a file may be the best"
     from simpleattn.questions import best
-    from simpleattn.words import best_rows,text_table
+    from simpleattn.words import best_rows
     if _is_file(name, root):
         from simpleattn.results import read_results
         runs = read_results(name, **reading, others=['--best', *_words_of(rates)])
@@ -834,6 +957,7 @@ def compare(
     if len(studies)==2: return said(compare_gains(*studies), fmt, full)
     return comparison(studies[0], fmt, full, not env, **how)
 
+# %% ../nbs/26_cli.ipynb #644a6688
 def _is_file(name, root):
     "Whether it is a file of results: by its ending, or because it is there and no study has that name"
     from pathlib import Path
@@ -918,7 +1042,7 @@ def _rows_to_send(entries, arm, fmt):
     good = [e for e in entries if not e['broken']]
     if not good:
         broken = dict.fromkeys(rule for e in entries for rule in e['broken'])
-        raise CliError(f"{arm} is no row of the leaderboard: {'; '.join(broken)}.")
+        raise CliError(f"{arm} does not qualify for the leaderboard: {'; '.join(broken)}.")
     if fmt=='json': return good
     if fmt=='csv': return [e['row'] for e in good]
     return '\n\n'.join(map(pr_text, good))
@@ -959,6 +1083,7 @@ def runs(
     if suspect: raise Told(out, why)
     return out
 
+# %% ../nbs/26_cli.ipynb #50c6f1dc
 def _suspect_there(store, merged):
     "Files of the other store that were not copied, each with the reason"
     if not merged: return {}
@@ -985,19 +1110,51 @@ verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost
 
 def _help():
     about = 'Does an attention layer help? Paired runs with and without it, and verdicts.'
-    lines = [f'  {name:<11} {f.__doc__}' for name,f in verbs.items()]
-    return '\n'.join(['usage: simpleattn VERB [options]', '', about, '', *lines, '', 'simpleattn VERB --help says more of each.'])
+    def line(name, f):
+        head,*more = wrapped(f.__doc__, max(0, screen_width()-14)).split('\n')
+        return '\n'.join([f'  {name:<11} {head}', *(f"{'':14}{o}" for o in more)])
+    lines = [line(*o) for o in verbs.items()]
+    ends = ['simpleattn VERB --help says more of each, with examples.', 'simpleattn --completion bash (or zsh) prints a script that completes what you type.']
+    return '\n'.join(['usage: simpleattn VERB [options]', '', about, '', *lines, '', *ends])
 
 _formats = ('table','json','csv','md','latex')
 
 def _show(result, fmt):
-    "Print text as it is, rows as a table, and anything else as json"
+    "Print text, rows as a table, and anything else as json; in a terminal sentences wrap"
     if isinstance(result, list): result = table(result, fmt)
-    print(result if isinstance(result, str) else json.dumps(result, indent=1))
+    if not isinstance(result, str): result = json.dumps(result, indent=1)
+    print(wrapped(result, screen_width()) if fmt=='table' else result)
 
 def _mistake(why, status=2):
     _tell(f'simpleattn: {why}')
     return status
+
+# %% ../nbs/26_cli.ipynb #0927abfc
+_completed_words = dict(
+    recipes='simpleattn recipes --fmt csv 2>/dev/null | tail -n +2 | cut -d, -f1',
+    variants='simpleattn variants --fmt csv 2>/dev/null | tail -n +2 | cut -d, -f1',
+    studies="ls runs/_studies 2>/dev/null | sed -n 's/[.]json$//p'")
+_completed_by = dict(recipes='recipes train study race control plan', variants='variants', studies='compare report')
+
+def completion(
+    shell:str # bash, zsh
+)->str: # Script
+    "A script that completes verbs, options and names"
+    if shell not in ('bash','zsh'): raise CliError(f'--completion {shell}: choose bash or zsh.')
+    def options(verb):
+        _,added = _make_parser(verbs[verb], f'simpleattn {verb}')
+        return ' '.join(['--help', *(name for o in added for name in o.option_strings)])
+    by_verb = [f'    {verb}) options="{options(verb)}";;' for verb in verbs]
+    names = [f"    {'|'.join(by.split())}) names=$({_completed_words[what]});;" for what,by in _completed_by.items()]
+    lines = ['_simpleattn() {',
+        '  local options names word="${COMP_WORDS[COMP_CWORD]}"',
+        f'  if [ "$COMP_CWORD" = 1 ]; then COMPREPLY=($(compgen -W "{" ".join(verbs)} --help --version" -- "$word")); return; fi',
+        '  case "${COMP_WORDS[1]}" in', *by_verb, '  esac',
+        '  if [ "$COMP_CWORD" = 2 ] && [ "${word#-}" = "$word" ]; then', '    case "${COMP_WORDS[1]}" in', *(f'  {o}' for o in names), '    esac', '  fi',
+        '  COMPREPLY=($(compgen -W "$options $names" -- "$word"))', '}',
+        'complete -o default -F _simpleattn simpleattn']
+    if shell=='zsh': lines = ['autoload -Uz compinit bashcompinit && compinit && bashcompinit', *lines]
+    return '\n'.join(lines)
 
 # %% ../nbs/26_cli.ipynb #ca54f2c4
 def _with_change(words, change):
@@ -1030,6 +1187,7 @@ def _run(f, arguments, words=()):
         return _mistake(f"{e.filename or 'A file'} cannot be written or read ({e.strerror}). What is finished is kept.")
     return 0
 
+# %% ../nbs/26_cli.ipynb #a27abeed
 def main(
     argv:list=None # Arguments; None: the command line's
 )->int: # Exit status
@@ -1037,7 +1195,8 @@ def main(
     verb,*words = (sys.argv[1:] if argv is None else argv) or ['--help']
     about = {'-h':_help, '--help':_help, '--version':lambda: __version__}
     if verb in about: return _run(about[verb], {})
+    if verb=='--completion': return _run(completion, dict(shell=' '.join(words)))
     if verb not in verbs: return _mistake(f'no verb {verb!r}. {near(verb, verbs)}')
-    arguments = _read_arguments(verbs[verb], f'simpleattn {verb}', words)
+    arguments = read_arguments(verbs[verb], f'simpleattn {verb}', words)
     warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
     return _run(verbs[verb], arguments, [verb, *words])

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
-from .words import interval_text,percent,points
+from .words import interval_text,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
 from .runs import (Machine,arm_runs,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
@@ -115,13 +115,18 @@ class Study:
         self.contrasts = [[names.get(o, o) for o in c] for c in contrasts or declaration.get('contrasts', ())]
         _check_contrasts(self.contrasts, self.arms, declared)
 
+    def label(self, arm)->str:
+        "What an arm is called here"
+        return next(label for label,own in self.arms.items() if own==arm)
+
     @property
     def file(self)->Path:
         "Where its declaration stands"
         return self.root/'_studies'/f'{self.name}.json'
 
     def __repr__(self):
-        return f"Study {self.name}: {', '.join(self.arms)} x {len(self.seeds)} seeds on {self.env}, baseline {self.baseline}"
+        others = ', '.join(label for label in self.arms if label!=self.baseline)
+        return f"Study {self.name}: {others} against {self.baseline}, {len(self.seeds)} seeds on {self.env}"
 
 # %% ../nbs/17_study.ipynb #547de80b
 @patch
@@ -528,18 +533,23 @@ class Progress:
             from IPython.display import display
             self.cell = display({'text/plain':self.line()}, raw=True, display_id=True)
 
-    def line(self):
+    def line(self, width=24):
         gone = time.monotonic()-self.began
         left = self.total-self.done-self.failed
-        bar = '#'*(24*self.done//max(self.total, 1))
-        said = f'{bar:<24} {self.done}/{self.total} runs, {self.failed} failed, {left} left, {_span(gone)}'
+        bar = '#'*(width*self.done//max(self.total, 1))
+        said = f'{bar:<{width}} {self.done}/{self.total} runs, {self.failed} failed, {left} left, {_span(gone)}'
         return f'{said}, about {_span(gone/self.done*left)} left' if self.done and left else said
+
+    def fitted(self, what, width):
+        "The line and what has ended, on one row of a terminal: the bar gives way first, then the end is cut"
+        bar = width-len(self.line(0))-len(what)-3
+        return f'{self.line(max(4, min(24, bar)))}  {what}'[:width-1]
 
     def update(self, what=''):
         "Write the line again; `what` names the run that has just ended"
         said = f'{self.line()}  {what}'
         if self.cell: self.cell.update({'text/plain':said}, raw=True)
-        elif self.tty: _say(f'\r\033[K{said}', end='', file=self.file)
+        elif self.tty: _say(f'\r\033[K{self.fitted(what, screen_width(self.file))}', end='', file=self.file)
         else: _say(said.rstrip(), file=self.file)
 
     def close(self):
@@ -593,7 +603,7 @@ def take(self:_Driver, ended):
     else: self.count_failure(ended)
     how = run.status if run and ended.how!='exists' else ended.how
     acc = f' {percent(run.acc, digits=1)}%' if run and run.acc is not None else ''
-    self.bar.update(f'{ended.task.arm.variant.name} seed {ended.task.seed}: {how}{acc}')
+    self.bar.update(f'{study.label(ended.task.arm)} seed {ended.task.seed}: {how}{acc}')
     if self.after: self.after(self.study)
 
 @patch
@@ -784,7 +794,7 @@ def run(self:Study,
             self._tidy()
         if after: after(self)
         for todo in self._portions(eng, progress):
-            with closing(Progress(len(todo), None if progress else io.StringIO())) as bar:
+            with closing(Progress(len(todo), None if progress and todo else io.StringIO())) as bar:
                 driver = _Driver(self, eng, tries, bar, after)
                 driver.drive([self._task(label, seed, machine) for label,seed in todo])
             if driver.parked: publish_parked(self.root)

@@ -48,12 +48,14 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _names_of_variants():
-    "A name that a test gives to a layer of its own is free again for the next test"
+    "A name that a test gives to a layer of its own is free again for the next test, and so is a file that it imported"
     from simpleattn import variants
-    before = dict(variants._registry)
+    before,modules = dict(variants._registry),set(sys.modules)
     yield
     variants._registry.clear()
     variants._registry.update(before)
+    for name in set(sys.modules)-modules:
+        if name.startswith('simpleattn_user_'): del sys.modules[name]
 
 @pytest.fixture(scope='session')
 def tiny(tmp_path_factory):

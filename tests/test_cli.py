@@ -344,9 +344,11 @@ def test_a_race_from_the_command_line(call, tiny, settings, tmp_path):
 def test_the_demo_prints_a_comparison_and_where_its_report_lies(tmp_path):
     res = cli('demo', '--runs', '2', '--root', tmp_path/'runs', timeout=1500)
     assert res.returncode==0, res.stderr
-    assert {'baseline','self','simple'} <= set(res.stdout.split()) and '6/6 runs' in res.stderr
-    report = res.stdout.split('Report: ')[1].strip()
-    assert (tmp_path/report).exists() and len(bits(tmp_path/'runs'))==6
+    assert {'self','simple','twice-epochs'} <= set(res.stdout.split()) and '8/8 runs' in res.stderr
+    report = res.stdout.split('Report: ')[1].split('\n')[0]
+    assert (tmp_path/report).exists() and len(bits(tmp_path/'runs'))==8
+    first = next(o for o in res.stdout.split('\n') if ' compare first ' in o)
+    assert 'twice-epochs against baseline' in cli('compare', *first.split(' compare ')[1].split()).stdout
 
 def test_a_leaderboard_as_csv_has_the_columns_that_every_row_has(call, root, monkeypatch):
     "An entry with fresh seeds holds a summary of them where another holds nothing; neither moves the columns"

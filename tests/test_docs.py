@@ -1,5 +1,5 @@
 """The README and the site lead somewhere, and what is built is not committed"""
-import json,re,shutil,sys
+import json,os,re,shlex,shutil,sys
 import pytest
 from browser import Page as Browser
 from conftest import ROOT,SIMPLEATTN,run_process
@@ -89,3 +89,38 @@ def test_the_changelog_names_every_name_that_left_its_module():
         except ModuleNotFoundError: return True
     old = json.loads((ROOT/'tests'/'golden'/'names.json').read_text())
     assert [f'{m}.{o}' for m,names in old.items() for o in names if left(m, o) and not re.search(rf'\b{o}\b', said)]==[]
+
+# ---- the README
+
+def fences(): return re.findall(r'^```(\w*)\n(.*?)^```$', (ROOT/'README.md').read_text(), re.M|re.S)
+
+def test_every_fence_of_the_readme_has_a_language_and_short_lines():
+    assert len(fences())*2==len(re.findall('^```', (ROOT/'README.md').read_text(), re.M))
+    assert {o for o,_ in fences()}=={'python','bash','bibtex'}
+    long = [line for _,text in fences() for line in text.split('\n') if len(line)>135]
+    assert long==[], 'a long sentence stands in prose'
+
+PASTE = '''import json,subprocess,sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for language,text in json.load(open('blocks.json')):
+    if language=='python': shell.run_cell(text).raise_error()
+    else: subprocess.run(['bash', '-e', '-c', text], check=True)
+'''
+
+def test_every_block_of_the_readme_runs_as_pasted(tmp_path):
+    "In order, in one session; but for the set-up, which `make` does for every target"
+    if not shutil.which('bash'): pytest.skip('no bash here')
+    blocks = [o for o in fences() if o[0]!='bibtex' and not o[1].startswith('make ')]
+    assert len(blocks)>=9 and {o for o,_ in blocks}=={'python','bash'}
+    (tmp_path/'blocks.json').write_text(json.dumps(blocks))
+    shutil.copytree(ROOT/'runs', tmp_path/'runs')
+    bin = tmp_path/'bin'; bin.mkdir() # the command is on the PATH, as the README has it
+    (bin/'simpleattn').write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m simpleattn "$@"\n')
+    (bin/'simpleattn').chmod(0o755)
+    before = {p.relative_to(ROOT):p.read_bytes() for p in (ROOT/'runs').rglob('[0-9]*.json')}
+    env = os.environ | dict(PATH=f'{bin}:{os.environ["PATH"]}', PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES='')
+    res = run_process(sys.executable, '-c', PASTE, cwd=tmp_path, env=env, timeout=900)
+    assert res.returncode==0, res.stdout[-3000:]+res.stderr[-3000:]
+    assert {p.relative_to(tmp_path) for p in (tmp_path/'runs').rglob('[0-9]*.json')}=={*before}, 'it trains nothing'
+    assert 'resnet-attention against resnet: paired t, n = 4' in res.stdout

@@ -55,7 +55,8 @@ CHANGED = {
         'statistics/* race_state/path/*','statistics/* race_state/lost/*','statistics/* race_state/seeds/*','statistics/* race_state/narrow','statistics/*/race v*')},
     'helps/3.11/train/out':'callbacks are taken by --cbs',
     'reports/*/svgs':'an undecided study has a power curve',
-    'helps/3.11/odd/err':'the verb control',
+    'helps/3.11/odd/err':'the verb control', 'leaderboard/pr */err':'does not qualify, in plain words',
+    **{f'helps/*/{o}/out':'two examples at the end, no default where it is nothing, and names or patterns of recipes and variants' for o in ('demo','recipes','variants','cost','report','leaderboard','runs')},
 }
 
 _number = re.compile(r'-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e-\d+')
