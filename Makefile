@@ -3,6 +3,7 @@
 PY ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+SHARED := -n 2 --dist worksteal # two processes share the tests
 
 .PHONY: demo test test-slow bench gpu-pack docs lab clean
 
@@ -19,10 +20,10 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	CUDA_VISIBLE_DEVICES= $(BIN)/nbdev-test --n-workers 2 --do-print
-	$(BIN)/python -m pytest -m 'not slow' -rs
+	$(BIN)/python -m pytest -m 'not slow' $(SHARED) -rs
 
 test-slow: .venv/.installed
-	$(BIN)/python -m pytest -m slow -rs
+	$(BIN)/python -m pytest -m slow $(SHARED) -rs
 
 bench: .venv/.installed
 	@rc=0; for f in $(filter-out benchmarks/common.py benchmarks/plain_fastai.py benchmarks/first_epochs.py,$(wildcard benchmarks/*.py)); do echo "$$f"; $(BIN)/python $$f || rc=1; done; exit $$rc

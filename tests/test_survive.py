@@ -275,6 +275,7 @@ def test_a_run_takes_one_gpu_or_a_fraction_of_it(tmp_path, n):
 
 # ---- stopping
 
+@pytest.mark.alone
 @pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGHUP], ids=lambda s:s.name)
 def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub, sig):
     p = driver(2, 20, seconds=.6)
@@ -289,6 +290,7 @@ def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what
     assert driver(2, 20, seconds=.01).wait(120)==0
     assert len(find_runs(tmp_path/'runs')[0])==40 and sum((stub()-before).values())==40-n and failures(tmp_path/'runs')==[]
 
+@pytest.mark.alone
 def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub):
     p = driver(2, 6, seconds=.6)
     assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
@@ -298,6 +300,7 @@ def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_train
     assert driver(2, 6, seconds=.05).wait(120)==0
     assert len(find_runs(tmp_path/'runs')[0])==12 and sum((stub()-before).values())==12-n
 
+@pytest.mark.alone
 @pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGKILL], ids=lambda s:s.name)
 def test_a_stop_while_the_first_worker_is_still_being_prepared(tmp_path, sig):
     "A first import of torch and fastai may take a minute; here it takes for ever"
@@ -327,6 +330,7 @@ reduction.sendfds = stopped
     p = subprocess.run([sys.executable, tmp_path/'driver.py', tmp_path/'runs', '1', '2', 'trains'], capture_output=True, text=True, timeout=120)
     assert p.returncode==130 and 'Stopped. 0 of 4 runs' in p.stdout+p.stderr and 'Traceback' not in p.stdout+p.stderr, p.stdout+p.stderr
 
+@pytest.mark.alone
 def test_further_stops_change_nothing(tmp_path, driver):
     p = driver(2, 20, seconds=.3)
     assert wait_for(lambda: len(finished(tmp_path))>=2, 120)
