@@ -335,6 +335,12 @@ def test_every_command_that_a_refusal_prints_goes_on(data):
         code,out,err = run(*way)
         assert code==0, (way, err)
 
+def test_what_varies_within_a_part_is_refused_too(call):
+    columns = dict(dataset=['woof','woof','woof','nette','nette']*2, lr=['.001','.003','.001','.003','.003']*2)
+    f = wrote(with_columns(**columns))
+    assert 'lr (' in refused(call, f, '--by', 'dataset', says='varies within an arm')
+    assert set(compare_results(f, by=['dataset'], reading=dict(ignore=['lr'])))=={'dataset=woof','dataset=nette'}
+
 @pytest.mark.parametrize('column,values', [('env',('e1','e2')),('precision',('bf16','fp32')),('n_images',(1000,2000)),('fingerprint',('abc','def')),('pipeline',('a','b'))])
 def test_what_makes_no_pairs_is_refused_with_the_commands_that_go_on(call, column, values):
     f = wrote(with_columns(**{column:[values[s>2] for _,s,_ in ROWS]}))
@@ -452,6 +458,8 @@ def test_percent_is_said_by_somebody(call):
     is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
     refused(call, CASES/'good.csv', '--percent', says='Leave it out')
     refused(call, wrote(csv_text([(a,s,x if a=='baseline' else 100*x) for a,s,x in ROWS])), '--percent', says='looks like a fraction')
+    mixed = [(a,s,f'{100*x:.1f}%' if s else round(100*x, 1)) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(mixed)), says='row 2 (baseline, seed 0) has no %, and others have one')
 
 def test_counts_need_their_images(call):
     counts = [(a,s,round(500*x)) for a,s,x in ROWS]
