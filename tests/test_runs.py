@@ -261,6 +261,7 @@ def with_padding(d):
     packed = bytearray(base64.b64decode(d['correct'])); packed[-1] |= 1
     d.update(correct=base64.b64encode(packed).decode(), acc=.6, best_acc=.6); d['history'][-1]['acc'] = .6 # as many as bits are set
 
+def with_bits(d, right): d.update(correct=pack_bits([right]*d['n_images']))
 def two_epochs(d, *accs): d.update(history=[dict(train_loss=1., valid_loss=1., acc=o) for o in accs])
 def a_foreign_layer(d): d['variant']['layer'] = 'evilmod:Cls'
 def one_at_another_site(d): d['variant'].update(layer='evilmod:Cls', site='2.-1', kwargs=dict(a=1))
@@ -271,6 +272,8 @@ UNTRUE = {'padding':(with_padding,'bits of images'), 'status':(lambda d: d.updat
     'best beyond 1':(lambda d: d.update(best_acc=7.),'fraction'), 'text for an accuracy':(lambda d: two_epochs(d, '0.9', .5),'history'), 'last epoch':(lambda d: two_epochs(d, .5, .4),'last epoch'),
     'no bits, more right':(lambda d: d.update(correct='', acc=.99),'last epoch'), 'n_val':(lambda d: d['data'].update(n_val=11),'n_val'),
     **{f'negative {k}':(lambda d, k=k: d.update({k:-1}),'a count or a time') for k in ('train_seconds','wall_seconds','params','flops')},
+    'more bits than right':(lambda d: with_bits(d, 1),'bits are set'), 'fewer bits than right':(lambda d: with_bits(d, 0),'bits are set'),
+    'another recipe':(lambda d: d['recipe'].update(epochs=99),'recipe is not the one'),
     'foreign layer':(a_foreign_layer,'variant'), 'foreign layer elsewhere':(one_at_another_site,'variant'), 'foreign baseline':(one_of_the_baseline,'variant')}
 
 @pytest.mark.parametrize('how', UNTRUE)
