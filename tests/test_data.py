@@ -233,6 +233,14 @@ def test_label_noise_never_touches_validation(tmp_path, tiny):
     dls = get_dls(small(noise=50), 0, p)
     assert [dls.vocab[i] for i in dls.valid_ds.labels]==[f.split('/')[1] for f in split_files(p)[1]]
 
+def test_a_fingerprint_is_of_names_and_sizes(pics, tmp_path):
+    said = []
+    for name,change in dict(same=lambda f: None, longer=lambda f: f.write_bytes(f.read_bytes()+b' '), renamed=lambda f: f.rename(f.with_name('z.png'))).items():
+        folder = Path(shutil.copytree(pics, tmp_path/name))
+        change(folder/'train'/'a'/'a0.png')
+        said.append(fingerprint(folder))
+    assert said[0]==fingerprint(pics) and len({*said})==3
+
 @pytest.mark.parametrize('split', ['v1','tune-v1'])
 def test_label_noise_is_none_of_split_v1(embedded, split):
     train,_ = split_files(embedded, 'v2')

@@ -7,7 +7,7 @@ from conftest import ROOT,python
 from simpleattn import files
 from simpleattn.files import as_root,get,get_many,is_there,list_names,put,remove
 from simpleattn.recipes import Recipe
-from simpleattn.runs import arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_run,set_aside,write_failure,write_run
+from simpleattn.runs import arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_declaration,read_run,set_aside,write_declaration,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import Variant,get_variant,read_arm
 from test_store import CORRUPT,ENV,a_run,cli_main,root,s3,sealed
@@ -313,6 +313,11 @@ def test_a_growth_with_other_arms_or_seeds_is_still_refused(root):
     with pytest.raises(CliError, match='in this order'): a_study(root, seeds=[0,1,7]).declare()
     with pytest.raises(CliError, match='has changed'): Study('s', ['baseline', Variant('simple', 'simpleattn.attention:SelfAttention')], 2, recipe=Recipe('tiny'), root=root, env=ENV).declare()
     assert load_study('s', root).seeds==[0,1,5]
+
+def test_the_tenth_growth_is_read_after_the_second(tmp_path):
+    a_study(tmp_path).declare()
+    for seed in range(2, 14): write_declaration(tmp_path, 's', dict(date='2026-01-01T00:00:00Z', runs_before=seed, arms=[], seeds=[seed]), growth=True)
+    assert read_declaration(tmp_path, 's')['seeds']==[*range(14)]
 
 def test_the_growth_of_an_older_declaration_stands_in_its_file_and_newer_ones_beside(tmp_path):
     p = tmp_path/'_studies'/'s.json'

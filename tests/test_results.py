@@ -302,7 +302,7 @@ def test_the_list_of_a_runs_own_is_one_and_is_shown():
     assert {*of_a_run}=={'id','time','told','measured','size'} and '*_loss' in of_a_run['measured'].split()
 
 def test_spellings_of_one_value_do_not_vary(call):
-    is_the_five(comparisons(call, wrote(with_columns(lr=['0.003','3e-3']*5, epochs=['5','5.0']*5, size=[' 128','128 ']*5)))[0][0])
+    is_the_five(comparisons(call, wrote(with_columns(lr=['0.003','3e-3']*5, epochs=['5','5.0']*5, size=[' 128','128 ']*5, steps=['"12,000"','12000']*5)))[0][0])
 
 @hyp(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.data())
@@ -413,6 +413,10 @@ def test_a_mean_without_a_label_is_named(call, digits, percent):
     k = 100 if percent else 1
     rows = [(a,round(k*x, 3)) for a,xs in (('baseline',BASE),('simple',SIMPLE)) for x in (*xs, round(np.mean(xs), digits+percent))]
     refused(call, wrote(csv_text(rows, ('variant','accuracy'))), *(['--percent'] if percent else []), says='is the mean of the other rows')
+
+def test_a_mean_that_stands_first_is_named(call):
+    rows = [(a,x) for a,xs in (('baseline',BASE),('simple',SIMPLE)) for x in (round(np.mean(xs), 4), *xs)]
+    refused(call, wrote(csv_text(rows, ('variant','accuracy'))), says=('row 2 (baseline, 0.6232)','is the mean of the other rows'))
 
 def test_a_run_near_the_mean_is_a_run(call):
     rng,refusals = np.random.default_rng(0),0

@@ -2,7 +2,7 @@
 import dataclasses,json,multiprocessing as mp,os,shutil,subprocess,sys
 from pathlib import Path
 import numpy as np, pytest
-from conftest import ROOT
+from conftest import ROOT,run_process
 from fastcore.script import CliError
 from simpleattn.recipes import Recipe
 from simpleattn.runs import Machine,Run,arm_runs,env_name,find_runs,load_runs,pack_bits,read_run,run_path,set_aside,this_env,unpack_bits,write_failure,write_run
@@ -235,6 +235,11 @@ def test_failed_tries_alone_in_an_older_folder_are_counted(tmp_path):
     for _ in range(2): write_failure('tiny', 'simple-at-2.-1', ENV, 4, 'error', tmp_path)
     assert arm_runs(tmp_path, arm, ENV)==([], {}, {4:2})
 
+def test_a_record_that_was_set_aside_is_no_failed_try(tmp_path):
+    set_aside(write_run(a_run(), tmp_path))
+    write_failure('tiny', 'baseline', ENV, 3, 'error', tmp_path)
+    assert arm_runs(tmp_path, read_arm('baseline', Recipe('tiny')), ENV)==([], {}, {3:1})
+
 def test_a_record_whose_variant_has_no_hash_is_not_believed_and_imports_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path/'evil.py').write_text('raise SystemExit("imported")')
@@ -253,6 +258,18 @@ def test_a_machine_says_its_env_and_where_checkpoints_stand(tmp_path, monkeypatc
 def test_a_machine_without_a_thread_is_refused(wrong):
     with pytest.raises(CliError, match='whole numbers above 0'): Machine(**wrong)
 
+
+def test_the_commit_is_that_of_the_library_and_says_where_it_was_changed(tmp_path):
+    shutil.copytree(ROOT/'simpleattn', tmp_path/'simpleattn', ignore=shutil.ignore_patterns('__pycache__'))
+    def git(*words): return subprocess.run(['git','-c','user.name=a','-c','user.email=a@b',*words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    def said():
+        code = 'from simpleattn.runs import code_commit; print(code_commit())'
+        return run_process(sys.executable, '-c', code, env=dict(PYTHONPATH=str(tmp_path)), cwd=tmp_path).stdout.strip()
+    git('init', '-q'); git('add', '-A'); git('commit', '-qm', 'all')
+    commit = git('rev-parse', 'HEAD')[:12]
+    assert said()==commit
+    with open(tmp_path/'simpleattn'/'stats.py', 'a') as f: f.write('# changed')
+    assert said()==f'{commit}+'
 
 # ---- sealed, but not true
 
