@@ -143,6 +143,8 @@ def test_pairs_never_cross():
     assert 'across env' in compare_many(half, paired=False)['v1'].notes[0] and compare_many(df, paired=False)['v1'].notes[0] == 'unpaired on request'
     mixed = df.assign(env=np.where((df.arm == 'v1') & (df.seed < 2), 'gpu', 'cpu'))
     c = compare_many(mixed)['v1']; assert c.test == 'paired t' and c.n == 8
+    more = frame(normal(6, n=20)); both = more.assign(env=np.where(more.seed < 3, 'gpu', 'cpu'))  # three pairs on one machine, seventeen on another
+    c = compare_many(both)['v1']; assert c.test == 'paired t' and c.n == 17
     with pytest.raises(ValueError, match='twice'): compare_many(pd.concat([df, df.iloc[:1]]))
     for col in ('recipe_hash', 'variant_hash', 'fingerprint'):
         with pytest.raises(ValueError, match=f"'v1' mixes runs of 2 values of {col}"): compare_many(df.assign(**{col: [*'a'*15, *'b'*5]}))
@@ -298,6 +300,15 @@ def test_new_images_can_overrule():
     a, b = flip(p), flip(q); c = compare(a.mean(1), b.mean(1), correct=(a, b))
     assert c.verdict == 'better' and c.new_verdict == 'undecided'
 
+def test_the_interval_over_new_images_is_never_narrower_than_that_of_this_set():
+    "With three runs the images' many degrees of freedom would make it so"
+    narrower = 0
+    for k in range(20):
+        a, b = matrix(k, R=3, M=60), matrix(k+100, R=3, M=60); c = compare(a.mean(1), b.mean(1), correct=(a, b))
+        low, high = c.over_images.estimate.interval(c.level); narrower += high-low < c.high-c.low
+        assert c.new_high-c.new_low >= c.high-c.low - 1e-12
+    assert narrower > 2
+
 def test_new_images_unpaired():
     a, b = matrix(4, R=6), matrix(5, R=9); c = compare(a.mean(1), b.mean(1), correct=(a, b), paired=False); da, db = decompose(a), decompose(b); M = 300
     img = (b.mean(0)-a.mean(0)).var(ddof=1)/M - da.var_churn/6 - db.var_churn/9
@@ -314,6 +325,9 @@ def test_divergence_numbers():
     near(divergence_upper(0, 10), 0.308497, rel=1e-5); near(divergence_upper(3, 10), stats.binomtest(3, 10).proportion_ci().high)
     assert divergence_upper(4, 4) == 1
     for b,c in ((4,0),(5,2),(0,0),(3,3)): near(mcnemar_p(b, c), stats.binomtest(b, b+c).pvalue if b+c else 1)
+
+def test_the_second_question_is_asked_at_a_fifth_of_alpha():
+    assert [p_over_all_seeds(p, False) for p in (.01, .3)] == [.05, 1.] and p_over_all_seeds(.01, True) == .01
 
 def test_worst_rank():
     d, no = np.array([.004,.006,-.002,.008,.01,.003,.005,.007]), np.zeros(8)
@@ -386,7 +400,7 @@ def test_race_verdicts():
     up = .02+np.tile([.002,-.002], 10); st = race_state(up); path = race_path(up)
     assert st.verdict == 'better' and st.decided_at < 10 and len(path) == 20 and [o.n for o in path] == list(range(1,21))
     assert race_state(-up).verdict == 'worse' and race_state(up-.02).verdict == 'equivalent'
-    assert all(b.p <= a.p for a,b in zip(path, path[1:])) and path[st.decided_at-2].verdict == 'undecided'
+    assert all(b.p <= a.p for a,b in zip(path, path[1:])) and [o.verdict for o in path[st.decided_at-2:st.decided_at]] == ['undecided','better']
     turned = np.r_[up, -.05*np.ones(15)]; late = race_state(turned); assert late.verdict == 'better' and late.low < 0  # the first decision stands
     assert race_state(up[:4], alpha=.05, k=4).alpha == .0125 and race_state(up, k=4).decided_at >= st.decided_at
     assert [o.to_dict() for o in race_path(up, k=4)] == [o.to_dict() for o in race_path(up, alpha=.0125)]  # several arms share alpha in all that a state holds
