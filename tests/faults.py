@@ -482,7 +482,7 @@ CHANGES = {
     'unfinished': ('rows', "runs[runs.status != 'unfinished'].drop", 'runs.drop'),
     'setting': ('rows', 'return numbers and not a_setting', 'return numbers'),
     'arms-alike': ('rows', "''.join(arm.split()).casefold()", 'arm.casefold()'),
-    'outlier': ('stats', '-abs(t)) < 1e-3:', '-abs(t)) < 1e-12:'),
+    'outlier': ('stats', '-abs(t)) < 1e-3:', '-abs(t)) < 0.:'),
     'few-runs': ('stats', '2 <= o.n <= 3', '2 <= o.n < 3'),
     'recipes-mixed': ('stats', "('recipe_hash', 'variant_hash', 'fingerprint')", "('variant_hash', 'fingerprint')"),
     'new-images-narrower': ('stats', 'max(self.high-self.low, other.high-other.low)/2', '(self.high-self.low)/2'),

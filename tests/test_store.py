@@ -242,7 +242,8 @@ def mounted(options, code, folder, **kw):
 
 FULL = '''
 import sys
-import stub_train
+import stub_runs,stub_train
+stub_runs.without_networks()
 from simpleattn import cli
 from simpleattn.runs import find_runs
 root = sys.argv[1]+'/runs'

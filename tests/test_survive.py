@@ -16,14 +16,14 @@ from test_engines import failures,session,wait_for
 LAYER = 'simpleattn.attention:SimpleSelfAttention'
 
 DRIVER = '''
-import sys,types
+import sys
+import stub_runs
 from simpleattn.engines import LocalEngine
 from simpleattn.recipes import Recipe
 from simpleattn.study import Study
 from simpleattn.variants import Variant
 LocalEngine.preload = ['stub_train']
-sys.modules['simpleattn.models'] = models = types.ModuleType('simpleattn.models') # without torch, which takes seconds to import
-models.check_networks = lambda arms: None # what a stub does stands in its arguments, and no network has them
+stub_runs.without_networks()
 root,workers,seeds,does = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 arms = ['baseline', Variant('other', 'simpleattn.attention:SimpleSelfAttention', kwargs=dict(does=does))]
 s = Study('s', arms, seeds, recipe=Recipe('tiny'), root=root)
@@ -130,12 +130,12 @@ def test_workers_that_cannot_be_started_are_one_sentence(monkeypatch):
 def test_a_run_that_always_dies_is_tried_three_times_and_reported_and_the_others_finish(tmp_path, stub, monkeypatch):
     "Twelve runs, of which the worker of one is always killed"
     code = f'''
-import sys,types
+import sys
+import stub_runs
 from simpleattn.engines import LocalEngine
 from simpleattn import cli,study,variants
 LocalEngine.preload = ['stub_train']
-sys.modules['simpleattn.models'] = models = types.ModuleType('simpleattn.models')
-models.check_networks = lambda arms: None # what a stub does stands in its arguments, and no network has them
+stub_runs.without_networks()
 run = study.Study._task
 def one(self, arm, seed, machine): # Only this seed of the arm has the layer that dies
     from dataclasses import replace
