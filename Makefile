@@ -3,6 +3,8 @@
 PY ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+# two processes share the tests; one that runs out takes half of what the other has left
+TWO := -n 2 --dist worksteal
 
 .PHONY: demo test test-slow bench gpu-pack docs lab clean
 
@@ -19,10 +21,10 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	CUDA_VISIBLE_DEVICES= $(BIN)/nbdev-test --n-workers 2 --do-print
-	$(BIN)/python -m pytest -m 'not slow' -rs
+	$(BIN)/python -m pytest -m 'not slow' $(TWO) -rs
 
 test-slow: .venv/.installed
-	$(BIN)/python -m pytest -m slow -rs
+	$(BIN)/python -m pytest -m slow $(TWO) -rs
 
 bench: .venv/.installed
 	@rc=0; for f in $(filter-out benchmarks/common.py benchmarks/plain_fastai.py benchmarks/first_epochs.py,$(wildcard benchmarks/*.py)); do echo "$$f"; $(BIN)/python $$f || rc=1; done; exit $$rc

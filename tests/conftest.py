@@ -3,8 +3,9 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '') # what is promised to the bit is promised on a CPU; tests/test_gpu.py says how to run on a GPU
-import subprocess,sys,tarfile
+import fcntl,subprocess,sys,tarfile,tempfile
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 import pytest
 
@@ -25,14 +26,48 @@ def cli(*args, **kwargs): return run_process(SIMPLEATTN, *args, **kwargs)
 _left_out = Counter()
 def pytest_deselected(items): _left_out.update('slow' if o.get_closest_marker('slow') else 'not asked for' for o in items)
 
+def pytest_sessionfinish(session):
+    "A process that shares the tests with others tells the first one, which prints"
+    if hasattr(session.config, 'workeroutput'): session.config.workeroutput['left_out'] = dict(_left_out)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    for why,n in getattr(node, 'workeroutput', {}).get('left_out', {}).items(): _left_out[why] = n # all left out the same
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for o in items:
         if {'archive','woof','woof_listing'} & set(o.fixturenames): o.add_marker('data')
+        if 'stopped' in o.fixturenames: o.add_marker('alone')
 
 def pytest_terminal_summary(terminalreporter):
     for why,n in _left_out.items():
         terminalreporter.write_line(f"left out: {n} slow tests; `make test-slow` runs them" if why=='slow' else f'left out: {n} tests, {why}')
+
+# ---- two processes share the tests; beside one that is marked `alone` the other stands still
+
+_turns = Path(tempfile.gettempdir())/f'simpleattn-turns-{os.getpid()}'
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node): node.workerinput['turns'] = str(_turns)
+
+def pytest_unconfigure(config):
+    if not hasattr(config, 'workerinput'): _turns.unlink(missing_ok=True)
+
+@contextmanager
+def _turn(file, alone):
+    "Stay in the room with others, or alone; whoever waits to be alone stands at the gate, so that nobody passes him"
+    with open(file, 'a+') as f:
+        gate,room = 0,1 # a byte each
+        fcntl.lockf(f, fcntl.LOCK_EX, 1, gate)
+        fcntl.lockf(f, fcntl.LOCK_EX if alone else fcntl.LOCK_SH, 1, room)
+        fcntl.lockf(f, fcntl.LOCK_UN, 1, gate)
+        yield
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    if not hasattr(item.config, 'workerinput'): return (yield)
+    with _turn(item.config.workerinput['turns'], bool(item.get_closest_marker('alone'))): return (yield)
 
 # ---- data
 

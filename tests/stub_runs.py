@@ -1,9 +1,14 @@
 """Trainings that take a moment, note that they were started, and write true records; `import stub_train` puts them in the place of `simpleattn.train`.
 
 A driver that sets `LocalEngine.preload = ['stub_train']` has them in its workers. STUB_LOG names a file that gets a line a start; STUB_SECONDS says how long one takes."""
-import base64,os,signal,time
+import base64,os,signal,sys,time,types
 from pathlib import Path
 from simpleattn.runs import Run,as_root,env_name,run_path,write_run
+
+def without_networks():
+    "For a driver: no network is built before its study begins, so torch is not imported. What a stub does stands in a layer's arguments, which no network has"
+    models = sys.modules['simpleattn.models'] = types.ModuleType('simpleattn.models')
+    models.check_networks = lambda arms: None
 
 def stub_run(recipe, variant, seed, env=None, **kw):
     "A true record of a training that never was: the accuracy is made of the seed and the variant's name"

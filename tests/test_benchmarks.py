@@ -157,6 +157,7 @@ with torch.no_grad(): assert torch.allclose(local_forms.flex(layer, x), layer(x)
     res = python(code)
     assert res.returncode==0 and {l.split()[0] for l in res.stdout.splitlines()}=={'blocks','separable',*(['triton'] if find_spec('triton') else [])}, res.stderr
 
+@pytest.mark.alone
 def test_the_host_takes_less_time_where_steps_are_lean():
     "Side by side in one process, so that what else the machine does counts for both"
     sys.path.insert(0, str(BENCH))

@@ -7,6 +7,7 @@ from PIL import Image
 from fastcore.script import CliError
 from simpleattn.data import (CroppedImages,DecodedImages,center_crop,check_data,crop_boxes,derived,fingerprint,get_dls,get_path,list_images,
                              noisy_labels,source_facts,split_files,unpack)
+from simpleattn.folders import train_labels
 from simpleattn.recipes import Recipe,derive
 from simpleattn.shapes import make_shapes,shape_classes
 from conftest import python
@@ -231,6 +232,19 @@ def test_label_noise_never_touches_validation(tmp_path, tiny):
     f.write_text('\n'.join(l if not l.startswith('val/') else ','.join([l.split(',')[0], *['red_blue']*5, 'True']) for l in f.read_text().splitlines())+'\n')
     dls = get_dls(small(noise=50), 0, p)
     assert [dls.vocab[i] for i in dls.valid_ds.labels]==[f.split('/')[1] for f in split_files(p)[1]]
+
+def test_a_fingerprint_is_of_names_and_sizes(pics, tmp_path):
+    said = []
+    for name,change in dict(same=lambda f: None, longer=lambda f: f.write_bytes(f.read_bytes()+b' '), renamed=lambda f: f.rename(f.with_name('z.png'))).items():
+        folder = Path(shutil.copytree(pics, tmp_path/name))
+        change(folder/'train'/'a'/'a0.png')
+        said.append(fingerprint(folder))
+    assert said[0]==fingerprint(pics) and len({*said})==3
+
+@pytest.mark.parametrize('split', ['v1','tune-v1'])
+def test_label_noise_is_none_of_split_v1(embedded, split):
+    train,_ = split_files(embedded, 'v2')
+    with pytest.raises(CliError, match='goes with split v2 or tune'): train_labels(embedded, train, Recipe('r', noise=5, split=split))
 
 def test_label_noise_of_the_real_csv(woof_listing):
     tr = split_files(woof_listing)[0]

@@ -65,6 +65,7 @@ def test_a_run_that_is_there_is_not_made_again(both, recipe, tiny):
         assert eng.next().how=='exists'
     finally: eng.close()
 
+@pytest.mark.alone
 def test_closing_ends_running_workers_within_5_s(recipe, tiny, tmp_path):
     eng = LocalEngine(2)
     for s in range(4): eng.submit(Task(Arm(derive(recipe, epochs=500), get_variant('baseline')), s, Machine('cpu', data=str(tiny)), str(tmp_path)))

@@ -24,14 +24,18 @@ def test_a_fault_fits_the_library_and_tests_that_are_there(name):
         file,_,test = o.partition('::')
         assert f"def {test.partition('[')[0]}(" in (ROOT/'tests'/file).read_text(), o
 
-def test_there_are_at_least_sixty_in_every_part():
-    assert len(EVERY)-4>=60 and {f.module for f in EVERY.values()}>={*'stats study runs recipes variants plan folders data train attention local bottleneck models report board plots cli'.split()}
+def test_every_part_has_its_faults():
+    parts = 'stats study runs recipes variants plan folders data train attention local bottleneck models report board plots cli results rows files questions'
+    assert {f.module for f in EVERY.values()}>={*parts.split()}
+
+@pytest.mark.parametrize('modules,n', [('results folders',20), ('files runs',20), ('stats plan rows questions',50)])
+def test_readers_stores_and_statistics_have_many(modules, n): assert sum(f.module in modules.split() for f in EVERY.values())>=n
 
 def test_what_the_old_library_let_pass_has_a_test_now():
     "tests/faults_before.json: who noticed in the library before it was rewritten, and for the others the test that was added"
     before = json.loads((ROOT/'tests'/'faults_before.json').read_text())
     now = {name:faults.REPLACED.get(name, name) for name in before}
-    assert {*now.values()}==EVERY.keys() and len(EVERY)==len(before)
+    assert {*now.values()}<=EVERY.keys()
     for name,o in before.items(): assert o['caught'] or o['added'].partition('[')[0] in EVERY[now[name]].tests, name
 
 @pytest.mark.parametrize('name', CHEAP)

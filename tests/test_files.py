@@ -7,7 +7,7 @@ from conftest import ROOT,python,run_process
 from simpleattn import files
 from simpleattn.files import as_root,get,get_many,is_there,list_names,put,remove
 from simpleattn.recipes import Recipe
-from simpleattn.runs import arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_run,set_aside,write_failure,write_run
+from simpleattn.runs import arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_declaration,read_run,set_aside,write_declaration,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import Variant,get_variant,read_arm
 from test_store import CORRUPT,ENV,a_run,cli_main,root,s3,sealed
@@ -146,6 +146,40 @@ def test_a_write_that_fails_is_tried_again_and_leaves_nothing_half(tmp_path, mon
     with pytest.raises(CliError, match='cannot be written'): write_failure('tiny','baseline',ENV,0,'e',tmp_path)
     assert not list(tmp_path.rglob('*.tmp')) and [o.name for o in (tmp_path/'tiny'/'baseline'/ENV).iterdir()]==['0.json']
 
+def test_what_cannot_be_written_whole_leaves_nothing_beside_it(tmp_path, monkeypatch):
+    def full(fd): raise OSError(errno.ENOSPC, 'No space left on device')
+    put(tmp_path, 'there.json', 'before')
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(CliError, match='cannot be written .No space left'): put(tmp_path, 'there.json', 'after', over=True, patient=False)
+    assert [*tmp_path.iterdir()]==[tmp_path/'there.json'] and (tmp_path/'there.json').read_text()=='before'
+
+@pytest.mark.parametrize('content', ['ours','theirs'])
+def test_a_file_that_came_between_two_tries_is_ours_only_where_it_says_the_same(tmp_path, monkeypatch, content):
+    link = os.link
+    def fails_once(*a):
+        monkeypatch.setattr(os, 'link', link)
+        (tmp_path/'x.json').write_text(content)
+        raise OSError(errno.EIO, 'Input/output error')
+    monkeypatch.setattr(os, 'link', fails_once)
+    if content=='theirs':
+        with pytest.raises(FileExistsError): put(tmp_path, 'x.json', 'ours')
+    else: put(tmp_path, 'x.json', 'ours')
+    assert get(tmp_path, 'x.json')==content.encode()
+
+def test_what_no_pause_mends_is_not_tried_again(tmp_path, monkeypatch):
+    tries = []
+    def read_only(*a): tries.append(a); raise OSError(errno.EROFS, 'Read-only file system')
+    monkeypatch.setattr(os, 'link', read_only)
+    with pytest.raises(CliError, match='Read-only'): put(tmp_path, 'x.json', 'x')
+    assert len(tries)==1
+
+def test_a_file_larger_than_any_of_a_store_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'most_bytes', 10)
+    put(tmp_path, 'ten.json', '0123456789')
+    put(tmp_path, 'more.json', '0123456789a')
+    assert get(tmp_path, 'ten.json')==b'0123456789'
+    with pytest.raises(CliError, match='larger than any file of a store'): get(tmp_path, 'more.json')
+
 # ---- an object store whose requests fail
 
 class FaultyS3:
@@ -279,6 +313,11 @@ def test_a_growth_with_other_arms_or_seeds_is_still_refused(root):
     with pytest.raises(CliError, match='in this order'): a_study(root, seeds=[0,1,7]).declare()
     with pytest.raises(CliError, match='has changed'): Study('s', ['baseline', Variant('simple', 'simpleattn.attention:SelfAttention')], 2, recipe=Recipe('tiny'), root=root, env=ENV).declare()
     assert load_study('s', root).seeds==[0,1,5]
+
+def test_the_tenth_growth_is_read_after_the_second(tmp_path):
+    a_study(tmp_path).declare()
+    for seed in range(2, 14): write_declaration(tmp_path, 's', dict(date='2026-01-01T00:00:00Z', runs_before=seed, arms=[], seeds=[seed]), growth=True)
+    assert read_declaration(tmp_path, 's')['seeds']==[*range(14)]
 
 def test_the_growth_of_an_older_declaration_stands_in_its_file_and_newer_ones_beside(tmp_path):
     p = tmp_path/'_studies'/'s.json'

@@ -478,7 +478,8 @@ def test_a_study_takes_a_class(recipe):
     elsewhere = register_variant('my-other', cls, '2.-1')
     assert get_variant(cls) is elsewhere, 'one that was registered is what was registered'
 
-@pytest.mark.parametrize('given', [Gate(3), partial(nn.Conv2d, kernel_size=1), lambda ni: nn.Identity(), type('Größe', (nn.Module,), {}), 7, None], ids=str)
+@pytest.mark.parametrize('given', [Gate(3), partial(nn.Conv2d, kernel_size=1), lambda ni: nn.Identity(), type('Größe', (nn.Module,), {}), 7, None],
+    ids=['module','partial','lambda','an odd name','a number','nothing'])
 def test_what_cannot_be_named_is_said_with_the_call_that_names_it(recipe, given):
     for make in (lambda: get_variant(given), lambda: Study('m', ['baseline', given], 2, recipe=recipe)):
         with pytest.raises(CliError, match="is no variant.*register_variant\\('name'"): make()

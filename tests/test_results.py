@@ -312,7 +312,7 @@ def test_the_list_of_a_runs_own_is_one_and_is_shown():
     assert {*of_a_run}=={'id','time','told','measured','size'} and '*_loss' in of_a_run['measured'].split()
 
 def test_spellings_of_one_value_do_not_vary(call):
-    is_the_five(comparisons(call, wrote(with_columns(lr=['0.003','3e-3']*5, epochs=['5','5.0']*5, size=[' 128','128 ']*5)))[0][0])
+    is_the_five(comparisons(call, wrote(with_columns(lr=['0.003','3e-3']*5, epochs=['5','5.0']*5, size=[' 128','128 ']*5, steps=['"12,000"','12000']*5)))[0][0])
 
 @hyp(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.data())
@@ -344,6 +344,12 @@ def test_every_command_that_a_refusal_prints_goes_on(data):
     for way in ways:
         code,out,err = run(*way)
         assert code==0, (way, err)
+
+def test_what_varies_within_a_part_is_refused_too(call):
+    columns = dict(dataset=['woof','woof','woof','nette','nette']*2, lr=['.001','.003','.001','.003','.003']*2)
+    f = wrote(with_columns(**columns))
+    assert 'lr (' in refused(call, f, '--by', 'dataset', says='varies within an arm')
+    assert set(compare_results(f, by=['dataset'], reading=dict(ignore=['lr'])))=={'dataset=woof','dataset=nette'}
 
 @pytest.mark.parametrize('column,values', [('env',('e1','e2')),('precision',('bf16','fp32')),('n_images',(1000,2000)),('fingerprint',('abc','def')),('pipeline',('a','b'))])
 def test_what_makes_no_pairs_is_refused_with_the_commands_that_go_on(call, column, values):
@@ -435,6 +441,10 @@ def test_a_mean_without_a_label_is_named(call, digits, percent):
     rows = [(a,round(k*x, 3)) for a,xs in (('baseline',BASE),('simple',SIMPLE)) for x in (*xs, round(np.mean(xs), digits+percent))]
     refused(call, wrote(csv_text(rows, ('variant','accuracy'))), *(['--percent'] if percent else []), says='is the mean of the other rows')
 
+def test_a_mean_that_stands_first_is_named(call):
+    rows = [(a,x) for a,xs in (('baseline',BASE),('simple',SIMPLE)) for x in (round(np.mean(xs), 4), *xs)]
+    refused(call, wrote(csv_text(rows, ('variant','accuracy'))), says=('row 2 (baseline, 0.6232)','is the mean of the other rows'))
+
 def test_a_run_near_the_mean_is_a_run(call):
     rng,refusals = np.random.default_rng(0),0
     for _ in range(200):
@@ -479,6 +489,8 @@ def test_percent_is_said_by_somebody(call):
     is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
     refused(call, CASES/'good.csv', '--percent', says='Leave it out')
     refused(call, wrote(csv_text([(a,s,x if a=='baseline' else 100*x) for a,s,x in ROWS])), '--percent', says='looks like a fraction')
+    mixed = [(a,s,f'{100*x:.1f}%' if s else round(100*x, 1)) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(mixed)), says='row 2 (baseline, seed 0) has no %, and others have one')
 
 def test_counts_need_their_images(call):
     counts = [(a,s,round(500*x)) for a,s,x in ROWS]

@@ -2,7 +2,7 @@
 import dataclasses,json,multiprocessing as mp,os,shutil,subprocess,sys
 from pathlib import Path
 import numpy as np, pytest
-from conftest import ROOT
+from conftest import ROOT,run_process
 from fastcore.script import CliError
 from simpleattn.recipes import Recipe
 from simpleattn.runs import Machine,Run,arm_runs,env_name,find_runs,load_runs,pack_bits,read_run,run_path,set_aside,this_env,unpack_bits,write_failure,write_run
@@ -235,6 +235,11 @@ def test_failed_tries_alone_in_an_older_folder_are_counted(tmp_path):
     for _ in range(2): write_failure('tiny', 'simple-at-2.-1', ENV, 4, 'error', tmp_path)
     assert arm_runs(tmp_path, arm, ENV)==([], {}, {4:2})
 
+def test_a_record_that_was_set_aside_is_no_failed_try(tmp_path):
+    set_aside(write_run(a_run(), tmp_path))
+    write_failure('tiny', 'baseline', ENV, 3, 'error', tmp_path)
+    assert arm_runs(tmp_path, read_arm('baseline', Recipe('tiny')), ENV)==([], {}, {3:1})
+
 def test_a_record_whose_variant_has_no_hash_is_not_believed_and_imports_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path/'evil.py').write_text('raise SystemExit("imported")')
@@ -254,6 +259,18 @@ def test_a_machine_without_a_thread_is_refused(wrong):
     with pytest.raises(CliError, match='whole numbers above 0'): Machine(**wrong)
 
 
+def test_the_commit_is_that_of_the_library_and_says_where_it_was_changed(tmp_path):
+    shutil.copytree(ROOT/'simpleattn', tmp_path/'simpleattn', ignore=shutil.ignore_patterns('__pycache__'))
+    def git(*words): return subprocess.run(['git','-c','user.name=a','-c','user.email=a@b',*words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    def said():
+        code = 'from simpleattn.runs import code_commit; print(code_commit())'
+        return run_process(sys.executable, '-c', code, env=dict(PYTHONPATH=str(tmp_path)), cwd=tmp_path).stdout.strip()
+    git('init', '-q'); git('add', '-A'); git('commit', '-qm', 'all')
+    commit = git('rev-parse', 'HEAD')[:12]
+    assert said()==commit
+    with open(tmp_path/'simpleattn'/'stats.py', 'a') as f: f.write('# changed')
+    assert said()==f'{commit}+'
+
 # ---- sealed, but not true
 
 def with_padding(d):
@@ -261,6 +278,7 @@ def with_padding(d):
     packed = bytearray(base64.b64decode(d['correct'])); packed[-1] |= 1
     d.update(correct=base64.b64encode(packed).decode(), acc=.6, best_acc=.6); d['history'][-1]['acc'] = .6 # as many as bits are set
 
+def with_bits(d, right): d.update(correct=pack_bits([right]*d['n_images']))
 def two_epochs(d, *accs): d.update(history=[dict(train_loss=1., valid_loss=1., acc=o) for o in accs])
 def a_foreign_layer(d): d['variant']['layer'] = 'evilmod:Cls'
 def one_at_another_site(d): d['variant'].update(layer='evilmod:Cls', site='2.-1', kwargs=dict(a=1))
@@ -271,6 +289,8 @@ UNTRUE = {'padding':(with_padding,'bits of images'), 'status':(lambda d: d.updat
     'best beyond 1':(lambda d: d.update(best_acc=7.),'fraction'), 'text for an accuracy':(lambda d: two_epochs(d, '0.9', .5),'history'), 'last epoch':(lambda d: two_epochs(d, .5, .4),'last epoch'),
     'no bits, more right':(lambda d: d.update(correct='', acc=.99),'last epoch'), 'n_val':(lambda d: d['data'].update(n_val=11),'n_val'),
     **{f'negative {k}':(lambda d, k=k: d.update({k:-1}),'a count or a time') for k in ('train_seconds','wall_seconds','params','flops')},
+    'more bits than right':(lambda d: with_bits(d, 1),'bits are set'), 'fewer bits than right':(lambda d: with_bits(d, 0),'bits are set'),
+    'another recipe':(lambda d: d['recipe'].update(epochs=99),'recipe is not the one'),
     'foreign layer':(a_foreign_layer,'variant'), 'foreign layer elsewhere':(one_at_another_site,'variant'), 'foreign baseline':(one_of_the_baseline,'variant')}
 
 @pytest.mark.parametrize('how', UNTRUE)

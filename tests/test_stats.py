@@ -143,6 +143,8 @@ def test_pairs_never_cross():
     assert 'across env' in compare_many(half, paired=False)['v1'].notes[0] and compare_many(df, paired=False)['v1'].notes[0] == 'unpaired on request'
     mixed = df.assign(env=np.where((df.arm == 'v1') & (df.seed < 2), 'gpu', 'cpu'))
     c = compare_many(mixed)['v1']; assert c.test == 'paired t' and c.n == 8
+    more = frame(normal(6, n=20)); both = more.assign(env=np.where(more.seed < 3, 'gpu', 'cpu'))  # three pairs on one machine, seventeen on another
+    c = compare_many(both)['v1']; assert c.test == 'paired t' and c.n == 17
     with pytest.raises(ValueError, match='twice'): compare_many(pd.concat([df, df.iloc[:1]]))
     for col in ('recipe_hash', 'variant_hash', 'fingerprint'):
         with pytest.raises(ValueError, match=f"'v1' mixes runs of 2 values of {col}"): compare_many(df.assign(**{col: [*'a'*15, *'b'*5]}))
@@ -233,6 +235,11 @@ def test_power_against_statsmodels():
     grid = [[power(n, e) for e in np.linspace(0, 30, 61)] for n in (2, 4, 6, 12, 60, 3000)]
     assert np.isfinite(grid).all() and (np.diff(grid) >= -1e-12).all()  # nctdtr alone has holes
 
+def test_power_of_a_study_that_grows():
+    "The share of simulated studies whose confidence sequence leaves 0 out at their last seed"
+    x = np.random.default_rng(0).normal(1., 1., (4000,20)); found = np.abs(x.mean(1)) > half_width(20, x.std(1, ddof=1), .05)
+    near(power(20, 1., grown=True), found.mean(), abs=.02); assert .5 < power(20, 1., grown=True) < power(20, 1.)
+
 def test_sd_upper(): near(sd_upper(1., 9), np.sqrt(9/stats.chi2.ppf(0.2, 9))); assert sd_upper(1., 4) > sd_upper(1., 19) > 1
 
 @pytest.mark.parametrize('n,delta,diff', [(3,1.5,0), (8,1.,0), (12,.8,.3), (40,.5,0), (300,.2,.1)])
@@ -315,6 +322,9 @@ def test_divergence_numbers():
     assert divergence_upper(4, 4) == 1
     for b,c in ((4,0),(5,2),(0,0),(3,3)): near(mcnemar_p(b, c), stats.binomtest(b, b+c).pvalue if b+c else 1)
 
+def test_the_second_question_is_asked_at_a_fifth_of_alpha():
+    assert [p_over_all_seeds(p, False) for p in (.01, .3)] == [.05, 1.] and p_over_all_seeds(.01, True) == .01
+
 def test_worst_rank():
     d, no = np.array([.004,.006,-.002,.008,.01,.003,.005,.007]), np.zeros(8)
     near(worst_rank_p(d, no, no)[0], stats.wilcoxon(d, method='exact').pvalue)
@@ -386,7 +396,7 @@ def test_race_verdicts():
     up = .02+np.tile([.002,-.002], 10); st = race_state(up); path = race_path(up)
     assert st.verdict == 'better' and st.decided_at < 10 and len(path) == 20 and [o.n for o in path] == list(range(1,21))
     assert race_state(-up).verdict == 'worse' and race_state(up-.02).verdict == 'equivalent'
-    assert all(b.p <= a.p for a,b in zip(path, path[1:])) and path[st.decided_at-2].verdict == 'undecided'
+    assert all(b.p <= a.p for a,b in zip(path, path[1:])) and [o.verdict for o in path[st.decided_at-2:st.decided_at]] == ['undecided','better']
     turned = np.r_[up, -.05*np.ones(15)]; late = race_state(turned); assert late.verdict == 'better' and late.low < 0  # the first decision stands
     assert race_state(up[:4], alpha=.05, k=4).alpha == .0125 and race_state(up, k=4).decided_at >= st.decided_at
     assert [o.to_dict() for o in race_path(up, k=4)] == [o.to_dict() for o in race_path(up, alpha=.0125)]  # several arms share alpha in all that a state holds

@@ -38,7 +38,7 @@ def root(request, tmp_path):
     "An empty store of either kind"
     if request.param=='folder': return str(tmp_path/'runs')
     request.getfixturevalue('s3')
-    return f's3://bucket/{re.sub("[^a-z0-9]+", "-", tmp_path.name.lower())}/runs'
+    return f's3://bucket/{os.getpid()}-{re.sub("[^a-z0-9]+", "-", tmp_path.name.lower())}/runs'
 
 def test_what_is_written_is_read_and_never_overwritten(root):
     for v in ('simple','baseline'):
@@ -242,7 +242,8 @@ def mounted(options, code, folder, **kw):
 
 FULL = '''
 import sys
-import stub_train
+import stub_runs,stub_train
+stub_runs.without_networks()
 from simpleattn import cli
 from simpleattn.runs import find_runs
 root = sys.argv[1]+'/runs'

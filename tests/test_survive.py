@@ -17,13 +17,13 @@ LAYER = 'simpleattn.attention:SimpleSelfAttention'
 
 DRIVER = '''
 import sys
+import stub_runs
 from simpleattn.engines import LocalEngine
 from simpleattn.recipes import Recipe
 from simpleattn.study import Study
 from simpleattn.variants import Variant
 LocalEngine.preload = ['stub_train']
-import simpleattn.models
-simpleattn.models.check_networks = lambda arms: None # what a stub does stands in its arguments, and no network has them
+stub_runs.without_networks()
 root,workers,seeds,does = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 arms = ['baseline', Variant('other', 'simpleattn.attention:SimpleSelfAttention', kwargs=dict(does=does))]
 s = Study('s', arms, seeds, recipe=Recipe('tiny'), root=root)
@@ -108,19 +108,14 @@ def test_nothing_that_lies_in_the_working_folder_is_executed(tmp_path, stub, pre
 
 # ---- a launcher's environment
 
-LEARNER = """
-import os
-from simpleattn.train import get_learner
-learn = get_learner('demo', device='cpu')
-with learn.no_bar(), learn.no_logging(): print('predictions', len(learn.get_preds()[0]))
-learn.save('mine')
-print('saved', os.path.exists('models/mine.pth'))
-"""
-
-def test_a_launchers_rank_changes_nothing_of_a_learner(tmp_path):
-    env = dict(RANK='1', LOCAL_RANK='1', WORLD_SIZE='2', SLURM_PROCID='1', SLURM_NTASKS='2', PYTHONPATH=str(ROOT))
-    p = subprocess.run([sys.executable, '-c', LEARNER], capture_output=True, text=True, timeout=240, cwd=tmp_path, env={**os.environ, **env})
-    assert 'predictions 400' in p.stdout and 'saved True' in p.stdout, p.stdout+p.stderr
+def test_a_launchers_rank_changes_nothing_of_a_learner(tmp_path, monkeypatch):
+    from simpleattn.train import get_learner
+    monkeypatch.chdir(tmp_path)
+    for k,v in dict(RANK='1', LOCAL_RANK='1', WORLD_SIZE='2', SLURM_PROCID='1', SLURM_NTASKS='2').items(): monkeypatch.setenv(k, v)
+    learn = get_learner('demo', device='cpu')
+    with learn.no_bar(), learn.no_logging(): assert len(learn.get_preds()[0])==400
+    learn.save('mine')
+    assert Path('models/mine.pth').exists()
 
 def test_workers_that_cannot_be_started_are_one_sentence(monkeypatch):
     def ended(self, *args): raise EOFError
@@ -136,11 +131,11 @@ def test_a_run_that_always_dies_is_tried_three_times_and_reported_and_the_others
     "Twelve runs, of which the worker of one is always killed"
     code = f'''
 import sys
+import stub_runs
 from simpleattn.engines import LocalEngine
 from simpleattn import cli,study,variants
 LocalEngine.preload = ['stub_train']
-import simpleattn.models
-simpleattn.models.check_networks = lambda arms: None # what a stub does stands in its arguments, and no network has them
+stub_runs.without_networks()
 run = study.Study._task
 def one(self, arm, seed, machine): # Only this seed of the arm has the layer that dies
     from dataclasses import replace
@@ -275,6 +270,7 @@ def test_a_run_takes_one_gpu_or_a_fraction_of_it(tmp_path, n):
 
 # ---- stopping
 
+@pytest.mark.alone
 @pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGHUP], ids=lambda s:s.name)
 def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub, sig):
     p = driver(2, 20, seconds=.6)
@@ -316,6 +312,7 @@ def test_a_terminal_that_is_gone_costs_the_lines_and_not_the_study(tmp_path, stu
     os.close(ours)
     assert p.wait(120)==0 and len(find_runs(tmp_path/'runs')[0])==12 and set(stub().values())=={1}
 
+@pytest.mark.alone
 def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub):
     p = driver(2, 6, seconds=.6)
     assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
@@ -325,6 +322,7 @@ def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_train
     assert driver(2, 6, seconds=.05).wait(120)==0
     assert len(find_runs(tmp_path/'runs')[0])==12 and sum((stub()-before).values())==12-n
 
+@pytest.mark.alone
 @pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGKILL], ids=lambda s:s.name)
 def test_a_stop_while_the_first_worker_is_still_being_prepared(tmp_path, sig):
     "A first import of torch and fastai may take a minute; here it takes for ever"
@@ -354,6 +352,7 @@ reduction.sendfds = stopped
     p = subprocess.run([sys.executable, tmp_path/'driver.py', tmp_path/'runs', '1', '2', 'trains'], capture_output=True, text=True, timeout=120)
     assert p.returncode==130 and 'Stopped. 0 of 4 runs' in p.stdout+p.stderr and 'Traceback' not in p.stdout+p.stderr, p.stdout+p.stderr
 
+@pytest.mark.alone
 def test_further_stops_change_nothing(tmp_path, driver):
     p = driver(2, 20, seconds=.3)
     assert wait_for(lambda: len(finished(tmp_path))>=2, 120)
