@@ -359,8 +359,8 @@ def pilots(k):
 
 def seeds_for(sd, variants, paired, truth):
     "Seeds that have 80 % power at the true sd"
-    if truth == 'better': return runs_needed(DELTA, sd, alpha=ALPHA/variants, paired=paired)
-    return runs_needed_equivalence(DELTA, sd, alpha=ALPHA/variants/2, paired=paired)
+    if truth == 'better': return runs_needed(DELTA, sd, alpha=ALPHA/variants, paired=paired, answer=True)
+    return runs_needed_equivalence(DELTA, sd, alpha=ALPHA/variants/2, paired=paired, answer=True)
 
 def smallest_sd(sd, variants, paired, truth):
     "The sd from which on a plan names as many seeds as the true sd does"

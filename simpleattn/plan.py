@@ -129,11 +129,12 @@ def runs_needed(
     target:float=0.8, # Power wanted
     alpha:float=0.05, # Two-sided error rate
     paired:bool=True, # Shared seeds?
-    grown:bool=False  # Seeds in all of a study that was looked at: judged by the confidence sequence
+    grown:bool=False, # Seeds in all of a study that was looked at: judged by the confidence sequence
+    answer:bool=False # Count only intervals on the effect's side of 0, as an answer does?
 )->int:               # Seeds (per arm); None beyond a million
     "Seeds that find `effect` with the wanted power"
     _check_design(effect, sd, target, alpha)
-    return _smallest_n(lambda n: power(n, effect, sd, alpha, paired, grown), target)
+    return _smallest_n(lambda n: power(n, effect, sd, alpha, paired, grown, answer), target)
 
 # %% ../nbs/14_plan.ipynb #c3b324ca
 def detectable(n:int, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->float: # Difference (fraction); infinite beyond a million sd
@@ -185,10 +186,19 @@ def equivalence_power(
     if not answer: return _over_sds(inside, df, 0., most)
     return _over_sds(holds_0, df, 0., most/2) + _over_sds(inside, df, most/2, most) # a narrow interval within the margin may miss 0
 
-def runs_needed_equivalence(delta:float, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True, grown:bool=False)->int: # Seeds (per arm)
-    "Seeds that show equivalence within `delta` with power `target` where there is no difference; `alpha` is that of each one-sided test"
+def runs_needed_equivalence(
+    delta:float,      # Margin (fraction)
+    sd:float=1.,      # sd of the per-seed difference; of a run where unpaired
+    target:float=0.8, # Power wanted, where there is no difference
+    alpha:float=0.05, # Of each one-sided test: the interval is that at 2 alpha
+    paired:bool=True, # Shared seeds?
+    grown:bool=False, # By the confidence sequence?
+    answer:bool=False # Count only intervals that hold 0, as an answer does?
+)->int:               # Seeds (per arm); None beyond a million, and where no number of seeds is enough
+    "Seeds that show equivalence within `delta` with power `target` where there is no difference"
     _check_design(delta, sd, target, alpha)
-    return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired, grown=grown), target)
+    if answer and not grown and target >= 1-2*alpha: return None # so many of equal arms are called better or worse at every n
+    return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired, grown=grown, answer=answer), target)
 
 # %% ../nbs/14_plan.ipynb #17564136
 @dataclass(frozen=True, repr=False)
@@ -208,6 +218,8 @@ class _Asked(Record):
 
     @property
     def _alpha(self): return self.alpha/self.variants # of one comparison's interval
+    @property
+    def never_equivalent(self): return self.target >= 1-self._alpha # of equal arms so many are called better or worse at every number of seeds
     @cached_property
     def detectable(self):
         found = detectable(self.n, self.sd_diff, self.target, self._alpha, self.paired)
@@ -239,9 +251,9 @@ class Plan(_Asked):
     def upper(self): # the same plan at the upper bound of its sd
         return self.n_sd and replace(self, sd_diff=sd_upper(self.sd_diff, self.n_sd-1))
 
-    def _better(self, grown): return runs_needed(self.effect, self.sd_diff, self.target, self._alpha, self.paired, grown)
+    def _better(self, grown): return runs_needed(self.effect, self.sd_diff, self.target, self._alpha, self.paired, grown, answer=True)
     def _equivalent(self, grown): # the interval at alpha is two one-sided tests at half of it
-        return runs_needed_equivalence(self.delta, self.sd_diff, self.target, self._alpha/2, self.paired, grown)
+        return runs_needed_equivalence(self.delta, self.sd_diff, self.target, self._alpha/2, self.paired, grown, answer=True)
     @cached_property
     def runs_needed(self): return self._better(False)
     @cached_property

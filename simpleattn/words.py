@@ -246,13 +246,16 @@ def table(
 # %% ../nbs/05_words.ipynb #69ec7957
 def seeds_words(
     seeds:tuple, # (at an sd, at its upper bound); None beyond a million
-    there:int=0  # Seeds that are there
+    there:int=0, # Seeds that are there
+    none:str='more than a million' # What is said of None
 )->str: # Such as: 13 to 22
     "How many seeds, from an sd to its upper bound"
     n, upper = seeds
-    if n is None: return 'more than a million'
+    if n is None: return none
     said = str(n) if upper in (n, None) else f'{n} to {upper}'
     return f'{said}, as there are' if (upper or n) <= there else said
+
+def _no_number(p): return dict(none='no number of') if p.never_equivalent else {}
 
 def plan_words(
     p # A `Plan`, or what has its attributes
@@ -260,13 +263,15 @@ def plan_words(
     "What a plan says"
     def hours(h): return '' if h is None else f' ({h:.1f} hours)'
     said_of = {k: seeds_words(o) for k,o in p.seeds.items()}
+    equivalent = seeds_words(p.seeds['equivalent'], **_no_number(p))
     family = f"{rate(p.alpha)} % errors over {p.variants} comparison{'s' if p.variants > 1 else ''}"
     of = 'of the paired difference' if p.paired else 'of a run'
     found = f'{points(p.detectable, "")} would be found' if p.detectable else 'no difference of accuracies would be found'
     said = [f"With {p.n} seeds of each arm{hours(p.hours)} and an sd {of} of {points(p.sd_diff, '')},"
         f" {found} in {rate(p.target)} % of studies ({family}).",
         f"To find {rate(p.effect)} pp takes {said_of['better']} seeds{hours(p.hours_needed)},"
-        f" to show that equal arms are equivalent within {rate(p.delta)} pp {said_of['equivalent']}{hours(p.hours_equivalence)}."]
+        f" to show that equal arms are equivalent within {rate(p.delta)} pp {equivalent}{' seeds' if p.never_equivalent else hours(p.hours_equivalence)}."]
+    if p.never_equivalent: said += [f'Of equal arms {rate(p.alpha/p.variants)} % are called better or worse at every number of seeds.']
     if p.sd_diff_upper: said += [f"The larger numbers are for the 80 % upper bound of that sd, {points(p.sd_diff_upper, '')}."]
     else: said += ['From how many runs the sd comes was not said, so it has no upper bound.']
     if p.paired:
@@ -281,14 +286,14 @@ def plan_rows(
     "A plan as a table, at the sd and at its upper bound, in the units of its sentence"
     both = [p, p.upper] if p.upper else [p]
     def row(name, value): return [name, *map(value, both)]
-    def count(n): return 'more than a million' if n is None else str(n)
+    def count(n, none='more than a million'): return none if n is None else str(n)
     def hours(n): return '' if n is None else f'{n:.1f}'
     equal = f'seeds to show that equal arms are equivalent within {rate(p.delta)} pp'
     rows = [row('seeds of each arm', lambda o: str(o.n)),
         row(f"sd {'of the paired difference' if p.paired else 'of a run'}, pp", lambda o: percent(o.sd_diff)),
         row(f'found in {rate(p.target)} % of studies, pp', lambda o: percent(o.detectable)),
         row(f'seeds to find {rate(p.effect)} pp', lambda o: count(o.runs_needed)),
-        row(equal, lambda o: count(o.runs_equivalence))]
+        row(equal, lambda o: count(o.runs_equivalence, 'none' if o.never_equivalent else 'more than a million'))]
     if p.paired: rows += [row(f'to find {rate(p.effect)} pp in a study that grows', lambda o: count(o.runs_needed_grown)),
         row(f'{equal.removeprefix("seeds ")} in a study that grows', lambda o: count(o.runs_equivalence_grown))]
     if p.minutes: rows += [row('hours of the seeds of each arm', lambda o: hours(o.hours)), row(f'hours to find {rate(p.effect)} pp', lambda o: hours(o.hours_needed)),
@@ -384,8 +389,8 @@ def next_words(
     return f"{better} {'seeds in all' if c.sequential else 'fresh seeds'} ({asked}), {equivalent} (equivalent)"
 
 def _next_seeds(c, grown):
-    names = ('better_grown','equivalent_grown') if grown else ('better','equivalent')
-    return [seeds_words(c.next[k], c.n) for k in names]
+    if grown: return [seeds_words(c.next[k], c.n) for k in ('better_grown','equivalent_grown')]
+    return [seeds_words(c.next['better'], c.n), seeds_words(c.next['equivalent'], c.n, **_no_number(c.plan))]
 
 # %% ../nbs/05_words.ipynb #1f7c01f6
 def summary(

@@ -2,6 +2,7 @@
 import math, re, sys
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from types import SimpleNamespace
 import numpy as np, pandas as pd, pytest
 from scipy import stats
@@ -251,7 +252,7 @@ def test_a_plan_at_its_own_n_has_its_own_power():
 
 @pytest.mark.parametrize('variants,paired,sd', [(1,True,.01), (1,True,.02), (4,True,.01), (1,False,.01), (4,False,.006)])
 def test_what_a_plan_promises_comes_true(variants, paired, sd):
-    "Better at the effect; at 0 an interval inside the margin (equivalent, or at times better though by less): by twenty thousand studies at its n"
+    "Better at the effect; at 0 equivalent, which is an interval inside the margin that holds 0: by twenty thousand studies at its n"
     p = Plan(10, sd, .01, .01, .05, variants, paired=paired)
     bounds = many.of_pairs if paired else many.of_heaps
     def studies(n, gain):
@@ -261,5 +262,24 @@ def test_what_a_plan_promises_comes_true(variants, paired, sd):
     found = power(p.runs_needed, .01, sd, .05/variants, paired)
     assert .8 <= found < .9 and (low > 0).mean() == pytest.approx(found, abs=.012)
     low, high = studies(p.runs_equivalence, 0.)
-    found = equivalence_power(p.runs_equivalence, .01, sd, .05/variants/2, paired)
-    assert .8 <= found < .9 and ((-.01 < low) & (high < .01)).mean() == pytest.approx(found, abs=.012)
+    found = p.power_equivalent(p.runs_equivalence)
+    assert .8 <= found < .9 and ((-.01 < low) & (low <= 0) & (0 <= high) & (high < .01)).mean() == pytest.approx(found, abs=.012)
+
+@pytest.mark.parametrize('paired', [True, False])
+@pytest.mark.parametrize('alpha', [.01, .05, .1, .15, .2, .3])
+def test_a_plan_counts_answers(alpha, paired):
+    "At its n an answer has the power that was asked for, and not at one less; where no number of seeds has it, none is named"
+    for target,variants,sd in product((.5, .8, .9, .95, .99), (1, 3), (.004, .01, .02)):
+        p = Plan(10, sd, .01, .01, alpha, variants, target=target, paired=paired)
+        for n,chance in ((p.runs_needed, p.power_better), (p.runs_equivalence, p.power_equivalent)):
+            if n is None: continue
+            assert chance(n) >= target and (n == 2 or chance(n-1) < target)
+        assert (p.runs_equivalence is None) == (target >= 1-alpha/variants) and p.runs_needed is not None
+        if p.runs_equivalence is None: assert 'no number of seeds' in p.words and 'million' not in p.words
+
+def test_a_study_at_an_unusual_alpha_names_seeds_that_have_the_power():
+    x = .6 + .01*np.random.default_rng(5).standard_normal((2, 6))
+    for alpha in (.15, .19, .25):
+        c = compare(*x, alpha=alpha, delta=.004)
+        n = c.next['equivalent'][0]
+        assert c.plan.power_equivalent(n) >= .8 if alpha < .2 else n is None and 'equivalent with no number of' in c.sentence()
