@@ -916,6 +916,12 @@ def _of_a_race(c, n_later):
     if c.contrast.enough: yield f"sequential: valid at every n{'; ' if biased else ''}{biased}"
     if n_later: yield f'pairs after the one that decided, left out: {n_later}'
 
+def _up_to(sample, counted):
+    "The runs of an arm up to the last that counts: a baseline goes on for other arms"
+    known = {*zip(counted.conditions, counted.seeds)}
+    last = max(i for i,o in enumerate(zip(sample.conditions, sample.seeds)) if o in known)
+    return sample.take(np.arange(last+1))
+
 def _until_decided(c, delta, alpha, family, goal):
     "The pairs of a race that count: none after its decision"
     def told(o): return np.where(o.diverged, np.nan, o.acc)
@@ -935,14 +941,21 @@ def _sequential_contrast(before, after, paired):
 # %% ../nbs/16_stats.ipynb #31082189
 def _compared(before, after, paired, sequential, delta, alpha, family, goal):
     "`Comparison` of two samples, or a `ValueError` that says why there is none"
-    if sequential:
-        pairs, note = _sequential_contrast(before, after, paired), None
-        contrast = _until_decided(pairs, delta, alpha, family, goal)
-    else: contrast, note = contrast_of(before, after, paired)
-    c = Comparison(contrast, delta, alpha, family, goal, sequential)
+    if sequential: return _compared_in_order(before, after, paired, delta, alpha, family, goal)
+    contrast, note = contrast_of(before, after, paired)
+    c = Comparison(contrast, delta, alpha, family, goal)
     c.over_images # raises where the bits do not fit the accuracies
-    of_race = _of_a_race(c, len(pairs.before)-len(contrast.before)) if sequential else _left_out(before, after, contrast) # a baseline may go on for other arms
-    return c.noted(*filter(None, [note]), *of_race, *limits(contrast))
+    return c.noted(*filter(None, [note]), *_left_out(before, after, contrast), *limits(contrast))
+
+def _compared_in_order(before, after, paired, delta, alpha, family, goal):
+    "The same of seeds that were looked at"
+    pairs = _sequential_contrast(before, after, paired)
+    contrast = _until_decided(pairs, delta, alpha, family, goal)
+    c = Comparison(contrast, delta, alpha, family, goal, True)
+    c.over_images
+    if c.verdict != 'undecided': before, after = _up_to(before, contrast.before), _up_to(after, contrast.after)
+    alone = _left_out(before, after, pairs)
+    return c.noted(*_of_a_race(c, len(pairs.before)-len(contrast.before)), *alone, *limits(contrast))
 
 def compare(
     baseline:np.ndarray,    # (n,) accuracies in seed order: fractions, or counts of correct with `n_images`; a Series by seed

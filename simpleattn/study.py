@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
-from .words import interval_text,percent,points,screen_width
+from .words import counted,interval_text,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
 from .runs import (Machine,arm_runs,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
@@ -396,13 +396,23 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
 def _noted(self:StudyRuns, comparisons):
     "With a note where pairs were there before the declaration, or seeds are missing"
     comparisons = _note_unchecked(_note_stopped(comparisons, self.runs), self.runs)
+    if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs)
     if self.early_pairs: return comparisons.noted(_SEEN_EARLY.format(self.early_pairs), first=True)
-    if self.study.raced or self.grown: return comparisons
+    if self.study.raced: return comparisons
+    if self.grown: return comparisons.noted(lambda c: _SEEN_GROWN if c.why else None)
     n_declared = len(self.declaration['seeds'])
     return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
 
 _SEEN_EARLY = ('pairs there before this study was declared: {}, so it is judged as one that was looked at; '
     'it holds only where its seeds were not chosen by them')
+
+_SEEN_GROWN = 'seeds were added after this study was looked at, so it is judged by the confidence sequence'
+
+@patch
+def _why_sequential(self:StudyRuns)->str: # None for a race, which was declared as one
+    "Why a study of a declared number of seeds is judged as one that was looked at"
+    if self.early_pairs: return _SEEN_EARLY.format(self.early_pairs)
+    return _SEEN_GROWN if self.grown and not self.study.raced else None
 
 def _counted(runs, sample): return [r for r in runs.get(sample.arm, ()) if r.seed in sample.seeds]
 
@@ -431,6 +441,14 @@ def _note_unchecked(comparisons, runs):
         seeds = [str(r.seed) for r in counted if r.is_unchecked]
         return f"{len(seeds)} of {len(counted)} records of {sample.arm} (seed {', '.join(seeds)})" if seeds else None
     return _note_of_both(comparisons, said, 'do not say which images were right, so their accuracy is believed as it stands: {}')
+
+def _note_after_a_gap(comparisons, runs):
+    "A note on each undecided arm of a race that has runs after a seed which one of the two arms lacks"
+    def note(c):
+        if c.verdict!='undecided': return None
+        seeds = [r.seed for r in runs[c.arm] if r.seed not in c.contrast.after.seeds]
+        return f"runs from a seed on that one arm lacks, left out: {counted('seed', seeds)} of {c.arm}" if seeds else None
+    return comparisons.noted(note)
 
 def _note_missing(comparisons, seeds):
     "A note on each comparison whose arms lack declared seeds; `seeds` has those that are there, the declared ones and whose they are, by arm"
@@ -463,7 +481,12 @@ def compare(self:StudyRuns,
     self._check_enough()
     declared = dict(alpha=study.alpha, delta=study.delta, paired=True if study.raced else None,
         sequential=bool(study.raced) or self.grown, contrasts=[*study.contrasts, *contrasts])
-    return self._noted(compare_many(self.samples(), study.baseline, **declared | kwargs))
+    try: comparisons = compare_many(self.samples(), study.baseline, **declared | kwargs)
+    except ValueError as e:
+        why = self._why_sequential()
+        if not why: raise
+        raise ValueError(f'{e} ({why})') from None
+    return self._noted(comparisons)
 
 # %% ../nbs/17_study.ipynb #d8e91a9d
 def compare_gains(

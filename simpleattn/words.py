@@ -495,8 +495,8 @@ def sentence(
     "A comparison as a paragraph"
     recipe = recipe or c.recipe
     title = f"{c.arm} against {c.baseline}{f' on {recipe}' if recipe else ''}:"
-    if c.why: return f'{title} {c.verdict_words}.'
-    said = [title, _how(c), _difference(c), _answer(c, population), _new_images(c), _next(c), _diverging(c)]
+    if c.why: said = [title, f'{c.verdict_words}.']
+    else: said = [title, _how(c), _difference(c), _answer(c, population), _new_images(c), _next(c), _diverging(c)]
     return ' '.join([*filter(None, said)] + [f'{o[0].upper()}{o[1:]}.' for o in c.notes])
 
 # %% ../nbs/05_words.ipynb #aab9cd65

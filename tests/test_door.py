@@ -142,3 +142,58 @@ def test_a_long_race_with_a_clear_answer_warns_of_nothing():
         warnings.simplefilter('error')
         path = race_path(d)
     assert path[-1].verdict == 'better' and path[-1].p < 1e-300
+
+@pytest.mark.parametrize('sequential', [False, True])
+def test_runs_without_a_partner_are_named_however_the_seeds_were_looked_at(sequential):
+    b, v = normal(1, 10), normal(2, 10)
+    c = compare(b, v, seeds=(range(10), [*range(8), 20, 21]), sequential=sequential)
+    assert c.n == 8 and 'runs without a partner, left out: seeds 8, 9 of baseline and seeds 20, 21 of variant' in c.notes
+    assert 'without a partner' not in notes(compare(b, v, sequential=sequential))
+
+def test_runs_after_the_decision_need_no_partner():
+    "A baseline goes on for other arms; a gap before the decision is named all the same"
+    b, v = normal(1, 30), normal(1, 30)+.05
+    v[0] += .001
+    whole = compare(b, v, sequential=True)
+    n = whole.n
+    assert whole.verdict == 'better' and n < 8
+    c = compare(b, v[:n], seeds=(range(30), range(n)), sequential=True)
+    assert c.n == n and 'partner' not in notes(c)
+    kept = [i for i in range(30) if i != 1]
+    c = compare(b[kept], v, seeds=(kept, range(30)), sequential=True)
+    assert c.verdict == 'better' and 'runs without a partner, left out: seed 1 of variant' in c.notes
+
+def stored(root, arms, recipe='tiny'):
+    "Records of arms, each with its seeds"
+    for arm,seeds in arms.items():
+        for s in seeds:
+            bits = np.random.default_rng([len(arm), s]).random(400) < .6
+            write_run(a_run(s, arm, recipe, ENV, acc=float(bits.mean()), n_images=400, correct=pack_bits(bits)), root)
+
+def test_a_study_that_grew_names_the_runs_it_leaves_out(tmp_path):
+    arms = ['baseline', 'simple']
+    Study('s', arms, 3, recipe=Recipe('tiny'), root=tmp_path, env=ENV).declare()
+    stored(tmp_path, dict(baseline=range(3), simple=range(3)))
+    grown = Study('s', arms, 6, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
+    grown.declare()
+    stored(tmp_path, dict(baseline=(3, 4), simple=(3, 5)))
+    c, = grown.compare()
+    assert c.sequential and c.n == 4 and 'runs without a partner, left out: seed 4 of baseline and seed 5 of simple' in c.notes
+
+def test_a_race_names_the_runs_behind_a_gap(tmp_path):
+    stored(tmp_path, dict(baseline=(0, 1, 3, 4), simple=range(5)))
+    race = Study('r', ['baseline', 'simple'], 5, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
+    race.raced = dict(arms=1)
+    c, = race.compare()
+    assert c.n == 2 and any('left out: seeds 2, 3, 4 of simple' in o for o in c.notes)
+
+def test_seeds_from_before_the_declaration_are_explained_where_an_arm_is_refused(tmp_path):
+    early = 'there before this study was declared: '
+    stored(tmp_path, dict(baseline=(0, 1), simple=(1, 2), self=(0, 1)))
+    def study(name, *arms):
+        made = Study(name, ['baseline', *arms], 3, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
+        made.declare()
+        return made
+    refused, other = study('some', 'simple', 'self').compare()
+    assert refused.why and not other.why and early in refused.sentence() and early in other.sentence()
+    with pytest.raises(ValueError, match=early): study('all', 'simple').compare()
