@@ -779,7 +779,14 @@ def said(
     "Comparisons as a table, and in the terminal each as a paragraph"
     from simpleattn.report import comparison_table
     text = comparison_table(comparisons, fmt, full)
-    return '\n\n'.join([text, *(c.sentence() for c in comparisons)]) if fmt=='table' else text
+    if fmt=='table': return '\n\n'.join([text, *(c.sentence() for c in comparisons)])
+    if fmt!='json': _tell_notes(comparisons)
+    return text
+
+def _tell_notes(comparisons):
+    "On standard error, what a table has no place for"
+    for label,c in comparisons.labelled():
+        for note in c.notes: _tell(f'{label}: {note}.')
 
 # %% ../nbs/26_cli.ipynb #0ca4f3da
 def _compare_file(what, against, by, fmt, full, **asked):
@@ -873,7 +880,7 @@ def _pooled(what, by, reading, rates, asked, root, env, fmt):
     pooled = pool_arms(dict(answers))
     if fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
     if fmt == 'csv':
-        for note in dict.fromkeys(o for p in pooled.values() for o in p.notes): _tell(note)
+        for note in dict.fromkeys(o for p in pooled.values() for o in p.notes): _tell(f'{note}.')
         return [dict(arm=arm, **row) for arm,p in pooled.items() for row in p.rows]
     return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), fmt)}\n\n{p.words}' for arm,p in pooled.items())
 
@@ -899,6 +906,8 @@ def _best(name, reading, rates, asked, root, env, fmt):
         _say_missing(study)
         found = _with_command(best(study.samples(), study.study.alpha), study)
     if fmt == 'json': return found.to_dict()
+    if fmt == 'csv':
+        for note in found.notes: _tell(f'{note}.')
     return found.arms if fmt == 'csv' else f'{text_table(*best_rows(found), fmt)}\n\n{found.words}'
 
 # %% ../nbs/26_cli.ipynb #bd3a33f3

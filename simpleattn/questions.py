@@ -19,7 +19,7 @@ from . import words
 from .plan import Record, plain, read_answer
 from .runs import comparable
 from .rows import check_columns, is_table
-from .stats import Comparison, Comparisons, Estimate, Interval, compare_many, read_samples
+from .stats import Comparison, Comparisons, Estimate, Interval, compare_many, limits_of_runs, read_samples
 
 # %% ../nbs/18_questions.ipynb #fc598752
 def _chi_quantile(df, p): return 2*sp.gammaincinv(df/2, p)
@@ -201,7 +201,7 @@ def _check_study(name, c):
     if c.estimate is None: raise ValueError(f"{name}: {c.constant or 'too few runs'}, so it has no interval")
 
 def _check_pool(studies):
-    "Refuse what cannot be pooled; what is to be said of the two that are most alike"
+    "Refuse what cannot be pooled; what is to be said of the two that are most alike, and of the runs"
     if len(studies) < 2: raise ValueError(f'{len(studies)} study: pooling needs at least two')
     for name,c in studies.items(): _check_study(name, c)
     declared = {(c.delta, c.alpha) for c in studies.values()}
@@ -210,7 +210,8 @@ def _check_pool(studies):
     notes = _check_apart(studies)
     if len({round(c.diff, 12) for c in studies.values()}) == 1 and len(studies) > 2:
         raise ValueError('every study has the same difference: nothing can be said of how studies vary')
-    return (min(notes)[1],) if notes else ()
+    of_runs = [f'{name}: {o}' for name,c in studies.items() for o in limits_of_runs(c.contrast.trained)]
+    return (*([min(notes)[1]] if notes else ()), *of_runs)
 
 # %% ../nbs/18_questions.ipynb #5a7f1c4b
 def _fingerprint(sample):
@@ -347,4 +348,4 @@ def best(
     compared = compare_many(counting, None, alpha, contrasts=pairs, paired=paired)
     for c in compared:
         if c.why: raise ValueError(c.why)
-    return Best(counting, compared, alpha, tuple(notes))
+    return Best(counting, compared, alpha, (*notes, *limits_of_runs(counting.values())))

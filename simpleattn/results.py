@@ -17,7 +17,7 @@ from .plan import check_rates,read_answer
 from .runs import comparable
 from .rows import (NoRun,as_cells,check_arms,check_ends,check_pasted,check_rows,is_blank,is_whole,known_columns,
     number_in,of_a_log,plain_value,row_name,said_columns,seed_value,short_name,summary_words,unexplained)
-from .stats import Estimate,as_fractions,compare_many
+from .stats import Estimate,as_fractions,compare_many,limits_of_runs,read_samples
 from .words import against_words
 
 # %% ../nbs/22_results.ipynb #12bb9c2c
@@ -863,6 +863,7 @@ class Against:
     delta:float=0.01   # Smallest difference that matters
     alpha:float=0.05   # Error rate of the family
     family:int=1       # Arms that are held against the number
+    notes:tuple=()     # What the reader must know
 
     @property
     def n(self): return int(self.mean.df)+1
@@ -886,10 +887,13 @@ class Against:
         (low,high),(low_one,high_one) = self.interval, self.interval_one_run
         return dict(arm=self.arm, number=self.number, n=self.n, mean=self.mean.value, sd=self.sd, diff=self.diff, low=low, high=high,
             p=self.exact.p, verdict=self.verdict, low_one_run=low_one, high_one_run=high_one, verdict_one_run=self.verdict_one_run,
-            family=self.family, delta=self.delta, alpha=self.alpha)
+            family=self.family, delta=self.delta, alpha=self.alpha, notes=[*self.notes])
     def sentence(self): return against_words(self)
 
 # %% ../nbs/22_results.ipynb #7fe3d3f4
+def _left_out_of(sample):
+    if sample.n_diverged: yield f'diverged runs are left out: {sample.n_diverged} of {len(sample)}'
+
 def against(
     runs,             # DataFrame of `read_results`
     number:float,     # The published accuracy (fraction)
@@ -902,8 +906,10 @@ def against(
         raise CliError(f'--against {number:g}: give a fraction between 0 and 1, such as 0.9339 for 93.39 %.')
     ended = runs[runs.acc.notna()]
     answers = []
+    samples = read_samples({arm:rows.to_dict('records') for arm,rows in runs.groupby('arm', sort=False)})
     for arm,rows in ended.groupby('arm', sort=False):
         x = as_fractions(rows.acc.to_numpy(), arm)
         if x.std(ddof=1) < 1e-9: raise CliError(f'every run of {arm!r} is the same: nothing can be tested.')
-        answers.append(Against(arm, Estimate.of(x), float(x.std(ddof=1)), number, delta, alpha, ended.arm.nunique()))
+        notes = (*_left_out_of(samples[arm]), *limits_of_runs([samples[arm].trained]))
+        answers.append(Against(arm, Estimate.of(x), float(x.std(ddof=1)), number, delta, alpha, ended.arm.nunique(), notes))
     return answers

@@ -6,8 +6,8 @@
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
            'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages', 'Comparison',
-           'outlying', 'limits', 'compare', 'holm', 'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary',
-           'ArmSummary', 'summarise']
+           'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm', 'Comparisons', 'check_contrasts',
+           'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
 
 # %% ../nbs/16_stats.ipynb #b8f97c06
 import math
@@ -852,38 +852,61 @@ class Comparison(_Judged):
         return f'Comparison({self.arm} - {self.baseline}: {said})'
 
 # %% ../nbs/16_stats.ipynb #af2fe046
+_FAR = 3e-4 # for each of two rules, so that at most one arm of normal noise in a thousand has such a run
+
+def _far_from_the_mean(x):
+    "Rows by the generalised extreme studentised deviate (Rosner 1983), a fifth of the runs at most"
+    left, far, outside = [*range(len(x))], [], []
+    while len(left) > 4 and len(far) < max(1, len(x)//5):
+        extreme = int(np.abs(x[left]-x[left].mean()).argmax())
+        far.append(left.pop(extreme))
+        rest, n = x[left], len(left)
+        if rest.std(ddof=1) < 1e-9: break
+        t = (x[far[-1]]-rest.mean())/(rest.std(ddof=1)*math.sqrt(1+1/n))
+        if 2*(n+1)*sp.stdtr(n-1, -abs(t)) < _FAR: outside = [*far] # those before it were hidden by it
+    return outside
+
+def _far_from_the_median(x):
+    "Rows that a few others cannot hide, by median absolute deviations; of those that lost more than half of the median ten are enough"
+    away = np.abs(x-np.median(x))
+    typical = np.median(away)
+    reach = 1.4826*sp.stdtrit(len(x)//2, 1-_FAR/2/len(x)) # half of the runs make the median of the deviations
+    is_far = (typical > 1e-9) & (away > reach*typical)
+    collapsed = (x < np.median(x)/2) & (away > 10*typical)
+    return np.flatnonzero(is_far | collapsed).tolist()
+
 def outlying(
     sample:Sample # Runs of an arm
 )->list:          # Of rows
-    "Runs far outside their arm, by the generalised extreme studentised deviate (Rosner 1983) at 0.001, a fifth of the runs at most"
-    left, far, outside = [*range(len(sample))], [], []
-    while len(left) > 4 and len(far) < max(1, len(sample)//5):
-        x = sample.acc[left]
-        extreme = int(np.abs(x-x.mean()).argmax())
-        far.append(left.pop(extreme))
-        rest, n = sample.acc[left], len(left)
-        if rest.std(ddof=1) < 1e-9: break
-        t = (sample.acc[far[-1]]-rest.mean())/(rest.std(ddof=1)*math.sqrt(1+1/n))
-        if 2*(n+1)*sp.stdtr(n-1, -abs(t)) < 1e-3: outside = [*far] # those before it were hidden by it
-    return outside
+    "Runs far outside their arm, three runs or more"
+    if len(sample) < 3: return []
+    return sorted({*_far_from_the_mean(sample.acc), *_far_from_the_median(sample.acc)})
 
 # %% ../nbs/16_stats.ipynb #7a5f23b7
-def _of_runs(c):
+def far_outside(
+    samples # Arms; of a `Summary` nothing is known
+):          # Sentences
     "Runs that lie far outside their arm"
-    for sample in c.trained if c.has_runs else ():
-        for i in outlying(sample):
+    for sample in samples:
+        for i in outlying(sample) if isinstance(sample, Sample) else ():
             of_seed = '' if sample.seeds[i] is None else f' (seed {sample.seeds[i]})'
             yield f'{sample.arm} has a run of {words.percent(sample.acc[i])} %{of_seed}, far outside its other runs: look at it; it is counted'
+
+def limits_of_runs(
+    samples # Arms that are compared
+):          # Sentences
+    "What the runs of each arm alone say: one that is far outside, or too few to know"
+    yield from far_outside(samples)
+    few = [o for o in samples if o.n and 2 <= o.n <= 3]
+    if few: yield f"{' and '.join(f'{o.n} runs of {o.arm}' for o in few)}: with three or fewer, the interval rests on noise being normal"
 
 def limits(
     c:Contrast # Two arms
 ):             # Sentences
     "What limits the trust in two arms"
-    yield from _of_runs(c)
-    few = [o for o in c.trained if o.n and 2 <= o.n <= 3]
-    if few: yield f"{' and '.join(f'{o.n} runs of {o.arm}' for o in few)}: with three or fewer, the interval rests on noise being normal"
+    yield from limits_of_runs(c.trained)
     small, large = sorted((c.base.sd, c.variant.sd)) if c.enough else (0, 0)
-    if large > 3*small and c.n < 30:
+    if large > max(3*small, 1e-9) and c.n < 30: # below it are only rounding errors
         yield (f'the sds differ more than 3-fold ({words.points(small, "")} and {words.points(large, "")}): '
             'where such noise is skewed too, answers err more often than alpha')
     if c.constant: yield 'nothing to test with. Are the runs copies of one another? Add seeds'
@@ -1040,7 +1063,7 @@ class Comparisons(_Shown):
 def _gain(before, after):
     "The gain of an arm as a summary of its paired differences, None where a run diverged; and what is to be said of its runs"
     c, _ = contrast_of(before, after, paired=True)
-    notes = [*_left_out(before, after, c), *_of_runs(c)]
+    notes = [*_left_out(before, after, c), *far_outside(c.trained)]
     if c.any_diverged: return None, notes
     mean, name = float(c.differences.mean()), f'({c.arm} - {c.baseline})'
     new_images = OverImages.of(c).estimate

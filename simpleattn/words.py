@@ -510,7 +510,7 @@ def against_words(
         f" ({kind}: {span(a.interval)}; {p_words(a.exact.p, a.alpha/a.family)} of no difference), from a mean of {percent(a.mean.value)} % (sd {points(a.sd, '')})."
         f" Were that number exact: {a.verdict} (margin {rate(a.delta)} pp). How far it would move with another seed was not published:"
         f" were it one run that spreads like these, the interval would be {span(a.interval_one_run)}, and the answer {a.verdict_one_run}."
-        " Nor can this know whether data, epochs and code were the same.")
+        " Nor can this know whether data, epochs and code were the same." + ''.join(f' {o[0].upper()}{o[1:]}.' for o in a.notes))
 
 # %% ../nbs/05_words.ipynb #cd63760f
 def _span(interval, p): return interval_text(interval, p.delta, ' pp')

@@ -6,7 +6,9 @@ from test_runs import a_run
 from simpleattn.plan import plan, race_path
 from simpleattn.recipes import Recipe
 from simpleattn.runs import pack_bits, this_env, write_run
-from simpleattn.stats import compare, compare_many, compare_summary, decompose
+from simpleattn.questions import best, pool
+from simpleattn.results import against
+from simpleattn.stats import compare, compare_many, compare_summary, decompose, outlying, read_samples
 from simpleattn.study import Study
 from simpleattn.words import percent, points
 
@@ -197,3 +199,37 @@ def test_seeds_from_before_the_declaration_are_explained_where_an_arm_is_refused
     refused, other = study('some', 'simple', 'self').compare()
     assert refused.why and not other.why and early in refused.sentence() and early in other.sentence()
     with pytest.raises(ValueError, match=early): study('all', 'simple').compare()
+
+OUTSIDE = {3:[.7, .705, .1], 4:[.7, .703, .699, .1], 5:[.7, .71, .69, .10, .12], 6:[.7, .71, .69, .705, .10, .12],
+    8:[.7, .71, .69, .705, .695, .7, .10, .12], 9:[.7, .703, .699, .704, .701, .705, .698, .5, .52], 'equal':[.7, .7, .1]}
+
+@pytest.mark.parametrize('case', OUTSIDE)
+def test_runs_far_outside_are_named_also_where_they_hide_one_another(case):
+    x = OUTSIDE[case]
+    b = normal(3, len(x), .004)
+    far = sorted(o for o in x if o < .6)
+    said = [o for o in compare(b, x).notes if 'far outside' in o]
+    assert len(said) == len(far) and all(any(f'variant has a run of {100*o:.2f} %' in s for s in said) for o in far)
+
+@pytest.mark.parametrize('n', [3, 4, 5, 8, 12, 20])
+def test_normal_noise_is_left_alone(n):
+    samples = read_samples({i: normal(i, n) for i in range(4000)})
+    assert sum(bool(outlying(o)) for o in samples.values()) <= 10 # of 4 that are expected at most
+
+def test_every_question_of_runs_gets_the_notes_of_its_arms():
+    few = dict(baseline=[.71, .712, .706], v=[.70, .705, .1])
+    rows = pd.DataFrame([dict(arm=a, seed=i, acc=o) for a,o in few.items() for i,o in enumerate(o)])
+    far, three = ' has a run of 10.00 % (seed 2), far outside', 'with three or fewer'
+    one, other = against(rows, .7)
+    assert far in other.sentence() and three in other.sentence() and three in one.sentence() and far in ' '.join(other.to_dict()['notes'])
+    assert far in best(rows).words and three in best(rows).words
+    many = {f's{k}': compare_many(dict(baseline=np.array(few['baseline'])+k/70, v=np.array(few['v'])+k/50))['v'] for k in range(3)}
+    said = pool(many).words
+    assert '0: v has a run of 10.00 % (seed 2), far outside' in said and said.count(three) == 3
+
+def test_diverged_runs_are_not_held_against_a_number_in_silence():
+    rows = pd.DataFrame([dict(arm='v', seed=i, acc=o, status='ok') for i,o in enumerate(normal(1, 5))] + [dict(arm='v', seed=9, acc=math.nan, status='diverged')])
+    assert 'Diverged runs are left out: 1 of 6' in against(rows, .6)[0].sentence()
+
+def test_rounding_errors_are_no_spread():
+    assert '3-fold' not in notes(compare([.6]*3, [.8]*3))
