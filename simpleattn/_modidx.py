@@ -1775,6 +1775,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.words._one_line': ('words.html#_one_line', 'simpleattn/words.py'),
                                   'simpleattn.words._painted': ('words.html#_painted', 'simpleattn/words.py'),
                                   'simpleattn.words._span': ('words.html#_span', 'simpleattn/words.py'),
+                                  'simpleattn.words._that_train': ('words.html#_that_train', 'simpleattn/words.py'),
                                   'simpleattn.words._turn': ('words.html#_turn', 'simpleattn/words.py'),
                                   'simpleattn.words._turned': ('words.html#_turned', 'simpleattn/words.py'),
                                   'simpleattn.words._units_kept': ('words.html#_units_kept', 'simpleattn/words.py'),

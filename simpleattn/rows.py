@@ -86,6 +86,7 @@ def unexplained(
         values = rows[header].map(plain_value)
         if values.nunique() < 2 or _is_of_a_run(header, values, rows, one_run): continue
         found[header] = bool(values.groupby(rows[arm]).nunique().max() > 1)
+    if arm != 'variant' and not found.get('variant', True): found.pop('variant') # what an arm is made of, one for each
     return found
 
 # %% ../nbs/15_rows.ipynb #b86b86cf
@@ -114,7 +115,9 @@ def check_columns(runs, pairs):
     for pair in pairs:
         for header,within in unexplained(runs[runs[arm].isin(pair)], arm, {arm, acc, *known_columns}).items():
             found[header] = found.get(header, False) or within
-    if not found.get('recipe', True): found.pop('recipe') # one for each arm: every sentence names them
+    if not found.get('recipe', True): # one for each arm: every sentence names them
+        found.pop('recipe')
+        found.pop('recipe_hash', None)
     if not found: return
     first, names = next(iter(found)), [*found]
     raise ValueError(f"{said_columns(runs, found)}. No answer mixes them. Keep one value, runs[runs[{first!r}] == ...]; "

@@ -386,7 +386,9 @@ def next_words(
     if not c.next: return ''
     better, equivalent = _next_seeds(c, c.sequential)
     asked = 'not worse' if c.goal == 'noninferior' else 'better' # the same number, by symmetry
-    return f"{better} {'seeds in all' if c.sequential else 'fresh seeds'} ({asked}), {equivalent} (equivalent)"
+    return f"{better} {'seeds in all' if c.sequential else 'fresh seeds'}{_that_train(c)} ({asked}), {equivalent} (equivalent)"
+
+def _that_train(c): return ' that train' if c.any_diverged else '' # the sd is theirs, and so are the seeds that it asks for
 
 def _next_seeds(c, grown):
     if grown: return [seeds_words(c.next[k], c.n) for k in ('better_grown','equivalent_grown')]
@@ -469,16 +471,18 @@ def _next(c):
     if not c.next: return ''
     asked = f'exclude a loss of {rate(c.delta)} pp' if c.goal == 'noninferior' else f'find {rate(c.delta)} pp'
     found = f'80 % of studies {asked} with {{}}, and show that equal arms are equivalent with {{}}'
-    if c.sequential: return f'Next: {found.format(*_next_seeds(c, True))} seeds in all.'
-    fresh = f'Next: {found.format(*_next_seeds(c, False))} fresh seeds.'
+    if c.sequential: return f'Next: {found.format(*_next_seeds(c, True))} seeds in all{_that_train(c)}.'
+    fresh = f'Next: {found.format(*_next_seeds(c, False))} fresh seeds{_that_train(c)}.'
     if not c.paired: return fresh
     better, equivalent = _next_seeds(c, True)
-    return f'{fresh} If this study grows instead, it is judged by the confidence sequence: {better} and {equivalent} in all.'
+    return f'{fresh} If this study grows instead, it is judged by the confidence sequence: {better} and {equivalent} in all{_that_train(c)}.'
 
 # %% ../nbs/05_words.ipynb #93c656ab
 def _diverging(c):
     "What diverged, or the rate that n clean runs cannot exclude"
-    if c.divergence_upper is None: return ''
+    if c.divergence_upper is None:
+        of_gains = 'differences' in c.test # none of whose runs diverged
+        return '' if of_gains else 'Whether runs failed was not told: a failure that is rarer than these runs are many would not have been seen.'
     if not c.any_diverged: return (f'None of {c.n_all_variant} runs diverged ({rate(1-c.alpha)} % interval up to {percent(c.divergence_upper, digits=1)} %): '
             'a failure that is rarer would not have been seen.')
     valid, lost = ('always-valid ', 'lost') if c.sequential else ('', 'ranked worst')

@@ -233,3 +233,34 @@ def test_diverged_runs_are_not_held_against_a_number_in_silence():
 
 def test_rounding_errors_are_no_spread():
     assert '3-fold' not in notes(compare([.6]*3, [.8]*3))
+
+def test_that_failures_are_not_known_is_said_where_limits_are():
+    said = 'Whether runs failed was not told'
+    x, y = normal(1, 5), normal(2, 5)
+    rows = pd.DataFrame([dict(arm=a, seed=i, acc=o) for a,arm in dict(baseline=x, v=y).items() for i,o in enumerate(arm)])
+    for c in (compare(x, y), compare(x, y, sequential=True), compare_many(rows)['v'], compare_summary(.6, .01, 5, .61, .01, 5)):
+        assert said in c.sentence() and said not in notes(c)
+    assert said not in compare_many(rows.assign(status='ok'))['v'].sentence()
+    gains, = compare_many(dict(a=x, b=y, c=normal(3, 5), d=normal(4, 5)), None, contrasts=['abcd'])
+    assert said not in gains.sentence()
+
+@pytest.mark.parametrize('how', [{}, dict(paired=False), dict(sequential=True)])
+def test_seeds_that_would_decide_are_those_that_train(how):
+    rows = pd.DataFrame([dict(arm=a, seed=i, acc=o, status='diverged' if a == 'v' and i < 4 else 'ok')
+        for a,arm in dict(baseline=normal(1, 10), v=normal(2, 10)).items() for i,o in enumerate(arm)])
+    c, = compare_many(rows, delta=.001, **how)
+    assert c.verdict == 'undecided' and 'seeds' in c.summary()['next']
+    unit = 'seeds in all that train' if how.get('sequential') else 'fresh seeds that train'
+    assert unit in c.summary()['next'] and f'{unit}.' in c.sentence()
+    assert 'that train' not in compare(normal(1, 10), normal(2, 10), **how).sentence()
+
+def test_the_runs_of_a_study_are_compared_as_the_study_is(tmp_path):
+    stored(tmp_path, dict(baseline=range(4), simple=range(4)))
+    study = Study('s', ['baseline', 'simple'], 4, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
+    study.declare()
+    runs = study.runs()
+    assert {'arm', 'variant'} <= {*runs.columns}
+    c, = compare_many(runs, 'baseline')
+    assert c.n == 4 and c.diff == pytest.approx(compare_many(study.read().samples(), 'baseline')['simple'].diff)
+    mixed = runs.assign(variant=[f'{v}{i%2}' for i,v in enumerate(runs.variant)])
+    with pytest.raises(ValueError, match='variant .* varies within an arm'): compare_many(mixed, 'baseline')
