@@ -738,6 +738,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.plots._mean': ('plots.html#_mean', 'simpleattn/plots.py'),
                                   'simpleattn.plots._n_words': ('plots.html#_n_words', 'simpleattn/plots.py'),
                                   'simpleattn.plots._note': ('plots.html#_note', 'simpleattn/plots.py'),
+                                  'simpleattn.plots._of_diverged': ('plots.html#_of_diverged', 'simpleattn/plots.py'),
                                   'simpleattn.plots._places': ('plots.html#_places', 'simpleattn/plots.py'),
                                   'simpleattn.plots._row_axes': ('plots.html#_row_axes', 'simpleattn/plots.py'),
                                   'simpleattn.plots._sd_words': ('plots.html#_sd_words', 'simpleattn/plots.py'),

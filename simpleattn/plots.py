@@ -14,7 +14,7 @@ from itertools import chain, cycle
 from operator import itemgetter
 from fastcore.basics import groupby
 import numpy as np
-from .words import interval_words, percent, points, rate
+from .words import answer_words, interval_words, percent, points, rate
 from .stats import summarise
 
 # %% ../nbs/19_plots.ipynb #a245a27b
@@ -162,10 +162,9 @@ def plot_differences(
     ax.plot(0, 0, 'D', ms=5, color=grey)
     if names and baseline: _note(ax, 0, baseline, '', ink)
     for row,(label,c) in enumerate(comparisons.labelled(), 1):
-        colour = _answer_colour(c.verdict)
-        _difference(ax, row, c, colour)
+        _difference(ax, row, c, _answer_colour(c.answer)) # of the runs that trained
         if names: _note(ax, row, label, _n_words(c), ink)
-        _note(ax, row, *_answer_lines(c), colour, 'right')
+        _note(ax, row, *_answer_lines(c), _answer_colour(c.verdict), 'right')
     return ax
 
 def _n_words(c):
@@ -177,9 +176,17 @@ def _difference(ax, row, c, colour):
         ax.plot(100*np.clip(c.interval, -1, 1), [row,row], color=colour, lw=2, solid_capstyle='butt')
     if c.diff is not None: ax.plot(100*c.diff, row, 'D', ms=6, color=colour)
 
+def _of_diverged(c):
+    "Whether the answer is of all seeds or of the runs that trained, whose interval is drawn, and how many those are"
+    trained = '' if c.diff is None else answer_words(c, 'when it trains')
+    if c.worse_over_all_seeds: yield 'over all seeds'
+    else: trained = trained.removeprefix(f'{c.answer} ')
+    if trained: yield trained.replace(': ', ', ')
+    yield f'{c.diverged_variant} of {c.n_all_variant} diverged, baseline {c.diverged_baseline} of {c.n_all_baseline}'
+
 def _answer_lines(c):
-    "The answer in one word, and below it what it says of the margin, or that it holds for the runs that trained only"
-    if c.any_diverged: return c.verdict, 'over all seeds' if c.worse_over_all_seeds else 'when it trains'
+    "The answer in one word, and below it what it says of the margin, or of which runs it holds"
+    if c.any_diverged: return c.verdict, '\n'.join(_of_diverged(c))
     word, _, more = c.verdict_words.replace(': ', ', ').partition(', ')
     return word, '' if c.why else more
 
@@ -223,7 +230,7 @@ def plot_forest(
 
 def _gain_row(ax, row, diff, interval, colour, marker='D', lw=2):
     "An interval, and its middle where there is one"
-    ax.plot(100*np.array(interval), [row,row], color=colour, lw=lw, solid_capstyle='butt')
+    ax.plot(100*np.clip(interval, -1, 1), [row,row], color=colour, lw=lw, solid_capstyle='butt')
     if diff is not None: ax.plot(100*diff, row, marker, ms=6, color=colour)
 
 def _together(ax, pooled):

@@ -554,9 +554,9 @@ class Share:
     low:float
     high:float
 
-def _share_of_wins(gaps, n):
-    "Share of `gaps` above 0, ties as halves, with the interval of `n` tries"
-    share = float((gaps > 1e-9).sum() + 0.5*(np.abs(gaps) <= 1e-9).sum())/gaps.size
+def _share_of_wins(wins, ties, of, n):
+    "Share of `wins`, ties as halves, with the interval of `n` tries"
+    share = float(wins + 0.5*ties)/of
     return Share(share, *wilson(share*n, n))
 
 # %% ../nbs/16_stats.ipynb #e1a05f41
@@ -589,12 +589,16 @@ class Effects:
     def d_z(self): return self.contrast.diff/self.contrast.sd_diff if self.contrast.paired else None
     @cached_property
     def improve(self)->Share: # of seeds that gain
-        return _share_of_wins(self.contrast.differences, self.contrast.n) if self.contrast.paired else None
+        if not self.contrast.paired: return None
+        gaps, n = self.contrast.differences, self.contrast.n
+        return _share_of_wins((gaps > 1e-9).sum(), (np.abs(gaps) <= 1e-9).sum(), n, n)
     @cached_property
     def improve_unpaired(self)->Share: # of runs of one arm that beat a run of the other
         if not self.contrast.has_runs: return None
         one, two = self.contrast.trained
-        return _share_of_wins(two.acc[:,None]-one.acc, self.contrast.n)
+        others = np.sort(one.acc)
+        below, not_above = (np.searchsorted(others, two.acc+o, side) for o,side in ((-1e-9, 'left'), (1e-9, 'right')))
+        return _share_of_wins(below.sum(), (not_above-below).sum(), len(one)*len(two), self.contrast.n)
 
     @property
     def p_signflip_note(self):

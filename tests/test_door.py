@@ -264,3 +264,15 @@ def test_the_runs_of_a_study_are_compared_as_the_study_is(tmp_path):
     assert c.n == 4 and c.diff == pytest.approx(compare_many(study.read().samples(), 'baseline')['simple'].diff)
     mixed = runs.assign(variant=[f'{v}{i%2}' for i,v in enumerate(runs.variant)])
     with pytest.raises(ValueError, match='variant .* varies within an arm'): compare_many(mixed, 'baseline')
+
+def test_a_share_of_wins_takes_no_matrix():
+    import tracemalloc
+    rng = np.random.default_rng(0)
+    b, v = rng.integers(0, 400, (2, 7))/400
+    gaps = v[:,None]-b
+    assert compare(b, v).p_improve_unpaired == pytest.approx(((gaps > 1e-9).sum() + .5*(abs(gaps) <= 1e-9).sum())/49)
+    many = compare(normal(1, 5000), normal(2, 5000))
+    tracemalloc.start()
+    assert .4 < many.p_improve_unpaired < .6
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()

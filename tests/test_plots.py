@@ -1,4 +1,5 @@
 "Pictures: what stands on the axes is what the numbers say, in their units and on their side"
+import math
 from dataclasses import replace
 import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest
 from matplotlib.collections import PathCollection
@@ -135,3 +136,17 @@ def test_a_stated_sd_has_no_band_and_a_plan_without_minutes_no_hours():
 def test_it_is_drawn_where_no_number_of_seeds_is_enough_and_where_two_are(sd, effect):
     ax = plot_power(plan(2, sd, 20, corr=None, effect=effect))
     assert all(0<=y<=100+1e-9 for l in curves(ax) for y in l.get_ydata()) and len(curves(ax))==2
+
+def test_the_picture_says_of_which_runs_an_answer_holds():
+    b = .6+.005*np.random.default_rng(0).standard_normal(20)
+    rows = [dict(arm='baseline', seed=i, acc=o, status='ok') for i,o in enumerate(b)]
+    for arm,gain,lost in (('lost', .05, 15), ('equal', .0, 1), ('gain', .02, 1)):
+        noise = .003*np.random.default_rng(len(rows)).standard_normal(20)
+        rows += [dict(arm=arm, seed=i, acc=math.nan if i < lost else b[i]+gain+noise[i], status='diverged' if i < lost else 'ok') for i in range(20)]
+    cs = compare_many(pd.DataFrame(rows))
+    ax = plot_differences(cs)
+    said = '\n'.join(o.get_text() for o in ax.texts)
+    assert 'over all seeds\nbetter when it trains, by more than 1 pp\n15 of 20 diverged, baseline 0 of 20' in said
+    assert 'when it trains, nothing beyond' in said and 'when it trains, by more than 1 pp\n1 of 20 diverged, baseline 0 of 20' in said
+    colour_of = {o.get_ydata()[0]: o.get_color() for o in ax.lines if len(o.get_xdata()) == 2 and o.get_ydata()[0] == o.get_ydata()[1] != 0}
+    assert colour_of == {row: answer_colours[c.answer] for row,c in enumerate(cs, 1)} # the interval is that of the runs that trained
