@@ -313,8 +313,10 @@ def winner(self:Best): return self.arms[0]['arm'] # by its mean
 def winner_mean(self:Best): return self.samples[self.winner].mean
 
 @patch(as_prop=True)
-def winner_interval(self:Best)->Interval: # simultaneous over the k arms, so it holds for the one that was picked
-    return Estimate.of(self.samples[self.winner].acc).interval(self.alpha/self.k)
+def winner_interval(self:Best)->Interval: # simultaneous over the k arms, so it holds for the one that was picked; two None where its runs are all the same
+    sample = self.samples[self.winner]
+    if sample.sd < 1e-9: return Interval(None, None) # every run is the same
+    return Estimate.of(sample.acc).interval(self.alpha/self.k)
 
 @patch(as_prop=True)
 def winner_low(self:Best): return self.winner_interval.low

@@ -234,12 +234,12 @@ def _few(arm, n, failed=0):
     tries = f" and {failed} failed tries" if failed else ''
     return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
 
-def _are_counts(arms, n_images):
+def _are_counts(arms, n_images, above=1):
     "Are the accuracies of these arms counts of correct images? One unit serves all of them"
     if not n_images: return False
     x = np.concatenate([np.ravel(np.asarray(o, float)) for o in arms] or [[]])
     x = x[np.isfinite(x)]
-    return bool(len(x)) and x.max() > 1 and bool((x == x.round()).all())
+    return bool(len(x)) and x.max() > above and bool((x == x.round()).all())
 
 # %% ../nbs/16_stats.ipynb #e386f7ba
 def as_fractions(
@@ -401,6 +401,16 @@ def _by_arm(df, n_images):
     records = [{'n_images':n_images} | r | {'acc':r[acc]} for r in df.to_dict('records')]
     return groupby(records, lambda r: r[arm])
 
+def _images_of(records):
+    "The number of images that all rows of an arm name; None where they do not name one"
+    told = {_known(r.get('n_images')) for r in records}
+    return told.pop() if len(told) == 1 else None
+
+def _are_counts_of_a_column(acc, records):
+    "Are these counts of the images that a column gives? Only above 100, which is no percent either"
+    named = all(_images_of(x) for x in records.values() if len(x))
+    return _are_counts(acc, named, above=100)
+
 def read_samples(
     runs,             # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> `Sample`, accuracies in seed order, a Series by seed, or such rows as dicts
     n_images:int=None # Images of the validation set; counts of correct are told by it
@@ -413,11 +423,11 @@ def read_samples(
         of_dicts = not len(x) or isinstance(next(iter(x)), dict)
         (records if of_dicts else arrays)[arm] = x
     told = [[r.get('acc') for r in x if r.get('status') not in ('failed','diverged')] for x in records.values()]
-    counts = _are_counts([*arrays.values(), *told], n_images)
+    counts = _are_counts([*arrays.values(), *told], n_images) or _are_counts_of_a_column(told, records)
     seeds = dict(zip(arrays, _index([*arrays.values()])))
 
     def sample(arm, x):
-        if arm in records: return _from_records(arm, [{'n_images':n_images} | o for o in x], n_images, counts=counts)
+        if arm in records: return _from_records(arm, [{'n_images':n_images} | o for o in x], n_images or _images_of(x), counts=counts)
         return _from_array(arm, x, seeds[arm], n_images=n_images, counts=counts) if arm in arrays else x
     return {arm: sample(arm, x) for arm,x in runs.items()}
 

@@ -578,10 +578,11 @@ def best_rows(
 def winner_words(
     arm:str,        # The arm with the best mean
     k:int,          # Of so many arms
-    interval:tuple, # Of its mean, simultaneous over the k arms (fractions)
+    interval:tuple, # Of its mean, simultaneous over the k arms (fractions); two None where there is none
     alpha:float     # Error rate
 )->str:
     "What a mean is worth that was picked as the best"
+    if None in interval: return f'{arm} was picked as the best of {k} arms; its runs are all the same, so its mean has no interval.'
     return (f'{arm} was picked as the best of {k} arms, so its mean is too high on average; its {rate(1-alpha)} % interval'
         f' over all {k} is {percent(interval[0])} to {percent(interval[1])} %.')
 

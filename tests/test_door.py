@@ -276,3 +276,19 @@ def test_a_share_of_wins_takes_no_matrix():
     assert .4 < many.p_improve_unpaired < .6
     assert tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()
+
+def test_counts_are_read_by_a_column_of_images():
+    b, v = np.random.default_rng(0).integers(415, 440, (2, 10))
+    rows = pd.DataFrame([dict(variant=a, seed=i, accuracy=o, n_images=500) for a,arm in dict(baseline=b, v=v).items() for i,o in enumerate(arm)])
+    c, = compare_many(rows)
+    assert c.diff == pytest.approx((v.mean()-b.mean())/500) and c.contrast.before.n_images == 500
+    assert best(rows).winner_mean == pytest.approx(max(b.mean(), v.mean())/500)
+    fractions = rows.assign(accuracy=rows.accuracy/500)
+    assert compare_many(fractions)['v'].diff == pytest.approx(c.diff)
+    for wrong in (rows.assign(accuracy=60+rows.seed), rows.assign(n_images=math.nan), rows.assign(n_images=400)): # percent; no images; more correct than there are
+        with pytest.raises(ValueError): compare_many(wrong)
+
+def test_an_arm_whose_runs_are_all_the_same_has_no_interval_as_a_winner():
+    found = best(dict(a=[.7, .7, .7], b=[.6, .61, .62]))
+    assert 'all the same, so its mean has no interval' in found.words and found.winner_low is None and '70.00 to 70.00' not in found.words
+    json.dumps(found.to_dict(), allow_nan=False)
