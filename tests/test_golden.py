@@ -53,6 +53,7 @@ CHANGED = {
     'records/cli/some/err':'an error is one line', 'recipes/odd/err':'the option is named',
     'functions/maxt':'max-T is gone', **{k:'races end where the one interval says, also with runs that diverged' for k in ('functions/race_seeds','statistics/* race_state/*/verdict','statistics/* race_state/*/decided_at',
         'statistics/* race_state/path/*','statistics/* race_state/lost/*','statistics/* race_state/seeds/*','statistics/* race_state/narrow','statistics/*/race v*')},
+    **{f'*/{fmt}{o}/err':'what a table has no place for, its notes, are said on standard error' for fmt in ('csv','md','latex') for o in ('',' --full')},
     'helps/3.11/train/out':'callbacks are taken by --cbs',
     'reports/*/svgs':'an undecided study has a power curve',
     'helps/3.11/odd/err':'the verb control', 'leaderboard/pr */err':'does not qualify, in plain words',
