@@ -398,7 +398,7 @@ class _Table:
     said:list=() # Paragraphs below it
     terms:list=() # What its words mean: pairs
 
-    @property
+    @cached_property
     def numeric(self): # A bool for each column
         "Which columns hold numbers, and stand to the right"
         def is_numeric(cells): return any(cells) and all(_number.fullmatch(str(o)) for o in cells)
