@@ -734,7 +734,7 @@ def _how_many(variants):
     if re.fullmatch('[+-]?[0-9]{1,6}', text): return int(text)
     names = [o for o in text.split(',') if o!='baseline']
     if re.match('[+-]?[0-9]', text) or not all(names): raise CliError(f'--variants {text}: write how many, or names with commas, such as self,simple.')
-    return len(names)
+    return len([get_variant(o) for o in names]) # a wrong name is refused; of variants of one's own, how many is enough
 
 def _draw_power(plan, file):
     "Write the power curve of a plan"

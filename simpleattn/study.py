@@ -117,7 +117,7 @@ class Study:
 
     def label(self, arm)->str:
         "What an arm is called here"
-        return next(label for label,own in self.arms.items() if own==arm)
+        return next((label for label,own in self.arms.items() if own==arm), arm.label)
 
     @property
     def file(self)->Path:

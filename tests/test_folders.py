@@ -235,9 +235,10 @@ def test_a_folder_of_classes_hears_the_layout_and_the_line_that_splits_it(flat, 
     assert code==0 and '20 images' in out and 'cat    8      2' in out and err==''
 
 def test_a_split_is_a_list_beside_the_folder_and_moves_nothing(flat, call, tmp_path):
-    before = {o:o.stat() for o in flat.rglob('*')}
+    def listing(): return {o:(o.stat().st_size, o.stat().st_mtime_ns, o.stat().st_ino) for o in flat.rglob('*')}
+    before = listing()
     assert call('data', 'flat', '--split', '0.3')[0]==0
-    assert {o:o.stat() for o in flat.rglob('*')}==before and {o.name for o in tmp_path.iterdir()}=={'flat','flat.split.csv'}
+    assert listing()==before and {o.name for o in tmp_path.iterdir()}=={'flat','flat.split.csv'}
     train,val = split_files(flat)
     assert len(train)==14 and len(val)==6 and {f.split('/')[1] for f in val}=={'cat','dog'}
 

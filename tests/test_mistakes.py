@@ -37,6 +37,7 @@ LIGHT = {
     **{f'{o} of cost':(['cost',o,'0'], f'{o} 0: give at least 1') for o in ('--size','--n-out','--threads')},
     **({} if gpus_here() else {'no GPU':(['train','demo','--device','cuda'], "'cuda'.*no GPU"), 'no GPU for a study':(['study','demo','--device','cuda'], "'cuda'.*no GPU")})}
 
+@pytest.mark.alone
 def test_each_is_one_line_with_its_mend_within_5_s_and_without_fastai():
     "All in one process, which would remember an import"
     code = '''

@@ -146,7 +146,7 @@ study.Study._task = one
 sys.exit(cli.main(['study','demo','--variants','baseline,simple','--runs','6','--name','s','--root',{str(tmp_path/'runs')!r},'--device','cpu','--workers','2']))
 '''
     p = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=240)
-    assert p.returncode==1, p.stderr
+    assert p.returncode==1 and "Traceback" not in p.stderr, p.stderr
     assert len(find_runs(tmp_path/'runs')[0])==11 and stub()['simple','3']==3 and sum(stub().values())==14
     fs = failures(tmp_path/'runs')
     assert [f.name for f in fs]==['3.failed-1.json','3.failed-2.json','3.failed-3.json']
@@ -188,6 +188,7 @@ def whole_seeds(lines):
         done[v] += 1
         yield max(done.values())-min(done.values())
 
+@pytest.mark.alone
 @pytest.mark.parametrize('workers,gpus,apart', [(1,['3'],1), (2,['3'],2), (2,['4','7'],3), (3,['3'],3), (5,['3'],4)])
 def test_arms_that_compile_have_a_worker_each_and_seeds_are_complete_across_arms(tmp_path, stub, monkeypatch, workers, gpus, apart):
     "A study that is cut by time has pairs; no arm is compiled a second time, unless there are more workers than arms. Of three arms on two devices one has its own"
