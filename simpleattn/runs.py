@@ -88,6 +88,16 @@ def is_unchecked(self:Run)->bool:
 comparable = ('env', 'precision', 'pipeline', 'n_images', 'fingerprint')
 
 @patch(as_prop=True)
+def conditions(self:Run)->dict:
+    "The same by name"
+    return dict(zip(comparable, self.comparable))
+
+@patch(as_prop=True)
+def images(self:Run)->tuple:
+    "Which images validated: two runs that agree in it are compared image by image"
+    return self.n_images, self.fingerprint, self.recipe['split']
+
+@patch(as_prop=True)
 def precision(self:Run)->str: return self.recipe['precision']
 
 @patch(as_prop=True)
@@ -178,6 +188,11 @@ def chance_limit(
 def run_path(recipe:str, variant:str, env:str, seed:int)->str: # Below the root of the runs
     "Where a run's record stands"
     return f'{recipe}/{variant}/{env}/{seed}.json'
+
+@patch
+def path(self:Arm, env:str, seed:int)->str: # Below the root of the runs
+    "Where the record of an arm's run stands"
+    return run_path(self.recipe.name, self.variant.name, env, seed)
 
 def pack_bits(bits)->str: # base64 of the packed bits
     "A bit for each validation image, as text"

@@ -17,13 +17,13 @@ from statistics import median
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
-from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
+from .recipes import CliError,Recipe,check_seed,load_recipes,near,plain_name_re
 from .words import interval_text,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
 from .runs import (Machine,arm_runs,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
-    read_declaration,read_run,run_path,runs_frame,set_aside,this_env,write_declaration,write_failure)
-from .engines import Task,make_engine
+    read_declaration,read_run,runs_frame,set_aside,this_env,write_declaration,write_failure)
+from .engines import Task,check_engine,make_engine,pinning
 
 # %% ../nbs/17_study.ipynb #6a52cfa9
 def make_arms(
@@ -608,7 +608,7 @@ def take(self:_Driver, ended):
 
 @patch
 def record(self:_Driver, task): # `Run`, None where there is none to be believed
-    path = run_path(task.arm.recipe.name, task.arm.variant.name, self.study.env, task.seed)
+    path = task.arm.path(self.study.env, task.seed)
     try: return read_run(self.study.root/path, self.study.root)
     except (ValueError, FileNotFoundError): return None
 
@@ -736,20 +736,17 @@ def _check_new_arms(self:Study):
 @patch
 def _check_data(self:Study, data):
     "Data sets that are neither given nor known are found out now"
-    from simpleattn.folders import find_data
+    from simpleattn.folders import check_at_hand
     for arm in self.arms.values():
-        if not arm.can_train: continue
-        check_dataset(arm.recipe.dataset, data)
-        is_here = data or os.environ.get('SIMPLEATTN_DATA') or arm.recipe.dataset=='shapes' # others are fetched by their first run
-        if is_here: find_data(arm.recipe, data)
+        if arm.can_train: check_at_hand(arm.recipe, data)
 
 @patch
 def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as a worker sees it
-    "The GPUs for runs; a worker of `local` sees only its own"
+    "The GPUs for runs; a worker that sees only its own knows it as the first"
     if self.env.startswith('cpu'): return None, machine
     gpus = gpus_here()
     kind,_,number = (machine.device or '').partition(':')
-    if not gpus or engine!='local' or kind!='cuda' or not number.isdigit(): return gpus, machine
+    if not gpus or engine not in pinning or kind!='cuda' or not number.isdigit(): return gpus, machine
     if int(number)>=len(gpus): raise CliError(f"Device {machine.device!r}: there are GPUs 0 to {len(gpus)-1} here.")
     return [gpus[int(number)]], replace(machine, device='cuda')
 
@@ -778,7 +775,7 @@ def run(self:Study,
 ): # The study; `gave_up` says which runs failed every time, `causes` of which arm and why; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
     self.gave_up,self.causes = {}, {}
-    if address and engine!='ray': raise CliError(f"address = {address}: an address is an option of --engine ray only.")
+    check_engine(engine, address)
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
     observers = self._take_callbacks(cbs)
@@ -824,8 +821,7 @@ def _stands(state):
 def race(self:Study, **kwargs):
     "Train seeds in their order until every arm is decided or the seeds are used up; decided arms stop"
     if self.contrasts: raise CliError('A race compares arms with the baseline only. Leave the contrasts to a study of a declared number of seeds.')
-    before = self.raced or {} # looks and cap are facts of old declarations, which are read by the always-valid rule too
-    self.raced = dict(arms=len(self.arms)-1, looks=before.get('looks'), cap=before.get('cap'))
+    self.raced = (self.raced or {}) | dict(arms=len(self.arms)-1) # older declarations say more, which stays as it is
     return self.run(**kwargs)
 
 # %% ../nbs/17_study.ipynb #32f1ad9f
