@@ -21,8 +21,8 @@ from .recipes import CliError,Recipe,check_seed,load_recipes,near,plain_name_re
 from .words import interval_text,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
-from .runs import (Machine,arm_runs,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
-    read_declaration,read_run,runs_frame,set_aside,this_env,write_declaration,write_failure)
+from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
+    read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,write_declaration,write_failure)
 from .engines import Task,check_engine,make_engine,pinning
 
 # %% ../nbs/17_study.ipynb #6a52cfa9
@@ -222,16 +222,16 @@ def read(self:Study)->StudyRuns: # Raises `CliError` for what would change the d
     "The study as its store is at this moment"
     declaration = self.on_file(env=False) or self.declaration()
     runs,failed,not_believed = {},{},{}
-    for label,arm in self.arms.items():
-        runs[label],of_this_arm,failed[label] = self._runs_of(arm)
+    found = runs_of_arms(self.root, self.arms.values(), self.env)
+    for (label,arm),of_arm in zip(self.arms.items(), found):
+        runs[label],of_this_arm,failed[label] = self._runs_of(arm, *of_arm)
         not_believed |= of_this_arm
     return StudyRuns(self, declaration, runs, failed, not_believed)
 
 @patch
-def _runs_of(self:Study, arm): # (`Run`s, {path: reason}, number of failed tries)
+def _runs_of(self:Study, arm, runs, not_believed, failed): # (`Run`s, {path: reason}, number of failed tries)
     "An arm's runs in the order of the seeds, the records that are not believed, and how many tries failed"
     place = {seed:i for i,seed in enumerate(self.seeds)}
-    runs,not_believed,failed = arm_runs(self.root, arm, self.env)
     runs = [r for r in runs if r.seed in place]
     others = [r for r in runs if r.arm!=arm]
     if others:
@@ -293,7 +293,8 @@ def take_back(self:Study,
             raise CliError(f"Arm {name!r} of study {self.name!r} is its baseline, or in a contrast, and stays. Declare a study of another name.")
     if declared.get('raced'): raise CliError(f"Study {self.name!r} is a race, whose rule holds for the arms it was declared with. Declare one of another name.")
     if len(kept)<2: raise CliError(f"Study {self.name!r} would have no arm besides its baseline. Declare a study of another name.")
-    ran = [label for label,arm in there.items() if label!=declared['baseline'] and any(arm_runs(self.root, arm)[:2])]
+    found = zip(there, runs_of_arms(self.root, there.values()))
+    ran = [label for label,of_arm in found if label!=declared['baseline'] and any(of_arm[:2])]
     if ran:
         raise CliError(f"Study {self.name!r} has runs of {', '.join(ran)}, so its family stays as it was declared: whoever has seen an answer chooses no more "
             "what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.")
@@ -378,7 +379,7 @@ def _check_enough(self:StudyRuns):
     study = self.study
     few = [label for label,runs in self.runs.items() if len(runs)<2]
     if study.baseline not in few and len(few)<len(study.arms)-1: return
-    envs = {run.env for arm in study.arms.values() for run in arm_runs(study.root, arm)[0]}
+    envs = {run.env for runs,_,_ in runs_of_arms(study.root, study.arms.values()) for run in runs}
     others = sorted(envs - {study.env})
     also = f" There are runs of {', '.join(others)}: pairs never cross two machines, and `--env any --unpaired` compares them as unpaired." if others else ''
     raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}. `simpleattn study` trains what is missing.{also}")
