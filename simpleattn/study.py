@@ -348,15 +348,21 @@ def _check_race(root, file, content):
             raise ValueError(f"arm {state['arm']!r} with seed {state['seed']!r} was not declared")
 
 # %% ../nbs/17_study.ipynb #8fddb76f
+@patch
+def in_order(self:StudyRuns, label)->tuple: # (seeds, accuracies of the baseline, of the arm); nan for a run that diverged
+    "The seeds of an arm in their order, up to the first that it or the baseline lacks"
+    before,after = ({r.seed:r.acc if r.ok else float('nan') for r in self.runs[o]} for o in (self.study.baseline, label))
+    seeds = [*takewhile(lambda s: s in before and s in after, self.study.seeds)]
+    return seeds, [before[s] for s in seeds], [after[s] for s in seeds]
+
 def _race_states(now):
     "State of every arm after every seed that counts, up to its decision"
     from simpleattn.plan import race_seeds
     study,rows = now.study,[]
-    acc = {label:{r.seed:r.acc if r.ok else float('nan') for r in runs} for label,runs in now.runs.items()}
-    before = acc.pop(study.baseline)
-    for label,after in acc.items():
-        seeds = [*takewhile(lambda s: s in before and s in after, study.seeds)]
-        states = race_seeds([before[s] for s in seeds], [after[s] for s in seeds], study.delta, study.alpha, study.raced['arms'])
+    for label in now.runs:
+        if label==study.baseline: continue
+        seeds,*accs = now.in_order(label)
+        states = race_seeds(*accs, study.delta, study.alpha, study.raced['arms'])
         rows += [dict(arm=label, seed=seed, **state.to_dict()) for seed,state in zip(seeds, states)]
     return rows
 
