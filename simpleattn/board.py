@@ -15,7 +15,7 @@ from fastcore.basics import groupby,patch
 from scipy.special import stdtr
 from .recipes import CliError,Recipe,load_recipes
 from .variants import spelled
-from .runs import comparable,find_runs,list_files
+from .runs import find_runs,list_files
 from .stats import Estimate,Interval,summarise
 from .published import published_entry
 from .words import percent,winner_words
@@ -30,21 +30,29 @@ class Cell:
     size:int         # Side of the image, px
     epochs:int
     source:str       # Of the files
-    fingerprint:str  # Of the images
-    n_images:int     # Validation images
-    env:str          # Class of machine
-    pipeline:int     # Version of the input pipeline
-    versions:dict = field(hash=False) # Of the libraries
+    conditions:dict = field(hash=False) # What makes any two runs comparable, apart from the precision
+    versions:dict = field(hash=False)   # Of the libraries
 
     @classmethod
     def of(cls, run):
         "The cell of a run"
         table = {k:run.recipe[k] for k in ('dataset','split','noise','size','epochs')}
-        shared = {k:getattr(run, k) for k in comparable if k!='precision'}
-        return cls(**table, **shared, source=run.data['source'], versions=run.machine.get('versions', {}))
+        conditions = {k:v for k,v in run.conditions.items() if k!='precision'}
+        return cls(**table, source=run.data['source'], conditions=conditions, versions=run.machine.get('versions', {}))
 
     @property
     def table(self)->tuple: return self.dataset, self.split, self.size, self.epochs
+    @property
+    def env(self)->str: return self.conditions['env']
+    @property
+    def n_images(self)->int: return self.conditions['n_images']
+
+    def to_dict(self)->dict:
+        "What it holds, side by side"
+        facts = asdict(self)
+        versions,conditions = facts.pop('versions'),facts.pop('conditions')
+        first = {k:conditions.pop(k) for k in ('fingerprint','n_images','env') if k in conditions} # where columns have stood so far
+        return facts | first | conditions | dict(versions=versions)
 
 # %% ../nbs/23_board.ipynb #b7c0e102
 @dataclass(frozen=True)
@@ -235,7 +243,7 @@ def to_dict(self:Entry)->dict: # Accuracies are fractions
     "JSON types only; of a pick also best_of, over_k, runner_up, fresh, confirm, published"
     first = self.runs[0]
     runs = [{k:getattr(r, k) for k in ('seed','status','acc','best_acc','path')} for r in self.runs]
-    facts = dict(**asdict(self.cell), root=self.root, arm=self.arm.name, **asdict(self.score), failed=self.failed,
+    facts = dict(**self.cell.to_dict(), root=self.root, arm=self.arm.name, **asdict(self.score), failed=self.failed,
         recipe=self.recipe, recipe_hash=first.recipe_hash, variant=first.variant, commits=self.commits, runs=runs)
     if self.rivals is None: return facts
     runner_up = self.rivals[0].arm.name if self.rivals else None
@@ -243,7 +251,10 @@ def to_dict(self:Entry)->dict: # Accuracies are fractions
         published=published_entry(self.cell))
 
 # %% ../nbs/23_board.ipynb #6bf9a7bb
-def _facts(cell): return {k:getattr(cell, k) for k in ('noise','fingerprint','n_images','pipeline')} | cell.versions
+def _facts(cell):
+    "What a row does not show"
+    shown = 'dataset split source size epochs env versions'.split()
+    return {k:v for k,v in cell.to_dict().items() if k not in shown} | cell.versions
 
 def _apart_by(cell, cells):
     "What sets a cell apart from others of its data set, size and length"

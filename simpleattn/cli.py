@@ -21,7 +21,7 @@ from typing import Annotated
 from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
-from .recipes import OtherData,Recipe,check_dataset,check_seed,datasets,derive,load_recipes,near
+from .recipes import OtherData,Recipe,check_seed,derive,load_recipes,near
 from .words import counted,interval_text,percent,plan_rows,points,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
@@ -268,9 +268,6 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
     there = sorted({o.split('/')[at] for o in list_files(root)})
     return f'There are no runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
 
-def _refuse_alone(option, needed, given):
-    if not given: raise CliError(f'{option} means nothing without {needed}. Give both, or leave it out.')
-
 # %% ../nbs/26_cli.ipynb #8cc811f9
 def _tell(what):
     "Say on standard error what is no result"
@@ -358,9 +355,9 @@ def data(
     fmt:Fmt='table'
 ):
     "Check a data set: counts by class, unreadable images by name, what is missing"
+    from simpleattn.folders import check_data,check_dataset,get_path,split_folder
     dataset,data = _named_by_place(dataset, data)
     check_dataset(dataset, data)
-    from simpleattn.folders import check_data,get_path,split_folder
     path = get_path(dataset, source, data)
     if split is not None: split_folder(path, split, seed)
     found = check_data(path, dataset)
@@ -370,9 +367,10 @@ def data(
 
 def _named_by_place(dataset, data):
     "Name and place of a data set that may be given by its place alone"
+    from simpleattn.folders import datasets
     root = os.environ.get('SIMPLEATTN_DATA')
     is_place = os.sep in dataset or not root
-    if data or dataset in datasets or not is_place: return dataset, data
+    if data or dataset in datasets() or not is_place: return dataset, data
     if not os.path.exists(dataset):
         if os.sep in dataset and not root: raise CliError(f'There is nothing at {dataset}.')
         return dataset, data
@@ -453,24 +451,19 @@ def train(
 ):
     "Train one run, with progress, and write its record"
     _import(import_file)
-    from simpleattn.runs import Machine,run_path
+    from simpleattn.folders import check_at_hand
+    from simpleattn.runs import Machine
     recipe,observers = add_callbacks(_recipe_of(recipe, settings, set), cbs)
     arm = read_arm((recipe, variant))
     machine = Machine(device, threads, data=data, checkpoints=checkpoints, observers=observers)
-    place = run_path(arm.recipe.name, arm.variant.name, machine.env, check_seed(seed))
-    check_dataset(arm.recipe.dataset, data)
-    if data: _check_given(arm.recipe, data)
+    place = arm.path(machine.env, check_seed(seed))
+    check_at_hand(arm.recipe, data)
     with _own_place(root, place) as path:
         from simpleattn.train import train_arm
         run = train_arm(arm, seed, machine, root, progress=sys.stdout.isatty()) # bars are for a terminal
     accuracy = 'no accuracy' if run.acc is None else f'{percent(run.acc)}%'
     status = f'{run.status}, {run.reason}' if run.stopped else run.status
     return f'{arm.name} seed {seed}: {accuracy} ({status}), {run.wall_seconds:.0f} s, {path}'
-
-def _check_given(recipe, data):
-    "Refuse a data set that is not the recipe's"
-    from simpleattn.folders import find_data
-    find_data(recipe, data)
 
 @contextmanager
 def _own_place(root, place):

@@ -9,7 +9,6 @@ __all__ = ['handicaps', 'Repeat', 'Control', 'handicapped', 'make_control', 'rep
 # %% ../nbs/25_control.ipynb #5e3fd978
 from dataclasses import dataclass
 from functools import cached_property,partial
-from itertools import takewhile
 from operator import attrgetter
 from fastcore.basics import groupby
 from .recipes import CliError,Recipe,derive
@@ -90,7 +89,7 @@ class Control(Record):
     @property
     def handicap(self): return self.study.protocol['control']['handicap']
     @property
-    def _labels(self): return [self.study.baseline, *(o for o in self.study.arms if o!=self.study.baseline)]
+    def _worse(self): return next(o for o in self.study.arms if o!=self.study.baseline) # the arm with the handicap
 
     @cached_property
     def null(self)->Comparisons: # second half minus first, and one machine minus the other
@@ -109,9 +108,8 @@ class Control(Record):
     def found(self)->bool: return self.sensitivity.verdict=='worse'
     @cached_property
     def found_at(self)->int: # seeds at which the sequence said worse; None where it has not
-        before,after = ({r.seed:r.acc if r.ok else float('nan') for r in self.reading.runs[o]} for o in self._labels)
-        seeds = [*takewhile(lambda s: s in before and s in after, self.study.seeds)]
-        last = race_seeds([before[s] for s in seeds], [after[s] for s in seeds], self.study.delta, self.study.alpha)[-1]
+        _,*accs = self.reading.in_order(self._worse)
+        last = race_seeds(*accs, self.study.delta, self.study.alpha)[-1]
         return last.decided_at if last.verdict=='worse' else None
 
     @property

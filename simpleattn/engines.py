@@ -7,11 +7,12 @@ import math,os,signal,subprocess,sys,tempfile,threading,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass,replace
+from inspect import signature
 from pathlib import Path
 from fastcore.basics import num_cpus
 from .recipes import CliError,near
 
-__all__ = ['Task', 'Ended', 'SerialEngine', 'LocalEngine', 'RayEngine', 'make_engine']
+__all__ = ['Task', 'Ended', 'SerialEngine', 'LocalEngine', 'RayEngine', 'engines', 'check_engine', 'make_engine']
 
 # ---- tasks
 
@@ -53,11 +54,11 @@ def _failed(task, error):
 
 def _train(task):
     from simpleattn.files import is_there
-    from simpleattn.runs import claim,run_path
+    from simpleattn.runs import claim
     from simpleattn.train import train_arm
     env = task.machine.env
     if task.env not in (None, env): return Ended(task, 'elsewhere', env=env)
-    path = run_path(task.arm.recipe.name, task.arm.variant.name, env, task.seed)
+    path = task.arm.path(env, task.seed)
     with claim(task.root, path) as ours:
         if not ours: return Ended(task, 'claimed')
         try: train_arm(task.arm, task.seed, task.machine, root=task.root)
@@ -84,7 +85,8 @@ def run_packed(payload)->Ended: # Without its task, which the driver has
 class SerialEngine:
     "Runs in this process, one after another"
     workers = 1
-    def __init__(self, **kwargs): self.tasks = deque()
+    def __init__(self, workers=None, gpus=None, per_run=1, threads=1, compiled=0): # it needs none of what other engines take
+        self.tasks = deque()
     def submit(self, task): self.tasks.append(task)
     def next(self): return run_task(self.tasks.popleft())
     def close(self): self.tasks.clear()
@@ -197,8 +199,8 @@ class LocalEngine:
         workers:int=None, # Processes; None: one a core, or one a GPU, or one an arm that compiles on GPUs
         gpus:list=None,   # Devices, as CUDA_VISIBLE_DEVICES takes them; None: a CPU
         per_run=1,        # GPUs of a run: 1 or a fraction
-        compiled:int=0,   # Arms whose recipe compiles
-        **kwargs
+        threads:int=1,    # CPU threads of a run, which its task says too
+        compiled:int=0    # Arms whose recipe compiles
     ):
         import multiprocessing as mp
         self.keep = bool(gpus)
@@ -313,7 +315,7 @@ class RayEngine:
         gpus:list=None,   # Not None: runs are made on GPUs
         per_run=1,        # GPUs of a run: 1 or a fraction
         threads:int=1,    # CPUs of a run
-        **kwargs
+        compiled:int=0    # Arms whose recipe compiles, which ask for nothing here
     ):
         where = _where(address) # Ray reads its environment when it is imported
         try: import ray
@@ -384,13 +386,29 @@ def _alone():
 # ---- by name
 
 engines = dict(serial=SerialEngine, local=LocalEngine, ray=RayEngine)
+pinning = {'local'} # whose workers see only the GPU of their run
+
+def _takes_address(engine):
+    takes = signature(engine).parameters.values()
+    return any(o.name=='address' or o.kind is o.VAR_KEYWORD for o in takes)
+
+def check_engine(
+    name:str,         # serial, local, ray
+    address:str=None  # Of a cluster
+):
+    "Raise `CliError` for an engine that is not there, or has no use for an address"
+    if name not in engines: raise CliError(f"No engine {name!r}. {near(name, engines)}")
+    if not address or _takes_address(engines[name]): return
+    takers = [o for o,engine in engines.items() if _takes_address(engine)]
+    raise CliError(f"address = {address}: an address is an option of --engine {' or '.join(takers)} only.")
 
 def make_engine(
-    name:str,  # serial, local, ray
-    **kwargs   # Of the engine, such as workers
+    name:str,         # serial, local, ray
+    address:str=None, # Of a cluster
+    **kwargs          # Of the engine: workers, gpus, per_run, threads, compiled
 ):
-    "An engine by its name"
+    "An engine by its name; one that takes an address is told one where it is given"
+    check_engine(name, address)
     n = kwargs.get('workers')
     if n is not None and n<1: raise CliError(f"workers = {n}: give at least 1.")
-    if name not in engines: raise CliError(f"No engine {name!r}. {near(name, engines)}")
-    return engines[name](**kwargs)
+    return engines[name](**kwargs, **(dict(address=address) if address else {}))

@@ -160,7 +160,7 @@ def _right_in_pairs(baseline, variant):
     before, after = by_pair(baseline), by_pair(variant)
     pairs = sorted(before.keys() & after.keys())
     both = [[of_arm[pair] for pair in pairs] for of_arm in (before,after)]
-    image_sets = {(r.n_images, r.fingerprint, r.recipe['split']) for runs in both for r in runs}
+    image_sets = {r.images for runs in both for r in runs}
     if len(pairs)<2 or len(image_sets)>1: return None
     return [np.array([r.bits() for r in runs], np.float32) for runs in both] # whole numbers that BLAS multiplies
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'Parked', 'write_run', 'parked_folders',
            'write_failure', 'claim', 'read_run', 'set_aside', 'list_files', 'iter_runs', 'is_record', 'read_files',
-           'find_runs', 'arm_runs', 'load_runs', 'runs_frame', 'check_declaration', 'read_declaration',
+           'find_runs', 'arm_runs', 'runs_of_arms', 'load_runs', 'runs_frame', 'check_declaration', 'read_declaration',
            'write_declaration', 'merge_runs', 'has_store', 'check_failures', 'publish_parked', 'probe', 'env_name',
            'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts']
 
@@ -86,6 +86,16 @@ def is_unchecked(self:Run)->bool:
 
 # %% ../nbs/11_runs.ipynb #a08124a6
 comparable = ('env', 'precision', 'pipeline', 'n_images', 'fingerprint')
+
+@patch(as_prop=True)
+def conditions(self:Run)->dict:
+    "The same by name"
+    return dict(zip(comparable, self.comparable))
+
+@patch(as_prop=True)
+def images(self:Run)->tuple:
+    "Which images validated: two runs that agree in it are compared image by image"
+    return self.n_images, self.fingerprint, self.recipe['split']
 
 @patch(as_prop=True)
 def precision(self:Run)->str: return self.recipe['precision']
@@ -178,6 +188,11 @@ def chance_limit(
 def run_path(recipe:str, variant:str, env:str, seed:int)->str: # Below the root of the runs
     "Where a run's record stands"
     return f'{recipe}/{variant}/{env}/{seed}.json'
+
+@patch
+def path(self:Arm, env:str, seed:int)->str: # Below the root of the runs
+    "Where the record of an arm's run stands"
+    return run_path(self.recipe.name, self.variant.name, env, seed)
 
 def pack_bits(bits)->str: # base64 of the packed bits
     "A bit for each validation image, as text"
@@ -482,25 +497,46 @@ def arm_runs(
     env='*'     # Class of machine, or a pattern of it
 )->tuple: # ([Run], {path below the root: reason}, {seed: failed tries}); of a run that stands in two folders the first
     "An arm's records that can be believed, the others by name, and its failed tries"
-    names = _files_of(arm, root, env)
+    return runs_of_arms(root, [arm], env)[0]
+
+def runs_of_arms(
+    root,       # Folder of all runs, or its URL
+    arms:list,  # Whose runs
+    env='*'     # Class of machine, or a pattern of it
+)->list: # For each arm, as `arm_runs` gives it
+    "The runs of several arms, for which a store is looked through once"
+    folders = groupby(list_files(root, '*', '*', env), lambda name: name.rpartition('/')[0])
+    foreign = [o for o in folders if not all(_is_under(o, arm) for arm in arms)]
+    holders = _holders(root, {o:folders[o] for o in foreign})
+    return [_runs_among(root, [name for o in _folders_of(arm, folders, holders) for name in folders[o]]) for arm in arms]
+
+def _runs_among(root, names): # as `arm_runs` gives it
     once,not_believed = {}, {}
     for name,run in read_files(root, filter(is_record, names)):
         if isinstance(run, Run): once.setdefault((run.env, run.seed), run)
         else: not_believed[name] = run
     return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if _kind(o)=='failed')
 
-def _files_of(arm, root, env): # names below the root; those of the arm's own name first
-    "The files of the folders that hold an arm's runs"
-    folders = groupby(list_files(root, '*', '*', env), lambda name: name.rpartition('/')[0])
-    own = [folder for folder in folders if folder.startswith(f'{arm.name}/')]
+def _is_under(folder, arm): return folder.startswith(f'{arm.name}/')
+
+def _folders_of(arm, folders, holders):
+    "The folders that hold an arm's runs, that of its own name first"
+    own = [o for o in folders if _is_under(o, arm)]
     older = arm.name.replace('@', '-at-').replace('+', '_') # as folders were called once
-    first = {next(filter(is_record, folders[o]), o):o for o in folders if o not in own}
-    alike = [o for name,o in first.items() if name==o and o.startswith(f'{older}/')] # of failed tries only
-    for name,run in read_files(root, [name for name,o in first.items() if name!=o]):
+    only_failed = [o for o in folders if o.startswith(f'{older}/') and not any(map(is_record, folders[o]))]
+    alike = [o for o,holder in holders.items() if holder==arm]
+    return dict.fromkeys(own + only_failed + alike)
+
+def _holders(root, folders): # folder -> `Arm`; without those in which no record is believed
+    "Whose runs folders hold, by the first record of each"
+    first = {next(filter(is_record, names), None):folder for folder,names in folders.items()}
+    first.pop(None, None)
+    holders = {}
+    for name,run in read_files(root, first):
         folder = first[name]
         if isinstance(run, str): run = _first_believed(root, folders[folder])
-        if run and run.arm==arm: alike.append(folder)
-    return [name for folder in own+alike for name in folders[folder]]
+        if run: holders[folder] = run.arm
+    return holders
 
 def _first_believed(root, names): # `Run`, None where there is none
     return next((run for _,run in read_files(root, filter(is_record, names)) if isinstance(run, Run)), None)

@@ -17,13 +17,13 @@ from statistics import median
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
-from .recipes import CliError,Recipe,check_dataset,check_seed,load_recipes,near,plain_name_re
+from .recipes import CliError,Recipe,check_seed,load_recipes,near,plain_name_re
 from .words import counted,interval_text,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
-from .runs import (Machine,arm_runs,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
-    read_declaration,read_run,run_path,runs_frame,set_aside,this_env,write_declaration,write_failure)
-from .engines import Task,make_engine
+from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
+    read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,write_declaration,write_failure)
+from .engines import Task,check_engine,make_engine,pinning
 
 # %% ../nbs/17_study.ipynb #6a52cfa9
 def make_arms(
@@ -222,16 +222,16 @@ def read(self:Study)->StudyRuns: # Raises `CliError` for what would change the d
     "The study as its store is at this moment"
     declaration = self.on_file(env=False) or self.declaration()
     runs,failed,not_believed = {},{},{}
-    for label,arm in self.arms.items():
-        runs[label],of_this_arm,failed[label] = self._runs_of(arm)
+    found = runs_of_arms(self.root, self.arms.values(), self.env)
+    for (label,arm),of_arm in zip(self.arms.items(), found):
+        runs[label],of_this_arm,failed[label] = self._runs_of(arm, *of_arm)
         not_believed |= of_this_arm
     return StudyRuns(self, declaration, runs, failed, not_believed)
 
 @patch
-def _runs_of(self:Study, arm): # (`Run`s, {path: reason}, number of failed tries)
+def _runs_of(self:Study, arm, runs, not_believed, failed): # (`Run`s, {path: reason}, number of failed tries)
     "An arm's runs in the order of the seeds, the records that are not believed, and how many tries failed"
     place = {seed:i for i,seed in enumerate(self.seeds)}
-    runs,not_believed,failed = arm_runs(self.root, arm, self.env)
     runs = [r for r in runs if r.seed in place]
     others = [r for r in runs if r.arm!=arm]
     if others:
@@ -293,7 +293,8 @@ def take_back(self:Study,
             raise CliError(f"Arm {name!r} of study {self.name!r} is its baseline, or in a contrast, and stays. Declare a study of another name.")
     if declared.get('raced'): raise CliError(f"Study {self.name!r} is a race, whose rule holds for the arms it was declared with. Declare one of another name.")
     if len(kept)<2: raise CliError(f"Study {self.name!r} would have no arm besides its baseline. Declare a study of another name.")
-    ran = [label for label,arm in there.items() if label!=declared['baseline'] and any(arm_runs(self.root, arm)[:2])]
+    found = zip(there, runs_of_arms(self.root, there.values()))
+    ran = [label for label,of_arm in found if label!=declared['baseline'] and any(of_arm[:2])]
     if ran:
         raise CliError(f"Study {self.name!r} has runs of {', '.join(ran)}, so its family stays as it was declared: whoever has seen an answer chooses no more "
             "what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.")
@@ -347,15 +348,21 @@ def _check_race(root, file, content):
             raise ValueError(f"arm {state['arm']!r} with seed {state['seed']!r} was not declared")
 
 # %% ../nbs/17_study.ipynb #8fddb76f
+@patch
+def in_order(self:StudyRuns, label)->tuple: # (seeds, accuracies of the baseline, of the arm); nan for a run that diverged
+    "The seeds of an arm in their order, up to the first that it or the baseline lacks"
+    before,after = ({r.seed:r.acc if r.ok else float('nan') for r in self.runs[o]} for o in (self.study.baseline, label))
+    seeds = [*takewhile(lambda s: s in before and s in after, self.study.seeds)]
+    return seeds, [before[s] for s in seeds], [after[s] for s in seeds]
+
 def _race_states(now):
     "State of every arm after every seed that counts, up to its decision"
     from simpleattn.plan import race_seeds
     study,rows = now.study,[]
-    acc = {label:{r.seed:r.acc if r.ok else float('nan') for r in runs} for label,runs in now.runs.items()}
-    before = acc.pop(study.baseline)
-    for label,after in acc.items():
-        seeds = [*takewhile(lambda s: s in before and s in after, study.seeds)]
-        states = race_seeds([before[s] for s in seeds], [after[s] for s in seeds], study.delta, study.alpha, study.raced['arms'])
+    for label in now.runs:
+        if label==study.baseline: continue
+        seeds,*accs = now.in_order(label)
+        states = race_seeds(*accs, study.delta, study.alpha, study.raced['arms'])
         rows += [dict(arm=label, seed=seed, **state.to_dict()) for seed,state in zip(seeds, states)]
     return rows
 
@@ -378,7 +385,7 @@ def _check_enough(self:StudyRuns):
     study = self.study
     few = [label for label,runs in self.runs.items() if len(runs)<2]
     if study.baseline not in few and len(few)<len(study.arms)-1: return
-    envs = {run.env for arm in study.arms.values() for run in arm_runs(study.root, arm)[0]}
+    envs = {run.env for runs,_,_ in runs_of_arms(study.root, study.arms.values()) for run in runs}
     others = sorted(envs - {study.env})
     also = f" There are runs of {', '.join(others)}: pairs never cross two machines, and `--env any --unpaired` compares them as unpaired." if others else ''
     raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}. `simpleattn study` trains what is missing.{also}")
@@ -631,7 +638,7 @@ def take(self:_Driver, ended):
 
 @patch
 def record(self:_Driver, task): # `Run`, None where there is none to be believed
-    path = run_path(task.arm.recipe.name, task.arm.variant.name, self.study.env, task.seed)
+    path = task.arm.path(self.study.env, task.seed)
     try: return read_run(self.study.root/path, self.study.root)
     except (ValueError, FileNotFoundError): return None
 
@@ -759,20 +766,17 @@ def _check_new_arms(self:Study):
 @patch
 def _check_data(self:Study, data):
     "Data sets that are neither given nor known are found out now"
-    from simpleattn.folders import find_data
+    from simpleattn.folders import check_at_hand
     for arm in self.arms.values():
-        if not arm.can_train: continue
-        check_dataset(arm.recipe.dataset, data)
-        is_here = data or os.environ.get('SIMPLEATTN_DATA') or arm.recipe.dataset=='shapes' # others are fetched by their first run
-        if is_here: find_data(arm.recipe, data)
+        if arm.can_train: check_at_hand(arm.recipe, data)
 
 @patch
 def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as a worker sees it
-    "The GPUs for runs; a worker of `local` sees only its own"
+    "The GPUs for runs; a worker that sees only its own knows it as the first"
     if self.env.startswith('cpu'): return None, machine
     gpus = gpus_here()
     kind,_,number = (machine.device or '').partition(':')
-    if not gpus or engine!='local' or kind!='cuda' or not number.isdigit(): return gpus, machine
+    if not gpus or engine not in pinning or kind!='cuda' or not number.isdigit(): return gpus, machine
     if int(number)>=len(gpus): raise CliError(f"Device {machine.device!r}: there are GPUs 0 to {len(gpus)-1} here.")
     return [gpus[int(number)]], replace(machine, device='cuda')
 
@@ -801,7 +805,7 @@ def run(self:Study,
 ): # The study; `gave_up` says which runs failed every time, `causes` of which arm and why; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
     self.gave_up,self.causes = {}, {}
-    if address and engine!='ray': raise CliError(f"address = {address}: an address is an option of --engine ray only.")
+    check_engine(engine, address)
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
     observers = self._take_callbacks(cbs)
@@ -847,8 +851,7 @@ def _stands(state):
 def race(self:Study, **kwargs):
     "Train seeds in their order until every arm is decided or the seeds are used up; decided arms stop"
     if self.contrasts: raise CliError('A race compares arms with the baseline only. Leave the contrasts to a study of a declared number of seeds.')
-    before = self.raced or {} # looks and cap are facts of old declarations, which are read by the always-valid rule too
-    self.raced = dict(arms=len(self.arms)-1, looks=before.get('looks'), cap=before.get('cap'))
+    self.raced = (self.raced or {}) | dict(arms=len(self.arms)-1) # older declarations say more, which stays as it is
     return self.run(**kwargs)
 
 # %% ../nbs/17_study.ipynb #32f1ad9f

@@ -31,7 +31,7 @@ from .files import as_root,get,is_there,is_url,open_folder,put,remove
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
-from .runs import Machine,Run,chance_limit,env_name,machine_facts,pack_bits,run_path,write_run
+from .runs import Machine,Run,chance_limit,env_name,machine_facts,pack_bits,write_run
 from .optimisers import opt_func
 
 # %% ../nbs/13_train.ipynb #c2b92f6b
@@ -369,10 +369,13 @@ def get_learner(
     lean=None           # Ask less of the host in a step? None: where the recipe compiles on a GPU
 )->Learner: # fastai's, ready to fit
     "A learner for one run"
+    return _learner_of(read_arm((recipe, variant)), seed, data, workers, device, cbs, reuse, lean)
+
+def _learner_of(arm, seed, data, loaders, device, cbs, reuse, lean=None):
+    "The learner of an arm's run"
     forget_launcher()
-    arm = read_arm((recipe, variant))
     recipe = arm.recipe
-    dls = get_dls(recipe, seed, data, workers, device)
+    dls = get_dls(recipe, seed, data, loaders, device)
     model = arm.network(dls.c, seed).to(dls.device)
     ship(arm.variant, recipe.callbacks) # with `learn.export()` too
     key = (*arm.key, str(dls.device)) if reuse else None
@@ -666,7 +669,7 @@ def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     else: gc.collect() # a learner is a cycle, and its tensors are the device's memory
     try:
         with _threads(machine.threads):
-            learn = get_learner(arm.recipe, arm.variant, seed, machine.data, machine.loaders, device, cbs, reuse=True)
+            learn = _learner_of(arm, seed, machine.data, machine.loaders, device, cbs, reuse=True)
             if folder: learn.path = folder
             if progress: fit_recipe(learn, arm.recipe)
             else:
@@ -707,7 +710,7 @@ def train_arm(
     began = time.perf_counter()
     seed = check_seed(int(seed))
     told, observers = _with_callbacks(arm, machine, cbs)
-    path = run_path(told.recipe.name, told.variant.name, machine.env, seed)
+    path = told.path(machine.env, seed)
     if root is not None and is_there(root, path): raise FileExistsError(as_root(root)/path)
     cbs = [make_callback(o) for o in (*list_callbacks(cbs), *machine.observers)]
     checkpoint = _checkpoint(told, seed, machine, path)

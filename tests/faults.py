@@ -357,7 +357,7 @@ CHANGES = {
     'growth-seen': ('study', 'runs_before=self.read().n_runs', 'runs_before=0'),
     'growth-seeds': ('runs', "declared['seeds'] += seeds", 'pass'),
     'pairs-before': ('study', 'pairs_before=self.read().pairs', 'pairs_before=0'),
-    'study-env': ('study', 'arm_runs(self.root, arm, self.env)', 'arm_runs(self.root, arm)'),
+    'study-env': ('study', 'runs_of_arms(self.root, self.arms.values(), self.env)', 'runs_of_arms(self.root, self.arms.values())'),
     'hidden-arms': ('study', '{*declared_arms} - {*study.arms}', '{*declared_arms} - {*declared_arms}'),
     'missing-note': ('study', 'if there>=declared: return', 'if there>=declared-1: return'),
     'gains-studies': ('study', 'for study in (first, second) for arm in', 'for study in (second, first) for arm in'),

@@ -52,6 +52,19 @@ def test_nothing_pools_across_a_cell(tmp_path, kw):
     text = [{k:v for k,v in o.items() if k not in ('accuracy','best','published')} for o in board_rows(rows)]
     assert text[0]!=text[1], 'the rows say what sets them apart'
 
+def test_what_makes_runs_comparable_is_one_list(tmp_path, monkeypatch):
+    "One name more beside `Run`, and the leaderboard and a report's images keep apart what differs in it"
+    from simpleattn import report,runs
+    put(tmp_path, FIVE); put(tmp_path, FIVE, variant='self', params=9)
+    read = runs.find_runs(tmp_path)[0]
+    with_bits = [dataclasses.replace(r, correct=runs.pack_bits([i<r.acc*r.n_images for i in range(r.n_images)])) for r in read]
+    by_arm = [[r for r in with_bits if r.variant['name']==o] for o in ('baseline','self')]
+    assert len(leaderboard(board_entries(tmp_path)))==1 and report._right_in_pairs(*by_arm) is not None
+    monkeypatch.setattr(runs, 'comparable', (*runs.comparable, 'params'))
+    rows = leaderboard(board_entries(tmp_path))
+    assert len(rows)==2 and {o['apart_by'] for o in board_rows(rows)}=={f'params {r.params}' for r in read}
+    assert report._right_in_pairs(*by_arm) is None and {o.to_dict()['params'] for o in rows}=={r.params for r in read}
+
 def test_arms_of_one_name_and_two_recipes_or_layers_do_not_pool(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, FIVE, derive(WOOF, WOOF.name, lr=1.), seeds=range(50, 55))
     for s in range(60, 65): write_run(dataclasses.replace(a_run(s), env=ENV, recipe=WOOF.to_dict(), recipe_hash=WOOF.hash, correct="", variant=dataclasses.replace(get_variant('self'), name='baseline').to_dict(), **GOOD), tmp_path)

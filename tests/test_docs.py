@@ -1,6 +1,7 @@
 """The README and the site lead somewhere, and what is built is not committed"""
-import json,os,re,shlex,shutil,sys
+import inspect,json,os,re,shlex,shutil,sys
 import pytest
+from fastcore.basics import groupby
 from browser import Page as Browser
 from conftest import ROOT,SIMPLEATTN,run_process
 
@@ -89,6 +90,32 @@ def test_the_changelog_names_every_name_that_left_its_module():
         except ModuleNotFoundError: return True
     old = json.loads((ROOT/'tests'/'golden'/'names.json').read_text())
     assert [f'{m}.{o}' for m,names in old.items() for o in names if left(m, o) and not re.search(rf'\b{o}\b', said)]==[]
+
+def public_now():
+    "Public name -> what has it, whatever its module"
+    import importlib
+    modules = [importlib.import_module(f'simpleattn.{o.stem}') for o in (ROOT/'simpleattn').glob('*.py') if o.stem[0]!='_' and o.stem!='preload']
+    return groupby(((name, getattr(m, name)) for m in modules for name in getattr(m, '__all__', ())), 0, 1)
+
+def has(it, member, parameter):
+    "Has a class or a function a member, a parameter, or a member of that parameter?"
+    if member:
+        if not hasattr(it, member): return member in getattr(it, '__dataclass_fields__', ()) # one without a default
+        it = getattr(it, member)
+    if not parameter: return True
+    if not callable(it): return False
+    takes = inspect.signature(it.__init__ if isinstance(it, type) else it).parameters.values()
+    return any(o.name==parameter or o.kind is o.VAR_KEYWORD for o in takes)
+
+def test_the_changelog_names_members_and_parameters_that_left():
+    "Those of c1d5ce0 are in golden/members.json; of a name that is gone as a whole the test above sees"
+    said = {*re.findall(r'\w+', (ROOT/'CHANGELOG.md').read_text().split('\n## ')[1])}
+    public,old = public_now(), json.loads((ROOT/'tests'/'golden'/'members.json').read_text())
+    there = [re.fullmatch(r'(\w+)(?:\.(\w+))?(?:\((\w+)\))?', o).groups() for o in old]
+    there = [o for o in there if o[0] in public]
+    left = [(owner, *of_it) for owner,*of_it in there if not any(has(it, *of_it) for it in public[owner])]
+    assert [o for o in left if said.isdisjoint([o[1] or o[0], o[2]])]==[]
+    assert len(there)>1000
 
 # ---- the README
 

@@ -130,6 +130,13 @@ def test_a_race_may_have_a_higher_cap_later_but_no_other_rule(planned, tmp_path)
     fixed = Study('fixed', ['baseline','simple'], 5, recipe=TINY, root=tmp_path, env=ENV); fixed.declare()
     with pytest.raises(CliError, match='declared with raced'): fixed.race(engine='planned')
 
+def test_a_race_declares_its_arms_and_nothing_that_is_gone(planned, tmp_path):
+    s = race(tmp_path, 'simple', 'self', cap=3)
+    assert json.loads(s.file.read_text())['raced']==dict(arms=2)
+    for older in (dict(arms=2, looks=None, cap=None), dict(arms=2, looks=5, cap=12)):
+        d = json.loads(s.file.read_text()); d['raced'] = older; s.file.write_text(json.dumps(d))
+        assert race(tmp_path, 'simple', 'self', cap=3).raced==older, 'an older one goes on as it was declared'
+
 # ---- capped: races of old, declared with so many looks up to a cap
 
 def test_a_capped_race_is_read_and_gone_on_with_by_the_always_valid_rule(planned, tmp_path):

@@ -246,6 +246,18 @@ def test_a_record_whose_variant_has_no_hash_is_not_believed_and_imports_nothing(
     with pytest.raises(ValueError, match='variant cannot be read'):
         dataclasses.replace(a_run(), variant=dict(name='evil', layer='evil.py:X', site='2.-1', kwargs={}, hash=''))
 
+def test_a_study_looks_once_into_each_foreign_folder(tmp_path, monkeypatch):
+    from simpleattn import runs
+    from simpleattn.study import Study
+    recipe = Recipe('tiny')
+    for name in ('a','b','c','d'): write_run(a_run(recipe=Recipe(name, lr=1.)), tmp_path)
+    for name in ('baseline','simple','self'): write_run(a_run(0, name), tmp_path)
+    opened = []
+    monkeypatch.setattr(runs, '_believe', lambda content, path=None, believe=runs._believe: opened.append(path) or believe(content, path))
+    read = Study('s', ['baseline','simple','self'], 2, recipe=recipe, root=tmp_path, env=ENV).read()
+    assert read.n_runs==3 and len([o for o in opened if not o.startswith('tiny/')])==4
+    assert len(opened)<=4+2*3, 'the first record of each folder, and the runs of the study'
+
 # ---- a machine
 
 def test_a_machine_says_its_env_and_where_checkpoints_stand(tmp_path, monkeypatch):

@@ -261,6 +261,28 @@ def test_one_of_several_gpus_is_the_only_one_that_workers_see(tmp_path, monkeypa
     with pytest.raises(CliError, match='enough'): s.run(engine, device=device, progress=False)
     assert (Asked.gpus,Asked.device)==(gpus,seen)
 
+class OfItsOwn(Asked):
+    "An engine that takes an address"
+    def __init__(self, address=None, **kw): OfItsOwn.address = address; super().__init__(**kw)
+
+def test_an_engine_that_is_added_in_one_place_takes_its_own_options(tmp_path, monkeypatch):
+    monkeypatch.setitem(engines.engines, 'mine', OfItsOwn)
+    def study(): return Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny', dataset='shapes'), root=tmp_path)
+    with pytest.raises(CliError, match='enough'): study().run('mine', address='there:1', progress=False)
+    assert OfItsOwn.address=='there:1'
+    for other in ('serial','local'):
+        with pytest.raises(CliError, match=r'address = there:1: an address is an option of --engine ray or mine only'): study().run(other, address='there:1', progress=False)
+
+def test_a_data_set_that_is_added_in_one_place_is_found_by_a_study(tmp_path, monkeypatch):
+    from simpleattn import folders
+    monkeypatch.delenv('SIMPLEATTN_DATA', raising=False)
+    monkeypatch.setitem(engines.engines, 'mine', Asked)
+    def study(): return Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny', dataset='mnist'), root=tmp_path)
+    with pytest.raises(CliError, match="No data set 'mnist'. There are: imagewoof, imagenette, cifar10, shapes."): study().run('mine', progress=False)
+    monkeypatch.setitem(folders.known, 'mnist', ('MNIST','mnist_png'))
+    with pytest.raises(CliError, match='enough'): study().run('mine', progress=False)
+    assert folders.folder_name('mnist', 'full')=='mnist_png' and folders.contradiction(folders.get_path('shapes'), 'mnist')==''
+
 def test_a_gpu_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr('simpleattn.study.gpus_here', lambda: ['4','7'])
     with pytest.raises(CliError, match="'cuda:2'.*0 to 1"): Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path, env='some-gpu').run(device='cuda:2', progress=False)
