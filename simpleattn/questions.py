@@ -75,6 +75,8 @@ class Pooled(Record):
     @property
     def level(self): return self.alpha/self.family # error rate of each interval
     @property
+    def recipes(self): return [c.contrast.recipe for c in self.studies] # names; None where not known
+    @property
     def estimates(self): return [c.estimate for c in self.studies]
     @property
     def values(self): return np.array([o.value for o in self.estimates])

@@ -119,6 +119,28 @@ def test_studies_are_told_from_data_sets():
         return compare_many(dict(zip(('baseline','v'), records)))['v']
     assert pool([known(c, p) for c,p in zip(cs, 'aab')]).sets==('a','a','b')
 
+def test_studies_of_one_recipe_are_no_several_recipes():
+    def of(recipe, start):
+        rng = np.random.default_rng(start)
+        def runs(gain): return [dict(seed=start+i, acc=.8+gain+rng.normal(0, .006), fingerprint='a', **(dict(recipe=recipe) if recipe else {})) for i in range(5)]
+        return compare_many(dict(baseline=runs(0), v=runs(.01)))['v']
+    def words(*recipes): return pool([of(o, 10*i) for i,o in enumerate(recipes)]).words
+    assert 'These are 3 studies of one recipe on one validation set: this speaks of studies of this recipe there' in words('r','r','r')
+    assert '3 studies of two recipes on one validation set: this speaks of recipes like these there' in words('r','s','r')
+    assert 'These are 3 recipes on one validation set' in words('r','s','t')
+    assert 'They are two studies of one recipe on one validation set, and not two data sets' in words('r','r') and 'two recipes on one' in words('r','s')
+
+def test_declared_studies_of_one_recipe_are_told_from_recipes(tmp_path, capsys):
+    from test_runs import a_run
+    recipe, rng = load_recipes()['demo'], np.random.default_rng(0)
+    for i,name in enumerate('def'):
+        study = Study(name, ['baseline','simple'], range(10*i, 10*i+4), recipe=recipe, root=tmp_path, env=this_env('cpu'))
+        study.declare()
+        for seed in study.seeds:
+            for arm in ('baseline','simple'): write_run(a_run(seed, arm, recipe, acc=.5+rng.normal(0, .02), n_images=1000, correct='', env=study.env), tmp_path)
+    rc, o = said(capsys, 'd', 'e', 'f', '--pool', '--root', tmp_path)
+    assert rc==0 and '3 studies of one recipe on one validation set' in o.out
+
 def with_bits(rng, n=4):
     "A comparison of runs whose right images are known"
     rows = {a: [dict(seed=i, correct=o, acc=o.mean(), n_images=200) for i,o in enumerate(rng.random((n, 200)) < .8)] for a in ('baseline','v')}
@@ -356,6 +378,29 @@ def test_pool_on_the_command_line(results, capsys):
     (results/'copy.csv').write_text(files[0].read_text())
     rc, o = said(capsys, files[0], results/'copy.csv', '--pool')
     assert rc==2 and 'share runs' in o.err
+
+def test_advice_keeps_every_file_and_asks_nothing_that_is_refused(results, tmp_path, capsys):
+    third, percent, several = results/'a.csv', results/'b.csv', results/'all.csv'
+    for file in (third, percent):
+        head, *rows = [o.split(',') for o in file.read_text().splitlines()]
+        file.write_text('\n'.join(map(','.join, [head, *([arm, seed, f'{100*float(acc):.2f}'] for arm,seed,acc in rows)])))
+    _, o = said(capsys, third, percent, '--pool', '--delta', '.02')
+    assert f'simpleattn compare {third} {percent} --pool --delta .02 --percent' in o.err.replace('0.02', '.02')
+    assert said(capsys, third, percent, '--pool', '--delta', '.02', '--percent')[0]==0
+    _, o = said(capsys, several, 'woof-cpu', '--pool', '--root', ROOT/'runs')
+    assert f'simpleattn compare {several} woof-cpu --pool --root {ROOT/"runs"} --where' in o.err
+    _, o = said(capsys, several, '--best')
+    assert '--best --where' in o.err and '--best --ignore' in o.err and '--by' not in o.err
+    _, o = said(capsys, several, '--pool')
+    assert f'{several} --pool --by dataset' in o.err
+
+def test_a_file_is_called_as_it_is_written(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name,o in zip(('c3.csv','c4.csv'), tables(np.random.default_rng(1), 10, 4)):
+        sides = (o.contrast.before, o.contrast.after)
+        (tmp_path/name).write_text('\n'.join(['arm,seed,acc', *(f'{x.arm},{s},{a}' for x in sides for s,a in zip(x.seeds, x.acc))]))
+    rc, o = said(capsys, 'c3.csv', 'c4.csv', '--pool')
+    assert rc==0 and 'Of c3.csv and c4.csv, 8 of 20 seeds' in o.out and 'C3.csv' not in o.out
 
 def test_best_on_the_command_line(results, capsys):
     rc, o = said(capsys, results/'a.csv', '--best', '--fmt', 'json')
