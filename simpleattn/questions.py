@@ -307,7 +307,11 @@ class Best(Record):
     def paired(self): return all(c.paired for c in self.pairs)
     @property
     def means(self): return np.array([o.mean for o in self.samples.values()])
-    def _half(self, c): return math.inf if c.estimate is None else c.estimate.se*sp.stdtrit(c.estimate.df, 1-self.alpha/(self.k-1))
+    def _half(self, c): # reach of the one-sided bound
+        if c.estimate is None: return math.inf
+        df = c.estimate.df
+        if not c.paired: df = (df + c.n-1)/2 # Welch's alone are too many where few seeds stand beside many
+        return c.estimate.se*sp.stdtrit(df, 1-self.alpha/(self.k-1))
     @cached_property
     def _constrained(self):
         place = {arm:i for i,arm in enumerate(self.samples)}

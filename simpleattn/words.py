@@ -552,7 +552,7 @@ def _of_further_studies(p):
     if p.predicted:
         span = _span(p.predicted, p).replace(' to ', ' and ')
         yield (f'A further study like these would show between {span} ({rate(1-p.level)} % prediction interval). That is for studies alike in seeds and noise:'
-            ' of unlike ones more fall outside, up to 6 % where 5 % should.')
+            ' of unlike ones more fall outside, up to 8 % where 5 % should.')
     if p.between_sd is None: yield 'Below 20 seeds a study the sd between studies has no interval.'
     else: yield f"The sd between studies is {points(p.between_sd, '')} ({interval_words(p)}: {' to '.join(points(o, '') for o in p.between_interval)})."
 

@@ -113,6 +113,14 @@ def test_runs_that_were_there_before_the_null_was_declared_are_said(early, finis
     assert control.early==[early] and control.to_dict()['early']==[early]
     for words in (control.sentences, harness_words(other)): assert (said in words[0])==(early>0) and ('were there' in words[0])==(early>0)
 
+def test_the_control_of_the_demo_is_declared_before_its_first_run(tmp_path, monkeypatch):
+    from simpleattn.cli import demo
+    class Begun(Exception): pass
+    def run(self, **kwargs): raise Begun
+    monkeypatch.setattr(Study, 'run', run)
+    with pytest.raises(Begun): demo(str(tmp_path), runs=4)
+    assert load_study('control-first', tmp_path).on_file()['pairs_before']==0
+
 def test_each_null_counts_its_own_early_runs(tmp_path):
     for device,accs,year in (('one',FULL[:4],2026),('two',[None,None,None,None,.5,.52],2099)):
         put(tmp_path, LITTLE, {s:o for s,o in enumerate(accs) if o is not None}, device=device, finished=lambda s: f'{year}-01-01T00:00:0{s}Z')
