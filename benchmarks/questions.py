@@ -4,13 +4,13 @@ As in calibration.py, the truth of each drawn study is known, all studies of a c
 functions too: another number there stops the run. A row without a bound is a limit. SHARE (default 1) scales the number of studies; only whole runs are written to
 benchmarks/records/questions.json."""
 import sys, time
-from itertools import product
+from itertools import combinations, product
 import numpy as np
 from scipy.stats import chi2, t
 from common import save
 from calibration import ALPHA, ERROR, MEAN, NOISE, SD, generator, row
 from simpleattn.questions import best, pool
-from simpleattn.stats import compare
+from simpleattn.stats import compare, compare_many
 
 STUDIES = 20_000
 RATIOS = 0, .05, .1, .25, .5, 1, 2 # between-study sd over the sd of a study's seeds
@@ -39,6 +39,11 @@ def missed_between(values, variances, n, ratio, widened):
     factor, scale = (df/(df-2), (df-1)/(df-4)) if widened else (1, 1)
     here = chi2.cdf(spread_about(values, variances*factor, (ratio*SD)**2)/scale, (k-1)/scale)
     return (here > 1-ALPHA/2) | (here < ALPHA/2)*(ratio > 0)
+
+def draw_unlike(rng, studies, ns, sds, ratio):
+    "Means of studies of these seeds and sds, (studies, k)"
+    noise = rng.standard_normal((studies, len(ns)))*np.array(sds)/np.sqrt(ns)
+    return SD*(noise + ratio*rng.standard_normal((studies, len(ns))))
 
 def comparison(d, rng):
     "The public comparison of one study"
@@ -77,6 +82,56 @@ def further(rng, mean, half, cell):
     alike = isinstance(cell['n'], int) and (cell['spread'] == 1 or cell['ratio'] >= 1)
     return row('a further study, outside the prediction', np.abs(one-mean) > half, ERROR if alike else None, **cell)
 
+UNLIKE = dict(few_noisy=((5, 3), (20, 1)), few_exact=((5, 1), (20, 3))) # seeds and sd (over SD) of some studies, and of the others
+
+def unlike_studies(k):
+    "Studies of unlike seeds and noise: the mean missed, and a further study of one of these kinds outside its prediction"
+    for (name,kinds),arms,ratio in product(UNLIKE.items(), (5, 8, 10), (0, .25, 1)):
+        for some in sorted({1, 2, arms//2}):
+            cell = dict(kinds=name, k=arms, some=some, ratio=ratio)
+            rng, size = generator('unlike', cell), int(STUDIES*k)
+            ns, sds = zip(*([kinds[0]]*some + [kinds[1]]*(arms-some)))
+            values, again = (draw_unlike(rng, size, ns, sds, ratio) for _ in range(2))
+            mean, half = values.mean(1), values.std(1, ddof=1)/np.sqrt(arms)*t.ppf(1-ALPHA/2, arms-1)
+            one = again[np.arange(size), rng.integers(0, arms, size)]
+            yield row('mean of unlike studies, missed', np.abs(mean) > half, ERROR, **cell)
+            yield row('a further study, outside the prediction', np.abs(one-mean) > half*np.sqrt(arms+1), **cell)
+
+# ---- studies that share no runs
+
+def counts_of_correct(rng, sets, images, n, k=10, arms=2):
+    "Right images of the runs of independent studies with one mean, (sets, k, arms, 20), and how many seeds each has"
+    x = np.rint(images*(MEAN + SD*rng.standard_normal((sets, k, arms, 20)))).astype(int)
+    return x, rng.integers(n[0], n[1]+1, (sets, k))
+
+def may_be_refused(x, ns, i, j):
+    "Sets in which these two studies have so much alike that the public function is asked"
+    seeds = np.arange(20) < np.minimum(ns[:,i], ns[:,j])[:,None]
+    equal = ((x[:,i] == x[:,j]) & seeds[:,None]).sum(-1)
+    most = 2*equal > seeds.sum(-1)[:,None]
+    def ordered(one): return np.sort(np.where(np.arange(20) < ns[:,one,None,None], x[:,one], -1), -1)
+    same = (ordered(i) == ordered(j)).all(-1)
+    return np.flatnonzero(most.any(1) | (equal.sum(1) > seeds.sum(-1)) | same.any(1))
+
+def is_refused(x, ns, images):
+    "Whether two studies are refused as one"
+    arms = [{a: [dict(seed=s, acc=c/images) for s,c in enumerate(o[:n])] for a,o in zip(('baseline','v'), study)} for study,n in zip(x, ns)]
+    try: pool([next(iter(compare_many(o))) for o in arms])
+    except ValueError as e:
+        if 'share runs' not in str(e): raise
+        return True
+    return False
+
+def apart(k):
+    "Ten independent studies, of which any two are refused as one"
+    for images,n in product((500, 3_929), ((5, 20), (5, 5), (20, 20))):
+        rng = generator('apart', images, n)
+        x, ns = counts_of_correct(rng, int(STUDIES*k), images, n)
+        refused = np.zeros(len(x), bool)
+        for i,j in combinations(range(10), 2):
+            for at in may_be_refused(x, ns, i, j): refused[at] |= is_refused(x[at,[i,j]], ns[at,[i,j]], images)
+        yield row('independent studies, any two refused', refused, images=images, n=n)
+
 def skewed_studies(k):
     "True differences of skewed distribution"
     for arms,ratio in product((3, 5, 10), (.5, 2)):
@@ -107,6 +162,7 @@ def reaches(x, paired):
     else:
         one, two = own[:,:,None]/n, own[:,None]/n
         variance, df = one+two, (one+two)**2/((one**2+two**2)/(n-1))
+        df = (df + n-1)/2
     return x.mean(-1), np.sqrt(np.maximum(variance, 0))*t.ppf(1-ALPHA/(k-1), df)
 
 def constrained(means, reach):
@@ -149,6 +205,28 @@ def best_arm(k):
             yield row('an arm minus the best of the others, any missed', ((gap < low-1e-12) | (gap > high+1e-12)).any(1), ERROR, **cell)
             yield row("winner's accuracy outside its interval", winner_missed(x, means, true), ERROR, **cell)
 
+def unequal_seeds(k):
+    "The best arm, with other seeds than its rivals and no more accurate than they are, left out"
+    for arms,(of_best,of_rivals),spread in product((3, 5, 8), ((20, 5), (10, 5), (5, 20), (5, 5)), (1/3, 1, 3)):
+        cell = dict(k=arms, n=(of_best, of_rivals), rivals=round(spread, 2))
+        rng, size = generator('unequal', cell), int(STUDIES*k)
+        best_arm = MEAN + SD*rng.standard_normal((size, of_best))
+        rivals = MEAN + SD*spread*rng.standard_normal((size, arms-1, of_rivals))
+        one, two = best_arm.var(1, ddof=1)[:,None]/of_best, rivals.var(2, ddof=1)/of_rivals
+        welch = (one+two)**2/(one**2/(of_best-1)+two**2/(of_rivals-1))
+        behind = (rivals.mean(2)-best_arm.mean(1)[:,None])/np.sqrt(one+two)
+        def left_out(df): return (behind > t.ppf(1-ALPHA/(arms-1), df)).any(1)
+        gone = left_out((welch + min(of_best, of_rivals)-1)/2)
+        check_left_out(best_arm, rivals, gone)
+        yield row('best arm left out', gone, ERROR, **cell)
+        yield row("best arm left out by Welch's degrees of freedom", left_out(welch), **cell)
+
+def check_left_out(best_arm, rivals, gone, n=10):
+    "The public function leaves it out where it is left out here"
+    for at in [*range(n), *np.flatnonzero(gone)[:n]]:
+        arms = {f'arm {j}': [dict(acc=o, seed=1000*j+s) for s,o in enumerate(x)] for j,x in enumerate((best_arm[at], *rivals[at]))}
+        if ('arm 0' not in best(arms).among_best) != gone[at]: raise AssertionError(f'{gone[at]} here, and not there')
+
 def winner_missed(x, means, true):
     "The picked arm's true mean lies outside its interval over all arms"
     at, k, n = means.argmax(1), x.shape[1], x.shape[2]
@@ -156,7 +234,7 @@ def winner_missed(x, means, true):
     half = picked.std(1, ddof=1)/np.sqrt(n)*t.ppf(1-ALPHA/k/2, n-1)
     return np.abs(picked.mean(1)-MEAN-true[at]) > half
 
-SECTIONS = {f.__name__: f for f in (pooled, skewed_studies, two_studies, best_arm)}
+SECTIONS = {f.__name__: f for f in (pooled, unlike_studies, skewed_studies, two_studies, apart, best_arm, unequal_seeds)}
 
 def main(k=1.):
     rows = []

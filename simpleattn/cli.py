@@ -656,14 +656,19 @@ def demo(
     "Two attention layers and a longer training, on the embedded image set: a minute or two, answers, a report, and what to type next"
     s = first_study(root, runs)
     _tell(s)
+    control = _control_of_demo(s) if runs>=4 else None # fewer have no two halves
+    if control: control.declare() # before its first run
     if s.run(workers=workers, device='cpu').gave_up: return _finished(s, 'table')
-    if runs>=4: _control_of_demo(s, workers) # fewer have no two halves
+    if control: _run_control_of_demo(control, workers)
     return demo_text(s)
 
-def _control_of_demo(s, workers):
+def _control_of_demo(s):
     "Null and sensitivity of the demo: the baseline's runs are those of its study"
-    from simpleattn.control import make_control,run_control
-    control = make_control(s.arms[s.baseline].recipe, len(s.seeds), root=s.root, env=s.env)
+    from simpleattn.control import make_control
+    return make_control(s.arms[s.baseline].recipe, len(s.seeds), root=s.root, env=s.env)
+
+def _run_control_of_demo(control, workers):
+    from simpleattn.control import run_control
     _tell('Now the check of the harness: the baseline against itself, and a handicap that must be found.')
     run_control(control, repeat=False, workers=workers, device='cpu')
 
@@ -868,7 +873,8 @@ def _pooled(what, by, reading, rates, asked, root, env, fmt):
     "What several studies say together, an arm a part"
     from simpleattn.questions import pool_arms
     from simpleattn.words import pool_rows
-    reading['others'] = ['--pool', *_words_of(asked | rates)]
+    where = {} if all(_is_file(o, root) for o in what) else dict(root=root)
+    reading['others'] = [*(what if len(what) > 1 else ()), '--pool', *_words_of(asked | rates | where)]
     answers = [o for name in what for o in _answers(name, by, root, env, reading, asked, rates)]
     pooled = pool_arms(dict(answers))
     if fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}

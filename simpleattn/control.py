@@ -80,7 +80,7 @@ class Control(Record):
     reading:StudyRuns # Of a study from `make_control`
     repeats:tuple=()  # `Repeat`s
 
-    shown = 'name handicap null shifts repeats sensitivity found found_at sentences'.split()
+    shown = 'name handicap null shifts early repeats sensitivity found found_at sentences'.split()
 
     @property
     def study(self)->Study: return self.reading.study
@@ -92,12 +92,20 @@ class Control(Record):
     def _worse(self): return next(o for o in self.study.arms if o!=self.study.baseline) # the arm with the handicap
 
     @cached_property
-    def null(self)->Comparisons: # second half minus first, and one machine minus the other
+    def _splits(self): # of the baseline's runs: by time, and by machine where there are two
         baseline = self.study.baseline
         everywhere,_,_ = arm_runs(self.study.root, self.study.arms[baseline])
-        splits = _halves(self.reading.runs[baseline]), _machines([r for r in everywhere if r.seed in self.study.seeds])
-        samples = {name:Sample.of_runs(name, runs) for split in splits for name,runs in split.items()}
-        return compare_many(samples, None, self.study.alpha, self.study.delta, paired=False, contrasts=[[*o] for o in splits if o])
+        by_machine = _machines([r for r in everywhere if r.seed in self.study.seeds])
+        return [o for o in (_halves(self.reading.runs[baseline]), by_machine) if o]
+    @cached_property
+    def null(self)->Comparisons: # second half minus first, and one machine minus the other
+        samples = {name:Sample.of_runs(name, runs) for split in self._splits for name,runs in split.items()}
+        return compare_many(samples, None, self.study.alpha, self.study.delta, paired=False, contrasts=[[*o] for o in self._splits])
+    @property
+    def early(self)->list: # of each null, how many of its runs were there when it was declared; all where nobody declared it
+        declared = self.reading.declaration.get('declared')
+        runs = [[r for half in split.values() for r in half] for split in self._splits]
+        return [sum(not declared or r.machine['finished']<declared for r in o) for o in runs]
     @property
     def shifts(self)->list: # of each null, what would have been found in 80 % of such controls; None without numbers
         return [c.plan and c.plan.detectable for c in self.null]
@@ -114,7 +122,7 @@ class Control(Record):
 
     @property
     def sentences(self)->list: # The three answers
-        told = [null_words(c, shift, self.reading.grown) for c,shift in zip(self.null, self.shifts)]
+        told = [null_words(c, shift, self.reading.grown, early) for c,shift,early in zip(self.null, self.shifts, self.early)]
         if self.repeats: told.append(repeat_words(self.repeats))
         return [*told, sensitivity_words(self)]
     def _repr_markdown_(self): return '\n\n'.join(self.sentences)

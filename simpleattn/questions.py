@@ -7,7 +7,6 @@ __all__ = ['between_studies', 'Pooled', 'pool', 'pool_arms', 'to_the_best', 'Bes
 
 # %% ../nbs/18_questions.ipynb #917065a8
 import math
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -76,6 +75,8 @@ class Pooled(Record):
     @property
     def level(self): return self.alpha/self.family # error rate of each interval
     @property
+    def recipes(self): return [c.contrast.recipe for c in self.studies] # names; None where not known
+    @property
     def estimates(self): return [c.estimate for c in self.studies]
     @property
     def values(self): return np.array([o.value for o in self.estimates])
@@ -139,59 +140,87 @@ def rows(self:Pooled): # those of the studies, and below them what they say toge
     return rows
 
 # %% ../nbs/18_questions.ipynb #02fa6e49
-def _known_run(sample, i): return sample.correct[i] is not None or sample.recipes[i] is not None
-
 def _run_key(sample, i):
-    "What tells a run"
-    bits = sample.correct[i]
-    if bits is not None: return sample.seeds[i], round(float(sample.acc[i]), 9), np.asarray(bits).tobytes()
-    return sample.seeds[i], round(float(sample.acc[i]), 9), sample.recipes[i], sample.conditions[i]
+    "What tells a run of a store; None of a table, which may say no more than seed and accuracy"
+    row, bits = (sample.seeds[i], round(float(sample.acc[i]), 9)), sample.correct[i]
+    if bits is not None: return *row, np.asarray(bits).tobytes()
+    known = sample.recipes[i] is not None and 'None' not in sample.conditions[i]
+    return (*row, sample.arm, sample.recipes[i], tuple(sample.conditions[i])) if known else None
 
-def _share_runs(one, other):
-    "Whether two samples hold runs in common, by what their records tell"
-    known = {_run_key(one, i) for i in range(len(one)) if _known_run(one, i)}
-    return any(_run_key(other, i) in known for i in range(len(other)))
-
-# %% ../nbs/18_questions.ipynb #64efd21e
 def _sides(c): return [o for o in (c.contrast.before, c.contrast.after) if c.contrast.has_runs]
 
-def _equal_rows(one, other):
-    "Of samples that say no more than seed and accuracy: equal rows with one seed, of how many, and as many as chance makes; the same in any order"
-    if any(_known_run(o, 0) for o in (one, other)): return np.zeros(5)
-    first, second = (o.acc.round(9).tolist() for o in (one, other))
-    at_seed = dict(zip(one.seeds, first))
-    pairs = [(at_seed[seed], acc) for seed,acc in zip(other.seeds, second) if seed is not None and seed in at_seed]
-    equal = sum(a == b for a,b in pairs)
-    in_any_order = (Counter(first) & Counter(second)).total()
-    ties = sum(n*(n-1)//2 for x in (first, second) for n in Counter(x).values())
-    p = (ties+1)/(1+sum(len(x)*(len(x)-1)//2 for x in (first, second))) # that two runs are equal, as it is within an arm
-    return np.array([equal, len(pairs), p*len(pairs), in_any_order, p*len(first)*len(second)])
+def _shared_records(one, other):
+    "How many runs of two comparisons are the same, by what their records tell"
+    keys = [{_run_key(o, i) for o in _sides(c) for i in range(len(o))} for c in (one, other)]
+    return len((keys[0] & keys[1]) - {None})
 
-def _chance(n, expected): return float(sp.gammainc(n, expected)) if n else 1. # that so many or more are equal
+# %% ../nbs/18_questions.ipynb #64efd21e
+@dataclass(frozen=True)
+class _Alike:
+    "Accuracies that two studies have alike, in one arm or in both together"
+    arms:str
+    n:int           # Seeds that both have
+    at_seed:list    # (arm, accuracy) of those with one accuracy in both
+    any_order:list  # (arm, accuracy) of all runs, where both have the same; else none
 
-def _is_copy(one, other, rows):
-    "Whether most rows of two samples are equal, or all in any order"
-    equal, n, _, in_any_order, _ = rows
-    smaller = min(len(one), len(other))
-    return 2*equal > smaller or len(one) == len(other) == in_any_order > 3
+    def __add__(self, other):
+        any_order = self.any_order+other.any_order if self.any_order and other.any_order else []
+        return _Alike(f'{self.arms} and {other.arms}', self.n+other.n, self.at_seed+other.at_seed, any_order)
+    @property
+    def equal(self): return len(self.at_seed)
+    @property
+    def is_copy(self):
+        different = len({*self.at_seed}) # coarse accuracies are equal within an arm too
+        every = self.equal == self.n and different >= max(3, self.n-1)
+        most = 2*self.equal > self.n and different >= 7
+        return every or most or len({*self.any_order}) >= 7
+    @property
+    def is_told(self): return self.equal >= 2 and 4*self.equal > self.n or len(self.any_order) >= 4
+    @property
+    def words(self):
+        if self.any_order and self.equal < self.n: return f'all {len(self.any_order)} accuracies of {self.arms} are the same in both, in another order'
+        return f'{self.equal} of {self.n} seeds of {self.arms} have the same accuracy in both'
+
+def _digits(acc): return next((d for d in range(9) if abs(acc.round(d)-acc).max() < 1e-9), 9)
+
+def _alike(one, other):
+    "Accuracies that are equal in two samples of like arms, at the digits of the coarser"
+    digits = min(_digits(one.acc), _digits(other.acc))
+    near = .5*10.**-digits + 1e-9
+    def named(accs): return [(one.arm, round(float(o), digits)) for o in accs]
+    by_seed = {seed:acc for seed,acc in zip(one.seeds, one.acc) if seed is not None}
+    pairs = [(by_seed[seed], acc) for seed,acc in zip(other.seeds, other.acc) if seed in by_seed]
+    x, y = np.sort(one.acc), np.sort(other.acc)
+    same = len(x) == len(y) and (abs(x-y) <= near).all()
+    return _Alike(one.arm, len(pairs), named(a for a,b in pairs if abs(a-b) <= near), named(x if same else ()))
+
+def _told_by(sample):
+    "What tells every run: bits, recipe and conditions, or nothing"
+    if all(o is not None for o in sample.correct): return 'bits'
+    return 'recipe' if all(_run_key(sample, i) for i in range(len(sample))) else None
+
+def _may_be_one(one, other):
+    "Whether two samples may hold the same runs: not where both tell their runs alike, or have another number of images"
+    if one.n_images and other.n_images and one.n_images != other.n_images: return False
+    return None in (_told_by(one), _told_by(other)) or _told_by(one) != _told_by(other)
+
+def _alike_arms(one, other):
+    "`_Alike` of the baselines, of the variants, and of both together"
+    arms = [_alike(*o) for o in zip(_sides(one), _sides(other)) if _may_be_one(*o)]
+    return [*arms, arms[0]+arms[1]] if len(arms) == 2 else arms
 
 def _check_apart(studies):
-    "Refuse studies that share runs; gives (chance, sentence) of tables that have equal rows, which may be by chance"
-    notes = []
+    "Refuse studies that share runs; what is to be said of the two that are most alike, which may be by chance"
+    told = []
     for (name,one),(other,two) in combinations(studies.items(), 2):
-        sides = [(a, b) for a in _sides(one) for b in _sides(two)]
-        if not sides: continue # estimates without runs
-        rows = [_equal_rows(*o) for o in sides]
-        at_seed, in_any_order = (min(_chance(*r[at]) for r in (*rows, sum(rows))) for at in ([0,2], [3,4]))
-        if min(at_seed, in_any_order) < 1e-3 or any(_share_runs(*o) or _is_copy(*o, r) for o,r in zip(sides, rows)):
-            raise ValueError(f"{name} and {other} share runs, so they are not two studies. Leave one of them out")
-        equal, n, by_chance, accuracies, in_all = max(rows, key=lambda o: (o[0], o[3]))
-        if equal: alike = f'{equal:.0f} of {n:.0f} rows alike, in seed and accuracy (chance makes {by_chance:.1f})'
-        else: alike = f'{accuracies:.0f} accuracies alike (chance makes {in_all:.1f})'
-        said = f'{name} and {other} have {alike}: if these are the same runs, they are not two studies'
-        if equal or in_any_order < .01: notes.append((min(at_seed, in_any_order), said))
-    return notes
+        both, shared = f'{name} and {other}', _shared_records(one, two)
+        alike = _alike_arms(one, two)
+        copied = [f'{shared} runs are in both'] if shared else [o.words for o in alike if o.is_copy]
+        if copied: raise ValueError(f'{both} share runs, so they are not two studies: {copied[0]}. Leave one of them out')
+        told += [(o.equal/max(o.n, 1), f'of {both}, {o.words}: if these are the same runs, they are not two studies') for o in alike if o.is_told]
+    return (max(told)[1],) if told else ()
 
+# %% ../nbs/18_questions.ipynb #e9914d43
 def _check_study(name, c):
     "Refuse a comparison without an estimate of a fixed number of seeds"
     if c.why: raise ValueError(f'{name}: {c.why}')
@@ -211,7 +240,7 @@ def _check_pool(studies):
     if len({round(c.diff, 12) for c in studies.values()}) == 1 and len(studies) > 2:
         raise ValueError('every study has the same difference: nothing can be said of how studies vary')
     of_runs = [f'{name}: {o}' for name,c in studies.items() for o in limits_of_runs(c.contrast.trained)]
-    return (*([min(notes)[1]] if notes else ()), *of_runs)
+    return (*notes, *of_runs)
 
 # %% ../nbs/18_questions.ipynb #5a7f1c4b
 def _fingerprint(sample):
@@ -279,7 +308,11 @@ class Best(Record):
     def paired(self): return all(c.paired for c in self.pairs)
     @property
     def means(self): return np.array([o.mean for o in self.samples.values()])
-    def _half(self, c): return math.inf if c.estimate is None else c.estimate.se*sp.stdtrit(c.estimate.df, 1-self.alpha/(self.k-1))
+    def _half(self, c): # reach of the one-sided bound
+        if c.estimate is None: return math.inf
+        df = c.estimate.df
+        if not c.paired: df = (df + c.n-1)/2 # Welch's alone are too many where few seeds stand beside many
+        return c.estimate.se*sp.stdtrit(df, 1-self.alpha/(self.k-1))
     @cached_property
     def _constrained(self):
         place = {arm:i for i,arm in enumerate(self.samples)}

@@ -248,7 +248,7 @@ class Asked:
     by:tuple=()
     ignore:tuple=()
     lone:bool=False   # may the column of arms be missing?
-    others:tuple=()   # more words of the command
+    others:tuple=()   # more words of the command; all its files, where there are several
     roles:dict=None   # which column is arm, seed, acc, status, n_images, once that is known
 
     @property
@@ -269,7 +269,7 @@ class Asked:
         "The command that asks this, and something more"
         asked = self.with_(**more)
         if isinstance(self.path, pd.DataFrame): return asked.call()
-        words = ['simpleattn', 'compare', asked.name, *asked.others]
+        words = ['simpleattn', 'compare', *([] if asked.name in asked.others else [asked.name]), *asked.others]
         for option in ('arm','seed','acc'):
             if getattr(asked, option): words += [f'--{option}', getattr(asked, option)]
         words += [f'--{option}' for option in ('percent','wide') if getattr(asked, option)]
@@ -649,6 +649,7 @@ def _ways_on(asked, log, runs, by, others, last):
     if values:
         chosen = {o.split('=')[0] for o in values}
         yield f"keep one value: {asked.command(where=[*values, *(o for o in last if o.split('=')[0] not in chosen)])}"
+    if values and '--best' not in asked.others: # which has one answer
         columns = _fewest(others, lambda some: not _mixed(runs, [*by, *some]))
         yield f'one answer for each value: {asked.command(by=[o.strip() for o in columns], where=last)}'
     yield f'where it does not matter: {asked.command(ignore=[o.strip() for o in others], where=last)}'

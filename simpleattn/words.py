@@ -535,10 +535,17 @@ def _of_sets(p):
     "What the mean speaks of: recipes, or data sets"
     if None in p.sets: return 'Which images each study was scored on was not recorded: recipes on one validation set say nothing of other data sets.'
     n = len({*p.sets})
-    if p.k == 2: return 'They were scored on two validation sets.' if n == 2 else 'They are two recipes on one validation set, and not two data sets.'
-    if n == p.k: return f'The {p.k} validation sets differ, so this speaks of data sets like these.'
-    where = 'one validation set' if n == 1 else f'{n} validation sets'
-    return f'These are {p.k} recipes on {where}: this speaks of recipes like these there, and not of other data sets.'
+    if n == p.k: return 'They were scored on two validation sets.' if n == 2 else f'The {n} validation sets differ, so this speaks of data sets like these.'
+    studies, where = _of_recipes(p), 'one validation set' if n == 1 else f'{n} validation sets'
+    if p.k == 2: return f'They are {studies} on {where}, and not two data sets.'
+    like = 'studies of this recipe' if len({*p.recipes}) == 1 and None not in p.recipes else 'recipes like these'
+    return f'These are {studies} on {where}: this speaks of {like} there, and not of other data sets.'
+
+def _of_recipes(p):
+    "Such as: 3 recipes; 3 studies of one recipe"
+    k, n = ('two' if o == 2 else o for o in (p.k, len({*p.recipes})))
+    if None in p.recipes or n == k: return f'{k} recipes'
+    return f"{k} studies of {'one recipe' if n == 1 else f'{n} recipes'}"
 
 def _of_two(p):
     first, second = p.names
@@ -554,7 +561,7 @@ def _of_further_studies(p):
     if p.predicted:
         span = _span(p.predicted, p).replace(' to ', ' and ')
         yield (f'A further study like these would show between {span} ({rate(1-p.level)} % prediction interval). That is for studies alike in seeds and noise:'
-            ' of unlike ones more fall outside, up to 6 % where 5 % should.')
+            ' of unlike ones more fall outside, up to 8 % where 5 % should.')
     if p.between_sd is None: yield 'Below 20 seeds a study the sd between studies has no interval.'
     else: yield f"The sd between studies is {points(p.between_sd, '')} ({interval_words(p)}: {' to '.join(points(o, '') for o in p.between_interval)})."
 
@@ -601,7 +608,8 @@ def best_words(
 def null_words(
     c,            # A `Comparison` of runs that differ in nothing that should matter, or what has its attributes
     shift:float,  # What would have been found in 80 % of such controls (fraction); None without numbers
-    grown:bool    # Were seeds added after a look?
+    grown:bool,   # Were seeds added after a look?
+    early:int=0   # How many of its runs were there before it was declared
 )->str: # Sentences
     "What a null found, and what it could have found"
     split = f'Null, {c.arm} against {c.baseline}'
@@ -611,7 +619,8 @@ def null_words(
     found = 'A shift was found: more than the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
     could = 'it is not known which could have been' if shift is None else f'one of {points(shift, "")} would be in 80 % of such controls'
     more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
-    return f'{said} {found}; {could}.{more}'
+    late = f' {early} of {c.n_variant+c.n_baseline} baseline runs were there when this was declared.' if early else ''
+    return f'{said} {found}; {could}.{late}{more}'
 
 def _found(c):
     "A difference, its interval and its p"

@@ -500,7 +500,7 @@ CHANGES = {
     'plan-upper-df': ('plan', 'sd_upper(self.sd_diff, self.n_sd-1))', 'sd_upper(self.sd_diff, self.n_sd))'),
     'prediction': ('questions', 'self.se*math.sqrt(self.k+1)', 'self.se*math.sqrt(self.k)'),
     'two-studies': ('questions', 'return second-first', 'return first-second'),
-    'shared-studies': ('questions', 'any(_share_runs(*o) or _is_copy(', 'any(_is_copy('),
+    'shared-studies': ('questions', 'if copied: raise ValueError', 'if shared and not copied: raise ValueError'),
     'pool-raced': ('questions', 'if c.sequential:\n', 'if c.sequential and c.why:\n'),
     'pool-diverged': ('questions', 'if c.any_diverged: raise', 'if c.any_diverged and c.why: raise'),
     'hsu-others': ('questions', 'np.where(others & may_be, diff-half, np.inf)', 'np.where(others, diff-half, np.inf)'),

@@ -100,6 +100,34 @@ def test_a_null_says_what_it_could_have_found(store):
     said = read_control(store).sentences[0]
     assert 'No shift was found' in said and 'in 80 % of such controls' in said and '3 and 3 runs' in said
 
+@pytest.mark.parametrize('early,finished', [(0,'2099'), (4,'2026'), (2,None)])
+def test_runs_that_were_there_before_the_null_was_declared_are_said(early, finished, tmp_path):
+    "Wherever the harness is quoted"
+    def when(s): return f"{finished or ('2026' if s<2 else '2099')}-01-01T00:00:{s:02}Z"
+    study = a_control(tmp_path, runs=4)
+    study.declare()
+    put(tmp_path, LITTLE, FULL[:4], finished=when); put(tmp_path, derive(LITTLE, epochs=2), LESS[:4], finished=when)
+    control, other = read_control(study), Study('other', ['baseline','simple'], 4, recipe=LITTLE, root=tmp_path, env=ENV)
+    other.declare()
+    said = f'{early} of 4 baseline runs were there when this was declared.'
+    assert control.early==[early] and control.to_dict()['early']==[early]
+    for words in (control.sentences, harness_words(other)): assert (said in words[0])==(early>0) and ('were there' in words[0])==(early>0)
+
+def test_the_control_of_the_demo_is_declared_before_its_first_run(tmp_path, monkeypatch):
+    from simpleattn.cli import demo
+    class Begun(Exception): pass
+    def run(self, **kwargs): raise Begun
+    monkeypatch.setattr(Study, 'run', run)
+    with pytest.raises(Begun): demo(str(tmp_path), runs=4)
+    assert load_study('control-first', tmp_path).on_file()['pairs_before']==0
+
+def test_each_null_counts_its_own_early_runs(tmp_path):
+    for device,accs,year in (('one',FULL[:4],2026),('two',[None,None,None,None,.5,.52],2099)):
+        put(tmp_path, LITTLE, {s:o for s,o in enumerate(accs) if o is not None}, device=device, finished=lambda s: f'{year}-01-01T00:00:0{s}Z')
+    put(tmp_path, derive(LITTLE, epochs=2), LESS)
+    (study := a_control(tmp_path)).declare()
+    assert read_control(study).early==[4,4]
+
 # ---- repeat
 
 def test_a_repeat_is_the_same_or_so_far_apart(store):
