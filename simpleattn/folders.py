@@ -9,7 +9,7 @@ __all__ = ['known', 'class_names', 'image_suffixes', 'val_folders', 'archive_suf
            'as_rgb', 'read_image', 'check_data', 'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/09_folders.ipynb #4bad0088
-import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
+import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,sys,tarfile,tempfile,warnings,zipfile,zlib
 from collections import Counter
 from contextlib import contextmanager,suppress
 from functools import lru_cache
@@ -551,6 +551,14 @@ def contradiction(
         if have[part]>n: return f"{dataset} has {n} {part} images, and this has {have[part]}"
     return ''
 
+@lru_cache(maxsize=16)
+def _tell_of_a_part(path, dataset): # once a process
+    "Say on standard error that a folder is a part of a known data set, on which nobody else's accuracies hold"
+    if dataset not in known: return
+    n, whole = len(list_images(path)), sum(official[known[dataset][1]])
+    if n<whole: print(f"{path} holds {n} of the {whole} images of {dataset}: its accuracies are not those of {dataset}. "
+        "Give a data set of your own its name by --set dataset=NAME.", file=sys.stderr)
+
 def _given(path, data):
     "Where a data set was found: its archive, if that was given, or its own folder"
     return Path(data) if data and Path(data).is_file() else path
@@ -584,6 +592,7 @@ def find_data(
         path = get_path(recipe.dataset, recipe.source, data)
         why = contradiction(path, recipe.dataset)
         if why: raise _other_data(_given(path, data), recipe.dataset, why)
+        _tell_of_a_part(path, recipe.dataset)
     except OtherData as other:
         if other.change: other.change = ' '.join([other.change, *_changes_for(recipe, other.path)])
         raise

@@ -15,7 +15,7 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates,read_answer
 from .runs import comparable
-from .rows import (NoRun,as_cells,check_arms,check_ends,check_pasted,check_rows,is_blank,is_whole,known_columns,
+from .rows import (NoRun,all_repeat,as_cells,check_arms,check_ends,check_pasted,check_rows,end_words,is_blank,is_good_end,is_whole,known_columns,
     number_in,of_a_log,plain_value,row_name,said_columns,seed_value,short_name,summary_words,unexplained)
 from .stats import Estimate,as_fractions,compare_many
 from .words import against_words
@@ -94,6 +94,7 @@ _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples
 _totals = 'total n n_total images samples count'.split() # beside counts of correct images
 _exit_codes = 'exit_code exitcode exit_status return_code returncode'.split() # 0 has finished
 _statuses = [*'status state run_state run_status'.split(), *_exit_codes]
+_ends = 'outcome result success successful succeeded finished completed complete done ok failed fail crashed error errored killed aborted'.split() # where they hold words of an end, or yes and no
 
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
@@ -616,7 +617,8 @@ def _without_metrics(runs):
         name, numbers = short_name(o), runs[o].map(number_in)
         if o in ('arm','seed','acc','status','n_images') or numbers.isna().any(): return False
         is_exit_code = name in _exit_codes and 'status' in runs
-        return _is_acc(name) or _is_error(name) or is_exit_code or name == 'precision' and not (numbers == numbers.round()).all()
+        is_error = _is_error(name) and not all_repeat(numbers) # an error rate that was chosen is a setting
+        return _is_acc(name) or is_error or is_exit_code or name == 'precision' and not (numbers == numbers.round()).all()
     return runs.drop(columns=[o for o in runs.columns if is_metric(o)])
 
 # %% ../nbs/22_results.ipynb #5f480ae8
@@ -668,10 +670,26 @@ def _roles(asked, table):
     rest = table.drop(columns=taken)
     sds = _by_name(rest, _sds)
     if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]])
-    roles['status'] = next(iter(_by_name(rest, _statuses)), None)
+    roles['status'] = next(iter([*_by_name(rest, _statuses), *_further_ends(rest)]), None)
     totals = _totals if 'correct' in short_name(roles['acc']) else ()
     roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}
+
+def _further_ends(table):
+    "Columns that tell by words, or by yes and no, how a run ended"
+    names = [o for o in (*_statuses, *_ends) if o not in _exit_codes]
+    return [o for o in _by_name(table, names) if table[o].nunique() > 1 and end_words(o, table[o]) is not None]
+
+def _with_ends(asked, runs):
+    "Runs whose status heeds every column that tells how a run ended: one that failed by one of them has failed"
+    if 'status' not in runs: return runs
+    header = asked.roles['status']
+    if short_name(header) in _exit_codes: runs = runs.assign(status=runs.status.map(_word_of_exit))
+    elif short_name(header) in _ends: runs = runs.assign(status=end_words(header, runs.status))
+    for other in _further_ends(runs.drop(columns='status')):
+        words = end_words(other, runs[other])
+        runs = runs.assign(status=runs.status.where(words.map(is_good_end), words)).drop(columns=other)
+    return runs
 
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
@@ -736,7 +754,9 @@ def _checked_runs(asked):
     "Runs as text with their status, their accuracies, the columns of --by, and what is to be said"
     table, asked, said = _shaped(asked)
     try: return _checked_table(asked, table, said)
-    except NoRun as e: asked.refuse(e.why, **(dict(ignore=[asked.roles[e.role]]) if e.role else {}))
+    except NoRun as e:
+        if e.role: asked.refuse(e.why, ignore=[asked.roles[e.role]])
+        asked.refuse(e.why, **(dict(where=[f"{asked.roles['seed']}={o}" for o in e.seeds]) if e.seeds else {}))
 
 def _word_of_exit(text):
     "What an exit code says: 0 has finished, another number has failed"
@@ -745,7 +765,7 @@ def _word_of_exit(text):
 def _checked_table(asked, table, said):
     runs, logged, by = _kept_rows(asked, table)
     ends = []
-    if short_name(asked.roles.get('status', '')) in _exit_codes: runs = runs.assign(status=runs.status.map(_word_of_exit))
+    runs = _with_ends(asked, runs)
     if 'status' in runs: runs, ends = check_ends(runs)
     check_arms(runs, asked.roles['arm'])
     runs = _stripped(runs)

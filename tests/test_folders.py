@@ -418,6 +418,12 @@ def test_counts_that_contradict_a_known_data_set_are_refused(tmp_path, call, mon
     code,out,err = call('data', 'imagewoof', '--data', p)
     assert code==2 and '36 images' in out and 'this has 9' in err
 
+def test_a_part_of_a_known_data_set_is_said_once(tmp_path, capsys):
+    p = write_set(tmp_path/'imagewoof2-160', class_names['imagewoof'], n=2)
+    for _ in range(2): find_data(Recipe('r', size=32, val_extra=8, bs=4), p)
+    err = capsys.readouterr().err
+    assert err.count('holds 40 of the 12954 images of imagewoof')==1 and '--set dataset=NAME' in err
+
 def test_breeds_have_names(tmp_path, call):
     p = write_set(tmp_path/'imagewoof2-160', class_names['imagewoof'], n=1)
     out = call('data', 'imagewoof', '--data', p)[1]
