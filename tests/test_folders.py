@@ -424,6 +424,39 @@ def test_a_part_of_a_known_data_set_is_said_once(tmp_path, capsys):
     err = capsys.readouterr().err
     assert err.count('holds 40 of the 12954 images of imagewoof')==1 and '--set dataset=NAME' in err
 
+def _images_at(root, *places):
+    for i,o in enumerate(places):
+        (root/o).mkdir(parents=True, exist_ok=True)
+        for k in range(5): Image.fromarray(np.full((8,8,3), 9*i+k, 'u1')).save(root/o/f'{k}.png')
+    return root
+
+@pytest.mark.parametrize('form', ['folder','zip','tar'])
+def test_classes_with_folders_of_their_own_are_split(tmp_path, call, form):
+    p = _images_at(tmp_path/'nest', 'cat/anna', 'cat/bob', 'dog/carl')
+    if form!='folder': p = Path(shutil.make_archive(str(tmp_path/'packed'), form, tmp_path, 'nest'))
+    assert f'simpleattn data {p} --split 0.2' in call('data', str(p))[2]
+    code,out,err = call('data', str(p), '--split', '0.2')
+    assert code==0 and '15 images' in out, err
+
+LAYOUTS = dict(turned=(['cat/train','cat/val','dog/train','dog/val'], ('cat, dog have parts','turn the folders round')), one=(['cat'], ('one class (cat)',)), nested_one=(['cat/anna'], ('one class',)),
+    capitals=(['Train/cat','Train/dog','Validation/cat','Validation/dog'], ('rename it to train',)), training=(['training/cat','training/dog','testing/cat','testing/dog'], ('has a folder training: rename it to train',)))
+@pytest.mark.parametrize('form', ['folder','zip','bztar'])
+@pytest.mark.parametrize('kind', LAYOUTS)
+def test_a_layout_that_cannot_be_meant_is_named_with_what_to_do(tmp_path, call, kind, form):
+    places,says = LAYOUTS[kind]
+    p = _images_at(tmp_path/'pics', *places)
+    if form!='folder': p = Path(shutil.make_archive(str(tmp_path/'packed'), form, p, '.'))
+    for more in ((), ('--split','0.2')):
+        code,out,err = call('data', str(p), *more)
+        assert code==2 and all(o in err for o in says) and str(p) in err, err
+
+def test_a_fault_in_an_archive_names_the_archive(tmp_path, call):
+    p = write_set(tmp_path/'mine', 'ab', n=1)
+    shutil.rmtree(p/'val'/'b')
+    archive = shutil.make_archive(str(tmp_path/'z1'), 'zip', tmp_path, 'mine')
+    err = call('data', archive)[2]
+    assert f'{archive}: class b is only in train' in err and 'unpacked-' not in err
+
 def test_breeds_have_names(tmp_path, call):
     p = write_set(tmp_path/'imagewoof2-160', class_names['imagewoof'], n=1)
     out = call('data', 'imagewoof', '--data', p)[1]
