@@ -17,7 +17,7 @@ from .runs import comparable
 
 # %% ../nbs/15_rows.ipynb #f5c8e29c
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
-    id='''id *_id *runid uuid *_uuid name run run_name runname display_name number trial trial_number index column_* path *_path
+    id='''id *_id *runid uuid *_uuid name label run run_name runname display_name number trial trial_number index column_* path *_path
         checkpoint *_checkpoint ckpt *_ckpt log_dir run_dir output_dir url *_url *_uri''',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
@@ -29,7 +29,7 @@ of_a_run = dict( # Columns that are a run's own and need no role, as globs of na
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
         flops *_flops gflops macs gmacs *_memory memory_* peak_mem* gpu_mem* max_mem* gpu_util* cpu_util* ram ram_* vram*''')
 of_a_log = 'epoch step global_step iteration iter batch_idx'.split() # Columns that count the rows of one run
-_containers = 'params param config hparams hparam hyperparameters flags flag args metrics metric summary user_attrs tags mlflow attributes'
+_containers = 'params param config hparams hparam hyperparameters flags flag args metrics metric summary summarymetrics user_attrs tags mlflow attributes'
 
 # %% ../nbs/15_rows.ipynb #d44bbcbd
 def short_name(
@@ -38,7 +38,7 @@ def short_name(
     "A column's name in lower case with _ between words, without the tool's own prefix"
     words_of = re.sub(r'[^a-z0-9]+', '_', str(header).lower()).strip('_')
     containers = '|'.join(_containers.split())
-    return re.sub(rf'^(?:(?:{containers})_)+(?=.)', '', words_of)
+    return re.sub(rf'^(?:data_(?=(?:{containers})_))?(?:(?:{containers})_)+(?=.)', '', words_of)
 
 def plain_value(
     value # A cell
@@ -65,6 +65,7 @@ def _is_of_a_run(header, values, runs, one_run):
     if kind == 'id': # each value names one run
         known = runs[one_run].assign(id_of_run=values).drop_duplicates() if len(one_run) > 1 else values.to_frame('id_of_run')
         return not known.id_of_run.duplicated().any()
+    if str(header).strip().lower() == '_step' and 'seed' in one_run: return not runs.duplicated(one_run).any() # how often wandb was told
     if kind in (None, 'told'): return kind == 'told'
     of_arm = values.groupby(runs[one_run[0]])
     numbers = all(isinstance(o, float) or o == '' for o in values)
@@ -93,6 +94,9 @@ def _is_time(text):
     return len(re.findall(r'\d+', text)) > 1 and all(o in known or o[:3] in _months for o in words) or any(o[:3] in _months for o in words)
 
 # %% ../nbs/15_rows.ipynb #cc15eb55
+def _says_the_arm(values, arms): # once more
+    return all(isinstance(o, str) and o.casefold() == str(arm).strip().casefold() for o,arm in zip(values, arms))
+
 def unexplained(
     runs,     # DataFrame, one row a run
     arm:str,  # Its column of arms
@@ -106,7 +110,7 @@ def unexplained(
         if header in known: continue
         rows = runs[runs.status != 'diverged'] if 'status' in runs and short_name(header) in of_a_log else runs
         values = rows[header].map(plain_value)
-        if values.nunique() < 2 or _is_of_a_run(header, values, rows, one_run): continue
+        if values.nunique() < 2 or _says_the_arm(values, rows[arm]) or _is_of_a_run(header, values, rows, one_run): continue
         found[header] = bool(values.groupby(rows[arm]).nunique().max() > 1)
     counts = [o for o in found if _kind_of_a_run(o) == 'size']
     explained = any(within and o not in counts for o,within in found.items()) # by another column, from which the network follows
@@ -150,7 +154,8 @@ def is_blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', '
 def number_in(text):
     "A number, with a decimal point or comma, with or without %; None where it is none"
     text = re.sub(r'\s|%$', '', text).replace('\u2212', '-')
-    if re.fullmatch(r'[+-]?\d*,\d+', text): text = text.replace(',', '.')
+    if re.fullmatch(r'="[^"]*"', text): text = text[2:-1] # as spreadsheets keep a text
+    if re.fullmatch(r'[+-]?\d*,\d+(e[+-]?\d+)?', text.lower()): text = text.replace(',', '.')
     try: return float(text)
     except ValueError: return None
 

@@ -579,6 +579,19 @@ def test_a_source_that_changed_at_the_same_size_and_time_is_decoded_anew(tmp_pat
     imgs = DecodedImages(settled)
     assert imgs.files[4]=='train/a/flat.bmp' and imgs[4][0,0].tolist()==[4,5,6]
 
+def test_an_image_that_changed_at_the_same_size_and_time_is_seen_by_the_same_process(tmp_path):
+    for place in ('train/a','train/b','val/a','val/b'):
+        (tmp_path/'mine'/place).mkdir(parents=True)
+        for k in range(2): Image.new('RGB', (16,16), (9*k,90,20)).save(tmp_path/'mine'/place/f'{place[-1]}{k}.bmp')
+    recipe = Recipe('r', dataset='mine', source='full', size=16, val_extra=8, bs=2)
+    def batch(): return get_dls(recipe, 0, tmp_path/'mine').valid.one_batch()[0].clone()
+    before = batch()
+    assert (batch()==before).all()
+    file = tmp_path/'mine'/'val'/'a'/'a0.bmp'
+    white = io.BytesIO(); Image.new('RGB', (16,16), 'white').save(white, 'bmp')
+    keep_times(file, white.getvalue())
+    assert not (batch()==before).all()
+
 def test_pixels_that_changed_under_the_same_time_are_made_again(settled):
     imgs = DecodedImages(settled)
     want,file = bytes(imgs.data),imgs.dir/'images.bin'

@@ -248,6 +248,62 @@ def test_arms_that_were_trained_for_other_epochs_are_not_mixed(call):
     err = refused(call, f, says='--where epoch=2') # which all ten runs have reached
     assert comparisons(call, *commands(err)[0][1:])[0][0]['n']==5
 
+def test_a_run_that_ended_far_before_the_others_is_named(call):
+    rows = [(a,s,e,round(x-.1*(2-e), 3)) for a,s,x in ROWS for e in range(1 if (a,s)==('simple',2) else 3)]
+    err = refused(call, wrote(csv_text(rows, ('variant','seed','epoch','accuracy'))), '--where', 'epoch=last', says=('(simple, seed 2)','at epoch 0','not finished'))
+    assert comparisons(call, *commands(err)[0][1:])[0][0]['n']==4
+
+def scalars(*tags):
+    "What TensorBoard writes: a row for each run, tag and step"
+    yield 'run,tag,step,value,wall_time'
+    for a,s,x in ROWS:
+        for tag in tags:
+            for e in range(3): yield f"{a}/seed{s},{tag},{e},{x-.1*(2-e) if 'acc' in tag else 1-e/9:.4f},{1.7e9+e+s}"
+
+@pytest.mark.parametrize('tags', [('val/acc',),('val/acc','val/loss'),('train/loss','val_accuracy')])
+def test_scalars_of_tensorboard_are_read(call, tags):
+    err = refused(call, wrote('\n'.join(scalars(*tags))), says='step (0, 1, 2)')
+    (c,),err = comparisons(call, *commands(err)[0][1:])
+    assert is_the_five(c) is None and 'arm and seed = the parts of run, such as baseline/seed0' in err and 'accuracy = val' in err
+
+def test_two_accuracies_among_scalars_are_no_guess(call):
+    err = refused(call, wrote('\n'.join(scalars('train/acc','test/acc','val/acc'))), says=('test/acc or val/acc','--where tag=val/acc'))
+    err = refused(call, *commands(err)[0][1:], says='step=last')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('form', ['{}/seed{}','{}_seed{}','{}-s{}','{} run {}','{}.seed={}','{}-Seed-{}'])
+@pytest.mark.parametrize('header', ['Name','run','run_name','experiment'])
+def test_runs_that_are_called_by_arm_and_seed_are_pairs(call, form, header):
+    (c,),err = comparisons(call, wrote(csv_text([(form.format(a, s),'finished',x) for a,s,x in ROWS], (header,'State','val_acc'))))
+    assert is_the_five(c) is None and f'arm and seed = the parts of {header}' in err
+
+def test_a_chart_of_wandb_is_read(call):
+    names = [f'{a}-s{s} - val_acc{end}' for a,s,_ in ROWS for end in ('','__MIN','__MAX')]
+    rows = [(e, *(f'{x-.1*(2-e):.3f}' for _,_,x in ROWS for _ in range(3))) for e in range(3)]
+    err = refused(call, wrote(csv_text(rows, ('epoch',*names))), says='epoch=last')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+def test_either_of_two_columns_may_be_the_arm(call):
+    rows = [('resnet'+m,a,s,x) for m in ('18','50') for a,s,x in ROWS]
+    err = refused(call, wrote(csv_text(rows, ('model','attention','seed','accuracy'))), says='--arm attention --by model')
+    way = next(o for o in commands(err) if '--arm' in o)
+    code,out,err = call(*way, '--fmt', 'json')
+    assert code==0
+    for part in json.loads(out).values(): is_the_five(part['comparisons'][0])
+
+def test_what_says_the_arm_or_the_run_again_is_no_condition(call):
+    again = dict(Group=['BASELINE']*5+['simple']*5, label=[f'variant={a} seed={s}' for a,s,_ in ROWS], _step=[5,6]*5)
+    is_the_five(comparisons(call, wrote(with_columns(**again)))[0][0])
+    refused(call, wrote(with_columns(_step=[5]*10, label=['x','y']*5)), says='label (x, y)')
+
+def nested(): return [dict(info=dict(run_id=f'a{i}', status='FINISHED'), data=dict(metrics=dict(val_acc=x), params=dict(seed=str(s), model=a))) for i,(a,s,x) in enumerate(ROWS)]
+def listed(): return [dict(info=o['info'], data={k:[dict(key=n, value=v) for n,v in part.items()] for k,part in o['data'].items()}) for o in nested()]
+WRITTEN = dict(exponents=csv_text([(a,s,f'{x:.4E}'.replace('.', ',')) for a,s,x in ROWS], sep=';'), formula='variant;seed;accuracy\n'+''.join(f'{a};{s};"=""{x}"""\n' for a,s,x in ROWS), dots=csv_text([(a,s,f'{round(x*5000):,}'.replace(',', '.'),'5.000') for a,s,x in ROWS], ('variant','seed','correct','n_images'), ';'),
+    stopped=csv_text([(*r,'Early stopped' if i else 'Finished') for i,r in enumerate(ROWS)], ('variant','seed','accuracy','State')), wandb=csv_text([(a,s,x,0) for a,s,x in ROWS], ('config.model','config.seed','summaryMetrics.val_acc','summaryMetrics._step')),
+    mlflow=json.dumps(nested()), mlflow_lists=json.dumps(dict(runs=listed())), cells='name,summary,config\n'+''.join(f'r{i},"{dict(val_acc=x, _runtime=7+i)}","{dict(model=a, seed=s)}"\n' for i,(a,s,x) in enumerate(ROWS)))
+@pytest.mark.parametrize('kind', WRITTEN)
+def test_what_other_tools_write_is_read(call, kind): is_the_five(comparisons(call, wrote(WRITTEN[kind]))[0][0])
+
 # ---- nothing is pooled in silence
 
 KEEPS_APART = dict(epochs=[5]*5+[20]*5, lr=[.01,.003]*5, amp=[True]*5+[False]*5, pretrained=[True,False]*5, optimiser=['adam']*9+['sgd'], release=[f'v{i%3}' for i in range(10)], ks=['']*5+[3]*5, dataset=['woof','nette']*5,
