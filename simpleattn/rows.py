@@ -185,9 +185,11 @@ def row_name(runs, line):
 
 # %% ../nbs/15_rows.ipynb #632cab22
 class NoRun(ValueError):
-    "A row that is no run of its own; `role` is of the column without which it would be one, `seeds` are those of the runs"
-    def __init__(self, why, role=None, seeds=()):
-        way = f' runs.drop(columns={role!r})' if role else f' runs[runs.seed.isin({[*seeds]})]' if seeds else ''
+    "A row that is no run of its own; `role` is of the column without which it would be one, `seeds` are those of the runs, `words` those of the others"
+    def __init__(self, why, role=None, seeds=(), words=()):
+        way = ''
+        if role: way = f' runs.drop(columns={role!r})'
+        if words: way = f' runs[~runs.seed.isin({[*words]})]'
         super().__init__(why + way)
         self.why, self.role, self.seeds = why, role, seeds
 
@@ -273,16 +275,17 @@ def check_rows(runs):
 def _check_seeds(runs, key):
     "Refuse rows without a seed among those with one, and a seed that an arm has twice"
     whole = sorted({*filter(is_whole, runs.seed)}, key=float)
+    words = [o for o in runs.seed.unique() if not is_whole(o)]
     for line,seed in runs.seed.items():
         row = f'row {line} ({runs.arm[[line]].iloc[0]})'
         if seed.strip().lower() in summary_words:
-            raise NoRun(f'{row} is a {seed.strip()} of other rows, no run. Remove it, or keep the runs:', seeds=whole)
+            raise NoRun(f'{row} is a {seed.strip()} of other rows, no run. Remove it, or keep the runs:', seeds=whole, words=words)
         if is_blank(seed):
             why = f'{row} has no seed. Give it one, or remove it if it is a mean. If seeds do not matter:'
             raise NoRun(why, 'seed')
         if whole and not is_whole(seed):
             why = f'{row} has the seed {seed!r}, and others have whole numbers, as a row that sums up others has. '
-            raise NoRun(f'{why}Give it a number if it is a run; without it:', seeds=whole)
+            raise NoRun(f'{why}Give it a number if it is a run; without it:', seeds=whole, words=words)
     twice = runs[runs.duplicated(key, keep=False)]
     if not len(twice): return
     arm, seed = twice.iloc[0][['arm','seed']]

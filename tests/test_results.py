@@ -513,7 +513,8 @@ def test_a_word_among_whole_seeds_is_no_run(call, word):
     rows = [*ROWS, ('baseline',word,.6232), ('simple',word,.6512)]
     err = refused(call, wrote(csv_text(rows)), says='row 12 (baseline)')
     if word!='-': is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
-    with pytest.raises(ValueError, match=r'row 11 \(baseline\)'): compare_many(frame(rows))
+    with pytest.raises(ValueError, match=r'row 11 \(baseline\)') as e: compare_many(frame(rows))
+    if word!='-': assert compare_many(eval(str(e.value).partition(': ')[2], dict(runs=frame(rows))))['simple'].n==5, 'the line of Python goes on too'
 
 def test_seeds_that_are_all_words_are_seeds(call): is_the_five(comparisons(call, wrote(csv_text([(a,'abcde'[s],x) for a,s,x in ROWS])))[0][0])
 
