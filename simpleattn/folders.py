@@ -192,7 +192,8 @@ def _refuse_layout(folder, called):
     "Raise `CliError` where folders are neither parts nor classes, with what to do; one check for folders and for archives"
     for name in _inner_parts(folder):
         part = _parts_meant[name.lower()]
-        if part!=name: raise CliError(f"{called} has a folder {name}: rename it to {part}. {_layout}")
+        lacks = '' if (folder/'train').is_dir() else 'has no train folder and '
+        if part!=name: raise CliError(f"{called} {lacks}has a folder {name}: rename it to {part}. {_layout}")
     folders = _folders_in(folder)
     parted = [o.name for o in folders if _inner_parts(o)]
     if parted and not (folder/'train').is_dir():
