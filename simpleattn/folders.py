@@ -305,8 +305,8 @@ def _find(root, name):
     if inner.is_dir(): return inner # its listing says what is wrong with it
     folders = _folders_in(root)
     if _name_of(root)==name and len(folders)==1 and (_is_data_set(folders[0]) or _is_flat(folders[0])): return folders[0]
+    if _inner_parts(root): _refuse_layout(root, f"No data set {name!r} by --data: {root}")
     if _name_of(root)==name and name not in _official_folders and _holds_images(root): return root # likewise
-    if _inner_parts(root): _refuse_layout(root, root)
 
 # %% ../nbs/09_folders.ipynb #dc960aa5
 def _download(dataset, source):
