@@ -436,7 +436,7 @@ def __setstate__(self:CroppedImages, state):
     vars(self).update(state, imgs=None, _centers={})
     if not self.files: return
     with suppress(CliError, OSError, KeyError): # the images are not here, or are others
-        imgs = _decoded(self.root, self.recipe.presize, fingerprint(self.root), None)
+        imgs = _decoded(self.root, self.recipe.presize, fingerprint(self.root), _changed(self.root), None)
         self.rows = np.array([imgs.idx[f] for f in self.files], dtype=int)
         self.imgs = imgs
 
@@ -542,7 +542,12 @@ class CroppedDL(TfmdDL):
 
 # %% ../nbs/10_data.ipynb #8b524308
 @lru_cache(maxsize=4) # for all seeds of a worker
-def _decoded(path, presize, fingerprint, progress): return DecodedImages(path, presize, progress)
+def _decoded(path, presize, fingerprint, times, progress): return DecodedImages(path, presize, progress)
+
+def _changed(path):
+    "A hash of when each image was last written, which also tells of a file whose size and time were put back"
+    facts = [os.stat(o) for o in image_files(path, [f for f,_ in list_images(path)])]
+    return hash(tuple((o.st_mtime_ns, o.st_ctime_ns) for o in facts))
 
 def _fits(imgs, device):
     "Whether the images may live on a device: a GPU of which they fill less than four tenths"
@@ -589,7 +594,7 @@ def get_dls(
     train, val = split_files(path, recipe.split)
     labels = train_labels(path, train, recipe)
     vocab = CategoryMap(sorted({class_of(f) for f in train}), sort=False)
-    imgs = _decoded(path, recipe.presize, fingerprint(path), progress)
+    imgs = _decoded(path, recipe.presize, fingerprint(path), _changed(path), progress)
     device = torch.device(device) if device else default_device()
     def part(files, labels, train):
         ds = CroppedImages(imgs, files, [vocab.o2i[o] for o in labels], vocab, recipe, seed, train)

@@ -10,7 +10,7 @@ __all__ = ['known', 'class_names', 'image_suffixes', 'val_folders', 'archive_suf
            'noisy_labels', 'train_labels']
 
 # %% ../nbs/09_folders.ipynb #4bad0088
-import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
+import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,sys,tarfile,tempfile,warnings,zipfile,zlib
 from collections import Counter
 from contextlib import contextmanager,suppress
 from functools import lru_cache
@@ -160,6 +160,11 @@ def split_list(
     if note.is_file(): path = Path(note.read_text('utf-8', 'surrogateescape')).with_name(path.name)
     return path.with_name(f'{path.name}.split.csv')
 
+def _called(path):
+    "What the user calls a data set's folder: the archive, where it was unpacked from one"
+    note = Path(path).resolve().parent/_archive_note
+    return Path(note.read_text('utf-8', 'surrogateescape')) if note.is_file() else path
+
 val_folders = ('val','valid','validation','test') # The first of these that is there validates
 
 def _is_data_set(folder): return (folder/'train').is_dir() or split_list(folder).is_file()
@@ -170,6 +175,38 @@ def _is_flat(folder):
     folders = _folders_in(folder)
     if any(o.name in ('train', *val_folders) for o in folders): return False
     return sum(any(_is_image(o.name) for o in _entries(folder)) for folder in folders)>1
+
+_parts_meant = {'training':'train', 'trn':'train'} | {o:o for o in ('train', *val_folders)} # names in lower case -> what to call them
+
+def _inner_parts(folder): return [o.name for o in _folders_in(folder) if o.name.lower() in _parts_meant]
+
+def _holds_images(folder, depth=8):
+    "Whether there is an image in a folder or below it"
+    if any(_is_image(o.name) for o in _entries(folder)): return True
+    return depth>0 and any(_holds_images(o, depth-1) for o in _folders_in(folder))
+
+def _is_nested(folder):
+    "Whether a folder's folders are classes whose images lie in folders of their own"
+    folders = _folders_in(folder)
+    if _inner_parts(folder) or any(map(_inner_parts, folders)): return False
+    return sum(map(_holds_images, folders))>1
+
+_layout = 'The layout is train/CLASS/images and val/CLASS/images.'
+
+def _refuse_layout(folder, called):
+    "Raise `CliError` where folders are neither parts nor classes, with what to do; one check for folders and for archives"
+    for name in _inner_parts(folder):
+        part = _parts_meant[name.lower()]
+        lacks = '' if (folder/'train').is_dir() else 'has no train folder and '
+        if part!=name: raise CliError(f"{called} {lacks}has a folder {name}: rename it to {part}. {_layout}")
+    folders = _folders_in(folder)
+    parted = [o.name for o in folders if _inner_parts(o)]
+    if parted and not (folder/'train').is_dir():
+        raise CliError(f"{called} has no train folder, and {_some(parted)} have parts of their own: if they are classes, turn the folders round; "
+            f"if they are data sets, name one of them. {_layout}")
+    full = [o for o in folders if _holds_images(o)]
+    if len(full)==1 and not _inner_parts(folder):
+        raise CliError(f"{called} has one class ({full[0].name}), so there is nothing to learn. {_layout}")
 
 def _folder_times(path):
     "When the folders of a data set last gained or lost a name, and when its list was written"
@@ -184,14 +221,14 @@ def _some(names, n=3):
     return ', '.join(names[:n]) + more
 
 # %% ../nbs/09_folders.ipynb #94b6c097
-def _top(folder):
+def _top(folder, archive):
     "The data set's folder in an unpacked archive: the whole of it, or what lies in its one folder"
-    if _is_data_set(folder) or _is_flat(folder): return folder
+    if _is_data_set(folder) or _is_flat(folder) or _is_nested(folder): return folder
     folders = _folders_in(folder)
     folders = [o for o in folders if _is_data_set(o)] or folders
-    if len(folders)==1: return _top(folders[0])
-    raise CliError(f"The archive holds {len(folders)} folders and none with a train folder. "
-        "The layout is NAME/train/CLASS/images and NAME/val/CLASS/images.")
+    if len(folders)==1 and _folders_in(folders[0]): return _top(folders[0], archive)
+    _refuse_layout(folder, archive)
+    raise CliError(f"The archive {archive} holds {len(folders)} folders and none with a train folder. {_layout}")
 
 def unpack(
     archive, # A zip file, or a tar file, compressed or not
@@ -205,7 +242,7 @@ def unpack(
     dest.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=dest.parent) as tmp:
         _extract(archive, Path(tmp))
-        return take_place(_top(Path(tmp)), dest)
+        return take_place(_top(Path(tmp), archive), dest)
 
 # %% ../nbs/09_folders.ipynb #becb501a
 archive_suffixes = ('.tgz','.tar.gz','.tar','.zip','.tar.bz2','.tar.xz')
@@ -251,12 +288,7 @@ def _unpacked(archive):
     if not note.is_file(): note.write_text(str(archive.resolve()), 'utf-8', 'surrogateescape')
     return path
 
-def _refuse_capitals(root):
-    "Raise `CliError` for a folder of a part in capitals"
-    for folder in _folders_in(root):
-        part = folder.name.lower()
-        if part!=folder.name and part in ('train', *val_folders):
-            raise CliError(f"{root} has a folder {folder.name}: rename it to {part}. The layout is train/CLASS/images and val/CLASS/images.")
+
 
 def _check_there(root):
     if not root.exists():
@@ -278,7 +310,8 @@ def _find(root, name):
     if inner.is_dir(): return inner # its listing says what is wrong with it
     folders = _folders_in(root)
     if _name_of(root)==name and len(folders)==1 and (_is_data_set(folders[0]) or _is_flat(folders[0])): return folders[0]
-    _refuse_capitals(root)
+    if _inner_parts(root): _refuse_layout(root, f"No data set {name!r} by --data: {root}")
+    if _name_of(root)==name and name not in _official_folders and _holds_images(root): return root # likewise
 
 # %% ../nbs/09_folders.ipynb #dc960aa5
 def _download(dataset, source):
@@ -360,14 +393,14 @@ def _classes_in(folder):
     return classes | ({'':loose} if loose else {})
 
 # %% ../nbs/09_folders.ipynb #2348f712
-def _split_line(path): return f"simpleattn data {shlex.quote(str(path))} --split 0.2 --seed 0"
+def _split_line(path): return f"simpleattn data {shlex.quote(str(_called(path)))} --split 0.2 --seed 0"
 
 def _no_parts(path):
     "Raise `CliError` for a folder without train, with the line that splits it where it holds classes"
-    layout = 'The layout is train/CLASS/images and val/CLASS/images.'
-    if not _is_flat(path): raise CliError(f"{path} has no train folder. {layout}")
+    if not _is_flat(path): _refuse_layout(path, _called(path))
+    if not (_is_flat(path) or _is_nested(path)): raise CliError(f"{_called(path)} has no train folder. {_layout}")
     names = _some([o.name for o in _folders_in(path)])
-    raise CliError(f"{path} is a folder of classes ({names}), and nothing says which images validate. {layout} "
+    raise CliError(f"{_called(path)} is a folder of classes ({names}), and nothing says which images validate. {_layout} "
         f"Or split it by a list beside it, which moves no file: {_split_line(path)}")
 
 def _val_folder(path):
@@ -375,7 +408,7 @@ def _val_folder(path):
     for name in val_folders:
         if (path/name).is_dir(): return name
     there = ', '.join(sorted(o.name for o in _folders_in(path)))
-    raise CliError(f"{path} has no val folder; it holds: {there}. Rename its validation folder to val. "
+    raise CliError(f"{_called(path)} has no val folder; it holds: {there}. Rename its validation folder to val. "
         f"The layout is train/CLASS/images and val/CLASS/images. Or hold back a part of train: {_split_line(path)}")
 
 def _by_folders(path):
@@ -403,7 +436,7 @@ def _by_list(path):
     listed = _read_list(path)
     new, gone = sorted(found.keys()-listed.keys()), sorted(listed.keys()-found.keys())
     if new or gone:
-        raise CliError(f"{path} has changed since {split_list(path)} was written: {len(new)} new, {len(gone)} gone "
+        raise CliError(f"{_called(path)} has changed since {split_list(path)} was written: {len(new)} new, {len(gone)} gone "
             f"({_some(new+gone)}). Split it again: {_split_line(path)}")
     images = {}
     for file,part in sorted(listed.items(), key=lambda o: (o[1], o[0])):
@@ -452,13 +485,13 @@ def list_images(
 def _listed(path, times):
     has_list = split_list(path).is_file()
     if has_list and any((path/o).is_dir() for o in val_folders):
-        raise CliError(f"{path} has a validation folder and the list {split_list(path)} too. Remove one of them.")
+        raise CliError(f"{_called(path)} has a validation folder and the list {split_list(path)} too. Remove one of them.")
     images = _by_list(path) if has_list else _by_folders(path)
     if faults := [*_layout_faults(images)]:
-        raise CliError(f"{path}: {'; '.join(faults)}. "
+        raise CliError(f"{_called(path)}: {'; '.join(faults)}. "
             "Mend, fill or remove these: train and val hold the same classes, each with images.")
     if not images:
-        raise CliError(f"{path} holds no class folders. The layout is train/CLASS/images and val/CLASS/images.")
+        raise CliError(f"{_called(path)} holds no class folders. The layout is train/CLASS/images and val/CLASS/images.")
     return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
 list_images.cache_clear = _listed.cache_clear # for a file that was written over: its folder does not show it
 
@@ -492,6 +525,7 @@ def split_folder(
     if any((path/o).is_dir() for o in val_folders):
         raise CliError(f"{path} has the validation folder {_val_folder(path)} and needs no split.")
     folder = _unsplit(path)
+    if not _is_flat(folder): _refuse_layout(folder, _called(path))
     classes = _classes_in(folder)
     if faults := [*_layout_faults({f'{folder.name}/{name}':images for name,images in classes.items()})]:
         raise CliError(f"{path} cannot be split: {'; '.join(faults)}.")
@@ -556,6 +590,14 @@ def contradiction(
         if have[part]>n: return f"{dataset} has {n} {part} images, and this has {have[part]}"
     return ''
 
+@lru_cache(maxsize=16)
+def _tell_of_a_part(path, dataset): # once a process
+    "Say on standard error that a folder is a part of a known data set, on which nobody else's accuracies hold"
+    if dataset not in known: return
+    n, whole = len(list_images(path)), sum(official[known[dataset][1]])
+    if n<whole: print(f"{_called(path)} holds {n} of the {whole} images of {dataset}: its accuracies are not those of {dataset}. "
+        "Give a data set of your own its name by --set dataset=NAME.", file=sys.stderr)
+
 def _given(path, data):
     "Where a data set was found: its archive, if that was given, or its own folder"
     return Path(data) if data and Path(data).is_file() else path
@@ -575,9 +617,9 @@ def _changes_for(recipe, path):
 def _check_size(recipe, path):
     "Raise `CliError` where there is nothing to tell apart, or no whole batch"
     train,_ = split_files(path, recipe.split)
-    if len({*map(class_of, train)})<2: raise CliError(f"{path} has one class, so there is nothing to learn.")
+    if len({*map(class_of, train)})<2: raise CliError(f"{_called(path)} has one class, so there is nothing to learn.")
     if len(train)>=recipe.bs: return
-    raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {path.name} has {len(train)} train images. "
+    raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {_called(path).name} has {len(train)} train images. "
         f"Take a smaller batch, such as --set {_smaller_batch(train)}.")
 
 def find_data(
@@ -589,6 +631,7 @@ def find_data(
         path = get_path(recipe.dataset, recipe.source, data)
         why = contradiction(path, recipe.dataset)
         if why: raise _other_data(_given(path, data), recipe.dataset, why)
+        _tell_of_a_part(path, recipe.dataset)
     except OtherData as other:
         if other.change: other.change = ' '.join([other.change, *_changes_for(recipe, other.path)])
         raise

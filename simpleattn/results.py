@@ -6,7 +6,7 @@
 __all__ = ['Asked', 'read_results', 'parts_of', 'compare_results', 'Against', 'against']
 
 # %% ../nbs/22_results.ipynb #97ec7917
-import bz2,codecs,csv,gzip,io,json,lzma,re,shlex,sys,zlib
+import ast,bz2,codecs,csv,gzip,io,json,lzma,re,shlex,sys,zlib
 from dataclasses import dataclass,replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates,read_answer
 from .runs import comparable
-from .rows import (NoRun,as_cells,check_arms,check_ends,check_pasted,check_rows,is_blank,is_whole,known_columns,
+from .rows import (NoRun,all_repeat,as_cells,check_arms,check_ends,check_pasted,check_rows,end_words,is_blank,is_good_end,is_whole,known_columns,
     number_in,of_a_log,plain_value,row_name,said_columns,seed_value,short_name,summary_words,unexplained)
 from .stats import Estimate,as_fractions,compare_many,limits_of_runs,read_samples
 from .words import against_words
@@ -94,6 +94,7 @@ _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples
 _totals = 'total n n_total images samples count'.split() # beside counts of correct images
 _exit_codes = 'exit_code exitcode exit_status return_code returncode'.split() # 0 has finished
 _statuses = [*'status state run_state run_status'.split(), *_exit_codes]
+_ends = 'outcome result success successful succeeded finished completed complete done ok failed fail crashed error errored killed aborted'.split() # where they hold words of an end, or yes and no
 
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
@@ -174,9 +175,10 @@ def _read_csv(text, path):
 
 # %% ../nbs/22_results.ipynb #23f85547
 def _flat(record, before=''):
-    "A dict without dicts in it"
+    "A dict without dicts in it, nor lists of keys and values"
     flat = {}
     for key,value in record.items():
+        if _is_rows(value) and all({'key','value'} <= o.keys() for o in value): value = {o['key']:o['value'] for o in value}
         flat |= _flat(value, f'{before}{key}.') if isinstance(value, dict) else {f'{before}{key}':value}
     return flat
 
@@ -226,13 +228,39 @@ def _read_json(text, path):
 def _has_bits(table): # which image was right, and no count of right images
     return isinstance(table, pd.DataFrame) and 'correct' in table and not pd.api.types.is_numeric_dtype(table['correct'])
 
+def _opened(table):
+    "A table whose cells that hold dicts, as Python or JSON writes them, are columns"
+    def is_dict(cells): return cells.str.strip().str.fullmatch(r'(?s)\{.*\}').all()
+    columns = [o for o in table.columns if len(table) and is_dict(table[o])]
+    try: dicts = {o:table[o].map(_dict_in) for o in columns}
+    except (ValueError, SyntaxError): return table
+    if not dicts: return table
+    rows = [row | {o:cells.iloc[i] for o,cells in dicts.items()} for i,row in enumerate(table.to_dict('records'))]
+    return as_cells([*map(_flat, rows)]).set_axis(table.index)
+
+def _dict_in(text):
+    try: return json.loads(text)
+    except ValueError: return ast.literal_eval(re.sub(r'\bnan\b', 'None', text))
+
+def _without_chart(table):
+    "What wandb exports of a chart, a column for each run beside its least and greatest, as one row a run and step"
+    of_runs = {o:o.rpartition(' - ') for o in table.columns if f'{o}__MIN' in table and f'{o}__MAX' in table}
+    if not of_runs or not all(dash for _,dash,_ in of_runs.values()): return table
+    bands = [f'{o}{end}' for o in of_runs for end in ('__MIN','__MAX')]
+    rest = [o for o in table.columns if o not in of_runs and o not in bands]
+    names = {o:(run, metric) for o,(run,_,metric) in of_runs.items()}
+    rows = table[[*rest, *of_runs]].melt(rest, [*of_runs], 'column ', 'cell ')
+    rows = rows[~rows['cell '].map(is_blank)]
+    return pd.concat([of_metric.assign(run=[names[o][0] for o in of_metric['column ']]).rename(columns={'cell ':metric}).drop(columns='column ')
+        for metric,of_metric in rows.groupby(rows['column '].map(lambda o: names[o][1]), sort=False)]).fillna('').set_axis(range(1, len(rows)+1))
+
 def _read_table(path):
     "A file, or a table that is one already, as a table of text"
     if isinstance(path, pd.DataFrame):
         named = path.reset_index() if any(path.index.names) else path
         return as_cells((named.drop(columns='correct') if _has_bits(named) else named).to_dict('records'))
     text = _text(path)
-    return (_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)
+    return _without_chart(_opened((_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)))
 
 # %% ../nbs/22_results.ipynb #2cbabd9e
 @dataclass(frozen=True)
@@ -422,7 +450,7 @@ _spread = re.compile(r'\s*([\d.,]+)\s*%?\s*(?:±|\+/?-|\()\s*([\d.,]+)\s*%?\s*\)
 
 def _accuracies(asked, runs):
     "Fractions of the runs that ended well"
-    if asked.counts: runs = runs.assign(acc=runs.acc.str.replace(r'(?<=\d),(?=\d{3}\b)', '', regex=True))
+    if asked.counts: runs = runs.assign(acc=runs.acc.str.replace(r'(?<=\d)[.,](?=\d{3}\b)', '', regex=True))
     said = runs.acc.map(number_in)
     for line,text,number in zip(runs.index, runs.acc, said):
         if _spread.fullmatch(text): _refuse_means(asked, runs)
@@ -466,7 +494,7 @@ def _checked(asked, runs, fractions):
     return 1-fractions if asked.errors else fractions
 
 def _images_of(asked, text):
-    text = text.replace(',', '')
+    text = re.sub(r'(?<=\d)[.,](?=\d{3}\b)', '', text)
     if not is_whole(text) or float(text) < 1: asked.refuse(f'n_images is {text!r}: give the number of validation images.')
     return int(float(text))
 
@@ -540,6 +568,19 @@ def _last(asked, runs, header):
     if len(keys) < 2 or count.groupby(run).apply(lambda o: o.duplicated().any()).any(): # several runs: one after another
         run = ((count <= count.shift()) | (runs[keys] != runs[keys].shift()).any(axis=1)).cumsum()
     return runs[count == count.groupby(run).transform('max')]
+
+def _check_short(asked, runs, header):
+    "Refuse a run that ended before half of the longest of its arm, where no status says that it may"
+    if 'status' in runs: return
+    ends = runs[header].map(number_in) + (short_name(header) == 'epoch') # epochs count from 0
+    longest = ends.groupby(runs.arm).transform('max')
+    short = runs[ends < longest/2]
+    if not len(short): return
+    at = short.index[0]
+    why = f'{row_name(runs, at)} is the last of its run, at {header} {short[header].iloc[0]}, and other runs of {short.arm.iloc[0]!r} go on to {header} {longest[short.index[0]]-(short_name(header) == "epoch"):g}'
+    rest = [o for o in asked.where if str(o).casefold() != f'{header.casefold()}=last']
+    end = f'{header}={runs[header][ends.idxmax()].strip()}'
+    raise CliError(f"{asked.name}: {why}: it is not finished. Remove it, or keep the runs that got there: {replace(asked, where=(*rest, end)).command()}")
 
 def _ended(runs, by=()):
     "Last rows, without the columns that count a log's rows where some runs stopped before the others; and what is to be said of it"
@@ -616,7 +657,8 @@ def _without_metrics(runs):
         name, numbers = short_name(o), runs[o].map(number_in)
         if o in ('arm','seed','acc','status','n_images') or numbers.isna().any(): return False
         is_exit_code = name in _exit_codes and 'status' in runs
-        return _is_acc(name) or _is_error(name) or is_exit_code or name == 'precision' and not (numbers == numbers.round()).all()
+        is_error = _is_error(name) and not all_repeat(numbers) # an error rate that was chosen is a setting
+        return _is_acc(name) or is_error or is_exit_code or name == 'precision' and not (numbers == numbers.round()).all()
     return runs.drop(columns=[o for o in runs.columns if is_metric(o)])
 
 # %% ../nbs/22_results.ipynb #5f480ae8
@@ -652,6 +694,8 @@ def _ways_on(asked, log, runs, by, others, last):
     if values and '--best' not in asked.others: # which has one answer
         columns = _fewest(others, lambda some: not _mixed(runs, [*by, *some]))
         yield f'one answer for each value: {asked.command(by=[o.strip() for o in columns], where=last)}'
+    if len(others) == 1 and short_name(others[0]) in _arms and asked.arm is None and not by: # either may be what was compared
+        yield f"one answer for each {asked.roles['arm']}: {asked.command(arm=others[0].strip(), by=[asked.roles['arm']], where=last)}"
     yield f'where it does not matter: {asked.command(ignore=[o.strip() for o in others], where=last)}'
 
 # %% ../nbs/22_results.ipynb #1b31b60d
@@ -669,10 +713,26 @@ def _roles(asked, table):
     rest = table.drop(columns=taken)
     sds = _by_name(rest, _sds)
     if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]])
-    roles['status'] = next(iter(_by_name(rest, _statuses)), None)
+    roles['status'] = next(iter([*_by_name(rest, _statuses), *_further_ends(rest)]), None)
     totals = _totals if 'correct' in short_name(roles['acc']) else ()
     roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}
+
+def _further_ends(table):
+    "Columns that tell by words, or by yes and no, how a run ended"
+    names = [o for o in (*_statuses, *_ends) if o not in _exit_codes]
+    return [o for o in _by_name(table, names) if table[o].nunique() > 1 and end_words(o, table[o]) is not None]
+
+def _with_ends(asked, runs):
+    "Runs whose status heeds every column that tells how a run ended: one that failed by one of them has failed"
+    if 'status' not in runs: return runs
+    header = asked.roles['status']
+    if short_name(header) in _exit_codes: runs = runs.assign(status=runs.status.map(_word_of_exit))
+    elif short_name(header) in _ends: runs = runs.assign(status=end_words(header, runs.status))
+    for other in _further_ends(runs.drop(columns='status')):
+        words = end_words(other, runs[other])
+        runs = runs.assign(status=runs.status.where(words.map(is_good_end), words)).drop(columns=other)
+    return runs
 
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
@@ -696,11 +756,42 @@ def _refuse_roles(asked, table, roles):
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
 
 # %% ../nbs/22_results.ipynb #dffce2dc
+_metric_names = 'tag metric metric_name key variable'.split() # beside a column value
+_run_with_seed = re.compile(r'(.*?\w)[\s/_.,-]+(?:seed|s|run|rep|trial)[\s_=-]*(\d+)', re.I)
+
+def _one_metric(asked, table):
+    "A table with a row for each metric, as TensorBoard exports it: its accuracies, where it holds one kind"
+    asked_for = {o.split('=')[0].casefold() for o in map(str, asked.where)}
+    for header in _by_name(table, _metric_names):
+        names = table[header].map(short_name)
+        if not _by_name(table, ['value']) or header.casefold() in asked_for or header in (asked.arm, asked.seed): continue
+        found = [*dict.fromkeys(table[header][names.map(_is_acc)])]
+        if len(found) > 1:
+
+            held_out = [o for o in found if re.match('val|eval|dev', short_name(o))]
+            asked.refuse(f"the accuracy may be {' or '.join(found)}. Keep one: {asked.command(where=[f'{header}={[*held_out, *found][0]}'])}")
+        if not found: continue
+        rows = table[table[header] == found[0]].drop(columns=header)
+        return rows if asked.acc else rows.rename(columns={_by_name(table, ['value'])[0]:found[0]})
+    return table
+
+def _named_runs(asked, table):
+    "A table whose runs are called such as baseline-seed0, with the two parts as columns; and what is to be said of it"
+    if asked.arm or asked.seed or {'arm','seed'} & {*table.columns} or _by_name(table, [o for o in _seeds if o != 'run']): return table, ''
+    for header in _by_name(table, ['run', *(o for o in _arms if o not in ('arm','variant'))]):
+        parts = table[header].str.strip().str.extract(f'^{_run_with_seed.pattern}$', flags=re.I)
+        if parts.isna().any(axis=None) or parts[0].nunique() == len(parts.drop_duplicates()): continue
+        return table.assign(arm=parts[0], seed=parts[1]).drop(columns=header), f'arm and seed = the parts of {header}, such as {table[header].iloc[0]}'
+    return table, ''
+
 def _shaped(asked):
     "One row a run as text, what is known of its columns, and what was said of a wide table"
     table = _read_table(asked.path)
     if not len(table): asked.refuse('there are no runs.')
-    if not asked.wide: return table, replace(asked, roles=_roles(asked, table)), []
+    if not asked.wide:
+        table, said = _named_runs(asked, _one_metric(asked, table))
+        roles = _roles(asked, table)
+        return table, replace(asked, roles=roles), [f"{said}, accuracy = {roles['acc']}"] if said else []
     table, said = _long(asked, table)
     roles = dict(arm='arm', acc='accuracy') | (dict(seed='seed') if 'seed' in table else {})
     return table, replace(asked, roles=roles), [said]
@@ -722,7 +813,9 @@ def _kept_rows(asked, table):
     by = [names.get(o, o) for o in (_named(asked, table, o) for o in asked.by)]
     for header,values in wanted.items():
         if values != ['last']: continue
-        runs, ended = _ended(_last(asked, runs, header), by)
+        runs = _last(asked, runs, header)
+        _check_short(asked, runs, header)
+        runs, ended = _ended(runs, by)
         said += ended
     taken = [o for o in by if o in ('arm','seed','acc','status')]
     if taken: asked.refuse(f'--by {asked.roles[taken[0]]}: that is the {taken[0]}, which has its role. Name another column.')
@@ -737,7 +830,9 @@ def _checked_runs(asked):
     "Runs as text with their status, their accuracies, the columns of --by, and what is to be said"
     table, asked, said = _shaped(asked)
     try: return _checked_table(asked, table, said)
-    except NoRun as e: asked.refuse(e.why, **(dict(ignore=[asked.roles[e.role]]) if e.role else {}))
+    except NoRun as e:
+        if e.role: asked.refuse(e.why, ignore=[asked.roles[e.role]])
+        asked.refuse(e.why, **(dict(where=[f"{asked.roles['seed']}={o}" for o in e.seeds]) if e.seeds else {}))
 
 def _word_of_exit(text):
     "What an exit code says: 0 has finished, another number has failed"
@@ -746,7 +841,7 @@ def _word_of_exit(text):
 def _checked_table(asked, table, said):
     runs, logged, by = _kept_rows(asked, table)
     ends = []
-    if short_name(asked.roles.get('status', '')) in _exit_codes: runs = runs.assign(status=runs.status.map(_word_of_exit))
+    runs = _with_ends(asked, runs)
     if 'status' in runs: runs, ends = check_ends(runs)
     check_arms(runs, asked.roles['arm'])
     runs = _stripped(runs)

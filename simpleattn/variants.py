@@ -513,13 +513,21 @@ def make_callback(
 ): # A callback; text gives a new one each time
     "What `Learner` takes"
     if isinstance(cb, str): cb = _from_text(spell_callback(cb))
-    elif isinstance(cb, (type,partial)): cb = cb()
-    if any(o.__name__=='Callback' for o in type(cb).__mro__): return cb
-    raise CliError(f"{cb!r} is no callback of fastai's.")
+    elif isinstance(cb, (type,partial)):
+        _check_callback(cb.func if isinstance(cb, partial) else cb, cb)
+        cb = cb()
+    _check_callback(type(cb), cb)
+    return cb
+
+def _check_callback(cls, said):
+    "Raise `CliError` for what makes no callback, before it is called"
+    if isinstance(cls, type) and any(o.__name__=='Callback' for o in cls.__mro__): return
+    raise CliError(f"{said} is no callback of fastai's.")
 
 def _from_text(text):
     if not text.is_known: raise CliError(f"Callback {text}: its arguments are not known. Write them out.")
     cls = text.made_by or load_layer(text.path, 'Callback')
+    _check_callback(cls, text)
     try: cb = cls(*text.args, **text.kwargs)
     except Exception as e: raise CliError(f"Callback {text} cannot be made ({e}).") from None
     if hasattr(cb, '__weakref__'): _spellings[cb] = text

@@ -419,6 +419,45 @@ def test_counts_that_contradict_a_known_data_set_are_refused(tmp_path, call, mon
     code,out,err = call('data', 'imagewoof', '--data', p)
     assert code==2 and '36 images' in out and 'this has 9' in err
 
+def test_a_part_of_a_known_data_set_is_said_once(tmp_path, capsys):
+    p = write_set(tmp_path/'imagewoof2-160', class_names['imagewoof'], n=2)
+    for _ in range(2): find_data(Recipe('r', size=32, val_extra=8, bs=4), p)
+    err = capsys.readouterr().err
+    assert err.count('holds 40 of the 12954 images of imagewoof')==1 and '--set dataset=NAME' in err
+
+def _images_at(root, *places):
+    for i,o in enumerate(places):
+        (root/o).mkdir(parents=True, exist_ok=True)
+        for k in range(5): Image.fromarray(np.full((8,8,3), 9*i+k, 'u1')).save(root/o/f'{k}.png')
+    return root
+
+@pytest.mark.parametrize('form', ['folder','zip','tar'])
+def test_classes_with_folders_of_their_own_are_split(tmp_path, call, form):
+    p = _images_at(tmp_path/'nest', 'cat/anna', 'cat/bob', 'dog/carl')
+    if form!='folder': p = Path(shutil.make_archive(str(tmp_path/'packed'), form, tmp_path, 'nest'))
+    assert f'simpleattn data {p} --split 0.2' in call('data', str(p))[2]
+    code,out,err = call('data', str(p), '--split', '0.2')
+    assert code==0 and '15 images' in out, err
+
+LAYOUTS = dict(turned=(['cat/train','cat/val','dog/train','dog/val'], ('cat, dog have parts','turn the folders round')), one=(['cat'], ('one class (cat)',)), nested_one=(['cat/anna'], ('one class',)),
+    capitals=(['Train/cat','Train/dog','Validation/cat','Validation/dog'], ('rename it to train',)), training=(['training/cat','training/dog','testing/cat','testing/dog'], ('has a folder training: rename it to train',)))
+@pytest.mark.parametrize('form', ['folder','zip','bztar'])
+@pytest.mark.parametrize('kind', LAYOUTS)
+def test_a_layout_that_cannot_be_meant_is_named_with_what_to_do(tmp_path, call, kind, form):
+    places,says = LAYOUTS[kind]
+    p = _images_at(tmp_path/'pics', *places)
+    if form!='folder': p = Path(shutil.make_archive(str(tmp_path/'packed'), form, p, '.'))
+    for more in ((), ('--split','0.2')):
+        code,out,err = call('data', str(p), *more)
+        assert code==2 and all(o in err for o in says) and str(p) in err, err
+
+def test_a_fault_in_an_archive_names_the_archive(tmp_path, call):
+    p = write_set(tmp_path/'mine', 'ab', n=1)
+    shutil.rmtree(p/'val'/'b')
+    archive = shutil.make_archive(str(tmp_path/'z1'), 'zip', tmp_path, 'mine')
+    err = call('data', archive)[2]
+    assert f'{archive}: class b is only in train' in err and 'unpacked-' not in err
+
 def test_breeds_have_names(tmp_path, call):
     p = write_set(tmp_path/'imagewoof2-160', class_names['imagewoof'], n=1)
     out = call('data', 'imagewoof', '--data', p)[1]
@@ -540,6 +579,19 @@ def test_a_source_that_changed_at_the_same_size_and_time_is_decoded_anew(tmp_pat
     keep_times(f, f.read_bytes().replace(bytes((3,2,1)), bytes((6,5,4))))
     imgs = DecodedImages(settled)
     assert imgs.files[4]=='train/a/flat.bmp' and imgs[4][0,0].tolist()==[4,5,6]
+
+def test_an_image_that_changed_at_the_same_size_and_time_is_seen_by_the_same_process(tmp_path):
+    for place in ('train/a','train/b','val/a','val/b'):
+        (tmp_path/'mine'/place).mkdir(parents=True)
+        for k in range(2): Image.new('RGB', (16,16), (9*k,90,20)).save(tmp_path/'mine'/place/f'{place[-1]}{k}.bmp')
+    recipe = Recipe('r', dataset='mine', source='full', size=16, val_extra=8, bs=2)
+    def batch(): return get_dls(recipe, 0, tmp_path/'mine').valid.one_batch()[0].clone()
+    before = batch()
+    assert (batch()==before).all()
+    file = tmp_path/'mine'/'val'/'a'/'a0.bmp'
+    white = io.BytesIO(); Image.new('RGB', (16,16), 'white').save(white, 'bmp')
+    keep_times(file, white.getvalue())
+    assert not (batch()==before).all()
 
 def test_pixels_that_changed_under_the_same_time_are_made_again(settled):
     imgs = DecodedImages(settled)

@@ -296,6 +296,13 @@ def test_what_is_no_callback_is_said_before_anything_is_declared(recipe, tiny, t
     with pytest.raises(CliError, match=why): Study('s', ['baseline','simple'], 2, recipe=recipe).run('serial', data=tiny, cbs=text)
     assert not (tmp_path/'runs').exists()
 
+@pytest.mark.parametrize('made', ['os:mkdir("ran")','pathlib:Path.mkdir("ran")','os:makedirs("ran")'])
+def test_what_is_no_callback_is_not_called(tmp_path, monkeypatch, made):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CliError): make_callback(made)
+    with pytest.raises(CliError, match='no callback'): make_callback(partial(Path('ran').mkdir))
+    assert not [*tmp_path.iterdir()]
+
 def test_the_source_of_ones_own_callback_is_part_of_its_text(tmp_path):
     file = tmp_path/'own.py'
     def text(n):

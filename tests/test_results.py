@@ -248,6 +248,62 @@ def test_arms_that_were_trained_for_other_epochs_are_not_mixed(call):
     err = refused(call, f, says='--where epoch=2') # which all ten runs have reached
     assert comparisons(call, *commands(err)[0][1:])[0][0]['n']==5
 
+def test_a_run_that_ended_far_before_the_others_is_named(call):
+    rows = [(a,s,e,round(x-.1*(2-e), 3)) for a,s,x in ROWS for e in range(1 if (a,s)==('simple',2) else 3)]
+    err = refused(call, wrote(csv_text(rows, ('variant','seed','epoch','accuracy'))), '--where', 'epoch=last', says=('(simple, seed 2)','at epoch 0','not finished'))
+    assert comparisons(call, *commands(err)[0][1:])[0][0]['n']==4
+
+def scalars(*tags):
+    "What TensorBoard writes: a row for each run, tag and step"
+    yield 'run,tag,step,value,wall_time'
+    for a,s,x in ROWS:
+        for tag in tags:
+            for e in range(3): yield f"{a}/seed{s},{tag},{e},{x-.1*(2-e) if 'acc' in tag else 1-e/9:.4f},{1.7e9+e+s}"
+
+@pytest.mark.parametrize('tags', [('val/acc',),('val/acc','val/loss'),('train/loss','val_accuracy')])
+def test_scalars_of_tensorboard_are_read(call, tags):
+    err = refused(call, wrote('\n'.join(scalars(*tags))), says='step (0, 1, 2)')
+    (c,),err = comparisons(call, *commands(err)[0][1:])
+    assert is_the_five(c) is None and 'arm and seed = the parts of run, such as baseline/seed0' in err and 'accuracy = val' in err
+
+def test_two_accuracies_among_scalars_are_no_guess(call):
+    err = refused(call, wrote('\n'.join(scalars('train/acc','test/acc','val/acc'))), says=('test/acc or val/acc','--where tag=val/acc'))
+    err = refused(call, *commands(err)[0][1:], says='step=last')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('form', ['{}/seed{}','{}_seed{}','{}-s{}','{} run {}','{}.seed={}','{}-Seed-{}'])
+@pytest.mark.parametrize('header', ['Name','run','run_name','experiment'])
+def test_runs_that_are_called_by_arm_and_seed_are_pairs(call, form, header):
+    (c,),err = comparisons(call, wrote(csv_text([(form.format(a, s),'finished',x) for a,s,x in ROWS], (header,'State','val_acc'))))
+    assert is_the_five(c) is None and f'arm and seed = the parts of {header}' in err
+
+def test_a_chart_of_wandb_is_read(call):
+    names = [f'{a}-s{s} - val_acc{end}' for a,s,_ in ROWS for end in ('','__MIN','__MAX')]
+    rows = [(e, *(f'{x-.1*(2-e):.3f}' for _,_,x in ROWS for _ in range(3))) for e in range(3)]
+    err = refused(call, wrote(csv_text(rows, ('epoch',*names))), says='epoch=last')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+def test_either_of_two_columns_may_be_the_arm(call):
+    rows = [('resnet'+m,a,s,x) for m in ('18','50') for a,s,x in ROWS]
+    err = refused(call, wrote(csv_text(rows, ('model','attention','seed','accuracy'))), says='--arm attention --by model')
+    way = next(o for o in commands(err) if '--arm' in o)
+    code,out,err = call(*way, '--fmt', 'json')
+    assert code==0
+    for part in json.loads(out).values(): is_the_five(part['comparisons'][0])
+
+def test_what_says_the_arm_or_the_run_again_is_no_condition(call):
+    again = dict(Group=['BASELINE']*5+['simple']*5, label=[f'variant={a} seed={s}' for a,s,_ in ROWS], _step=[5,6]*5)
+    is_the_five(comparisons(call, wrote(with_columns(**again)))[0][0])
+    refused(call, wrote(with_columns(_step=[5]*10, label=['x','y']*5)), says='label (x, y)')
+
+def nested(): return [dict(info=dict(run_id=f'a{i}', status='FINISHED'), data=dict(metrics=dict(val_acc=x), params=dict(seed=str(s), model=a))) for i,(a,s,x) in enumerate(ROWS)]
+def listed(): return [dict(info=o['info'], data={k:[dict(key=n, value=v) for n,v in part.items()] for k,part in o['data'].items()}) for o in nested()]
+WRITTEN = dict(exponents=csv_text([(a,s,f'{x:.4E}'.replace('.', ',')) for a,s,x in ROWS], sep=';'), formula='variant;seed;accuracy\n'+''.join(f'{a};{s};"=""{x}"""\n' for a,s,x in ROWS), dots=csv_text([(a,s,f'{round(x*5000):,}'.replace(',', '.'),'5.000') for a,s,x in ROWS], ('variant','seed','correct','n_images'), ';'),
+    stopped=csv_text([(*r,'Early stopped' if i else 'Finished') for i,r in enumerate(ROWS)], ('variant','seed','accuracy','State')), wandb=csv_text([(a,s,x,0) for a,s,x in ROWS], ('config.model','config.seed','summaryMetrics.val_acc','summaryMetrics._step')),
+    mlflow=json.dumps(nested()), mlflow_lists=json.dumps(dict(runs=listed())), cells='name,summary,config\n'+''.join(f'r{i},"{dict(val_acc=x, _runtime=7+i)}","{dict(model=a, seed=s)}"\n' for i,(a,s,x) in enumerate(ROWS)))
+@pytest.mark.parametrize('kind', WRITTEN)
+def test_what_other_tools_write_is_read(call, kind): is_the_five(comparisons(call, wrote(WRITTEN[kind]))[0][0])
+
 # ---- nothing is pooled in silence
 
 KEEPS_APART = dict(epochs=[5]*5+[20]*5, lr=[.01,.003]*5, amp=[True]*5+[False]*5, pretrained=[True,False]*5, optimiser=['adam']*9+['sgd'], release=[f'v{i%3}' for i in range(10)], ks=['']*5+[3]*5, dataset=['woof','nette']*5,
@@ -452,6 +508,41 @@ def test_a_run_near_the_mean_is_a_run(call):
         refusals += call('compare', wrote(csv_text(rows, ('variant','accuracy'))))[0]!=0
     assert refusals<=4 # 2 %
 
+@pytest.mark.parametrize('word', ['all','best','Mittelwert','ensemble','0-4','-'])
+def test_a_word_among_whole_seeds_is_no_run(call, word):
+    rows = [*ROWS, ('baseline',word,.6232), ('simple',word,.6512)]
+    err = refused(call, wrote(csv_text(rows)), says='row 12 (baseline)')
+    if word!='-': is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+    with pytest.raises(ValueError, match=r'row 11 \(baseline\)') as e: compare_many(frame(rows))
+    if word!='-': assert compare_many(eval(str(e.value).partition(': ')[2], dict(runs=frame(rows))))['simple'].n==5, 'the line of Python goes on too'
+
+def test_seeds_that_are_all_words_are_seeds(call): is_the_five(comparisons(call, wrote(csv_text([(a,'abcde'[s],x) for a,s,x in ROWS])))[0][0])
+
+SUMS = dict(middle=[*BASE[:3],.6232,*BASE[3:]], two=[.62,.644,.632], rounded=[f'{x:.4f}' for x in (.6201,.6443,.6019,.632,.618)]+['.623'])
+@pytest.mark.parametrize('kind', SUMS)
+def test_a_mean_of_one_arm_is_named_wherever_it_stands(call, kind):
+    other = [.652,.658,.634] if kind=='two' else SIMPLE
+    if kind=='two': other = [.652,.658,.655]
+    rows = [(a,x) for a,xs in (('baseline',SUMS[kind]),('simple',other)) for x in xs]
+    refused(call, wrote(csv_text(rows, ('variant','accuracy'))), says='is the mean of the other rows')
+
+@pytest.mark.parametrize('kind', ['median','max','min'])
+def test_another_summary_of_each_arm_is_named(call, kind):
+    rows = [(a,x) for a,xs in (('baseline',BASE),('simple',SIMPLE)) for x in xs]
+    rows += [(a,round(float(getattr(np, kind)(xs)), 3)) for a,xs in (('baseline',BASE),('simple',SIMPLE))]
+    refused(call, wrote(csv_text(rows, ('variant','accuracy'))), says=('row 12 (baseline','of the other rows'))
+
+@pytest.mark.parametrize('name', ['{} (5 runs)','{} best','{} (n=5)','all {}','Average','Durchschnitt'])
+def test_one_row_that_sums_up_an_arm_is_no_arm(call, name):
+    rows = [(a,x) for a,_,x in ROWS]+[(name.format('baseline'),.621)]
+    refused(call, wrote(csv_text(rows, ('variant','accuracy'))), says=('row 12','summary of other rows'))
+
+def test_an_arm_may_be_named_after_a_summary(call):
+    "Of pooling, or of attention everywhere: with as many runs as the others"
+    for arms in (('mean','max'),('simple','simple all')):
+        (c,),_ = comparisons(call, wrote(csv_text([(arms[a=='simple'],s,x) for a,s,x in ROWS])))
+        assert c['n']==5
+
 def test_rows_that_were_pasted_twice_are_named(call):
     plain = [(a,x) for a,_,x in ROWS]
     for rows in (plain*2, [o for o in plain for _ in (0,1)], plain[:5]*2+plain[5:], plain+plain[1:5], plain[:2]*2+plain[5:7]*2):
@@ -546,6 +637,32 @@ def test_a_run_that_goes_on_is_left_out_and_counted(call):
 def test_diverged_runs_are_runs(call):
     (c,),_ = comparisons(call, wrote(with_columns(status=['ok']*9+['diverged'])))
     assert c['diverged_variant']==1
+
+ENDS = dict(finished=('TRUE','FALSE'), success=(1,0), failed=('no','yes'), completed=('Yes','No'), outcome=('done','crashed'), crashed=('False','True'), Success=('1.0','0.0'))
+@pytest.mark.parametrize('header', ENDS)
+def test_a_column_may_say_by_yes_and_no_how_a_run_ended(call, header):
+    good,bad = ENDS[header]
+    ends = [good]*10; ends[4] = bad
+    for more in ({}, dict(status='finished'), dict(state='ok')):
+        (c,),err = comparisons(call, wrote(with_columns(**more, **{header:ends})))
+        is_four(c)
+        assert c['failed_baseline']==1 and '1 of 10 runs failed' in err
+
+def test_two_columns_may_say_how_a_run_ended(call):
+    (c,),_ = comparisons(call, wrote(with_columns(status=['finished']*10, state=['COMPLETED']*4+['KILLED']+['COMPLETED']*5)))
+    is_four(c)
+
+CHOSEN = dict(duration=['short','long']*5, runtime=['torch']*5+['onnx']*5, train_time=['1h','4h']*5, aux_loss_weight=[.1,.4]*5, error_rate=[.1,.2]*5, memory=[4096]*5+[65536]*5, fps=[8]*5+[16]*5, params=[25e6,11e6]*5, gflops=[1.2,1.8]*5,
+    finished=['early','late']*5, train_hours=[1]*5+[4]*5, elapsed=['a_lot','little']*5, dropout_loss_scale=[1,2]*5)
+@pytest.mark.parametrize('column', CHOSEN)
+def test_a_setting_under_the_name_of_a_measurement_is_refused(call, column):
+    refused(call, wrote(with_columns(**{column:CHOSEN[column]})), says=(f'{column} (',f'--ignore {column}'))
+    with pytest.raises(ValueError, match=rf'^{column} \('): compare_many(pd.DataFrame(as_rows()).assign(**{column:CHOSEN[column]}))
+
+TIMES = ['2026-11-01T10:00:00Z','2026-11-01 10:00:00.123456+00:00','1 Nov 2026','Nov 1, 2026 10:00 AM','0 days 00:00:07.25','6m 40s','1h 4m','412.5s','0:06:40','11/01/26','P0DT0H6M40S'][:10]
+@pytest.mark.parametrize('text', TIMES)
+def test_times_are_written_in_many_ways(call, text):
+    is_the_five(comparisons(call, wrote(with_columns(duration=[f'"{text}"']*9+['"0:07:01"'])))[0][0])
 
 def test_an_unknown_status_is_named_with_the_way_on(call):
     err = refused(call, wrote(with_columns(state=['finished']*9+['odd'])), says=("'odd'",'row 11 (simple, seed 4)','--ignore state'))
