@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['pauses', 'most_bytes', 'name_parts', 'as_root', 'is_url', 'patiently', 'make_folder', 'open_folder', 'put', 'get',
-           'is_folder', 'holds_something', 'is_there', 'remove', 'tidy', 'list_names', 'list_strange', 'get_many']
+           'is_folder', 'holds_something', 'is_there', 'remove', 'move_aside', 'tidy', 'list_names', 'list_strange',
+           'get_many']
 
 # %% ../nbs/03_files.ipynb #227c8c0f
 import errno,os,re,secrets,stat,time
@@ -170,28 +171,29 @@ def put(
 
 # %% ../nbs/03_files.ipynb #74f2b1ae
 def get(
-    root,    # Folder or URL
-    name:str # Of the file, below it
+    root,          # Folder or URL
+    name:str,      # Of the file, below it
+    any_size=False # Is one larger than `most_bytes` read too, such as a checkpoint?
 )->bytes: # Its content
     "Read a file; raises `FileNotFoundError` where there is none, and `CliError` where it cannot be read now"
     root = as_root(root)
-    read = _get_object if is_url(root) else _get_file
-    return patiently(lambda: read(root, name), _unread(root/name), (FileNotFoundError,))
+    def read(): return _get_object(root, name) if is_url(root) else _get_file(root, name, any_size)
+    return patiently(read, _unread(root/name), (FileNotFoundError,))
 
-def _get_file(root, name):
+def _get_file(root, name, any_size):
     path = _local(root, name)
     try: mode = path.stat().st_mode
     except NotADirectoryError: raise FileNotFoundError(errno.ENOENT, 'No such file', str(path)) from None
     if not stat.S_ISREG(mode): raise CliError(f"{path} is no plain file, and is not read.")
-    content = _read(path)
-    if len(content)>most_bytes: raise CliError(f"{path} is larger than any file of a store ({most_bytes} bytes at most), and is not read.")
+    content = _read(path, any_size)
+    if len(content)>most_bytes and not any_size: raise CliError(f"{path} is larger than any file of a store ({most_bytes} bytes at most), and is not read.")
     return content
 
-most_bytes = 2**26 # of a file; the largest records have a few million
+most_bytes = 2**26 # of a record, a declaration, a report; the largest have a few million
 
-def _read(path):
+def _read(path, any_size=False):
     "A file's content; of a larger one, which nobody wrote here, one byte more than is believed"
-    with open(path, 'rb') as f: return f.read(most_bytes+1)
+    with open(path, 'rb') as f: return f.read(None if any_size else most_bytes+1)
 
 # %% ../nbs/03_files.ipynb #c58ed704
 def _get_object(root, name):
@@ -251,6 +253,18 @@ def remove(
             if is_url(root): root.fs.rm_file(_key(root, name))
             else: _local(root, name).unlink()
     patiently(away, _unwritten(root/name))
+
+def move_aside(
+    root,      # Local folder
+    name:str,  # Of a file, below it
+    ending:str # Of its new name, which takes the place of the suffix
+)->Path: # NAME.ENDING, or the first of NAME.2.ENDING, NAME.3.ENDING, ... that is free
+    "Move a file out of the way, and never over another"
+    path = _local(root, name)
+    places = (path.with_suffix(f'.{ending}' if k==1 else f'.{k}.{ending}') for k in count(1))
+    free = next(o for o in places if not _has_entry(o))
+    patiently(lambda: os.replace(path, free), _unwritten(free))
+    return free
 
 # %% ../nbs/03_files.ipynb #bdf9bf52
 _left_re = re.compile(r'\.(?:probe-(\d{1,9})-\d+|.+-(\d{1,9})-[0-9a-f]{8}\.tmp)')

@@ -482,6 +482,7 @@ def arm_runs(
     env='*'     # Class of machine, or a pattern of it
 )->tuple: # ([Run], {path below the root: reason}, {seed: failed tries}); of a run that stands in two folders the first
     "An arm's records that can be believed, the others by name, and its failed tries"
+    _refuse_strange(arm, root, env)
     names = _files_of(arm, root, env)
     once,not_believed = {}, {}
     for name,run in read_files(root, filter(is_record, names)):
@@ -489,11 +490,22 @@ def arm_runs(
         else: not_believed[name] = run
     return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if _kind(o)=='failed')
 
+def _refuse_strange(arm, root, env):
+    "Raise `CliError` where a link, or what is no plain file, stands where an arm's records are"
+    for name in {arm.name, _older_name(arm)}:
+        strange = list_strange(root, *name.split('/'), env, '*.json')
+        if strange: raise _not_read(root, strange[0])
+
+def _not_read(root, name):
+    return CliError(f"{as_root(root)/name} is a link, or else not what its name says, and is not read. Look at it, and put a plain file or folder in its place.")
+
+def _older_name(arm): return arm.name.replace('@', '-at-').replace('+', '_') # as folders were called once
+
 def _files_of(arm, root, env): # names below the root; those of the arm's own name first
     "The files of the folders that hold an arm's runs"
     folders = groupby(list_files(root, '*', '*', env), lambda name: name.rpartition('/')[0])
     own = [folder for folder in folders if folder.startswith(f'{arm.name}/')]
-    older = arm.name.replace('@', '-at-').replace('+', '_') # as folders were called once
+    older = _older_name(arm)
     first = {next(filter(is_record, folders[o]), o):o for o in folders if o not in own}
     alike = [o for name,o in first.items() if name==o and o.startswith(f'{older}/')] # of failed tries only
     for name,run in read_files(root, [name for name,o in first.items() if name!=o]):
@@ -621,10 +633,26 @@ def read_declaration(
 )->dict: # With its growth so far; None where there is none
     "A study's declaration; raises `CliError` for one that is damaged"
     root,file = as_root(root), f'_studies/{name}.json'
+    growths = _growth_files(root, name) # before the declaration, which was written before them
+    _check_whole(root, name, growths)
     try: declaration = _declared(root, file, get(root, file))
-    except FileNotFoundError: return None
-    for file,content in get_many(root, _growth_files(root, name)): _grow(declaration, _declared(root, file, content))
+    except FileNotFoundError:
+        if growths: raise _lost(root, file) from None
+        return None
+    for file,content in get_many(root, growths): _grow(declaration, _declared(root, file, content))
     return declaration
+
+def _lost(root, file):
+    return CliError(f"{root/file} is lost, and what was declared after it is there, so the study is not known as it was declared. "
+        "Bring the file back from git or a copy, or choose another name for the study.")
+
+def _check_whole(root, name, growths):
+    "Raise `CliError` where growth is lost, or a link or a file of another kind stands in its place"
+    strange = list_strange(root, '_studies', f'{name}.growth', '*.json') + list_names(root, '_studies', f'{name}.growth')
+    if strange: raise _not_read(root, strange[0])
+    numbers = {_seed_of(o) for o in growths}
+    for number in range(1, max(numbers, default=0)):
+        if number not in numbers: raise _lost(root, f'_studies/{name}.growth/{number}.json')
 
 def _declared(root, file, content):
     try: return check_declaration(file, content)

@@ -319,6 +319,37 @@ def test_the_tenth_growth_is_read_after_the_second(tmp_path):
     for seed in range(2, 14): write_declaration(tmp_path, 's', dict(date='2026-01-01T00:00:00Z', runs_before=seed, arms=[], seeds=[seed]), growth=True)
     assert read_declaration(tmp_path, 's')['seeds']==[*range(14)]
 
+def three_growths(root):
+    for more in range(4): a_study(root, seeds=2+more).declare()
+    return root/'_studies'/'s.growth'
+
+def to_link(p): p.rename(p.with_name('moved')); p.symlink_to('moved')
+LOST = {'the first growth':lambda g: (g/'1.json').unlink(), 'a growth in the middle':lambda g: (g/'2.json').unlink(), 'the declaration':lambda g: g.with_name('s.json').unlink(),
+    'a growth is a link':lambda g: to_link(g/'2.json'), 'the last growth is a link':lambda g: to_link(g/'3.json'), 'a growth is a folder':lambda g: ((g/'3.json').unlink(), (g/'3.json').mkdir()),
+    'all growth is a link':to_link, 'all growth is a file':lambda g: (shutil.rmtree(g), g.write_text(''))}
+
+@pytest.mark.parametrize('how', LOST)
+def test_a_growth_that_is_lost_or_linked_never_shrinks_the_family(tmp_path, how):
+    "Reading, declaring and training are refused with the file that is meant"
+    LOST[how](three_growths(tmp_path))
+    before = everything(tmp_path)
+    for read in (lambda: read_declaration(tmp_path, 's'), lambda: load_study('s', tmp_path), lambda: a_study(tmp_path, seeds=5).declare(), lambda: a_study(tmp_path, seeds=3)):
+        with pytest.raises(CliError, match=r'_studies/s\.(growth|json)'): read()
+    for verb in ('compare','report'): assert cli_main([verb,'s','--root',tmp_path])[0]==2
+    assert everything(tmp_path)==before
+
+LINKED = {'a recipe':'tiny', 'a variant':'tiny/simple', 'an env':f'tiny/simple/{ENV}', 'a record':f'tiny/simple/{ENV}/0.json'}
+
+@pytest.mark.parametrize('what', LINKED)
+def test_records_behind_a_link_are_not_missing(tmp_path, what):
+    for variant in ('baseline','simple'):
+        for seed in range(3): write_run(a_run(seed, variant), tmp_path)
+    a_study(tmp_path, seeds=3).declare()
+    to_link(tmp_path/LINKED[what])
+    with pytest.raises(CliError, match=f'{LINKED[what]} is a link'): load_study('s', tmp_path).read()
+    code,out,err = cli_main(['compare','s','--root',tmp_path])
+    assert code==2 and f'{LINKED[what]} is a link' in err and not out, out+err
+
 def test_the_growth_of_an_older_declaration_stands_in_its_file_and_newer_ones_beside(tmp_path):
     p = tmp_path/'_studies'/'s.json'
     a_study(tmp_path, seeds=2).declare()
