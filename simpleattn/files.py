@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['pauses', 'most_bytes', 'name_parts', 'as_root', 'is_url', 'patiently', 'make_folder', 'open_folder', 'put', 'get',
-           'is_folder', 'holds_something', 'is_there', 'remove', 'move_aside', 'tidy', 'list_names', 'list_strange',
-           'get_many']
+           'is_folder', 'holds_something', 'is_there', 'remove', 'move_aside', 'tidy', 'is_alive', 'list_names',
+           'list_strange', 'get_many']
 
 # %% ../nbs/03_files.ipynb #227c8c0f
 import errno,os,re,secrets,stat,time
@@ -74,17 +74,22 @@ def patiently(
 
 def _reason(e): return ' '.join(str(getattr(e, 'strerror', None) or e or type(e).__name__).split())
 
+def _too_long_at(path): return f"{str(path)[:60]}...: no file may have so long a name. Choose a shorter one."
+
+_too_long = os.strerror(errno.ENAMETOOLONG)
+
 def _unread(path):
-    return lambda why: (f"{path} cannot be read now ({why}). It is left as it is, and counts neither as missing nor as broken; "
+    return lambda why: _too_long_at(path) if why==_too_long else (f"{path} cannot be read now ({why}). It is left as it is, and counts neither as missing nor as broken; "
         "the same command goes on once it can be read.")
 
 def _unwritten(path):
-    return lambda why: f"{path} cannot be written ({why}). What is finished is kept; the same command goes on once it can be written."
+    return lambda why: _too_long_at(path) if why==_too_long else f"{path} cannot be written ({why}). What is finished is kept; the same command goes on once it can be written."
 
 # %% ../nbs/03_files.ipynb #fe824f79
 @lru_cache
 def _open_url(url):
     "The folder at a URL, which has answered once"
+    if not url.partition('://')[2].strip('/'): raise CliError(f"{url} names no place. Give a bucket and a folder, such as s3://bucket/runs.")
     def answered():
         from upath import UPath
         path = UPath(url, use_listings_cache=False)
@@ -277,10 +282,12 @@ def tidy(
     if is_url(root): return
     for folder,_,names in os.walk(root):
         for left in filter(None, map(_left_re.fullmatch, names)):
-            if _is_alive(int(left[1] or left[2])): continue
+            if is_alive(int(left[1] or left[2])): continue
             with suppress(OSError): os.unlink(os.path.join(folder, left[0]))
 
-def _is_alive(pid):
+def is_alive(
+    pid:int # Of a process
+)->bool:
     "Does a process of this number run on this machine?"
     try: os.kill(pid, 0)
     except ProcessLookupError: return False
