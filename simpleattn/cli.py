@@ -10,13 +10,14 @@ __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 
            'demo_text', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'completion', 'main']
 
 # %% ../nbs/26_cli.ipynb #205b5e17
-import json,os,re,shlex,shutil,sys,warnings
+import json,os,re,shlex,shutil,sys,traceback,warnings
 from argparse import Action,ArgumentParser,HelpFormatter
 from contextlib import contextmanager
 from dataclasses import MISSING,fields
 from fnmatch import fnmatchcase
 from functools import partial
 from inspect import Parameter,Signature,signature
+from pathlib import Path
 from typing import Annotated
 from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
@@ -1174,6 +1175,15 @@ def _with_change(words, change):
     at = words.index('--set')+1 if '--set' in words else len(words)
     return ' '.join(['simpleattn', shlex.join(words[:at]), *([] if '--set' in words else ['--set']), change, shlex.join(words[at:])]).strip()
 
+def _said_of(error):
+    from simpleattn.engines import said_of
+    return said_of(error)
+
+def _is_ours(error):
+    "Did this library raise it, and not a layer of the user's?"
+    *_,place = traceback.extract_tb(error.__traceback__)
+    return Path(place.filename).parent==Path(__file__).parent
+
 def _run(f, arguments, words=()):
     "Call a verb, print what it returns or the sentence of a mistake, and give the exit status"
     fmt = arguments.get('fmt', 'table')
@@ -1187,7 +1197,8 @@ def _run(f, arguments, words=()):
     except CliError as e: return _mistake(e)
     except ValueError as e:
         if type(e) is not ValueError: raise # a kind of its own is a fault of the program
-        return _mistake(e)
+        return _mistake(e if _is_ours(e) else _said_of(e))
+    except SystemExit as e: return _mistake(f'{_said_of(e)}: code that was imported ends the program.')
     except KeyboardInterrupt: return 130
     except BrokenPipeError: return 0
     except OSError as e:
@@ -1196,10 +1207,16 @@ def _run(f, arguments, words=()):
     return 0
 
 # %% ../nbs/26_cli.ipynb #a27abeed
+def _open_streams():
+    "A stream that was closed outside swallows what it is told"
+    for name in ('stdout','stderr'):
+        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w'))
+
 def main(
     argv:list=None # Arguments; None: the command line's
 )->int: # Exit status
     "Run one verb"
+    _open_streams()
     verb,*words = (sys.argv[1:] if argv is None else argv) or ['--help']
     about = {'-h':_help, '--help':_help, '--version':lambda: __version__}
     if verb in about: return _run(about[verb], {})

@@ -24,6 +24,7 @@ from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
 import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
 from .recipes import CliError,Recipe,stream
+from .files import put
 from .folders import *
 from .shapes import clear_left,make_shapes # asked for here by older scripts
 
@@ -51,9 +52,7 @@ def _seal(facts): return hashlib.sha256(json.dumps(facts, sort_keys=True).encode
 
 def _write_index(folder, facts):
     "Write index.json with a seal over what it says, in one step"
-    new = folder/f'.index.json.{os.getpid()}'
-    new.write_text(json.dumps(dict(facts, seal=_seal(facts))))
-    os.replace(new, folder/'index.json')
+    put(folder, 'index.json', json.dumps(dict(facts, seal=_seal(facts))), over=True, patient=False)
 
 def _read_index(folder): # None where there is none that is whole
     "What index.json says"
@@ -140,7 +139,7 @@ class DecodedImages:
         times = _times([*self.sources, self.dir/'images.bin'])
         if times and times==self.index['times']: return True
         if not (self.verify() and _content(self.sources)==self.index['sources']): return False
-        with suppress(OSError): _write_index(self.dir, dict(self.index, times=times)) # a cache that cannot be written is read so each time
+        with suppress(CliError): _write_index(self.dir, dict(self.index, times=times)) # a cache that cannot be written is read so each time
         return True
 
     def verify(self)->bool: # Whether every byte is what was decoded

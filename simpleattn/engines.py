@@ -3,7 +3,7 @@
 Plain Python, tested by tests/test_engines.py and tests/test_ray.py. An engine takes tasks and says that one has ended; what came of it stands in the store.
 It has three methods, `submit(task)`, `next()` -> `Ended` and `close()`, and `workers`, the runs that it makes at a time. The study decides what to run and
 what to try again. Torch and fastai are imported in workers, never here."""
-import math,os,signal,subprocess,sys,tempfile,threading,time,traceback,types
+import math,os,shutil,signal,subprocess,sys,tempfile,threading,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass,replace
@@ -12,7 +12,7 @@ from pathlib import Path
 from fastcore.basics import num_cpus
 from .recipes import CliError,near
 
-__all__ = ['Task', 'Ended', 'SerialEngine', 'LocalEngine', 'RayEngine', 'engines', 'check_engine', 'make_engine']
+__all__ = ['Task', 'Ended', 'SerialEngine', 'LocalEngine', 'RayEngine', 'engines', 'check_engine', 'make_engine', 'said_of']
 
 # ---- tasks
 
@@ -46,11 +46,15 @@ def run_task(
     except Exception as e: return _failed(task, e)
 
 def _failed(task, error):
-    "With its traceback, and in a line its exception with the place that raised it"
+    "With its traceback, and in a line"
+    return Ended(task, 'failed', ''.join(traceback.format_exception(error)), why=said_of(error))
+
+def said_of(error)->str:
+    "An exception in a line, with the place that raised it"
     places = traceback.extract_tb(error.__traceback__)
     said = ' '.join(''.join(traceback.format_exception_only(error)).split())
     place = f' ({Path(places[-1].filename).name}, line {places[-1].lineno}, in {places[-1].name})' if places else ''
-    return Ended(task, 'failed', ''.join(traceback.format_exception(error)), why=f'{said}{place}')
+    return f'{said}{place}'
 
 def _train(task):
     from simpleattn.files import is_there
@@ -182,6 +186,13 @@ def _no_worker(error):
         return f"Workers need a socket in {tempfile.gettempdir()}, whose name is too long for one. Set TMPDIR to a short path, such as TMPDIR=/tmp."
     return f"No worker can be started here ({error or 'its server ended at once'}). `--engine serial` needs none."
 
+def clear_logs():
+    "Remove what drivers left that were killed outright: the logs of their workers"
+    from simpleattn.files import is_alive
+    for folder in Path(tempfile.gettempdir()).glob('simpleattn-logs-*-*'):
+        driver = folder.name.split('-')[2]
+        if driver.isdecimal() and not is_alive(int(driver)): shutil.rmtree(folder, ignore_errors=True)
+
 MOST_WAITING = 8 # workers on GPUs, each with a compiled network, where fewer of them are to work at a time
 
 def _of_its_own(task): return task.arm.recipe.compile
@@ -209,7 +220,8 @@ class LocalEngine:
         places = max(self.workers, min(compiled, MOST_WAITING)) if gpus else self.workers
         self.free = deque(gpus[i%len(gpus)] if gpus else None for i in range(places)) # places without a worker, by their device
         self.tasks,self.running,self.idle = deque(), [], []
-        self.logs = tempfile.TemporaryDirectory(prefix='simpleattn-')
+        clear_logs()
+        self.logs = tempfile.TemporaryDirectory(prefix=f'simpleattn-logs-{os.getpid()}-')
         self.ctx = mp.get_context('forkserver')
         self.ctx.set_forkserver_preload(self.preload)
 
@@ -394,9 +406,11 @@ def _takes_address(engine):
 
 def check_engine(
     name:str,         # serial, local, ray
-    address:str=None  # Of a cluster
+    address:str=None, # Of a cluster
+    workers:int=None  # Runs at a time
 ):
-    "Raise `CliError` for an engine that is not there, or has no use for an address"
+    "Raise `CliError` for an engine that is not there, for one of no workers, or one that has no use for an address"
+    if workers is not None and workers<1: raise CliError(f"workers = {workers}: give at least 1.")
     if name not in engines: raise CliError(f"No engine {name!r}. {near(name, engines)}")
     if not address or _takes_address(engines[name]): return
     takers = [o for o,engine in engines.items() if _takes_address(engine)]
@@ -408,7 +422,5 @@ def make_engine(
     **kwargs          # Of the engine: workers, gpus, per_run, threads, compiled
 ):
     "An engine by its name; one that takes an address is told one where it is given"
-    check_engine(name, address)
-    n = kwargs.get('workers')
-    if n is not None and n<1: raise CliError(f"workers = {n}: give at least 1.")
+    check_engine(name, address, kwargs.get('workers'))
     return engines[name](**kwargs, **(dict(address=address) if address else {}))

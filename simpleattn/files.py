@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['pauses', 'most_bytes', 'name_parts', 'as_root', 'is_url', 'patiently', 'make_folder', 'open_folder', 'put', 'get',
-           'is_folder', 'holds_something', 'is_there', 'remove', 'tidy', 'list_names', 'list_strange', 'get_many']
+           'is_folder', 'holds_something', 'is_there', 'remove', 'move_aside', 'tidy', 'is_alive', 'list_names',
+           'list_strange', 'get_many']
 
 # %% ../nbs/03_files.ipynb #227c8c0f
 import errno,os,re,secrets,stat,time
@@ -73,17 +74,22 @@ def patiently(
 
 def _reason(e): return ' '.join(str(getattr(e, 'strerror', None) or e or type(e).__name__).split())
 
+def _too_long_at(path): return f"{str(path)[:60]}...: no file may have so long a name. Choose a shorter one."
+
+_too_long = os.strerror(errno.ENAMETOOLONG)
+
 def _unread(path):
-    return lambda why: (f"{path} cannot be read now ({why}). It is left as it is, and counts neither as missing nor as broken; "
+    return lambda why: _too_long_at(path) if why==_too_long else (f"{path} cannot be read now ({why}). It is left as it is, and counts neither as missing nor as broken; "
         "the same command goes on once it can be read.")
 
 def _unwritten(path):
-    return lambda why: f"{path} cannot be written ({why}). What is finished is kept; the same command goes on once it can be written."
+    return lambda why: _too_long_at(path) if why==_too_long else f"{path} cannot be written ({why}). What is finished is kept; the same command goes on once it can be written."
 
 # %% ../nbs/03_files.ipynb #fe824f79
 @lru_cache
 def _open_url(url):
     "The folder at a URL, which has answered once"
+    if not url.partition('://')[2].strip('/'): raise CliError(f"{url} names no place. Give a bucket and a folder, such as s3://bucket/runs.")
     def answered():
         from upath import UPath
         path = UPath(url, use_listings_cache=False)
@@ -170,28 +176,29 @@ def put(
 
 # %% ../nbs/03_files.ipynb #74f2b1ae
 def get(
-    root,    # Folder or URL
-    name:str # Of the file, below it
+    root,          # Folder or URL
+    name:str,      # Of the file, below it
+    any_size=False # Is one larger than `most_bytes` read too, such as a checkpoint?
 )->bytes: # Its content
     "Read a file; raises `FileNotFoundError` where there is none, and `CliError` where it cannot be read now"
     root = as_root(root)
-    read = _get_object if is_url(root) else _get_file
-    return patiently(lambda: read(root, name), _unread(root/name), (FileNotFoundError,))
+    def read(): return _get_object(root, name) if is_url(root) else _get_file(root, name, any_size)
+    return patiently(read, _unread(root/name), (FileNotFoundError,))
 
-def _get_file(root, name):
+def _get_file(root, name, any_size):
     path = _local(root, name)
     try: mode = path.stat().st_mode
     except NotADirectoryError: raise FileNotFoundError(errno.ENOENT, 'No such file', str(path)) from None
     if not stat.S_ISREG(mode): raise CliError(f"{path} is no plain file, and is not read.")
-    content = _read(path)
-    if len(content)>most_bytes: raise CliError(f"{path} is larger than any file of a store ({most_bytes} bytes at most), and is not read.")
+    content = _read(path, any_size)
+    if len(content)>most_bytes and not any_size: raise CliError(f"{path} is larger than any file of a store ({most_bytes} bytes at most), and is not read.")
     return content
 
-most_bytes = 2**26 # of a file; the largest records have a few million
+most_bytes = 2**26 # of a record, a declaration, a report; the largest have a few million
 
-def _read(path):
+def _read(path, any_size=False):
     "A file's content; of a larger one, which nobody wrote here, one byte more than is believed"
-    with open(path, 'rb') as f: return f.read(most_bytes+1)
+    with open(path, 'rb') as f: return f.read(None if any_size else most_bytes+1)
 
 # %% ../nbs/03_files.ipynb #c58ed704
 def _get_object(root, name):
@@ -252,6 +259,18 @@ def remove(
             else: _local(root, name).unlink()
     patiently(away, _unwritten(root/name))
 
+def move_aside(
+    root,      # Local folder
+    name:str,  # Of a file, below it
+    ending:str # Of its new name, which takes the place of the suffix
+)->Path: # NAME.ENDING, or the first of NAME.2.ENDING, NAME.3.ENDING, ... that is free
+    "Move a file out of the way, and never over another"
+    path = _local(root, name)
+    places = (path.with_suffix(f'.{ending}' if k==1 else f'.{k}.{ending}') for k in count(1))
+    free = next(o for o in places if not _has_entry(o))
+    patiently(lambda: os.replace(path, free), _unwritten(free))
+    return free
+
 # %% ../nbs/03_files.ipynb #bdf9bf52
 _left_re = re.compile(r'\.(?:probe-(\d{1,9})-\d+|.+-(\d{1,9})-[0-9a-f]{8}\.tmp)')
 
@@ -263,10 +282,12 @@ def tidy(
     if is_url(root): return
     for folder,_,names in os.walk(root):
         for left in filter(None, map(_left_re.fullmatch, names)):
-            if _is_alive(int(left[1] or left[2])): continue
+            if is_alive(int(left[1] or left[2])): continue
             with suppress(OSError): os.unlink(os.path.join(folder, left[0]))
 
-def _is_alive(pid):
+def is_alive(
+    pid:int # Of a process
+)->bool:
     "Does a process of this number run on this machine?"
     try: os.kill(pid, 0)
     except ProcessLookupError: return False

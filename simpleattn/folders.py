@@ -21,6 +21,7 @@ from fastcore.basics import groupby
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from .recipes import CliError,OtherData,Recipe,near
+from .files import put
 from .shapes import clear_left,make_shapes,shapes_digest,take_place
 
 # %% ../nbs/09_folders.ipynb #97580aaf
@@ -151,13 +152,17 @@ def _is_image(name): return os.path.splitext(name)[1].lower() in image_suffixes
 
 _archive_note = '.unpacked-from' # in the cache, beside what was unpacked
 
+def _is_unpacked(folder):
+    "Is it a folder of our own cache? A note that came with somebody's folder is not believed"
+    return folder.name.startswith('unpacked-') and folder.parent==(xdg_cache_home()/'simpleattn').resolve()
+
 def split_list(
     path # Folder of a data set
 )->Path: # PATH.split.csv
     "Where the list lies that splits a folder: beside it, or beside the archive that it was unpacked from"
     path = Path(path).resolve()
     note = path.parent/_archive_note
-    if note.is_file(): path = Path(note.read_text('utf-8', 'surrogateescape')).with_name(path.name)
+    if _is_unpacked(path.parent) and note.is_file(): path = Path(note.read_text('utf-8', 'surrogateescape')).with_name(path.name)
     return path.with_name(f'{path.name}.split.csv')
 
 def _called(path):
@@ -285,7 +290,7 @@ def _unpacked(archive):
     if not dest.is_dir(): clear_left(folder, 'tmp*')
     path = unpack(archive, dest)
     note = folder/_archive_note
-    if not note.is_file(): note.write_text(str(archive.resolve()), 'utf-8', 'surrogateescape')
+    if not note.is_file(): put(folder, note.name, str(archive.resolve()).encode('utf-8', 'surrogateescape'), over=True)
     return path
 
 
@@ -341,7 +346,7 @@ def _embedded(data):
         with tempfile.TemporaryDirectory(dir=cache_dir()) as tmp: os.rename(path, f'{tmp}/old')
     if not path.is_dir():
         clear_left(path.parent, '.shapes-*')
-        seal.write_text(shapes_digest(make_shapes(path)))
+        put(seal.parent, seal.name, shapes_digest(make_shapes(path)), over=True)
     return path
 
 @lru_cache(maxsize=1)
@@ -533,6 +538,8 @@ def split_folder(
     parts = dict(_split_rows(folder, fraction, seed))
     file = split_list(path)
     listed = _read_list(path) if file.exists() else {}
+    if listed and not listed.keys() & parts.keys():
+        raise CliError(f"{file} is there and lists none of these images: it is another folder's. Move it away, or give this folder another name.")
     if listed.keys()==parts.keys() and listed!=parts:
         raise CliError(f"{file} is there and splits otherwise. Runs may have been made with it: remove it to split again.")
     if listed!=parts: _write_list(file, parts)
@@ -543,9 +550,7 @@ def _write_list(file, parts):
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows([('path','part'), *parts.items()])
     text = text.getvalue().encode('utf-8', 'surrogateescape')
-    new = file.with_name(f'.{file.name}.{os.getpid()}')
-    new.write_bytes(text)
-    os.replace(new, file)
+    put(file.parent, file.name, text, over=True)
 
 # %% ../nbs/09_folders.ipynb #799cf2b2
 derived = {'306556b31afc':'160-derived', '735406811bd1':'160-squares'}

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'Parked', 'write_run', 'parked_folders',
-           'write_failure', 'claim', 'read_run', 'set_aside', 'list_files', 'iter_runs', 'is_record', 'read_files',
-           'find_runs', 'arm_runs', 'runs_of_arms', 'load_runs', 'runs_frame', 'check_declaration', 'read_declaration',
-           'write_declaration', 'merge_runs', 'has_store', 'check_failures', 'publish_parked', 'probe', 'env_name',
-           'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts']
+           'waiting_records', 'write_failure', 'claim', 'read_run', 'set_aside', 'list_files', 'iter_runs', 'is_record',
+           'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure', 'load_runs', 'runs_frame',
+           'check_declaration', 'read_declaration', 'write_declaration', 'merge_runs', 'has_store', 'check_failures',
+           'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts']
 
 # %% ../nbs/11_runs.ipynb #1ea356ca
 import base64,dataclasses,errno,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
@@ -230,8 +230,7 @@ def write_run(
 )->Path: # The record's file
     "Publish a run's record; raises `FileExistsError` where that run has one, and `Parked` where it cannot be published now"
     content = _sealed(run.to_dict())
-    others_wait = any(_is_own(o) and list_files(o) for o in parked_folders(root))
-    try: return put(root, run.path, content, patient=not others_wait)
+    try: return put(root, run.path, content, patient=not waiting_records(root))
     except CliError as e: why = str(e)
     raise Parked(f"{why} {_park(root, run.path, content)}")
 
@@ -243,16 +242,24 @@ def parked_folders(
     root = as_root(root)
     where = str(root if is_url(root) else root.resolve())
     key = hashlib.sha256(where.encode()).hexdigest()[:12]
-    temporary = Path(tempfile.gettempdir())/f'simpleattn-{os.getuid()}'
+    temporary = Path(tempfile.gettempdir())/f'simpleattn-{_uid()}'
     try: homes = [xdg_state_home()/'simpleattn', temporary]
     except RuntimeError: homes = [temporary] # nobody's home
     return [o/'parked'/key for o in homes]
+
+_uid = getattr(os, 'getuid', lambda: 0) # Windows has none
+
+def waiting_records(
+    root # Folder of all runs, or its URL
+)->list: # Names below the root
+    "The records of this user that wait in local folders"
+    return [name for folder in filter(_is_own, parked_folders(root)) for name in list_files(folder)]
 
 def _is_own(folder):
     "Is there such a folder, made by this user?"
     try: facts = os.lstat(folder)
     except OSError: return False
-    return stat.S_ISDIR(facts.st_mode) and facts.st_uid==os.getuid()
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid==_uid()
 
 def _park(root, name, content):
     "Keep a record in a local folder; gives the sentence that says where"
@@ -266,11 +273,13 @@ def _park(root, name, content):
 def write_failure(
     recipe:str, variant:str, env:str, seed:int, # What was tried
     error:str,   # What happened, with the end of the traceback
-    root='runs'  # Folder of all runs, or its URL
+    root='runs', # Folder of all runs, or its URL
+    why=''       # The same in a line
 )->Path: # SEED.failed-K.json, beside the place of the record
     "Keep a failed try, so that it is counted and the seed can be tried again"
     place = run_path(recipe, variant, env, seed)
     facts = dict(recipe=recipe, variant=variant, env=env, seed=seed, status='failed', error=error, schema=1)
+    if why: facts['why'] = why
     return _put_beside(root, place, 'failed', _sealed(facts))
 
 def _put_beside(root, place, kind, content):
@@ -331,7 +340,7 @@ def _lock_file(root):
     "A local file, one byte of which is locked for each name"
     if not is_url(root): return root/'.lock'
     store = hashlib.sha256(str(root).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir())/f'simpleattn-{os.getuid()}-{store}.lock'
+    return Path(tempfile.gettempdir())/f'simpleattn-{_uid()}-{store}.lock'
 
 # %% ../nbs/11_runs.ipynb #c3d852cf
 def _unsealed(content):
@@ -504,11 +513,9 @@ def runs_of_arms(
     arms:list,  # Whose runs
     env='*'     # Class of machine, or a pattern of it
 )->list: # For each arm, as `arm_runs` gives it
-    "The runs of several arms, for which a store is looked through once"
-    folders = groupby(list_files(root, '*', '*', env), lambda name: name.rpartition('/')[0])
-    foreign = [o for o in folders if not all(_is_under(o, arm) for arm in arms)]
-    holders = _holders(root, {o:folders[o] for o in foreign})
-    return [_runs_among(root, [name for o in _folders_of(arm, folders, holders) for name in folders[o]]) for arm in arms]
+    "The runs of several arms, for which a store is looked through once; a link in a record's place is refused"
+    for arm in arms: _refuse_strange(arm, root, env)
+    return [_runs_among(root, names) for names in _files_of(arms, root, env)]
 
 def _runs_among(root, names): # as `arm_runs` gives it
     once,not_believed = {}, {}
@@ -517,13 +524,45 @@ def _runs_among(root, names): # as `arm_runs` gives it
         else: not_believed[name] = run
     return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if _kind(o)=='failed')
 
+def last_failure(
+    root,    # Folder of all runs, or its URL
+    arm:Arm, # Whose failed tries
+    env='*'  # Class of machine, or a pattern of it
+)->str: # Why, and the file; empty where no try has failed
+    "What the last failed try of an arm, by seed and number, says"
+    names, = _files_of([arm], root, env)
+    failed = [o for o in names if _kind(o)=='failed']
+    if not failed: return ''
+    facts = {}
+    for _,content in get_many(root, failed[-1:]):
+        with suppress(ValueError): facts = _unsealed(content)
+    why = facts.get('why')
+    return f"{why}; the whole error is in {as_root(root)/failed[-1]}." if isinstance(why, str) else f"the error is in {as_root(root)/failed[-1]}."
+
+def _refuse_strange(arm, root, env):
+    "Raise `CliError` where a link, or what is no plain file, stands where an arm's records are"
+    for name in {arm.name, _older_name(arm)}:
+        strange = list_strange(root, *name.split('/'), env, '*.json')
+        if strange: raise _not_read(root, strange[0])
+
+def _not_read(root, name):
+    return CliError(f"{as_root(root)/name} is a link, or else not what its name says, and is not read. Look at it, and put a plain file or folder in its place.")
+
+def _older_name(arm): return arm.name.replace('@', '-at-').replace('+', '_') # as folders were called once
+
 def _is_under(folder, arm): return folder.startswith(f'{arm.name}/')
+
+def _files_of(arms, root, env): # for each arm, names below the root
+    "The files of the folders that hold the runs of arms"
+    folders = groupby(list_files(root, '*', '*', env), lambda name: name.rpartition('/')[0])
+    foreign = [o for o in folders if not all(_is_under(o, arm) for arm in arms)]
+    holders = _holders(root, {o:folders[o] for o in foreign})
+    return [[name for o in _folders_of(arm, folders, holders) for name in folders[o]] for arm in arms]
 
 def _folders_of(arm, folders, holders):
     "The folders that hold an arm's runs, that of its own name first"
     own = [o for o in folders if _is_under(o, arm)]
-    older = arm.name.replace('@', '-at-').replace('+', '_') # as folders were called once
-    only_failed = [o for o in folders if o.startswith(f'{older}/') and not any(map(is_record, folders[o]))]
+    only_failed = [o for o in folders if o.startswith(f'{_older_name(arm)}/') and not any(map(is_record, folders[o]))]
     alike = [o for o,holder in holders.items() if holder==arm]
     return dict.fromkeys(own + only_failed + alike)
 
@@ -633,6 +672,30 @@ def _check_arms_and_seeds(facts):
             if not Arm.from_dict(arm).variant.fits_hash: raise ValueError(f"arm {arm['arm']!r} is not the variant that its hash names")
     except (TypeError,KeyError,AttributeError) as e: raise ValueError(f'an arm cannot be read ({e!r})') from None
 
+def _check_numbers(facts):
+    "Raise `ValueError` for numbers that nobody could have declared"
+    seeds,names = facts['seeds'], [a['arm'] for a in facts['arms']]
+    if not all(0<=o<2**32 for o in seeds): raise ValueError('a seed is not from 0 to 4294967295')
+    for what,said in (('seed',seeds), ('arm',names)):
+        if len(set(said))<len(said): raise ValueError(f'a {what} stands there twice')
+    for k,most in (('delta',1), ('alpha',.5)):
+        if k in facts and not 0<facts[k]<most: raise ValueError(f'{k} = {facts[k]} does not lie between 0 and {most}')
+    for k in ('pairs_before','runs_before'):
+        if facts.get(k, 0)<0: raise ValueError(f'{k} = {facts[k]} is no count')
+
+def _check_family(facts):
+    "Raise `ValueError` for a baseline, contrasts, seeds or an env that a study could not have"
+    names = [a['arm'] for a in facts['arms']]
+    if not names: raise ValueError('it has no arms')
+    if facts['baseline'] not in names: raise ValueError(f"its baseline {facts['baseline']!r} is not among its arms")
+    if not facts['seeds']: raise ValueError('it has no seeds')
+    if not name_re.fullmatch(facts['env']): raise ValueError(f"env {facts['env']!r} is no class of machine")
+    for c in facts.get('contrasts', ()):
+        is_one = len(c) in (2,4) or len(c)==3 and c[2] in ('difference','noninferior')
+        if not is_one or c[0]==c[1]: raise ValueError(f'{c} is no contrast')
+        unknown = {*c[:2], *(c if len(c)==4 else ())} - {*names}
+        if unknown: raise ValueError(f"a contrast names {', '.join(sorted(unknown))}, which is not among its arms")
+
 def check_declaration(
     name:str,     # _studies/NAME.json or _studies/NAME.growth/K.json
     content:bytes # Of that file
@@ -647,7 +710,8 @@ def check_declaration(
     if folder and not re.fullmatch('[1-9][0-9]*[.]json', file): raise ValueError('the name of a growth is its number')
     _check_arms_and_seeds(facts)
     _check_rest(facts)
-    if not folder and not facts['arms']: raise ValueError('it has no arms')
+    _check_numbers(facts)
+    if not folder: _check_family(facts)
     return facts
 
 # %% ../nbs/11_runs.ipynb #fe411cc3
@@ -657,10 +721,26 @@ def read_declaration(
 )->dict: # With its growth so far; None where there is none
     "A study's declaration; raises `CliError` for one that is damaged"
     root,file = as_root(root), f'_studies/{name}.json'
+    growths = _growth_files(root, name) # before the declaration, which was written before them
+    _check_whole(root, name, growths)
     try: declaration = _declared(root, file, get(root, file))
-    except FileNotFoundError: return None
-    for file,content in get_many(root, _growth_files(root, name)): _grow(declaration, _declared(root, file, content))
+    except FileNotFoundError:
+        if growths: raise _lost(root, file) from None
+        return None
+    for file,content in get_many(root, growths): _grow(declaration, _declared(root, file, content))
     return declaration
+
+def _lost(root, file):
+    return CliError(f"{root/file} is lost, and what was declared after it is there, so the study is not known as it was declared. "
+        "Bring the file back from git or a copy, or choose another name for the study.")
+
+def _check_whole(root, name, growths):
+    "Raise `CliError` where growth is lost, or a link or a file of another kind stands in its place"
+    strange = list_strange(root, '_studies', f'{name}.growth', '*.json') + list_names(root, '_studies', f'{name}.growth')
+    if strange: raise _not_read(root, strange[0])
+    numbers = {_seed_of(o) for o in growths}
+    for number in range(1, max(numbers, default=0)):
+        if number not in numbers: raise _lost(root, f'_studies/{name}.growth/{number}.json')
 
 def _declared(root, file, content):
     try: return check_declaration(file, content)

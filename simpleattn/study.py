@@ -17,12 +17,12 @@ from statistics import median
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
-from .recipes import CliError,Recipe,check_seed,load_recipes,near,plain_name_re
+from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,plain_name_re
 from .words import interval_text,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
-from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,load_runs,probe,publish_parked,
-    read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,write_declaration,write_failure)
+from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,probe,publish_parked,
+    read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,waiting_records,write_declaration,write_failure)
 from .engines import Task,check_engine,make_engine,pinning
 
 # %% ../nbs/17_study.ipynb #6a52cfa9
@@ -94,6 +94,7 @@ class Study:
         protocol:dict=None         # How recipes were chosen, JSON types: a sweep with its rule, epochs matched by cost; declared as it is
     ):
         if not plain_name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        if len(name)>most_letters: raise CliError(f"Study {name[:20]}...: its name has {len(name)} letters. Give at most {most_letters}, as files are called by it.")
         _check_rates(delta, alpha)
         if not isinstance(arms, dict): arms = make_arms(arms, recipe, settings)
         if len(arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
@@ -387,8 +388,21 @@ def _check_enough(self:StudyRuns):
     if study.baseline not in few and len(few)<len(study.arms)-1: return
     envs = {run.env for runs,_,_ in runs_of_arms(study.root, study.arms.values()) for run in runs}
     others = sorted(envs - {study.env})
+    why = ''.join(f' {o}' for o in self._why_few(few))
     also = f" There are runs of {', '.join(others)}: pairs never cross two machines, and `--env any --unpaired` compares them as unpaired." if others else ''
-    raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}. `simpleattn study` trains what is missing.{also}")
+    raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}.{why} `simpleattn study` trains what is missing.{also}")
+
+@patch
+def _why_few(self:StudyRuns, labels):
+    "What became of runs that are not there: records that wait, and tries that failed, with the last one's reason"
+    study = self.study
+    waiting = waiting_records(study.root)
+    if waiting: yield f"{len(waiting)} finished records wait until {study.root} can be written; `simpleattn study` publishes them."
+    for label in labels:
+        if not self.failed[label]: continue
+        last = last_failure(study.root, study.arms[label], study.env)
+        yield f"{self.failed[label]} tries of {label} failed: {last}"
+        return
 
 @patch
 def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
@@ -655,7 +669,7 @@ def count_failure(self:_Driver, ended):
     study,task = self.study, ended.task
     recipe,variant = task.arm.recipe.name, task.arm.variant.name
     error = ended.error or 'There is no record of it in the store.'
-    path = write_failure(recipe, variant, study.env, task.seed, error, study.root)
+    path = write_failure(recipe, variant, study.env, task.seed, error, study.root, ended.why)
     self.failed[task] += 1
     self.last[task] = ended.why or error.strip().split('\n')[0]
     alike = len(self.last)>2 and len({*self.last.values()})==1
@@ -810,13 +824,14 @@ def run(self:Study,
     if address is None: self._check_data(data)
     observers = self._take_callbacks(cbs)
     machine = Machine(device, threads, loaders, data, checkpoints, observers).absolute()
-    probe(self.root)
+    check_engine(engine, workers)
+    self._check_new_arms()
+    probe(self.root) # the first that writes
     gpus,machine = self._gpus(engine, machine)
     compiled = sum(arm.can_train and arm.recipe.compile for arm in self.arms.values())
     eng = make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address, compiled=compiled)
     with _stopping(self, eng):
         with _one_driver(self):
-            self._check_new_arms()
             self.declare()
             self._tidy()
         if after: after(self)

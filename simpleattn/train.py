@@ -27,7 +27,7 @@ from fastai.callback.progress import ShowGraphCallback # and gives a Learner `no
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
-from .files import as_root,get,is_there,is_url,open_folder,put,remove
+from .files import as_root,get,is_there,is_url,move_aside,open_folder,put,remove
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
@@ -494,8 +494,9 @@ class Checkpoint(Callback):
         self.key = list(key)
         self.began = time.perf_counter()
         self.wall = 0. # seconds of the tries before this one
+        self.read = None # the state, where it was read before the fit
     def before_fit(self):
-        self.state = self._load()
+        self.state,self.read = self.read or self._load(), None
         if self.state and not self._fits(): self.state = None
         self.first = self.state['epoch'] if self.state else 0
     def before_epoch(self):
@@ -512,7 +513,7 @@ class Checkpoint(Callback):
 # %% ../nbs/13_train.ipynb #1f92ba2c
 @patch
 def _load(self:Checkpoint): # None where there is none to be used
-    try: content = get(self.root, self.file)
+    try: content = get(self.root, self.file, any_size=True)
     except FileNotFoundError: return
     try:
         state = torch.load(io.BytesIO(_checked(content)), weights_only=True, map_location='cpu')
@@ -534,9 +535,8 @@ def _fits(self:Checkpoint):
 
 @patch
 def _set_aside(self:Checkpoint, why):
-    path = self.root/self.file
-    os.replace(path, path.with_suffix('.corrupt'))
-    print(f'{path} {why}; kept as .corrupt, the run begins anew', file=sys.stderr)
+    kept = move_aside(self.root, self.file, 'corrupt')
+    print(f'{self.root/self.file} {why}; kept as {kept.name}, the run begins anew', file=sys.stderr)
 
 @patch
 def _save(self:Checkpoint):
@@ -684,7 +684,9 @@ def _checkpoint(arm, seed, machine, path): # None where none is wanted
     "The checkpoint of the run that is recorded at `path`"
     if not machine.checkpoints: return
     images = get_path(arm.recipe.dataset, arm.recipe.source, machine.data)
-    return Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)), machine.checkpoints)
+    checkpoint = Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)), machine.checkpoints)
+    checkpoint.read = checkpoint._load() # here, as fastai wraps what a callback raises
+    return checkpoint
 
 def _with_callbacks(arm, machine, cbs): # the arm that is recorded, and texts
     "Callbacks that change a training are a key of the recipe; the others are named in the record"

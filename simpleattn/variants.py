@@ -271,7 +271,7 @@ def import_file(
     try: spec.loader.exec_module(module)
     except BaseException as e:
         del sys.modules[name]
-        if isinstance(e, CliError) or not isinstance(e, Exception): raise
+        if isinstance(e, CliError) or not isinstance(e, (Exception, SystemExit)): raise
         raise CliError(f"{path} cannot be imported: {_said_of(e, path_)}.") from e
     return module
 
@@ -291,7 +291,7 @@ def load_layer(
     if not where: raise CliError(f"{path!r} is not a layer. It is written module:Class or file.py:Class.")
     try: module = import_file(where) if where.endswith('.py') else import_module(where)
     except CliError: raise
-    except Exception as e: raise CliError(f"{what} {path!r}: {_said_of(e, '')}.") from e
+    except (Exception, SystemExit) as e: raise CliError(f"{what} {path!r}: {_said_of(e, '')}.") from e
     if not hasattr(module, name): raise CliError(f"{what} {path!r}: {where} has no {name!r}.")
     return getattr(module, name)
 

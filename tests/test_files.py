@@ -319,6 +319,37 @@ def test_the_tenth_growth_is_read_after_the_second(tmp_path):
     for seed in range(2, 14): write_declaration(tmp_path, 's', dict(date='2026-01-01T00:00:00Z', runs_before=seed, arms=[], seeds=[seed]), growth=True)
     assert read_declaration(tmp_path, 's')['seeds']==[*range(14)]
 
+def three_growths(root):
+    for more in range(4): a_study(root, seeds=2+more).declare()
+    return root/'_studies'/'s.growth'
+
+def to_link(p): p.rename(p.with_name('moved')); p.symlink_to('moved')
+LOST = {'the first growth':lambda g: (g/'1.json').unlink(), 'a growth in the middle':lambda g: (g/'2.json').unlink(), 'the declaration':lambda g: g.with_name('s.json').unlink(),
+    'a growth is a link':lambda g: to_link(g/'2.json'), 'the last growth is a link':lambda g: to_link(g/'3.json'), 'a growth is a folder':lambda g: ((g/'3.json').unlink(), (g/'3.json').mkdir()),
+    'all growth is a link':to_link, 'all growth is a file':lambda g: (shutil.rmtree(g), g.write_text(''))}
+
+@pytest.mark.parametrize('how', LOST)
+def test_a_growth_that_is_lost_or_linked_never_shrinks_the_family(tmp_path, how):
+    "Reading, declaring and training are refused with the file that is meant"
+    LOST[how](three_growths(tmp_path))
+    before = everything(tmp_path)
+    for read in (lambda: read_declaration(tmp_path, 's'), lambda: load_study('s', tmp_path), lambda: a_study(tmp_path, seeds=5).declare(), lambda: a_study(tmp_path, seeds=3)):
+        with pytest.raises(CliError, match=r'_studies/s\.(growth|json)'): read()
+    for verb in ('compare','report'): assert cli_main([verb,'s','--root',tmp_path])[0]==2
+    assert everything(tmp_path)==before
+
+LINKED = {'a recipe':'tiny', 'a variant':'tiny/simple', 'an env':f'tiny/simple/{ENV}', 'a record':f'tiny/simple/{ENV}/0.json'}
+
+@pytest.mark.parametrize('what', LINKED)
+def test_records_behind_a_link_are_not_missing(tmp_path, what):
+    for variant in ('baseline','simple'):
+        for seed in range(3): write_run(a_run(seed, variant), tmp_path)
+    a_study(tmp_path, seeds=3).declare()
+    to_link(tmp_path/LINKED[what])
+    with pytest.raises(CliError, match=f'{LINKED[what]} is a link'): load_study('s', tmp_path).read()
+    code,out,err = cli_main(['compare','s','--root',tmp_path])
+    assert code==2 and f'{LINKED[what]} is a link' in err and not out, out+err
+
 def test_the_growth_of_an_older_declaration_stands_in_its_file_and_newer_ones_beside(tmp_path):
     p = tmp_path/'_studies'/'s.json'
     a_study(tmp_path, seeds=2).declare()
@@ -371,6 +402,9 @@ WRONG = {'a declaration that is cut':lambda r: os.truncate(r/'_studies'/'s.json'
     'an arm of another definition':lambda r: change_json(r/'_studies'/'s.json', arms=[json.loads((r/'_studies'/'s.json').read_text())['arms'][1]|dict(variant=get_variant('self').to_dict()|dict(name='simple', hash=get_variant('simple').hash))]),
     'a growth that is cut':lambda r: os.truncate(growth_of(r), 30), 'a growth without a number':lambda r: growth_of(r).rename(growth_of(r).with_name('x.json')),
     'a race file that is cut':lambda r: os.truncate(r/'_studies'/'s.race.jsonl', 50), 'an arm that does not race':lambda r: (r/'_studies'/'s.race.jsonl').write_text('{"arm": "mine", "seed": 0, "verdict": "better"}\n'),
+    **{f'{k} = {v!r}':lambda r, k=k, v=v: change_json(r/'_studies'/'s.json', **{k:v}) for k,v in [('alpha',float('nan')),('alpha',-1),('alpha',5),('delta',float('inf')),('delta',-.01),('delta',21),
+        ('seeds',[0,0,1,2]),('seeds',[-1,10**30]),('seeds',[]),('baseline','nope'),('contrasts',[[]]),('contrasts',[['simple']]),('contrasts',[['simple','nope']]),('env','*'),('env',''),('pairs_before',-4)]},
+    'an arm that stands twice':lambda r: change_json(r/'_studies'/'s.json', arms=2*json.loads((r/'_studies'/'s.json').read_text())['arms']), 'a growth with runs before none':lambda r: change_json(growth_of(r), runs_before=-1),
     'a race of no study':lambda r: (r/'_studies'/'s.race.jsonl').rename(r/'_studies'/'t.race.jsonl')}
 
 @pytest.mark.parametrize('how', WRONG)
@@ -385,6 +419,7 @@ def test_verify_checks_declarations_and_races(tmp_path, how):
     WRONG[how](tmp_path)
     code,out,err = cli_main(['runs','--verify','--root',tmp_path])
     assert code==1 and '_studies/' in err and 'Traceback' not in err, out+err
+    if 'race' not in how: assert cli_main(['compare','s','--root',tmp_path])[0]==2
 
 def test_a_merge_of_the_same_results_in_other_times_is_fine_and_says_so(root, tmp_path):
     for s in range(3): write_run(a_run(s), root); write_run(a_run(s, wall_seconds=50.+s, machine=dict(finished='2027-01-01T00:00:00Z', device='cpu', commit='abc')), tmp_path/'other')
@@ -642,6 +677,31 @@ def test_the_next_start_tidies_what_a_killed_process_left(tmp_path):
     probe(tmp_path)
     left = [o for o,_ in everything(tmp_path) if o!=RECORD]
     assert left==sorted(o.replace('{}', str(os.getpid())) for o in names), 'what a living process writes stays'
+
+def test_the_next_engine_removes_the_logs_of_drivers_that_were_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    gone,ours,other = (tmp_path/o for o in (f'simpleattn-logs-{10**9-1}-abc', f'simpleattn-logs-{os.getpid()}-abc', 'simpleattn-1000'))
+    for o in (gone,ours,other): o.mkdir(); (o/'x.log').touch()
+    from simpleattn.engines import LocalEngine
+    LocalEngine(workers=1).close()
+    assert {*tmp_path.iterdir()}=={ours,other}
+
+@pytest.mark.parametrize('root', ['s3://','s3:///'])
+def test_an_address_without_a_place_is_refused_for_good(root):
+    with pytest.raises(CliError, match='names no place'): as_root(root)
+
+@pytest.mark.parametrize('do', [lambda r: get(r, 300*'a'), lambda r: put(r, 300*'a', ''), lambda r: is_there(r, 300*'a'), lambda r: put(r/(300*'a'), 'b', '')], ids=['get','put','is_there','root'])
+def test_a_name_that_is_too_long_is_no_matter_of_time(tmp_path, do):
+    with pytest.raises(CliError, match='so long a name') as e: do(tmp_path)
+    assert 'goes on' not in str(e.value)
+
+def test_a_comparison_without_runs_says_why_they_are_not_there(tmp_path, state):
+    a_study(tmp_path/'runs').declare()
+    for k in range(2): write_failure('tiny', 'simple', ENV, k, 'Traceback', tmp_path/'runs', f'ValueError: cause {k} (mine.py, line 3, in forward)')
+    code,_,err = cli_main(['compare','s','--root',tmp_path/'runs'])
+    assert code==2 and '2 tries of simple failed: ValueError: cause 1 (mine.py, line 3, in forward)' in ' '.join(err.split())
+    put(parked_folders(tmp_path/'runs')[0], a_run(0).path, 'a record')
+    assert '1 finished records wait' in ' '.join(cli_main(['compare','s','--root',tmp_path/'runs'])[2].split())
 
 def test_a_report_of_an_env_without_runs_is_refused(tmp_path):
     write_report_of(tmp_path); a_study(tmp_path).declare()

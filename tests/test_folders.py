@@ -242,6 +242,30 @@ def test_a_split_is_a_list_beside_the_folder_and_moves_nothing(flat, call, tmp_p
     train,val = split_files(flat)
     assert len(train)==14 and len(val)==6 and {f.split('/')[1] for f in val}=={'cat','dog'}
 
+def test_a_note_that_came_with_a_folder_leads_nowhere(flat, call, tmp_path):
+    "Only our own cache says where an archive was"
+    home = tmp_path/'home'
+    home.mkdir()
+    (home/'flat.split.csv').write_text('path,part\nmine/1.png,train\n')
+    for folder in (tmp_path, tmp_path/'unpacked-01234567'):
+        folder.mkdir(exist_ok=True)
+        (folder/'.unpacked-from').write_text(str(home/'x.zip'))
+        if folder!=tmp_path: shutil.copytree(flat, folder/'flat')
+        assert call('data', folder/'flat', '--split', '0.2')[0]==0 and split_list(folder/'flat').parent==folder.resolve()
+    assert (home/'flat.split.csv').read_text()=='path,part\nmine/1.png,train\n'
+
+def test_the_list_of_another_folder_is_not_replaced(flat, call):
+    theirs = 'path,part\nmine/1.png,train\nmine/2.png,val\n'
+    split_list(flat).write_text(theirs)
+    code,_,err = call('data', 'flat', '--split', '0.2')
+    assert code==2 and 'lists none of these images' in err and split_list(flat).read_text()==theirs
+
+def test_a_list_is_written_through_no_link(flat, tmp_path):
+    (tmp_path/'mine').write_text('path,part\ncat/cat0.png,val\n')
+    split_list(flat).symlink_to(tmp_path/'mine')
+    with pytest.raises(CliError, match='is a link'): split_folder(flat)
+    assert (tmp_path/'mine').read_text()=='path,part\ncat/cat0.png,val\n'
+
 def test_every_later_reading_uses_the_list(flat, call, monkeypatch):
     split_folder(flat, .2)
     val = split_files(flat)[1]

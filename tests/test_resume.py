@@ -123,7 +123,39 @@ def test_a_checkpoint_that_is_damaged_or_does_not_fit_is_set_aside_once_and_neve
     cb = Stop(99)
     got = train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck', root='runs')
     assert cb.trained[0]==0 and facts(got)==facts(train_one(r, 'baseline', 0, tiny, device='cpu'))
-    assert 'kept as .corrupt' in capsys.readouterr().err and p.with_suffix('.corrupt').exists()
+    assert 'kept as 0.corrupt' in capsys.readouterr().err and p.with_suffix('.corrupt').exists()
+
+def stopped(recipe, tiny):
+    "The checkpoint of a run that was stopped in its second epoch of two"
+    r = derive(recipe, epochs=2)
+    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
+    return r, *checkpoint('ck')
+
+def test_a_checkpoint_is_read_however_large_its_network_is(recipe, tiny, monkeypatch):
+    r,p = stopped(recipe, tiny)
+    monkeypatch.setattr('simpleattn.files.most_bytes', p.stat().st_size//2)
+    cb = Stop(99)
+    train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck')
+    assert set(cb.trained)=={1}
+
+@pytest.mark.parametrize('taken', ['a folder that holds something','a file'])
+def test_what_is_set_aside_takes_a_free_name(recipe, tiny, capsys, taken):
+    r,p = stopped(recipe, tiny)
+    flip(p, .5)
+    there = p.with_suffix('.corrupt')
+    kept = there/'mine' if 'folder' in taken else there
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text('mine')
+    train_one(r, 'baseline', 0, tiny, device='cpu', checkpoints='ck', root='runs')
+    assert kept.read_text()=='mine' and p.with_suffix('.2.corrupt').is_file() and 'kept as 0.2.corrupt' in capsys.readouterr().err
+
+@pytest.mark.parametrize('what', ['a pipe','a folder','a link'])
+def test_what_is_no_plain_file_in_a_checkpoints_place_is_one_line(recipe, tiny, what):
+    r,p = stopped(recipe, tiny)
+    p.rename('before')
+    {'a pipe':lambda: os.mkfifo(p), 'a folder':p.mkdir, 'a link':lambda: p.symlink_to(Path('before').resolve())}[what]()
+    with pytest.raises(CliError) as e: train_one(r, 'baseline', 0, tiny, device='cpu', checkpoints='ck', root='runs')
+    assert p.name in str(e.value) and '\n' not in str(e.value) and 'Exception occured' not in str(e.value)
 
 def test_a_checkpoint_that_cannot_be_read_now_is_left_where_it_is(recipe, tiny, tmp_path, monkeypatch):
     r = derive(recipe, epochs=2)

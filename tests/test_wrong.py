@@ -206,6 +206,35 @@ def test_a_file_that_cannot_be_imported_is_named_with_its_line(here, text, why):
     Path('mine.py').write_text(text+'\n')
     assert why in said(['variants','--import','mine.py']) and 'mine.py' in said(['cost','--import','mine.py'])
 
+@pytest.mark.parametrize('text', ['import sys; sys.exit(0)', 'raise SystemExit', 'exit()'])
+@pytest.mark.parametrize('verb', ['train','study'])
+def test_a_file_that_ends_the_program_is_a_mistake(here, verb, text):
+    Path('mine.py').write_text(text+'\n')
+    err = said([verb,'demo','--root','fresh','--import','mine.py'])
+    assert 'mine.py cannot be imported: SystemExit' in err and not Path('fresh').exists()
+
+@pytest.mark.parametrize('words', [['--variants','baseline,simple@9.-1'], ['--engine','nope'], ['--workers','0'], ['--name','x'*300], ['--name','x'*250], ['--set','name='+'x'*300]], ids=lambda o: ' '.join(o)[:30])
+@pytest.mark.parametrize('verb', ['study','race'])
+def test_what_is_refused_leaves_nothing_where_runs_would_be(here, verb, words):
+    err = said([verb,'demo','--root','fresh',*words])
+    assert not Path('fresh').exists() and 'goes on' not in err
+
+@pytest.mark.parametrize('error,kind', [("ValueError('the real cause\\nsecond line')",'ValueError: the real cause second line'), ('SystemExit(3)','SystemExit: 3')])
+def test_what_a_layer_raises_is_one_line_with_its_kind_and_place(here, monkeypatch, error, kind):
+    Path('mine.py').write_text(f'def f():\n    raise {error}\n')
+    from simpleattn.variants import import_file
+    def training(*args, **kwargs): import_file('mine.py').f()
+    import simpleattn.train
+    monkeypatch.setattr(simpleattn.train, 'train_arm', training)
+    err = said(['train','demo','--root','fresh'])
+    assert err.count('\n')==1 and f'{kind} (mine.py, line 2, in f)' in err
+
+@pytest.mark.parametrize('closed', ['2>&-','>&- 2>&-'])
+def test_a_stream_that_is_closed_changes_no_exit_status(tmp_path, closed):
+    import subprocess,sys
+    done = subprocess.run(f'"{sys.executable}" -m simpleattn compare nope --root g {closed}', shell=True, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    assert done.returncode==2 and not done.stdout and not done.stderr
+
 def test_an_arm_that_can_never_run_is_found_before_anything_is_declared(here):
     s = Study('new', ['baseline','simple@9.-1'], 2, recipe='demo', root='fresh', env='cpu')
     with pytest.raises(CliError, match='no stage 9'): s.run('serial', progress=False, device='cpu')
