@@ -819,12 +819,11 @@ def run(self:Study,
 ): # The study; `gave_up` says which runs failed every time, `causes` of which arm and why; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
     self.gave_up,self.causes = {}, {}
-    check_engine(engine, address)
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
     observers = self._take_callbacks(cbs)
     machine = Machine(device, threads, loaders, data, checkpoints, observers).absolute()
-    check_engine(engine, workers)
+    check_engine(engine, address, workers)
     self._check_new_arms()
     probe(self.root) # the first that writes
     gpus,machine = self._gpus(engine, machine)
