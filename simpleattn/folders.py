@@ -316,7 +316,7 @@ def _find(root, name):
     folders = _folders_in(root)
     if _name_of(root)==name and len(folders)==1 and (_is_data_set(folders[0]) or _is_flat(folders[0])): return folders[0]
     if _inner_parts(root): _refuse_layout(root, f"No data set {name!r} by --data: {root}")
-    if _name_of(root)==name and name not in _official_folders and _holds_images(root): return root # likewise
+    if _name_of(root)==name and name not in _official_folders() and _holds_images(root): return root # likewise
 
 # %% ../nbs/09_folders.ipynb #dc960aa5
 def _download(dataset, source):

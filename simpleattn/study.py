@@ -8,7 +8,7 @@ __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'check_studies', 'co
 # %% ../nbs/17_study.ipynb #d440cc80
 import io,json,os,signal,sys,time
 from collections import Counter
-from contextlib import closing,contextmanager,suppress
+from contextlib import ExitStack,closing,contextmanager,suppress
 from dataclasses import dataclass,replace
 from functools import cached_property
 from itertools import chain,takewhile
@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,plain_name_re
-from .words import interval_text,percent,points,screen_width
+from .words import counted,interval_text,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
 from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,probe,publish_parked,
@@ -738,20 +738,21 @@ def _stop(*args):
     raise KeyboardInterrupt
 
 @contextmanager
-def _stopping(study, eng):
-    "The engine is closed in the end; Ctrl-C, SIGTERM and SIGHUP, where this is the main thread, end with a line that says what is finished"
+def _stopping(study): # what is entered into the stack that it gives is closed in the end
+    "An engine is closed in the end; Ctrl-C, SIGTERM and SIGHUP, where this is the main thread, end with a line that says what is finished"
     try: before = {o:signal.signal(o, _stop) for o in (*_heard(), signal.SIGALRM)}
     except ValueError: before = {}
-    try: yield
+    started = ExitStack()
+    try: yield started
     except KeyboardInterrupt:
         if before: signal.alarm(0)
-        eng.close()
+        started.close()
         now = study.read()
         _say(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept; the same command goes on.")
         raise
     finally:
         if before: signal.alarm(0)
-        eng.close()
+        started.close()
         for o,handler in before.items(): signal.signal(o, handler)
 
 # %% ../nbs/17_study.ipynb #3a094a5f
@@ -824,12 +825,13 @@ def run(self:Study,
     observers = self._take_callbacks(cbs)
     machine = Machine(device, threads, loaders, data, checkpoints, observers).absolute()
     check_engine(engine, address, workers)
-    self._check_new_arms()
-    probe(self.root) # the first that writes
-    gpus,machine = self._gpus(engine, machine)
     compiled = sum(arm.can_train and arm.recipe.compile for arm in self.arms.values())
-    eng = make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address, compiled=compiled)
-    with _stopping(self, eng):
+    with _stopping(self) as started:
+        self._check_new_arms()
+        probe(self.root) # the first that writes
+        gpus,machine = self._gpus(engine, machine)
+        eng = make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address, compiled=compiled)
+        started.enter_context(closing(eng))
         with _one_driver(self):
             self.declare()
             self._tidy()

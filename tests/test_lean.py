@@ -123,8 +123,8 @@ def test_only_what_compiles_on_a_gpu_is_lean_and_its_record_says_so(recipe, tiny
     assert type(get_learner(recipe, 'simple', 0, tiny, device='cpu')) is Learner
     assert type(get_learner(dataclasses.replace(recipe, compile=True), 'simple', 0, tiny, device='cpu')) is Learner
     assert 'lean' not in train_one(recipe, 'simple', 0, tiny, device='cpu').machine
-    usual = train.get_learner
-    monkeypatch.setattr(train, 'get_learner', lambda *args, **kwargs: usual(*args, **kwargs, lean=True))
+    usual = train._learner_of
+    monkeypatch.setattr(train, '_learner_of', lambda *args, **kwargs: usual(*args, **kwargs, lean=True))
     lean = train_one(recipe, 'simple', 0, tiny, device='cpu')
     assert len(lean.machine['lean'])==5 and 'cudnn.benchmark' in lean.machine['lean'] and lean.pipeline==1
 
