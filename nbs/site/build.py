@@ -27,7 +27,7 @@ def shown(cell, module, lines, headings):
 
 def linked(text):
     "Markdown with its links as they are on the site"
-    text = re.sub(r'\]\(((?:\.\./)*)\.\./(?:nbs/)?(?=runs/|tutorials/|[A-Z]+\.(?:md|cff)|\d\d_)', r'](\1', text)
+    text = re.sub(r'\]\(((?:\.\./)*)\.\./(?:nbs/(?=\d\d_|tutorials/)|(?=runs/|tutorials/|[A-Z]+\.(?:md|cff)))', r'](\1', text)
     text = re.sub(r'(\]\(\S*runs/_reports/\S+/)report\.md\)', r'\1index.html)', text)
     return re.sub(r'(\]\((?!\w+:)[^)#]+)\.(?:ipynb|md)(?=[)#])', r'\1.html', text)
 
