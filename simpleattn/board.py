@@ -247,7 +247,9 @@ def to_dict(self:Entry)->dict: # Accuracies are fractions
         recipe=self.recipe, recipe_hash=first.recipe_hash, variant=first.variant, commits=self.commits, runs=runs)
     if self.rivals is None: return facts
     runner_up = self.rivals[0].arm.name if self.rivals else None
-    return facts | dict(best_of=self.best_of, over_k=self.over_k and [*self.over_k], runner_up=runner_up, fresh=self.fresh and asdict(self.fresh), confirm=self.confirm,
+    over_k = self.over_k and [*self.over_k]
+    fresh = self.fresh and asdict(self.fresh)
+    return facts | dict(best_of=self.best_of, over_k=over_k, runner_up=runner_up, fresh=fresh, confirm=self.confirm,
         published=published_entry(self.cell))
 
 # %% ../nbs/23_board.ipynb #6bf9a7bb

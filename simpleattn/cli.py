@@ -795,11 +795,14 @@ def _compare_file(what, against, by, fmt, full, **asked):
     if against is not None:
         _refuse('--against, which has no baseline and one answer for each arm', by=by, **{k:v for k,v in asked.items() if k != 'reading'})
         runs = read_results(what, lone=True, **reading)
+        text = _said_against(runs, against, rates, fmt)
         _tell_read(what, runs)
-        return _said_against(runs, against, rates, fmt)
+        return text
     unpaired = dict(paired=False) if asked['unpaired'] else {}
     how = dict(contrasts=_contrasts(asked['contrasts'])) | unpaired | rates
-    answers = compare_results(what, asked['baseline'], by, reading, lambda runs: _tell_read(what, runs), **how)
+    tables = []
+    answers = compare_results(what, asked['baseline'], by, reading, tables.append, **how)
+    for runs in tables: _tell_read(what, runs) # a refusal before stands alone
     return _said_parts(answers, fmt, full) if by else said(answers, fmt, full)
 
 def _tell_read(what, runs):

@@ -79,11 +79,17 @@ def _too_long_at(path): return f"{str(path)[:60]}...: no file may have so long a
 _too_long = os.strerror(errno.ENAMETOOLONG)
 
 def _unread(path):
-    return lambda why: _too_long_at(path) if why==_too_long else (f"{path} cannot be read now ({why}). It is left as it is, and counts neither as missing nor as broken; "
-        "the same command goes on once it can be read.")
+    def said(why):
+        if why==_too_long: return _too_long_at(path)
+        return (f"{path} cannot be read now ({why}). It is left as it is, and counts neither as missing nor as broken; "
+            "the same command goes on once it can be read.")
+    return said
 
 def _unwritten(path):
-    return lambda why: _too_long_at(path) if why==_too_long else f"{path} cannot be written ({why}). What is finished is kept; the same command goes on once it can be written."
+    def said(why):
+        if why==_too_long: return _too_long_at(path)
+        return f"{path} cannot be written ({why}). What is finished is kept; the same command goes on once it can be written."
+    return said
 
 # %% ../nbs/03_files.ipynb #fe824f79
 @lru_cache

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from statistics import fmean
 import numpy as np
 from fastcore.basics import patch
 from scipy import special as sp

@@ -7,7 +7,7 @@ __all__ = ['PIPELINE', 'name_re', 'plain_name_re', 'most_letters', 'choices', 'C
            'settings_path', 'Recipes', 'load_recipes', 'derive', 'NamedRecipe', 'stream', 'check_seed', 'OtherData']
 
 # %% ../nbs/04_recipes.ipynb #d3f3d5b1
-import ast,configparser,dataclasses,hashlib,json,math,os,re
+import ast,configparser,dataclasses,hashlib,json,math,re
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files

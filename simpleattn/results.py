@@ -94,7 +94,8 @@ _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples
 _totals = 'total n n_total images samples count'.split() # beside counts of correct images
 _exit_codes = 'exit_code exitcode exit_status return_code returncode'.split() # 0 has finished
 _statuses = [*'status state run_state run_status'.split(), *_exit_codes]
-_ends = 'outcome result success successful succeeded finished completed complete done ok failed fail crashed error errored killed aborted'.split() # where they hold words of an end, or yes and no
+_ends = '''outcome result success successful succeeded finished completed complete done ok
+    failed fail crashed error errored killed aborted'''.split() # where they hold words of an end, or yes and no
 
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
@@ -577,7 +578,9 @@ def _check_short(asked, runs, header):
     short = runs[ends < longest/2]
     if not len(short): return
     at = short.index[0]
-    why = f'{row_name(runs, at)} is the last of its run, at {header} {short[header].iloc[0]}, and other runs of {short.arm.iloc[0]!r} go on to {header} {longest[short.index[0]]-(short_name(header) == "epoch"):g}'
+    furthest = longest[at]-(short_name(header) == 'epoch')
+    why = (f'{row_name(runs, at)} is the last of its run, at {header} {short[header].iloc[0]}, '
+        f'and other runs of {short.arm.iloc[0]!r} go on to {header} {furthest:g}')
     rest = [o for o in asked.where if str(o).casefold() != f'{header.casefold()}=last']
     end = f'{header}={runs[header][ends.idxmax()].strip()}'
     raise CliError(f"{asked.name}: {why}: it is not finished. Remove it, or keep the runs that got there: {replace(asked, where=(*rest, end)).command()}")

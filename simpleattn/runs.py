@@ -22,7 +22,7 @@ from pathlib import Path
 from fastcore.basics import groupby,patch
 from fastcore.xdg import xdg_state_home
 from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,name_re
-from .files import as_root,get,get_many,is_folder,is_there,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,put,remove,tidy
+from .files import as_root,get,get_many,is_folder,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,put,remove,tidy
 from .words import percent
 from .variants import Arm,Variant
 

@@ -6,7 +6,7 @@
 __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'check_studies', 'compare_gains', 'Progress', 'plan_study']
 
 # %% ../nbs/17_study.ipynb #d440cc80
-import io,json,os,signal,sys,time
+import io,json,signal,sys,time
 from collections import Counter
 from contextlib import ExitStack,closing,contextmanager,suppress
 from dataclasses import dataclass,replace

@@ -296,8 +296,10 @@ def plan_rows(
         row(equal, lambda o: count(o.runs_equivalence, 'none' if o.never_equivalent else 'more than a million'))]
     if p.paired: rows += [row(f'to find {rate(p.effect)} pp in a study that grows', lambda o: count(o.runs_needed_grown)),
         row(f'{equal.removeprefix("seeds ")} in a study that grows', lambda o: count(o.runs_equivalence_grown))]
-    if p.minutes: rows += [row('hours of the seeds of each arm', lambda o: hours(o.hours)), row(f'hours to find {rate(p.effect)} pp', lambda o: hours(o.hours_needed)),
-        row('hours to show equivalence', lambda o: hours(o.hours_equivalence))]
+    if p.minutes:
+        rows += [row('hours of the seeds of each arm', lambda o: hours(o.hours)),
+            row(f'hours to find {rate(p.effect)} pp', lambda o: hours(o.hours_needed)),
+            row('hours to show equivalence', lambda o: hours(o.hours_equivalence))]
     return ['', 'at this sd', 'at its upper bound'][:len(both)+1], rows
 
 # %% ../nbs/05_words.ipynb #f7a805d7

@@ -33,7 +33,7 @@ def test_help_lists_every_verb(call):
         code,out,err = call(*args)
         assert code==0 and err=='' and all(re.search(rf'^  {v} +\S', out, re.M) for v in verbs)
 
-def test_the_verbs_of_this_issue_are_there():
+def test_the_verbs_are_there():
     assert {'demo','recipes','variants','data','cost','train','study','compare','report','runs'} <= set(verbs)
 
 @pytest.mark.parametrize('verb', verbs)

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck,given,settings as hyp,strategies as st
+from hypothesis import HealthCheck,example,given,settings as hyp,strategies as st
 from conftest import ROOT,python
 from simpleattn.cli import main
 from simpleattn.recipes import CliError
@@ -776,6 +776,7 @@ def test_what_is_not_there_is_named(call, tmp_path):
 @given(st.one_of(st.binary(max_size=80), st.text(st.sampled_from('variant,seed\n\t;|"[]{}:0.5%=-aé '), max_size=80).map(str.encode),
     st.lists(st.lists(st.sampled_from(['variant','seed','accuracy','a','b','0','1','.5','62','','nan','mean','62%','[1,2]','epoch','status','ok','1e400','٣']), min_size=1, max_size=5), max_size=9).map(lambda o: '\n'.join(map(','.join, o)).encode())),
     st.sampled_from([(),('--wide',),('--percent',),('--where','epoch=last'),('--by','seed'),('--ignore','*'),('--against','.5')]))
+@example(b'\x01\n0,0', ('--wide',)) # what was read is not said before a refusal
 def test_no_input_ends_in_a_traceback(data, args):
     import contextlib
     wrote(data, 'fuzz.csv')
