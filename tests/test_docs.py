@@ -75,6 +75,7 @@ def test_the_site_is_built_and_a_broken_link_is_found(tmp_path):
     res = build()
     assert res.returncode==0 and (p/'_site'/'html'/'tutorials'/'explore.html').is_file(), res.stdout+res.stderr
     check_pages(p/'_site'/'html')
+    assert 'permutation' not in (p/'_site'/'html'/'index.html').read_text(), 'code that the README does not show'
     f = p/'nbs'/'tutorials'/'explore.ipynb'
     f.write_text(f.read_text().replace('A layer is a class', 'A [layer](../nowhere.ipynb) is a class'))
     res = build()

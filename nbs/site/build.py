@@ -21,6 +21,7 @@ def shown(cell, module, lines, headings):
     if re.match(r'#\|\s*(hide|default_exp)', source): return []
     if cell['cell_type']=='markdown': return [dict(cell, source=linked(with_formulas(source)))]
     code = re.sub(r'^#\|.*\n?', '', source, flags=re.M)
+    if re.match(r'#\|\s*echo: false', source): return [dict(cell, source=code, metadata=dict(tags=['result_only']))]
     if not re.match(r'#\|\s*export', source): return [dict(cell, source=code)]
     text = '\n\n'.join([*signatures(code, module, lines, headings), folded(code)])
     return [dict(cell_type='markdown', id=cell['id'], metadata={}, source=text)]
