@@ -45,7 +45,7 @@ def test_the_limits_in_the_notebook_are_those_of_the_record():
     want = [errs('skewed noise, error', spread=3), errs('few runs against 20, error', n=2), errs('few runs against 20, error', n=3), errs('families, error, unpaired', n=5, variants=8, spread=3),
         errs('a fifth diverged, error, unpaired', n=5, noise='normal', spread=3), errs('pairs that differ by about one image, error', n=10, variants=2), errs(collapse, n=(5,10)),
         errs(collapse, 'of_those_where_none_was_seen', n=(5,10)), errs(fifth, n=20)]
-    cells = json.loads((ROOT/'nbs'/'16_stats.ipynb').read_text())['cells']
+    cells = json.loads((ROOT/'nbs'/'17_stats.ipynb').read_text())['cells']
     text = next(t for c in cells if '| where | errs in |' in (t := ''.join(c['source'])))
     assert re.findall(r'\| ([\d to]+) % \|$', text, re.M)==want
     four = [r['uncorrected'] for r in rows if r['what']=='families, error' and r['variants']==4 and r['noise']=='normal' and r['correlation']==.5 and r['spread']==1]

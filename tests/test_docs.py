@@ -53,7 +53,7 @@ def check_pages(html):
 def check_boxes(html, profile):
     "No code and no table leaves its box, on a desk and on a phone"
     browser = Browser(profile)
-    for page in ('00_attention','16_stats','tutorials/compare'):
+    for page in ('00_attention','17_stats','tutorials/compare'):
         for width in (1400,390):
             browser.open(html/f'{page}.html', width)
             assert browser.js('document.documentElement.scrollWidth')<=width and browser.js(OUT_OF_ITS_BOX)==[], (page, width)

@@ -481,7 +481,7 @@ def test_the_record_kept_every_bound_and_the_page_says_its_limits():
     assert {r['k'] for r in d['rows'] if r['what']=='best arm left out'}=={3,5,8} and {r['k'] for r in d['rows'] if r['what']=='mean of studies, missed'}=={3,5,10}
     def most(what): return round(100*max(values(what)))
     askew = values('mean of studies that vary askew, missed')
-    page = (ROOT/'nbs'/'18_questions.ipynb').read_text()
+    page = (ROOT/'nbs'/'19_questions.ipynb').read_text()
     assert f'misses {round(100*min(askew))} to {round(100*max(askew))} % with 3 to 10' in page
     assert f"misses up to {most('sd between studies, missed by the profile that takes variances as exact')} % at 20" in page
     assert f"at most {most('sd between studies, missed')} % are missed at 20" in page

@@ -10,7 +10,7 @@ from simpleattn.cli import main
 from simpleattn.recipes import CliError
 from simpleattn.results import against,compare_results,read_results
 from simpleattn.runs import load_runs
-from simpleattn.rows import check_columns,of_a_run,unexplained
+from simpleattn.columns import check_columns,of_a_run,unexplained
 from simpleattn.stats import compare_many
 
 CASES = ROOT/'tests'/'cases'/'results'
