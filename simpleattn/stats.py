@@ -532,13 +532,13 @@ def _may_pair(base, variant, shared, paired):
     if enough and paired is not False: return True, None
     values = zip(*base.conditions, *variant.conditions)
     differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
-    if paired is False: return False, f"unpaired on request{', across ' if differ else ''}{', '.join(differ)}"
+    if paired is False: return False, words.note('across', what=', '.join(differ)) if differ else words.note('asked_unpaired')
     both, why = f'{base.arm!r} and {variant.arm!r}', f'{shared} of {larger} seeds shared, fewer than 3 or 80 %'
     if differ:
         raise ValueError(f"{both} differ in {', '.join(differ)}, so their runs are no pairs: "
             "train them under one, or compare with paired=False (--unpaired)")
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
-    return False, f'unpaired: {why}'
+    return False, words.note('few_shared', why=why)
 
 # %% ../nbs/17_stats.ipynb #1fafd834
 def _check_enough(*samples):
@@ -904,8 +904,8 @@ def far_outside(
     "Runs that lie far outside their arm"
     for sample in samples:
         for i in outlying(sample) if isinstance(sample, Sample) else ():
-            of_seed = '' if sample.seeds[i] is None else f' (seed {sample.seeds[i]})'
-            yield f'{sample.arm} has a run of {words.percent(sample.acc[i])} %{of_seed}, far outside its other runs: look at it; it is counted'
+            seed = sample.seeds[i]
+            yield words.note('outlier', arm=sample.arm, acc=words.percent(sample.acc[i]), seed=None if seed is None else f' (seed {seed})')
 
 def limits_of_runs(
     samples # Arms that are compared
@@ -913,7 +913,7 @@ def limits_of_runs(
     "What the runs of each arm alone say: one that is far outside, or too few to know"
     yield from far_outside(samples)
     few = [o for o in samples if o.n and 2 <= o.n <= 3]
-    if few: yield f"{' and '.join(f'{o.n} runs of {o.arm}' for o in few)}: with three or fewer, the interval rests on noise being normal"
+    if few: yield words.note('few', runs=' and '.join(f'{o.n} runs of {o.arm}' for o in few))
 
 def limits(
     c:Contrast # Two arms
@@ -922,9 +922,8 @@ def limits(
     yield from limits_of_runs(c.trained)
     small, large = sorted((c.base.sd, c.variant.sd)) if c.enough else (0, 0)
     if large > max(3*small, 1e-9) and c.n < 30: # below it are only rounding errors
-        yield (f'the sds differ more than 3-fold ({words.points(small, "")} and {words.points(large, "")}): '
-            'where such noise is skewed too, answers err more often than alpha')
-    if c.constant: yield 'nothing to test with. Are the runs copies of one another? Add seeds'
+        yield words.note('spread', small=words.points(small, ''), large=words.points(large, ''))
+    if c.constant: yield words.note('constant')
 
 def _alone(sample, pairs):
     "The runs of a sample that are in no pair, in words"
@@ -940,19 +939,13 @@ def _left_out(before, after, contrast):
     if not contrast.paired: return
     alone = [(o.arm, ' and '.join(_alone(o, pairs))) for o,pairs in ((before, contrast.before), (after, contrast.after))]
     said = [f'{left} of {arm}' for arm,left in alone if left]
-    if said: yield f"runs without a partner, left out: {' and '.join(said)}"
+    if said: yield words.note('alone', runs=' and '.join(said))
 
 # %% ../nbs/17_stats.ipynb #cdf60713
-_BIASED = dict(better='the estimate at the stop is biased upwards: the true gain is likely smaller',
-    worse='the estimate at the stop is biased downwards: the true loss is likely smaller',
-    equivalent='the estimate at the stop is biased towards 0: the true difference is likely larger',
-    **{'not worse':'the estimate at the stop is biased upwards: the true difference is likely smaller'})
-
 def _of_a_race(c, n_later):
     "What holds of seeds that were looked at"
-    biased = '' if c.worse_over_all_seeds else _BIASED.get(c.answer, '')
-    if c.contrast.enough: yield f"sequential: valid at every n{'; ' if biased else ''}{biased}"
-    if n_later: yield f'pairs after the one that decided, left out: {n_later}'
+    if c.contrast.enough: yield words.race_note(None if c.worse_over_all_seeds else c.answer)
+    if n_later: yield words.note('later', n=n_later)
 
 def _up_to(sample, counted):
     "The runs of an arm up to the last that counts: a baseline goes on for other arms"
@@ -1188,7 +1181,7 @@ def compare_summary(
     check_rates(delta, alpha)
     _check_summary(m1, s1, n1, names[0]); _check_summary(m2, s2, n2, names[1])
     contrast = Contrast(*(Summary(name, m, s, int(n), arms=(name,)) for name,m,s,n in zip(names, (m1,m2), (s1,s2), (n1,n2))))
-    return Comparison(contrast, delta, alpha).noted('from summaries: unpaired', *limits(contrast))
+    return Comparison(contrast, delta, alpha).noted(words.note('summaries'), *limits(contrast))
 
 # %% ../nbs/17_stats.ipynb #8b04c0e8
 @dataclass(frozen=True, repr=False)

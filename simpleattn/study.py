@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,plain_name_re
-from .words import counted,interval_text,percent,points,screen_width
+from .words import counted,interval_text,note,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
 from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,probe,publish_parked,
@@ -418,31 +418,24 @@ def _noted(self:StudyRuns, comparisons):
     "With a note where pairs were there before the declaration, or seeds are missing"
     comparisons = _note_unchecked(_note_stopped(comparisons, self.runs), self.runs)
     if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs)
-    if self.early_pairs: return comparisons.noted(_SEEN_EARLY.format(self.early_pairs), first=True)
+    if self.early_pairs: return comparisons.noted(note('seen_early', n=self.early_pairs), first=True)
     if self.study.raced: return comparisons
-    if self.grown: return comparisons.noted(lambda c: _SEEN_GROWN if c.why else None)
+    if self.grown: return comparisons.noted(lambda c: note('grown') if c.why else None)
     n_declared = len(self.declaration['seeds'])
     return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
-
-_SEEN_EARLY = ('pairs there before this study was declared: {}, so it is judged as one that was looked at; '
-    'it holds only where its seeds were not chosen by them')
-
-_SEEN_GROWN = 'seeds were added after this study was looked at, so it is judged by the confidence sequence'
 
 @patch
 def _why_sequential(self:StudyRuns)->str: # None for a race, which was declared as one
     "Why a study of a declared number of seeds is judged as one that was looked at"
-    if self.early_pairs: return _SEEN_EARLY.format(self.early_pairs)
-    return _SEEN_GROWN if self.grown and not self.study.raced else None
+    if self.early_pairs: return note('seen_early', n=self.early_pairs)
+    return note('grown') if self.grown and not self.study.raced else None
 
 def _counted(runs, sample): return [r for r in runs.get(sample.arm, ()) if r.seed in sample.seeds]
 
-def _note_of_both(comparisons, said, note):
-    "A note on each comparison, from what is `said` of its two samples"
-    def of_both(c):
-        both = [said(o) for o in (c.contrast.before, c.contrast.after)] if c.contrast.has_runs else []
-        return note.format(' and '.join(filter(None, both))) if any(both) else None
-    return comparisons.noted(of_both)
+def _said_of_both(c, said):
+    "What is `said` of the two samples of a comparison; empty where nothing is"
+    both = [said(o) for o in (c.contrast.before, c.contrast.after)] if c.contrast.has_runs else []
+    return ' and '.join(filter(None, both))
 
 def _note_stopped(comparisons, runs):
     "A note on each comparison of runs that callbacks ended before their last epoch"
@@ -453,7 +446,8 @@ def _note_stopped(comparisons, runs):
         first,last = min(epochs),max(epochs)
         when = first if first==last else f'{first} to {last}'
         return f"{len(epochs)} of {len(counted)} runs of {sample.arm} (after epoch {when})"
-    return _note_of_both(comparisons, said, 'stopped early: {}; compared by the last epoch that each reached')
+    def of_both(c): return (runs := _said_of_both(c, said)) and note('stopped', runs=runs)
+    return comparisons.noted(of_both)
 
 def _note_unchecked(comparisons, runs):
     "A note on each comparison of records whose accuracy stands alone"
@@ -461,24 +455,24 @@ def _note_unchecked(comparisons, runs):
         counted = _counted(runs, sample)
         seeds = [str(r.seed) for r in counted if r.is_unchecked]
         return f"{len(seeds)} of {len(counted)} records of {sample.arm} (seed {', '.join(seeds)})" if seeds else None
-    return _note_of_both(comparisons, said, 'do not say which images were right, so their accuracy is believed as it stands: {}')
+    def of_both(c): return (records := _said_of_both(c, said)) and note('unchecked', records=records)
+    return comparisons.noted(of_both)
 
 def _note_after_a_gap(comparisons, runs):
     "A note on each undecided arm of a race that has runs after a seed which one of the two arms lacks"
-    def note(c):
+    def of_arm(c):
         if c.verdict!='undecided': return None
         seeds = [r.seed for r in runs[c.arm] if r.seed not in c.contrast.after.seeds]
-        return f"runs from a seed on that one arm lacks, left out: {counted('seed', seeds)} of {c.arm}" if seeds else None
-    return comparisons.noted(note)
+        return note('gap', runs=f"{counted('seed', seeds)} of {c.arm}") if seeds else None
+    return comparisons.noted(of_arm)
 
 def _note_missing(comparisons, seeds):
     "A note on each comparison whose arms lack declared seeds; `seeds` has those that are there, the declared ones and whose they are, by arm"
-    def note(c):
+    def of_arms(c):
         arms = (c.baseline, c.arm) if c.arm in seeds else seeds
         there,declared,whose = min(seeds[label] for label in arms)
-        if there>=declared: return None
-        return f"only {there} of {declared} declared seeds{whose}: not the declared comparison, and to stop because of it voids its p-values"
-    return comparisons.noted(note)
+        return note('missing', there=there, declared=declared, whose=whose) if there<declared else None
+    return comparisons.noted(of_arms)
 
 # %% ../nbs/18_study.ipynb #1de19f65
 @patch

@@ -359,7 +359,7 @@ CHANGES = {
     'pairs-before': ('study', 'pairs_before=self.read().pairs', 'pairs_before=0'),
     'study-env': ('study', 'runs_of_arms(self.root, self.arms.values(), self.env)', 'runs_of_arms(self.root, self.arms.values())'),
     'hidden-arms': ('study', '{*declared_arms} - {*study.arms}', '{*declared_arms} - {*declared_arms}'),
-    'missing-note': ('study', 'if there>=declared: return', 'if there>=declared-1: return'),
+    'missing-note': ('study', 'if there<declared else None', 'if there<declared-1 else None'),
     'gains-studies': ('study', 'for study in (first, second) for arm in', 'for study in (second, first) for arm in'),
     'plan-from-runs': ('study', 'median(d.var() for d in differences)**.5', 'median(d.var() for d in differences)'),
     'failed-tries': ('study', 'if counts(label, r)], self.failed[label])', 'if counts(label, r)], 0)'),
