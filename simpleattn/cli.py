@@ -22,7 +22,7 @@ from typing import Annotated
 from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
-from .recipes import OtherData,Recipe,check_seed,derive,load_recipes,near
+from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near
 from .words import counted,interval_text,percent,plan_rows,points,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
@@ -225,9 +225,14 @@ def _training(
 
 # %% ../nbs/28_cli.ipynb #45db2c06
 def _recipes(settings):
-    "The recipes of a command; a file that was found, not named, is said"
+    "The recipes of a command; what a file that was found, not named, adds to them is said"
     recipes = load_recipes(settings)
-    if recipes.own and not settings: _tell(f"{counted('Recipe', recipes.own)} of {recipes.path}, beside the built-in ones.")
+    if settings: return recipes
+    replaced = [o for o in recipes.own if o in load_recipes(built_in())]
+    added = [o for o in recipes.own if o not in replaced]
+    if added: _tell(f"{counted('Recipe', added)} of {recipes.path}, beside the built-in ones.")
+    if replaced: _tell(f"{counted('Recipe', replaced)} of {recipes.path}, in place of the built-in one{'s'*(len(replaced)>1)}.")
+    for why in filter(None, recipes.others.values()): _tell(f"Passed over: {why.split('. ')[0].rstrip('.')}.")
     return recipes
 
 def _recipe_of(recipe, settings, changes):
@@ -644,7 +649,7 @@ def first_study(
     "The study of the demo: two attention layers, and the baseline for twice the epochs, which is known to be better"
     from simpleattn.runs import this_env
     from simpleattn.study import Study
-    recipe = load_recipes()['first']
+    recipe = load_recipes(built_in())['first']
     arms = {name:Arm(recipe, get_variant(name)) for name in ('baseline','self','simple')}
     arms['twice-epochs'] = Arm(derive(recipe, epochs=2*recipe.epochs), arms['baseline'].variant)
     return Study('first', arms, runs, root=root, env=this_env('cpu'))

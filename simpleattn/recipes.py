@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PIPELINE', 'name_re', 'plain_name_re', 'most_letters', 'choices', 'CallbackText', 'read_callbacks', 'Recipe', 'near',
-           'settings_path', 'Recipes', 'load_recipes', 'derive', 'NamedRecipe', 'stream', 'check_seed', 'OtherData']
+           'settings_path', 'built_in', 'Recipes', 'load_recipes', 'derive', 'NamedRecipe', 'stream', 'check_seed',
+           'OtherData']
 
 # %% ../nbs/04_recipes.ipynb #d3f3d5b1
 import ast,configparser,dataclasses,hashlib,json,math,re
@@ -231,7 +232,7 @@ _types = {f.name:f.type for f in dataclasses.fields(Recipe)[1:]}
 def _typed(name, key, text):
     "`text` of `key` in recipe `name` as its field's type"
     if key not in _types:
-        raise CliError(f"Recipe {name!r} has an unknown key {key!r}. {near(key, _types)} The keys of a recipe: {', '.join(_types)}.")
+        raise CliError(f"Recipe {name!r} has an unknown key {key!r}. {near(key, _types)} The keys of a recipe: {', '.join(_types)}.".replace('.  ', '. '))
     if key=='callbacks': return read_callbacks(text)
     try: return _from_text(text, _types[key])
     except (ValueError, KeyError):
@@ -250,20 +251,24 @@ def settings_path(
     if path and not Path(path).is_file(): raise CliError(f"There is no settings file {str(path)!r}.")
     if path: return Path(path)
     here = Path('settings.ini')
-    return here if here.is_file() else _built_in()
+    return here if here.is_file() else built_in()
 
-def _built_in(): return Path(str(files('simpleattn')/'settings.ini'))
+def built_in()->Path:
+    "The settings file of the package"
+    return Path(str(files('simpleattn')/'settings.ini'))
 
 # %% ../nbs/04_recipes.ipynb #d921c663
 class Recipes(dict):
-    "Name -> `Recipe`, the built-in ones first; an unknown name raises `CliError` with the known ones"
-    def __init__(self, recipes, path, own=(), others=(), built_in=None):
+    "Name -> `Recipe`, the built-in ones first; a name that is none raises `CliError` with the reason, or with the known ones"
+    def __init__(self, recipes, path, own=(), others=None, beside=None):
         super().__init__(recipes)
-        self.built_in = built_in or {} # where a file was named, it is listed alone, and these are found too
-        self.path,self.own,self.others = path,own,others # file; names of its recipes that are not built in; sections that are no recipes
+        self.path,self.own = path,own # file; names of its recipes that are not built in
+        self.others = others or {} # its sections that are no recipes -> why, or nothing where they have no key of one
+        self.beside = beside or {} # where a file was named, it is listed alone, and these are found too
     def __repr__(self): return f"{len(self)} recipes: {', '.join([*self][:8])}{', ...'*(len(self)>8)}"
     def __missing__(self, name):
-        if name in self.built_in: return self.built_in[name]
+        if self.others.get(name): raise CliError(self.others[name])
+        if name in self.beside: return self.beside[name]
         lists = f'`simpleattn recipes` lists all {len(self)}.'
         no_recipe = f' Its section [{name}] has no key of a recipe.' if name in self.others else ''
         raise CliError(f'No recipe {name!r} in {self.path}.{no_recipe} {near(name, self)} {lists}'.replace('.  ', '. '))
@@ -273,25 +278,42 @@ def load_recipes(
     path=None # settings.ini; None: working folder, then the copy inside the package
 )->Recipes: # Name -> `Recipe`
     "Read, type and check every recipe of a settings file"
-    path,built_in,is_named = settings_path(path), _built_in(), path is not None
-    there,others = _read_settings(path, is_named)
-    if path==built_in: return Recipes(there, path)
-    all_built_in,_ = _read_settings(built_in, True)
-    own = [name for name,recipe in there.items() if recipe!=all_built_in.get(name)]
-    if is_named: return Recipes(there, path, own, others, all_built_in)
-    return Recipes(all_built_in | there, path, own, others)
+    if path or settings_path()==built_in(): return _load_named(settings_path(path))
+    known = _load_named(built_in())
+    path = settings_path()
+    there,others = _read_found(path)
+    own = [name for name,recipe in there.items() if recipe!=known.get(name)]
+    hidden = {name for name,why in others.items() if why} # a mistake in a recipe is not answered by another one of its name
+    return Recipes({k:v for k,v in (known | there).items() if k not in hidden}, path, own, others)
 
-def _read_settings(path, is_named): # {name: `Recipe`}, names of other sections
-    "The sections of a file that are recipes; where the file was only found, those without one key of a recipe are another tool's"
+def _load_named(path):
+    "The recipes of a file that is meant: every section of it is one"
+    recipes = {name:_read_recipe(name, keys) for name,keys in _sections(path).items()}
+    if path==built_in(): return Recipes(recipes, path)
+    known = _load_named(built_in())
+    return Recipes(recipes, path, [name for name,recipe in recipes.items() if recipe!=known.get(name)], beside=known)
+
+def _read_found(path): # {name: `Recipe`}, {name of another section: why it is none}
+    "The recipes of a file that was found"
+    recipes,others = {}, {}
+    try: sections = _sections(path)
+    except CliError as e: return recipes, {str(path):str(e)}
+    for name,keys in sections.items():
+        try: recipes[name] = _read_recipe(name, keys)
+        except CliError as e: others[name] = '' if keys.keys().isdisjoint(_types) else str(e)
+    return recipes, others
+
+# %% ../nbs/04_recipes.ipynb #85d1b1fc
+def _sections(path): # {name: {key: text}}
+    "The sections of a file, without defaults that are another tool's"
     parser = configparser.ConfigParser(interpolation=None)
     try: parser.read_string(path.read_text())
     except (configparser.Error, UnicodeDecodeError) as e:
         raise CliError(f"{path} cannot be read: {' '.join(str(e).split())}") from None
     foreign = {*parser.defaults()} if {*parser.defaults()}.isdisjoint(_types) else set()
-    keys = {name:{*parser[name]}-foreign for name in parser.sections()}
-    others = [name for name,of_it in keys.items() if of_it and of_it.isdisjoint(_types) and not is_named]
-    def read(name): return Recipe(name, **{k:_typed(name, k, parser[name][k]) for k in parser[name] if k not in foreign})
-    return {name:read(name) for name in keys if name not in others}, others
+    return {name:{k:v for k,v in parser[name].items() if k not in foreign} for name in parser.sections()}
+
+def _read_recipe(name, keys): return Recipe(name, **{k:_typed(name, k, text) for k,text in keys.items()})
 
 # %% ../nbs/04_recipes.ipynb #13901929
 def derive(

@@ -6,6 +6,7 @@ import pytest
 from fastcore.script import CliError
 from conftest import ROOT
 from simpleattn import recipes as lib
+from simpleattn.cli import main
 from simpleattn.published import epochs_beside,match_recipe,published,published_epochs,row_recipe,row_variant
 from simpleattn.recipes import PIPELINE,Recipe,choices,derive,load_recipes,settings_path,stream
 from simpleattn.variants import Variant,get_variant,spelled,variants
@@ -161,6 +162,34 @@ def test_a_settings_file_of_another_tool_hides_nothing(tmp_path, monkeypatch):
     recipes = load_recipes()
     assert recipes['mine'].epochs==7 and recipes['demo'].lr==1 and {*recipes}=={*ALL, 'mine'} and recipes.own==['mine','demo']
     with pytest.raises(CliError, match=r'\[tool\] has no key of a recipe'): recipes['tool']
+
+FOREIGN = dict(unknown='[train]\nlr = 0.1\nnum_workers = 8\n', other_type='[train]\nlr = auto\n', no_header='lr = 3\n', twice='[a]\nlr = 1\nlr = 2\n',
+    latin1='[a]\nname = caf\xe9\n'.encode('latin-1'), utf16='[a]\nlr = 1\n'.encode('utf-16'))
+
+@pytest.mark.parametrize('kind', FOREIGN)
+def test_a_settings_file_that_was_found_stops_nothing_and_says_why_when_asked(tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.chdir(tmp_path)
+    content = FOREIGN[kind]
+    (tmp_path/'settings.ini').write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert {*load_recipes()}=={*ALL} and load_recipes()['demo']==ALL['demo']
+    assert main(['recipes','demo'])==0
+    said = capsys.readouterr()
+    assert said.err.startswith('Passed over: ') and said.err.count('\n')==1 and 'shapes' in said.out
+    if '[train]' in str(content):
+        with pytest.raises(CliError, match="Recipe 'train'"): load_recipes()['train']
+    with pytest.raises(CliError): load_recipes('settings.ini')
+
+def test_a_mistake_in_a_recipe_is_not_answered_by_the_built_in_one_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'settings.ini').write_text('[demo]\nepochz = 7\nlr = 1\n')
+    with pytest.raises(CliError, match='epochz'): load_recipes()['demo']
+    assert load_recipes()['woof-cpu']==ALL['woof-cpu']
+
+def test_a_recipe_that_replaces_a_built_in_one_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'settings.ini').write_text('[demo]\nepochs = 7\n[mine]\nepochs = 8\n')
+    assert main(['recipes','demo'])==0
+    assert capsys.readouterr().err=='Recipe mine of settings.ini, beside the built-in ones.\nRecipe demo of settings.ini, in place of the built-in one.\n'
 
 # ---- derive
 
