@@ -293,7 +293,7 @@ def take_back(self:Study,
         if name in (declared['baseline'], *chain(*declared.get('contrasts', ()))):
             raise CliError(f"Arm {name!r} of study {self.name!r} is its baseline, or in a contrast, and stays. Declare a study of another name.")
     if declared.get('raced'): raise CliError(f"Study {self.name!r} is a race, whose rule holds for the arms it was declared with. Declare one of another name.")
-    if len(kept)<2: raise CliError(f"Study {self.name!r} would have no arm besides its baseline. Declare a study of another name.")
+    if len({*kept, *self.arms} - {*names})<2: raise CliError(f"Study {self.name!r} would have no arm besides its baseline. Declare a study of another name.")
     found = zip(there, runs_of_arms(self.root, there.values()))
     ran = [label for label,of_arm in found if label!=declared['baseline'] and any(of_arm[:2])]
     if ran:

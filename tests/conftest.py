@@ -150,6 +150,7 @@ def woof_listing(_woofs):
 LAYERS = '''
 import os,signal
 from pathlib import Path
+import torch
 from torch import nn
 from simpleattn.variants import register_variant
 
@@ -167,9 +168,9 @@ class Wants(Mine):
     def __init__(self, ni, file): assert Path(file).exists(), 'not there'; super().__init__(ni)
 
 class DiesOnce(Mine):
-    "Kills its process the first time"
+    "Kills its process the first time that it trains"
     def __init__(self, ni, mark):
-        if not Path(mark).exists(): Path(mark).touch(); print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)
+        if torch.empty(0).device.type!='meta' and not Path(mark).exists(): Path(mark).touch(); print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)
         super().__init__(ni)
 
 register_variant('mine', Mine)

@@ -3,8 +3,10 @@ import json,os,signal,subprocess,sys,time
 from pathlib import Path
 import psutil,pytest
 from fastcore.script import CliError
+from torch import nn
 from conftest import SIMPLEATTN,bits,run_process
 from simpleattn.engines import LocalEngine,Task,engines,make_engine
+from simpleattn.models import check_networks
 from simpleattn.recipes import derive,load_recipes
 from simpleattn.runs import Machine,find_runs
 from simpleattn.study import Study
@@ -230,3 +232,26 @@ def test_a_training_that_stumbles_over_a_file_of_its_own_has_failed(tmp_path, re
     from simpleattn.engines import run_task
     o = run_task(Task(Arm(recipe, get_variant('baseline')), 0, Machine('cpu', data=str(tiny)), str(tmp_path)))
     assert o.how=='failed' and 'my own folder' in o.error
+
+class OneMore(nn.Module):
+    "Gives a channel more than it takes"
+    def __init__(self, ni): super().__init__(); self.conv = nn.Conv2d(ni, ni+1, 1)
+    def forward(self, x): return self.conv(x)
+
+class Dies(nn.Module):
+    def __init__(self, ni): super().__init__(); os.kill(os.getpid(), signal.SIGKILL)
+
+class Speaks(nn.Module):
+    "Asks for numbers, which shapes alone do not have"
+    def __init__(self, ni): super().__init__(); print('made')
+    def forward(self, x): return x if x.sum().item()<0 else -x
+
+def test_an_own_layer_that_can_never_run_is_refused_before_anything_is_declared(tmp_path, recipe, tiny):
+    for layer in (OneMore, lambda ni: nn.Conv2d(ni+1, ni, 1)):
+        s = Study('s', ['baseline', Variant('wrong', layer)], 2, recipe=recipe, root=tmp_path)
+        with pytest.raises(CliError, match='wrong.*RuntimeError'): s.run('serial', data=tiny, device='cpu', progress=False)
+        assert not (tmp_path/'_studies').exists()
+
+def test_a_layer_that_is_tried_may_die_or_ask_for_numbers(recipe, capfd):
+    check_networks([Arm(recipe, Variant(layer.__name__.lower(), layer)) for layer in (Dies, Speaks)])
+    assert capfd.readouterr()==('', '')

@@ -90,6 +90,12 @@ def test_an_arm_that_can_never_run_is_taken_back_before_a_look(tmp_path):
     assert len(s.compare())==1 and s.missing()==[]
     assert [a['arm'] for a in study(tmp_path, ('baseline','self','simple')).declare()['arms']]==['baseline','self','simple']
 
+def test_an_arm_is_taken_back_for_another_one(tmp_path):
+    study(tmp_path, ('baseline','simple')).declare()
+    s = study(tmp_path, ('baseline','self'))
+    s.take_back('simple')
+    assert [a['arm'] for a in s.declare()['arms']]==['baseline','self']
+
 @pytest.mark.parametrize('names,says', [(['nobody'], 'no declared arm'), (['baseline'], 'its baseline'), (['simple','self'], 'no arm besides')])
 def test_what_cannot_be_taken_back(tmp_path, names, says):
     s = study(tmp_path, ('baseline','simple','self'))
