@@ -8,11 +8,10 @@ __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', '
            'peak_memory', 'attention_layers', 'attention_at']
 
 # %% ../nbs/07_models.ipynb #4f9d3f9a
-import difflib,itertools,math,multiprocessing,os,re,signal,timeit,traceback,warnings
+import difflib,itertools,linecache,math,multiprocessing,os,re,signal,timeit,traceback,warnings
 from collections import defaultdict
 from contextlib import contextmanager,redirect_stderr,redirect_stdout
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 import torch
 from fastcore.basics import patch
@@ -491,6 +490,7 @@ def _why_no_network(arm):
     try:
         with torch.device('meta'): _look_at_blank(arm.network(10), arm.recipe.size)
     except Exception as e:
+        if isinstance(e, CliError) and not e.__cause__: return str(e)
         if _needs_numbers(e.__cause__ or e): return None
         return str(e) if isinstance(e, CliError) else f"Arm {arm.name} cannot be made: {_why(e).splitlines()[0].rstrip('.')}."
 
@@ -498,9 +498,9 @@ def _why_no_network(arm):
 def _needs_numbers(error):
     "Can only a training tell? Shapes have no numbers, and what the code of a layer raises itself may depend on what is there"
     if isinstance(error, NotImplementedError) or 'meta' in str(error).lower(): return True
-    *_,place = traceback.extract_tb(error.__traceback__)
-    is_of_a_library = 'site-packages' in place.filename or Path(place.filename).parent==Path(__file__).parent
-    return not is_of_a_library and bool(re.search(r'\b(raise|assert)\b', place.line or ''))
+    *_,(frame,line) = traceback.walk_tb(error.__traceback__)
+    if frame.f_globals.get('__name__', '').partition('.')[0] in ('simpleattn','fastai','timm','torch'): return False
+    return bool(re.search(r'\b(raise|assert)\b', linecache.getline(frame.f_code.co_filename, line)))
 
 def _in_child(f, *args):
     "What a function returns in a process of its own, None where that dies: somebody's layer may do anything"
