@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'short_name', 'plain_value', 'seed_in', 'is_accuracy', 'is_error', 'is_id', 'all_repeat',
-           'unexplained', 'said_columns', 'check_columns']
+           'as_cells', 'short_name', 'with_index', 'plain_value', 'is_accuracy', 'is_error', 'seed_in', 'is_id',
+           'all_repeat', 'unexplained', 'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re
@@ -43,7 +43,7 @@ def as_cells(rows):
     return pd.DataFrame([[row.get(k, '') for k in header] for row in cells], range(1, len(rows)+1), header, dtype=str)
 
 # %% ../nbs/15_columns.ipynb #d44bbcbd
-_containers = 'params param config hparams hparam hyperparameters flags flag args metrics metric summary summarymetrics user_attrs tags mlflow attributes'
+_containers = 'info trainer params param config hparams hparam hyperparameters flags flag args metrics metric summary summarymetrics user_attrs tags mlflow attributes'
 
 def short_name(
     header # A column's name, such as params.seed or Val Acc
@@ -52,6 +52,14 @@ def short_name(
     words_of = re.sub(r'[^a-z0-9]+', '_', str(header).lower()).strip('_')
     containers = '|'.join(_containers.split())
     return re.sub(rf'^(?:data_(?=(?:{containers})_))?(?:(?:{containers})_)+(?=.)', '', words_of)
+
+def with_index(
+    runs # DataFrame
+)->object: # The same, with each level of its index that has a name or holds words as a column
+    "A table that keeps nothing in its index"
+    def tells(i, name): return name not in runs.columns if name is not None else runs.index.get_level_values(i).dtype == object
+    levels = [i for i,name in enumerate(runs.index.names) if tells(i, name)]
+    return runs.reset_index(levels) if levels else runs
 
 def plain_value(
     value # A cell
@@ -68,19 +76,24 @@ arm_names = '''arm variant model model_name architecture arch network net backbo
     condition algorithm config config_name setting experiment experiment_name group name run_name runname display_name label
     tag'''.split()
 seed_names = 'seed random_seed rng_seed manual_seed torch_seed global_seed rng random_state replicate replica repeat repetition rep run'.split()
-_top1 = ('((acc|accuracy)(_?1)?|(prec|top)_?1|top_?1_(acc|accuracy)|(acc|accuracy)_top_?1|multiclass_?accuracy|accuracy_score'
+_a_seed = 'seed|run|rep|repeat|replicate|repetition|s|trial|fold|split|cv'
+_top1 = ('((acc|accuracy)(_?1)?|((sparse_)?categorical|binary)_accuracy|(prec|top)_?1|top_?1_(acc|accuracy)|(acc|accuracy)_top_?1|multiclass_?accuracy|accuracy_score'
     '|(n_|num_)?correct)')
 _before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
 _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 
-def seed_in(header):
-    "The seed that a header names, such as 3, seed 3, run_3; None where it names none"
-    found = re.fullmatch(r'(?:seed|run|rep|repeat|s|trial)?[\s_-]*(\d+)', header.strip().lower())
-    return found and found[1]
-
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
+
+def seed_in(header):
+    "The seed that a header names, such as 3, seed=3, fold_3, acc_seed3; None where it names none"
+    parts = re.fullmatch(rf'(.*?)_?((?:{_a_seed})?)_?(\d+)_?(.*)', short_name(header))
+    if not parts: return None
+    rest = '_'.join(filter(None, (parts[1], parts[4])))
+    named = is_accuracy(rest) or re.fullmatch(_before+'score', rest)
+    return parts[3] if not rest or parts[2] and named else None
+
 
 # %% ../nbs/15_columns.ipynb #f5c8e29c
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
@@ -90,12 +103,13 @@ of_a_run = dict( # Columns that are a run's own and need no role, as globs of na
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
         completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime
         *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
-    told='reason history *_history wandb correct host hostname *_host *_hostname node nodename node_name user username',
-    measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc* best_val* best_epoch best_step best_metric best_loss train_acc* training_acc* *top5*
-        *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_* error error_rate''',
+    told='reason history wandb correct host hostname *_host *_hostname node nodename node_name user username',
+    measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc* best_val* best_epoch best_step best_metric best_loss train_acc train_acc1 train_acc_* train_accuracy* training_acc training_acc_* training_accuracy* *top5*
+        *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_macro precision_micro precision_weighted precision_score precision_at_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
-        flops *_flops gflops macs gmacs *_memory memory_* peak_mem* gpu_mem* max_mem* gpu_util* cpu_util* ram ram_* vram*''')
-of_a_log = 'epoch step global_step iteration iter batch_idx'.split() # Columns that count the rows of one run
+        flops *_flops gflops macs gmacs memory_mb memory_gb memory_peak* memory_max* memory_us* memory_alloc* memory_reserved* *peak_mem* *gpu_mem* *cuda_mem* *max_mem* *used_mem*
+        gpu_util* cpu_util* ram ram_mb ram_gb ram_us* peak_ram* vram vram_mb vram_gb vram_us* peak_vram*''')
+of_a_log = 'epoch step global_step iteration iter batch_idx train_epoch train_step current_epoch'.split() # Columns that count the rows of one run
 
 # %% ../nbs/15_columns.ipynb #174dba1c
 def _kind_of_a_run(header):
@@ -107,38 +121,48 @@ def is_id(header)->bool: return _kind_of_a_run(header) == 'id' # Does a column's
 
 def _is_of_a_run(header, values, runs, one_run):
     "Whether what is in a column is what its name says: a run's own"
-    kind = _kind_of_a_run(header)
-    if short_name(header) == 'run' and all(isinstance(o, float) and o.is_integer() for o in values): return True # its number
-    if kind == 'id': # each value names one run
-        known = runs[one_run].assign(id_of_run=values).drop_duplicates() if len(one_run) > 1 else values.to_frame('id_of_run')
-        return not known.id_of_run.duplicated().any()
+    kind, arms = _kind_of_a_run(header), runs[one_run[0]]
+    if kind == 'id': # each value names one run; a run's number one of its arm
+        known = runs[one_run].assign(id_of_run=values)
+        if 'seed' in one_run: known = known.drop_duplicates()
+        of_arm = [one_run[0]] if short_name(header) == 'run' and _are_numbers(values) else []
+        return not known.duplicated([*of_arm, 'id_of_run']).any()
     if str(header).strip().lower() == '_step' and 'seed' in one_run: return not runs.duplicated(one_run).any() # how often wandb was told
-    if kind in (None, 'told'): return kind == 'told'
-    of_arm = values.groupby(runs[one_run[0]])
-    numbers = all(isinstance(o, float) or o == '' for o in values)
-    if not numbers: return kind == 'time' and all(o == '' or _is_time(str(o)) for o in values)
-    if kind == 'size': return not _is_of_network(header) or of_arm.nunique().max() < 2
-    one_an_arm = of_arm.agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
-    chosen = kind == 'measured' and not short_name(header).startswith('best_') and all_repeat(values)
-    return not (one_an_arm or chosen)
+    if kind is None or _are_switches(values): return kind == 'measured' and short_name(header).startswith('best_')
+    if kind == 'told': return True
+    if not _are_numbers(values): return kind == 'time' and _are_times(values, arms)
+    if kind == 'time' and all(o == '' or o > 1e8 for o in values): return True # seconds since 1970
+    if _is_of_network(header): return values.groupby(arms).nunique().max() < 2
+    if all_repeat(values, arms) and not short_name(header).startswith('best_'): return values.groupby(arms).nunique().max() < 2 and kind == 'size'
+    one_an_arm = values.groupby(arms).agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
+    return kind == 'size' or not one_an_arm
+
+def _are_numbers(values): return all(isinstance(o, float) or o == '' for o in values)
+
+def _are_switches(values): return all(str(o).lower() in ('true','false','yes','no','on','off','1.0','0.0','') for o in values)
 
 def _is_of_network(header): # Does it count a network's parameters? Two counts within an arm are two networks
     return bool(re.search('param|flops|macs', short_name(header)))
 _months = 'jan feb mar apr may jun jul aug sep oct nov dec'.split()
 
 def all_repeat(
-    values # Series
+    values, # Series
+    arms    # Series: the arm of each
 )->bool:
     "Whether each number stands several times, as a setting does and a measurement hardly"
-    return values.nunique() < 4 and values.value_counts().min() > 1
+    same = values.groupby(arms).agg(lambda o: tuple(sorted(map(str, o)))).nunique() == 1 # a grid that every arm went through
+    return values.value_counts().min() > 1 and (same or values.nunique() < 4)
+
+def _are_times(values, arms):
+    "Whether texts are dates, clock's times or durations; bare ones such as 4h that all repeat are choices"
+    bare = values.map(lambda o: bool(re.fullmatch(r'[\d.]+\s*(d|h|m|s|ms|(day|hr|hour|min|minute|sec|second)s?)', str(o).lower())))
+    return all(o == '' or _is_time(str(o)) for o in values) and not (bare.all() and all_repeat(values, arms))
 
 def _is_time(text):
-    "Whether a text is a date, a clock's time or a duration; a bare 4h is a choice"
     words = re.findall('[a-z]+', text.lower())
     if not re.search(r'\d', text) or re.search(r'[^\w\s:./,+-]', text): return False
-    if re.fullmatch(r'\s*[\d.]+\s*(s|ms|sec|secs|seconds?)?\s*', text.lower()): return True
-    known = 't z utc gmt am pm d day days h hr hrs m min mins s sec secs ms mon tue wed thu fri sat sun'.split()
-    return len(re.findall(r'\d+', text)) > 1 and all(o in known or o[:3] in _months for o in words) or any(o[:3] in _months for o in words)
+    known = 't z utc gmt am pm d day days h hr hrs hour hours m min mins minute minutes s sec secs second seconds ms mon tue wed thu fri sat sun'.split()
+    return bool(words or len(re.findall(r'\d+', text)) > 1) and all(o in known or o[:3] in _months for o in words) or any(o[:3] in _months for o in words)
 
 # %% ../nbs/15_columns.ipynb #cc15eb55
 def _says_the_arm(values, arms): # once more
@@ -160,9 +184,9 @@ def unexplained(
         if values.nunique() < 2 or _says_the_arm(values, rows[arm]) or _is_of_a_run(header, values, rows, one_run): continue
         found[header] = bool(values.groupby(rows[arm]).nunique().max() > 1)
     if arm != 'variant' and not found.get('variant', True): found.pop('variant') # what an arm is made of, one for each
-    counts = [o for o in found if _kind_of_a_run(o) == 'size']
-    explained = any(within and o not in counts for o,within in found.items()) # by another column, from which the network follows
-    return {o:within for o,within in found.items() if not (explained and o in counts)}
+    follow = [o for o in found if _kind_of_a_run(o) == 'size' or short_name(o) == 'run']
+    explained = any(within and o not in follow for o,within in found.items()) # by another column, from which network and run follow
+    return {o:within for o,within in found.items() if not (explained and o in follow)}
 
 # %% ../nbs/15_columns.ipynb #b86b86cf
 def said_columns(
@@ -185,6 +209,7 @@ known_columns = {'seed', 'status', 'acc', 'correct', 'variant_hash', *comparable
 
 def check_columns(runs, pairs):
     "Raise a `ValueError` that names each column of a table which a comparison of these pairs of arms would mix"
+    runs = with_index(runs)
     arm, acc = next(o for o in ('arm','variant') if o in runs), next(o for o in ('acc','accuracy') if o in runs)
     found = {}
     for pair in pairs:

@@ -9,7 +9,7 @@ __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 import ast,bz2,codecs,csv,gzip,io,json,lzma,re,sys,zlib
 from pathlib import Path
 import pandas as pd
-from .columns import arm_names,as_cells,is_accuracy,is_blank,number_in,seed_in,seed_names,short_name
+from .columns import arm_names,as_cells,is_accuracy,is_blank,number_in,seed_in,seed_names,short_name,with_index
 from .recipes import CliError
 
 # %% ../nbs/23_formats.ipynb #12bb9c2c
@@ -220,7 +220,7 @@ def _without_chart(table):
 def read_table(path):
     "A file, or a table that is one already, as a table of text"
     if isinstance(path, pd.DataFrame):
-        named = path.reset_index() if any(path.index.names) else path
+        named = with_index(path)
         return as_cells((named.drop(columns='correct') if has_bits(named) else named).to_dict('records'))
     text = _text(path)
     return _without_chart(_opened((_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)))

@@ -432,7 +432,7 @@ def _without_metrics(runs):
         name, numbers = short_name(o), runs[o].map(number_in)
         if o in ('arm','seed','acc','status','n_images') or numbers.isna().any(): return False
         is_exit_code = name in _exit_codes and 'status' in runs
-        counts_errors = is_error(name) and not all_repeat(numbers) # an error rate that was chosen is a setting
+        counts_errors = is_error(name) and not all_repeat(numbers, runs.arm) # an error rate that was chosen is a setting
         return is_accuracy(name) or counts_errors or is_exit_code or name == 'precision' and not (numbers == numbers.round()).all()
     return runs.drop(columns=[o for o in runs.columns if is_metric(o)])
 

@@ -10,7 +10,7 @@ __all__ = ['summary_words', 'row_name', 'NoRun', 'end_words', 'is_good_end', 'ch
 import re
 from collections import Counter
 import numpy as np
-from .columns import as_cells,is_blank,is_id,is_whole,number_in,plain_value,seed_value,short_name
+from .columns import as_cells,is_blank,is_id,is_whole,number_in,plain_value,seed_value,short_name,with_index
 from .runs import comparable
 
 # %% ../nbs/16_rows.ipynb #7fbcaa23
@@ -233,6 +233,7 @@ def _cells_of(runs):
 
 def plain_runs(runs):
     "A table with arms and statuses read as those of a file are, and what was left out"
+    runs = with_index(runs)
     arm, _ = roles_of(runs)
     if not len(runs): return runs, []
     cells, said = _cells_of(runs), []
