@@ -156,7 +156,7 @@ def all_repeat(
 def _are_times(values, arms):
     "Whether texts are dates, clock's times or durations; bare ones such as 4h that all repeat are choices"
     bare = values.map(lambda o: bool(re.fullmatch(r'[\d.]+\s*(d|h|m|s|ms|(day|hr|hour|min|minute|sec|second)s?)', str(o).lower())))
-    return all(o == '' or _is_time(str(o)) for o in values) and not (bare.all() and all_repeat(values, arms))
+    return all(o == '' or _is_time(str(o)) for o in values) and not (bare.all() and values.nunique() < 4 and all_repeat(values, arms))
 
 def _is_time(text):
     words = re.findall('[a-z]+', text.lower())

@@ -16,7 +16,7 @@ from .plan import check_rates,read_answer
 from .runs import comparable
 from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_whole,known_columns,number_in,of_a_log,plain_value,
     said_columns,seed_in,seed_names,seed_value,short_name,unexplained)
-from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,end_words,is_good_end,row_name,summary_words
+from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
 from .stats import Estimate,as_fractions,compare_many,limits_of_runs,read_samples
 from .formats import are_numbers,has_bits,listed,read_table
 from .words import against_words
@@ -33,7 +33,8 @@ _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
 _ns = 'n runs n_runs seeds n_seeds'.split()
 _settings = '''epochs num_epochs n_epochs max_epochs lr learning_rate bs batch_size size image_size img_size resolution wd weight_decay
-    momentum'''.split()
+    momentum dropout drop_rate ema_decay label_smoothing'''.split()
+_helper = re.compile('(.*_)?(diff|difference|delta|gain|improvement|p|p_?value|pval)(_.*)?')
 
 # %% ../nbs/24_results.ipynb #2cbabd9e
 @dataclass(frozen=True)
@@ -141,15 +142,14 @@ def _acc_column(asked, table):
         return there[0]
 
 # %% ../nbs/24_results.ipynb #8f4cb095
-def _list_column(table):
-    "The column that holds lists, None where there is none"
+def _list_columns(table):
+    "The columns that hold lists"
     has_seeds = bool(_by_name(table, seed_names)) # a run a row, in which a list without brackets is a slip
     def numbers(o):
         cells = listed(o)
         if not cells or has_seeds and o.strip()[0] not in '[(': return False
         return are_numbers(cells)
-    columns = [o for o in table.columns if short_name(o) != 'correct']
-    return next((o for o in columns if len(table) and all(map(numbers, table[o]))), None)
+    return [o for o in table.columns if short_name(o) != 'correct' and len(table) and all(map(numbers, table[o]))]
 
 def _numeric(table):
     "Columns of numbers that may be accuracies"
@@ -168,55 +168,85 @@ def _wide_parts(asked, table):
     rest = [o for o in table.columns if o not in by_seed]
     arm = _arm_column(asked, table[rest]) or next(iter(rest), None)
     if len(by_seed) > 1 and arm: return 'seeds', arm, by_seed
-    seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o])), None)
+    seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o]) and short_name(o) not in of_a_log), None)
     varying = unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', seed})
     def may_be_arm(o):
         if short_name(o) in (*seed_names, *_settings, *_exit_codes) or _is_index(table[o]): return False
-        return o in varying or _differing(table, o) < 2
+        return o in varying or len(table) < 2
     arms = [o for o in _numeric(table) if o != seed and may_be_arm(o)]
     return ('arms', seed, arms) if len(arms) > 1 else None
 
+def _helpers(table):
+    "Columns of a wide table that are made of its arms: means, differences, p-values"
+    columns = _numeric(table)
+    named = [o for o in columns if _helper.fullmatch(short_name(o)) or short_name(o) in (*_means, *_sds)]
+    rest = [o for o in columns if o not in named and not seed_in(o)]
+    return [*(named if len(rest) > 1 or any(map(seed_in, columns)) else []), *derived(table[rest])]
+
 def _is_wide(asked, table):
     "What makes a table look wide, in words; None where nothing does"
-    header = _list_column(table)
-    if header: return f'{header} holds lists'
-    parts = _wide_parts(asked, table)
+    lists = _list_columns(table)
+    if lists: return f'{lists[0]} holds lists'
+    parts = _wide_parts(asked, table.drop(columns=_helpers(table)))
     return parts and f"{', '.join(parts[2][:4])}{', ...' if len(parts[2]) > 4 else ''} look like columns of {parts[0]}"
 
 # %% ../nbs/24_results.ipynb #b9a0d79f
 def _long(asked, table):
     "A wide table as one row a run, and what was read as what"
-    header = _list_column(table)
-    if header: return _long_lists(asked, table, header)
+    lists = _list_columns(table)
+    if lists: return _long_lists(asked, table, lists)
+    table = table.drop(columns=_helpers(table))
     parts = _wide_parts(asked, table)
     if not parts: asked.refuse('--wide wants a column for each arm, a column for each seed, or a list for each arm.')
     kind, name, columns = parts
     given, new = ('arm','seed') if kind == 'seeds' else ('seed','arm')
+    _check_heeded(asked, {given:name}, f'there is a column for each {new}')
     rest = [o for o in table.columns if o not in columns]
     rows = table.melt(rest, columns, 'new ', 'accuracy ')
     rows = _long_names(rows[~rows['accuracy '].map(is_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
-    rows = rows.drop(columns=_by_name(rows, [*_means, *_sds])) # of the columns beside them
     if kind == 'seeds': return rows.assign(seed=rows.seed.map(seed_in)), f'arm = {name}, a column for each seed'
-    if name: return rows, f'a column for each arm, seed = {name}'
-    return _in_order(rows.assign(seed=rows.groupby('arm').cumcount().astype(str)), 'a column for each arm')
+    said = f"a column for each arm ({', '.join(columns)})"
+    if name: return rows, f'{said}, seed = {name}'
+    if _by_name(rows, of_a_log): return rows, f'{said}, no seeds'
+    return _in_order(rows, said)
+
+def _check_heeded(asked, columns, why):
+    "Refuse a column that was named for a role and has another one in a wide table"
+    for role in ('arm','seed','acc'):
+        named = getattr(asked, role)
+        if named is None or named == columns.get(role): continue
+        asked.refuse(f'--wide: {why}, so --{role} {named} cannot be heeded. Without it:', **{role:None})
 
 def _long_names(rows, names):
     "Columns under these names; another that has one of them gets a blank after it"
     return rows.rename(columns={o:f'{o} ' for o in names.values()} | names)
 
-def _long_lists(asked, table, header):
-    arm = _arm_column(asked, table.drop(columns=header)) or next((o for o in table.columns if o != header), None)
+def _long_lists(asked, table, lists):
+    header = _named(asked, table, asked.acc) if asked.acc else lists[0]
+    if header not in lists: asked.refuse(f'--acc {asked.acc}: it holds no lists, and {lists[0]} does.')
+    if len(lists) > 1 and not asked.acc: # a list for each arm, a row for each part
+        table = table.melt([o for o in table.columns if o not in lists], lists, 'arm ', header := 'accuracies ')
+    arm = 'arm ' if 'arm ' in table else _arm_column(asked, table.drop(columns=lists)) or next((o for o in table.columns if o not in lists), None)
     if arm is None: asked.refuse(f'{header} holds lists, and no column names their arms.')
     rows = _long_names(table.assign(**{header:table[header].map(listed)}).explode(header), {arm:'arm', header:'accuracy'})
-    seeds = rows.groupby(level=0).cumcount().astype(str)
-    rows = rows.rename(columns=dict(seed='seed ')).assign(seed=seeds)
+    said, place = f'arm = {arm}, accuracies = the list {header}', rows.groupby(level=0).cumcount()
     rows.index = range(1, len(rows)+1)
-    return _in_order(rows, f'arm = {arm}, accuracies = the list {header}')
+    seed = _seed_column(asked, table, arm)
+    if not seed or not table[arm].duplicated().any(): return _in_order(rows, said)
+    return _long_names(rows.assign(epoch_=[*place]), {seed:'seed', 'epoch_':'epoch'}), f'{said}, seed = {seed}, epoch = the position'
 
 def _in_order(rows, said):
-    "Seeds by position, where all arms have as many runs"
-    if rows.groupby('arm').size().nunique() == 1: return rows, f'{said}, seed = the position'
-    return rows.drop(columns='seed'), f'{said}, no seeds, because the arms have different numbers of runs'
+    "Seeds by position where all arms have as many runs, and nothing says that positions are epochs of one run"
+    rows, place = rows.rename(columns=dict(seed='seed ')), rows.groupby('arm').cumcount()
+    if _all_rise(rows): return rows.assign(epoch=place.astype(str)), f'{said}, epoch = the position'
+    if place.groupby(rows.arm).size().nunique() > 1: return rows, f'{said}, no seeds, because the arms have different numbers of runs'
+    return rows.assign(seed=place.astype(str)), f'{said}, seed = the position'
+
+def _all_rise(rows):
+    "Whether the numbers of every arm rise from row to row, as epochs do and as seeds hardly"
+    def rises(o): return len(o) > 2 and o.rank().corr(pd.Series(range(len(o)), o.index)) > .79
+    numbers = rows.accuracy.map(number_in).astype(float)
+    return rows.arm.nunique() > 1 and numbers.groupby(rows.arm).apply(rises).all()
 
 # %% ../nbs/24_results.ipynb #490cd85a
 _spread = re.compile(r'\s*([\d.,]+)\s*%?\s*(?:±|\+/?-|\()\s*([\d.,]+)\s*%?\s*\)?\s*%?\s*')
@@ -511,13 +541,13 @@ def _with_ends(asked, runs):
 
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
-    wide = _is_wide(asked, table) if roles['acc'] is None or _list_column(table) else None
+    lists = _list_columns(table)
+    wide = _is_wide(asked, table) if roles['acc'] is None or lists else None
     means, sds = _by_name(table, _means), _by_name(table, _sds)
-    runs_beside = _list_column(table) or sum(map(bool, map(seed_in, table.columns))) > 1
+    runs_beside = lists or sum(map(bool, map(seed_in, table.columns))) > 1
     if means and sds and not runs_beside: _refuse_summary(asked, table, table[means[0]], table[sds[0]])
     if wide:
-        header = _list_column(table)
-        values = [v for text in table[header] for v in map(number_in, listed(text))] if header else []
+        values = [v for header in lists for text in table[header] for v in map(number_in, listed(text))]
         percent = dict(percent=True) if values and max(values) > 1 else {}
         unit = ' The numbers are percent.' if percent else ''
         asked.refuse(f'{wide}, and one row a run is read.{unit} Read it with', wide=True, **percent)
@@ -606,8 +636,9 @@ def _checked_runs(asked):
     table, asked, said = _shaped(asked)
     try: return _checked_table(asked, table, said)
     except NoRun as e:
+        if e.keep: asked.refuse(e.why, where=[f'{asked.roles[e.role]}={o}' for o in e.keep])
         if e.role: asked.refuse(e.why, ignore=[asked.roles[e.role]])
-        asked.refuse(e.why, **(dict(where=[f"{asked.roles['seed']}={o}" for o in e.seeds]) if e.seeds else {}))
+        asked.refuse(e.why)
 
 def _word_of_exit(text):
     "What an exit code says: 0 has finished, another number has failed"
