@@ -19,6 +19,8 @@ def number_in(text):
     "A number, with a decimal point or comma, with or without %; None where it is none"
     text = re.sub(r'\s|%$', '', text).replace('\u2212', '-')
     if re.fullmatch(r'="[^"]*"', text): text = text[2:-1] # as spreadsheets keep a text
+    counts = re.fullmatch(r'(\d+)/(\d+)', text) # 310/500
+    if counts and 0 < float(counts[2]) >= float(counts[1]): return float(counts[1])/float(counts[2])
     if re.fullmatch(r'[+-]?\d*,\d+(e[+-]?\d+)?', text.lower()): text = text.replace(',', '.')
     try: return float(text)
     except ValueError: return None
@@ -57,7 +59,7 @@ def with_index(
     runs # DataFrame
 )->object: # The same, with each level of its index that has a name or holds words as a column
     "A table that keeps nothing in its index"
-    def tells(i, name): return name not in runs.columns if name is not None else runs.index.get_level_values(i).dtype == object
+    def tells(i, name): return name not in runs.columns if name is not None else runs.index.get_level_values(i).dtype.kind not in 'iuf'
     levels = [i for i,name in enumerate(runs.index.names) if tells(i, name)]
     return runs.reset_index(levels) if levels else runs
 

@@ -32,7 +32,7 @@ class NoRun(ValueError):
 _ends = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
         early_stop stopped_early 0''',
     failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted
-        pruned timeout oom preempted''',
+        pruned timeout timed_out time_out oom out_of_memory node_fail preempted''',
     diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
 _ends = {word:end for end,words in _ends.items() for word in words.split()}
 
@@ -174,13 +174,14 @@ def check_pasted(runs):
 # %% ../nbs/16_rows.ipynb #5acd557e
 def _digits(text):
     "Decimals of a number as it is written"
+    if '/' in text: return 12 # 310/500 is exact
     return len(re.sub(r'^[^.,]*[.,]?', '', text.strip().rstrip('% ')))
 
 def _summaries_at(texts, at):
     "What a row may be of the others, at its own digits: mean, median, lowest, highest"
     numbers = np.array([*map(number_in, texts)])
     others, half = np.delete(numbers, at), .5*10.**-_digits(texts[at])*1.001
-    if others.std() < 1e-9: return []
+    if others.std() < max(half, 1e-9): return [] # what is rounded more widely than runs spread
     found = ['mean'] if abs(numbers[at]-others.mean()) <= half else []
     if len({*others}) < len(others): return found # where numbers repeat, one more that does says nothing
     sums = dict(median=np.median(others), lowest=others.min(), highest=others.max())
