@@ -134,10 +134,11 @@ def _is_of_a_run(header, values, runs, one_run):
     if kind == 'told': return True
     if not _are_numbers(values): return kind == 'time' and _are_times(values, arms)
     if kind == 'time' and all(o == '' or o > 1e8 for o in values): return True # seconds since 1970
-    if _is_of_network(header): return values.groupby(arms).nunique().max() < 2
-    if all_repeat(values, arms) and not short_name(header).startswith('best_'): return values.groupby(arms).nunique().max() < 2 and kind == 'size'
+    follows = kind == 'size' and values.groupby(arms).nunique().max() < 2 # from the arm
+    if follows or _is_of_network(header): return follows
     one_an_arm = values.groupby(arms).agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
-    return kind == 'size' or not one_an_arm
+    chosen = not short_name(header).startswith('best_') and all_repeat(values, arms)
+    return not (one_an_arm or chosen)
 
 def _are_numbers(values): return all(isinstance(o, float) or o == '' for o in values)
 
