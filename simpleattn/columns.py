@@ -19,6 +19,8 @@ def number_in(text):
     "A number, with a decimal point or comma, with or without %; None where it is none"
     text = re.sub(r'\s|%$', '', text).replace('\u2212', '-')
     if re.fullmatch(r'="[^"]*"', text): text = text[2:-1] # as spreadsheets keep a text
+    counts = re.fullmatch(r'(\d+)/(\d+)', text) # 310/500
+    if counts and 0 < float(counts[2]) >= float(counts[1]): return float(counts[1])/float(counts[2])
     if re.fullmatch(r'[+-]?\d*,\d+(e[+-]?\d+)?', text.lower()): text = text.replace(',', '.')
     try: return float(text)
     except ValueError: return None
@@ -57,7 +59,7 @@ def with_index(
     runs # DataFrame
 )->object: # The same, with each level of its index that has a name or holds words as a column
     "A table that keeps nothing in its index"
-    def tells(i, name): return name not in runs.columns if name is not None else runs.index.get_level_values(i).dtype == object
+    def tells(i, name): return name not in runs.columns if name is not None else runs.index.get_level_values(i).dtype.kind not in 'iuf'
     levels = [i for i,name in enumerate(runs.index.names) if tells(i, name)]
     return runs.reset_index(levels) if levels else runs
 
@@ -123,17 +125,20 @@ def _is_of_a_run(header, values, runs, one_run):
     "Whether what is in a column is what its name says: a run's own"
     kind, arms = _kind_of_a_run(header), runs[one_run[0]]
     if kind == 'id': # each value names one run; a run's number one of its arm
-        known = runs[one_run].assign(id_of_run=values).drop_duplicates() if len(one_run) > 1 else runs[one_run].assign(id_of_run=values)
-        counts = short_name(header) == 'run' and _are_numbers(values)
-        return not known.duplicated([one_run[0],'id_of_run'] if counts else 'id_of_run').any()
+        known = runs[one_run].assign(id_of_run=values)
+        if 'seed' in one_run: known = known.drop_duplicates()
+        of_arm = [one_run[0]] if short_name(header) == 'run' and _are_numbers(values) else []
+        return not known.duplicated([*of_arm, 'id_of_run']).any()
     if str(header).strip().lower() == '_step' and 'seed' in one_run: return not runs.duplicated(one_run).any() # how often wandb was told
     if kind is None or _are_switches(values): return kind == 'measured' and short_name(header).startswith('best_')
     if kind == 'told': return True
     if not _are_numbers(values): return kind == 'time' and _are_times(values, arms)
-    if _is_of_network(header): return values.groupby(arms).nunique().max() < 2
-    if all_repeat(values, arms) and not short_name(header).startswith('best_'): return values.groupby(arms).nunique().max() < 2 and kind == 'size'
+    if kind == 'time' and all(o == '' or o > 1e8 for o in values): return True # seconds since 1970
+    follows = kind == 'size' and values.groupby(arms).nunique().max() < 2 # from the arm
+    if follows or _is_of_network(header): return follows
     one_an_arm = values.groupby(arms).agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
-    return kind == 'size' or not one_an_arm
+    chosen = not short_name(header).startswith('best_') and all_repeat(values, arms)
+    return not (one_an_arm or chosen)
 
 def _are_numbers(values): return all(isinstance(o, float) or o == '' for o in values)
 
@@ -153,8 +158,8 @@ def all_repeat(
 
 def _are_times(values, arms):
     "Whether texts are dates, clock's times or durations; bare ones such as 4h that all repeat are choices"
-    bare = values.map(lambda o: bool(re.fullmatch(r'[\d.]+\s*[a-z]+', str(o).lower())))
-    return all(o == '' or _is_time(str(o)) for o in values) and not (bare.all() and all_repeat(values, arms))
+    bare = values.map(lambda o: bool(re.fullmatch(r'[\d.]+\s*(d|h|m|s|ms|(day|hr|hour|min|minute|sec|second)s?)', str(o).lower())))
+    return all(o == '' or _is_time(str(o)) for o in values) and not (bare.all() and values.nunique() < 4 and all_repeat(values, arms))
 
 def _is_time(text):
     words = re.findall('[a-z]+', text.lower())
@@ -182,9 +187,9 @@ def unexplained(
         if values.nunique() < 2 or _says_the_arm(values, rows[arm]) or _is_of_a_run(header, values, rows, one_run): continue
         found[header] = bool(values.groupby(rows[arm]).nunique().max() > 1)
     if arm != 'variant' and not found.get('variant', True): found.pop('variant') # what an arm is made of, one for each
-    counts = [o for o in found if _kind_of_a_run(o) == 'size']
-    explained = any(within and o not in counts for o,within in found.items()) # by another column, from which the network follows
-    return {o:within for o,within in found.items() if not (explained and o in counts)}
+    follow = [o for o in found if _kind_of_a_run(o) == 'size' or short_name(o) == 'run']
+    explained = any(within and o not in follow for o,within in found.items()) # by another column, from which network and run follow
+    return {o:within for o,within in found.items() if not (explained and o in follow)}
 
 # %% ../nbs/15_columns.ipynb #b86b86cf
 def said_columns(

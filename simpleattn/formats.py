@@ -9,7 +9,7 @@ __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 import ast,bz2,codecs,csv,gzip,io,json,lzma,re,sys,zlib
 from pathlib import Path
 import pandas as pd
-from .columns import arm_names,as_cells,is_accuracy,is_blank,number_in,seed_in,seed_names,short_name,with_index
+from .columns import arm_names,as_cells,is_accuracy,is_blank,number_in,of_a_log,seed_in,seed_names,short_name,with_index
 from .recipes import CliError
 
 # %% ../nbs/23_formats.ipynb #12bb9c2c
@@ -156,11 +156,14 @@ def _records(found):
     "Dicts, one a run, of whatever JSON held; None where it is no table"
     if _is_rows(found): return found
     if isinstance(found, list) and all(isinstance(o, (int,float)) for o in found): return [dict(accuracy=o) for o in found]
+    if isinstance(found, list) and found and all(isinstance(o, list) for o in found): found = dict(columns=found[0], data=found[1:])
     if not isinstance(found, dict) or not found: return None
     values, names = [*found.values()], {short_name(o) for o in found}
+    if len(found) == 1 and isinstance(values[0], dict) and names & _wrappers: return _records(values[0])
     if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list):
         return [dict(zip(found['columns'], row)) for row in found['data'] if isinstance(row, list)]
     tables = [k for k,o in found.items() if _is_rows(o)]
+    if 1 < len(tables) == len(found) and not names & _wrappers: return [dict(arm=k) | o for k,rows in found.items() for o in rows]
     if 'runs' in tables or len(tables) == 1: return found['runs' if 'runs' in tables else tables[0]]
     named = any(is_accuracy(o) for o in names) or names & {*arm_names}
     dicts = all(isinstance(o, dict) for o in values)
@@ -170,7 +173,17 @@ def _records(found):
         return [dict(arm=arm, seed=seed_in(k)) | o for arm,runs in found.items() for k,o in runs.items()]
     if dicts: return [{'column 1':k} | o for k,o in found.items()]
     if lists: return [dict(arm=k, accuracies=o) for k,o in found.items()]
-    return [found]
+    numbers = all(isinstance(o, (int,float)) for o in values) and not named and not names & {*seed_names}
+    return [{'column 1':k, 'accuracy':o} for k,o in found.items()] if numbers and len(found) > 1 else [found]
+
+_wrappers = {*'results result data experiments scores accuracies runs arms'.split()}
+
+def _each(record):
+    "The rows of a record whose seeds or epochs are a list, beside lists of as many numbers"
+    lists = {k:v for k,v in record.items() if isinstance(v, list)}
+    counts = {short_name(k) for k in lists} & {*seed_names, *of_a_log}
+    if not counts or len({*map(len, lists.values())}) > 1: return [record]
+    return [record | dict(zip(lists, o)) for o in zip(*lists.values())]
 
 # %% ../nbs/23_formats.ipynb #32ce51e3
 def _loads(text, path):
@@ -185,7 +198,7 @@ def _loads(text, path):
 def _read_json(text, path):
     rows = _records(_loads(text, path))
     if not rows: raise CliError(f'{path} holds no runs: give a list of objects with arm, seed and accuracy.')
-    return as_cells([_flat(o) for o in rows])
+    return as_cells([each for o in rows for each in _each(_flat(o))])
 
 # %% ../nbs/23_formats.ipynb #49b925d3
 def has_bits(table): # which image was right, and no count of right images
@@ -207,10 +220,10 @@ def _dict_in(text):
 
 def _without_chart(table):
     "What wandb exports of a chart, a column for each run beside its least and greatest, as one row a run and step"
-    of_runs = {o:o.rpartition(' - ') for o in table.columns if f'{o}__MIN' in table and f'{o}__MAX' in table}
-    if not of_runs or not all(dash for _,dash,_ in of_runs.values()): return table
-    bands = [f'{o}{end}' for o in of_runs for end in ('__MIN','__MAX')]
+    bands = [o for o in table.columns if o.endswith(('__MIN','__MAX'))]
+    of_runs = {o:o.rpartition(' - ') for o in table.columns if ' - ' in o and o not in bands}
     rest = [o for o in table.columns if o not in of_runs and o not in bands]
+    if not of_runs or not any(short_name(o) in of_a_log for o in rest): return table
     names = {o:(run, metric) for o,(run,_,metric) in of_runs.items()}
     rows = table[[*rest, *of_runs]].melt(rest, [*of_runs], 'column ', 'cell ')
     rows = rows[~rows['cell '].map(is_blank)]

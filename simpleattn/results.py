@@ -16,7 +16,7 @@ from .plan import check_rates,read_answer
 from .runs import comparable
 from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_whole,known_columns,number_in,of_a_log,plain_value,
     said_columns,seed_in,seed_names,seed_value,short_name,unexplained)
-from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,end_words,is_good_end,row_name,summary_words
+from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
 from .stats import Estimate,as_fractions,compare_many,limits_of_runs,read_samples
 from .formats import are_numbers,has_bits,listed,read_table
 from .words import against_words
@@ -25,15 +25,16 @@ from .words import against_words
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
 _totals = 'total n n_total images samples count'.split() # beside counts of correct images
 _exit_codes = 'exit_code exitcode exit_status return_code returncode'.split() # 0 has finished
-_statuses = [*'status state run_state run_status'.split(), *_exit_codes]
+_statuses = [*'status state run_state run_status job_state job_status trial_state trial_status task_status exit_state final_status'.split(), *_exit_codes]
 _ends = '''outcome result success successful succeeded finished completed complete done ok
     failed fail crashed error errored killed aborted'''.split() # where they hold words of an end, or yes and no
 
-_means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean'.split()
+_means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean avg average avg_acc acc_avg'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
 _ns = 'n runs n_runs seeds n_seeds'.split()
 _settings = '''epochs num_epochs n_epochs max_epochs lr learning_rate bs batch_size size image_size img_size resolution wd weight_decay
-    momentum'''.split()
+    momentum dropout drop_rate ema_decay label_smoothing'''.split()
+_helper = re.compile('(.*_)?(diff|difference|delta|gain|improvement|p|p_?value|pval)(_.*)?')
 
 # %% ../nbs/24_results.ipynb #2cbabd9e
 @dataclass(frozen=True)
@@ -125,31 +126,30 @@ def _seed_column(asked, table, arm):
         counts = all(is_whole(o) or o.strip().lower() in summary_words for o in table[header])
         if counts and not one_run.duplicated().any(): return header
 
-def _may_be_numbers(column):
-    "Whether there is a number, a mean with its sd, or nothing at all"
-    return any(number_in(o) is not None or _spread.fullmatch(o) for o in column) or column.map(is_blank).all()
+def _has_number(column): # or a mean with its sd
+    return any(number_in(o) is not None or _spread.fullmatch(o) for o in column)
 
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
     for known in (is_accuracy, is_error, {'value','values_0','score','objective'}.__contains__):
-        there = [o for o in table.columns if known(short_name(o)) and _may_be_numbers(table[o])]
+        there = [o for o in table.columns if known(short_name(o)) and _has_number(table[o])]
         if not there: continue
         if len({tuple(table[o]) for o in there}) > 1:
             held_out = [o for o in there if re.match('val|eval|dev', short_name(o))] # a bare accuracy beside it is that of training
             asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
         return there[0]
+    return next((o for o in table.columns if is_accuracy(short_name(o)) and table[o].map(is_blank).all()), None)
 
 # %% ../nbs/24_results.ipynb #8f4cb095
-def _list_column(table):
-    "The column that holds lists, None where there is none"
+def _list_columns(table):
+    "The columns that hold lists"
     has_seeds = bool(_by_name(table, seed_names)) # a run a row, in which a list without brackets is a slip
     def numbers(o):
         cells = listed(o)
         if not cells or has_seeds and o.strip()[0] not in '[(': return False
         return are_numbers(cells)
-    columns = [o for o in table.columns if short_name(o) != 'correct']
-    return next((o for o in columns if len(table) and all(map(numbers, table[o]))), None)
+    return [o for o in table.columns if short_name(o) != 'correct' and len(table) and all(map(numbers, table[o]))]
 
 def _numeric(table):
     "Columns of numbers that may be accuracies"
@@ -166,57 +166,109 @@ def _wide_parts(asked, table):
     "(column of arms, columns of seeds) or (column of seeds, columns of arms) of a wide table; None where it is none"
     by_seed = [o for o in _numeric(table) if seed_in(o)]
     rest = [o for o in table.columns if o not in by_seed]
-    arm = _arm_column(asked, table[rest]) or next(iter(rest), None)
+    arm = _arm_column(asked, table[rest]) or next((o for o in rest if short_name(o) not in of_a_log), None)
     if len(by_seed) > 1 and arm: return 'seeds', arm, by_seed
-    seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o])), None)
+    if _names_arms(asked, table): return None
+    seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o]) and short_name(o) not in of_a_log), None)
     varying = unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', seed})
     def may_be_arm(o):
         if short_name(o) in (*seed_names, *_settings, *_exit_codes) or _is_index(table[o]): return False
-        return o in varying or _differing(table, o) < 2
+        return o in varying or len(table) < 2
     arms = [o for o in _numeric(table) if o != seed and may_be_arm(o)]
     return ('arms', seed, arms) if len(arms) > 1 else None
 
+def _names_arms(asked, table):
+    "The column that names the arms beside columns of numbers, of which one is the accuracy; None where there is none"
+    there = [o for o in _by_name(table, arm_names) if table[o].map(number_in).isna().all() and table[o].str.strip().nunique() > 1]
+    return asked.arm or next(iter(there), None)
+
+def _helpers(table):
+    "Columns of a wide table that are made of its arms: means, differences, p-values"
+    columns = _numeric(table)
+    named = [o for o in columns if _helper.fullmatch(short_name(o)) or short_name(o) in (*_means, *_sds)]
+    rest = [o for o in columns if o not in named and not seed_in(o)]
+    beside_runs = len(rest) > 1 or any(map(seed_in, columns)) or _list_columns(table)
+    return [*(named if beside_runs else []), *derived(table[rest])]
+
 def _is_wide(asked, table):
     "What makes a table look wide, in words; None where nothing does"
-    header = _list_column(table)
-    if header: return f'{header} holds lists'
-    parts = _wide_parts(asked, table)
+    lists = _list_columns(table)
+    if lists: return f'{lists[0]} holds lists'
+    parts = _wide_parts(asked, table.drop(columns=_helpers(table)))
     return parts and f"{', '.join(parts[2][:4])}{', ...' if len(parts[2]) > 4 else ''} look like columns of {parts[0]}"
 
 # %% ../nbs/24_results.ipynb #b9a0d79f
 def _long(asked, table):
     "A wide table as one row a run, and what was read as what"
-    header = _list_column(table)
-    if header: return _long_lists(asked, table, header)
+    lists, table = _list_columns(table), table.drop(columns=_helpers(table))
+    if lists: return _long_lists(asked, table, lists)
     parts = _wide_parts(asked, table)
-    if not parts: asked.refuse('--wide wants a column for each arm, a column for each seed, or a list for each arm.')
+    if not parts: _refuse_wide(asked, table)
     kind, name, columns = parts
     given, new = ('arm','seed') if kind == 'seeds' else ('seed','arm')
+    _check_heeded(asked, {given:name}, f'there is a column for each {new}')
     rest = [o for o in table.columns if o not in columns]
     rows = table.melt(rest, columns, 'new ', 'accuracy ')
     rows = _long_names(rows[~rows['accuracy '].map(is_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
-    rows = rows.drop(columns=_by_name(rows, [*_means, *_sds])) # of the columns beside them
     if kind == 'seeds': return rows.assign(seed=rows.seed.map(seed_in)), f'arm = {name}, a column for each seed'
-    if name: return rows, f'a column for each arm, seed = {name}'
-    return _in_order(rows.assign(seed=rows.groupby('arm').cumcount().astype(str)), 'a column for each arm')
+    said = f"a column for each arm ({', '.join(columns)})"
+    if name: return rows, f'{said}, seed = {name}'
+    if _by_name(rows, of_a_log): return rows, f'{said}, no seeds'
+    return _in_order(rows, said)
+
+def _refuse_wide(asked, table):
+    "No wide table: where a column names the arms, the numbers beside it may be accuracies"
+    arm = _names_arms(asked, table)
+    if arm: _refuse_numbers(asked, table, arm)
+    beside = f' {arm} names arms of one row each, and what stands beside it are no seeds.' if arm else ''
+    asked.refuse(f'--wide wants a column for each arm, a column for each seed, or a list for each arm.{beside}')
+
+def _refuse_numbers(asked, table, arm):
+    "Arms of several rows each, and columns of numbers without the name of an accuracy"
+    seed = _seed_column(asked, table, arm)
+    numbers = [o for o in _numeric(table) if o not in (arm, seed) and short_name(o) not in _settings and _differing(table, o) > 1]
+    if not numbers or not table[arm].duplicated().any(): return
+    asked.refuse(f"{arm} names the arms, and the accuracy may be {' or '.join(numbers[:4])}. Say which one:",
+        wide=False, arm=arm, acc=numbers[0], ignore=numbers[1:])
+
+def _check_heeded(asked, columns, why):
+    "Refuse a column that was named for a role and has another one in a wide table"
+    for role in ('arm','seed','acc'):
+        named = getattr(asked, role)
+        if named is None or named == columns.get(role): continue
+        asked.refuse(f'--wide: {why}, so --{role} {named} cannot be heeded. Without it:', **{role:None})
 
 def _long_names(rows, names):
     "Columns under these names; another that has one of them gets a blank after it"
     return rows.rename(columns={o:f'{o} ' for o in names.values()} | names)
 
-def _long_lists(asked, table, header):
-    arm = _arm_column(asked, table.drop(columns=header)) or next((o for o in table.columns if o != header), None)
+def _long_lists(asked, table, lists):
+    _check_heeded(asked, dict(arm=asked.arm, acc=asked.acc, seed=_seed_column(asked, table, None)), 'the seeds are positions')
+    header = _named(asked, table, asked.acc) if asked.acc else lists[0]
+    if header not in lists: asked.refuse(f'--acc {asked.acc}: it holds no lists, and {lists[0]} does.')
+    if len(lists) > 1 and not asked.acc: # a list for each arm, a row for each part
+        table = table.melt([o for o in table.columns if o not in lists], lists, 'arm ', header := 'accuracies ')
+    arm = 'arm ' if 'arm ' in table else _arm_column(asked, table.drop(columns=lists)) or next((o for o in table.columns if o not in lists), None)
     if arm is None: asked.refuse(f'{header} holds lists, and no column names their arms.')
     rows = _long_names(table.assign(**{header:table[header].map(listed)}).explode(header), {arm:'arm', header:'accuracy'})
-    seeds = rows.groupby(level=0).cumcount().astype(str)
-    rows = rows.rename(columns=dict(seed='seed ')).assign(seed=seeds)
+    said, place = f'arm = {arm}, accuracies = the list {header}', rows.groupby(level=0).cumcount()
     rows.index = range(1, len(rows)+1)
-    return _in_order(rows, f'arm = {arm}, accuracies = the list {header}')
+    seed = _seed_column(asked, table, arm)
+    if not seed or not table[arm].duplicated().any(): return _in_order(rows, said)
+    return _long_names(rows.assign(epoch_=[*map(str, place)]), {seed:'seed', 'epoch_':'epoch'}), f'{said}, seed = {seed}, epoch = the position'
 
 def _in_order(rows, said):
-    "Seeds by position, where all arms have as many runs"
-    if rows.groupby('arm').size().nunique() == 1: return rows, f'{said}, seed = the position'
-    return rows.drop(columns='seed'), f'{said}, no seeds, because the arms have different numbers of runs'
+    "Seeds by position where all arms have as many runs, and nothing says that positions are epochs of one run"
+    rows, place = rows.rename(columns=dict(seed='seed ')), rows.groupby('arm').cumcount()
+    if _all_rise(rows): return rows.assign(**{'epoch ':place.astype(str)}), f'{said}, epoch = the position'
+    if place.groupby(rows.arm).size().nunique() > 1: return rows, f'{said}, no seeds, because the arms have different numbers of runs'
+    return rows.assign(seed=place.astype(str)), f'{said}, seed = the position'
+
+def _all_rise(rows):
+    "Whether the numbers of every arm rise from row to row, as epochs do and as seeds hardly"
+    def rises(o): return len(o) > 2 and o.rank().corr(pd.Series(range(len(o)), o.index)) > .79
+    numbers = rows.accuracy.map(number_in).astype(float)
+    return rows.arm.nunique() > 1 and numbers.groupby(rows.arm).apply(rises).all()
 
 # %% ../nbs/24_results.ipynb #490cd85a
 _spread = re.compile(r'\s*([\d.,]+)\s*%?\s*(?:±|\+/?-|\()\s*([\d.,]+)\s*%?\s*\)?\s*%?\s*')
@@ -374,8 +426,8 @@ def _ignored(asked, table):
     found = set()
     for glob in asked.ignore:
         glob = str(glob).strip().casefold()
-        roles = asked.roles.values() # which a glob does not mean
-        these = {o for o in table.columns if o.casefold() == glob or o not in roles and fnmatchcase(o.casefold(), glob)}
+        roles = [*asked.roles.values(), *(_named(asked, table, o) for o in asked.by)] # which a glob does not mean
+        these = {o for o in table.columns if o.strip().casefold() == glob or o not in roles and fnmatchcase(o.casefold(), glob)}
         if glob in asked.roles: these.add(asked.roles[glob])
         if not these: asked.refuse(f'--ignore {glob}: no such column. {near(glob, table.columns)}')
         found |= these
@@ -443,6 +495,11 @@ def _check_mixed(asked, runs, by):
     found = _mixed(runs, by)
     if not found: return runs
     rows, last = _last_of_log(asked, runs, found)
+    if last and not rows.arm.duplicated().any():
+        why = f'{said_columns(runs, found)}: each arm has one run, and a comparison needs at least two of each.'
+        placed = [o.strip() for o in found if o.endswith(' ') and short_name(o) in of_a_log] # no column, but the place of a number
+        if placed: asked.refuse(f'{why} If these are runs that rise by chance, or were sorted:', ignore=placed)
+        asked.refuse(why)
     others = [*_mixed(rows, by)]
     if others: ways = '; '.join(_ways_on(asked, runs, rows, by, others, last))
     else: ways = f'keep the last row of each run: {asked.command(where=last)}'
@@ -453,12 +510,19 @@ def _last_of_log(asked, runs, found):
     for header in found:
         if short_name(header) in of_a_log and runs[header].map(number_in).notna().all():
             rows = _last(asked, runs, header)
-            if len(rows) < len(runs): return _ended(rows, asked.by)[0], [f'{header}=last']
+            if len(rows) < len(runs): return _ended(rows, asked.by)[0], [f'{header.strip()}=last']
     return runs, []
+
+def _tells_pairs(runs, header):
+    "Whether a column counts the runs of each arm, alike in all"
+    counts = runs[header].groupby(runs.arm).agg(lambda o: tuple(sorted(map(plain_value, o), key=str)))
+    return runs[header].map(is_whole).all() and counts.nunique() == 1 and not runs.duplicated(['arm', header]).any()
 
 def _ways_on(asked, log, runs, by, others, last):
     "The commands that go on, each with what it does; `runs` are the last rows of a log"
     values = _one_value(runs, others)
+    pairs = [o for o in others if 'seed' not in runs and _tells_pairs(runs, o)]
+    if pairs: yield f'pair the runs by it: {asked.command(seed=pairs[0].strip(), where=last)}'
     if last and not values: # arms that end elsewhere may share an earlier row
         count = log[last[0].removesuffix('=last')].map(number_in)
         shared = _one_value(log.loc[count.sort_values(ascending=False, kind='stable').index], others)
@@ -511,18 +575,19 @@ def _with_ends(asked, runs):
 
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
-    wide = _is_wide(asked, table) if roles['acc'] is None or _list_column(table) else None
+    lists = _list_columns(table)
+    wide = _is_wide(asked, table) if roles['acc'] is None or lists else None
     means, sds = _by_name(table, _means), _by_name(table, _sds)
-    runs_beside = _list_column(table) or sum(map(bool, map(seed_in, table.columns))) > 1
+    runs_beside = lists or sum(map(bool, map(seed_in, table.columns))) > 1
     if means and sds and not runs_beside: _refuse_summary(asked, table, table[means[0]], table[sds[0]])
     if wide:
-        header = _list_column(table)
-        values = [v for text in table[header] for v in map(number_in, listed(text))] if header else []
+        values = [v for header in lists for text in table[header] for v in map(number_in, listed(text))]
         percent = dict(percent=True) if values and max(values) > 1 else {}
         unit = ' The numbers are percent.' if percent else ''
         asked.refuse(f'{wide}, and one row a run is read.{unit} Read it with', wide=True, **percent)
     named = [o for o in table.columns if is_accuracy(short_name(o))]
     if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is no number (nor a list such as [0.62, 0.64]).')
+    if roles['arm'] and not roles['acc'] and _names_arms(asked, table): _refuse_numbers(asked, table, roles['arm'])
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
     if missing == ['arm'] and len(table.columns) == 1:
@@ -553,7 +618,8 @@ def _one_metric(asked, table):
 def _named_runs(asked, table):
     "A table whose runs are called such as baseline-seed0, with the two parts as columns; and what is to be said of it"
     if asked.arm or asked.seed or {'arm','seed'} & {*table.columns} or _by_name(table, [o for o in seed_names if o != 'run']): return table, ''
-    for header in _by_name(table, ['run', *(o for o in arm_names if o not in ('arm','variant'))]):
+    unnamed = [o for o in table.columns if o.startswith('column ')]
+    for header in [*_by_name(table, ['run', *(o for o in arm_names if o not in ('arm','variant'))]), *unnamed]:
         parts = table[header].str.strip().str.extract(f'^{_run_with_seed.pattern}$', flags=re.I)
         if parts.isna().any(axis=None) or parts[0].nunique() == len(parts.drop_duplicates()): continue
         return table.assign(arm=parts[0], seed=parts[1]).drop(columns=header), f'arm and seed = the parts of {header}, such as {table[header].iloc[0]}'
@@ -594,6 +660,8 @@ def _kept_rows(asked, table):
         said += ended
     taken = [o for o in by if o in ('arm','seed','acc','status')]
     if taken: asked.refuse(f'--by {asked.roles[taken[0]]}: that is the {taken[0]}, which has its role. Name another column.')
+    both = [o for o in by if o in {names.get(k, k) for k in ignored}]
+    if both: asked.refuse(f'--by {both[0]} and --ignore {both[0]} cannot both be heeded. Leave one out.')
     if ignored & {asked.roles['arm'], asked.roles['acc']}: asked.refuse('--ignore: arm and accuracy cannot be left out.')
     return runs.drop(columns=[names.get(o, o) for o in ignored]), said, by
 
@@ -606,8 +674,9 @@ def _checked_runs(asked):
     table, asked, said = _shaped(asked)
     try: return _checked_table(asked, table, said)
     except NoRun as e:
+        if e.keep: asked.refuse(e.why, where=[f'{asked.roles[e.role]}={o}' for o in e.keep])
         if e.role: asked.refuse(e.why, ignore=[asked.roles[e.role]])
-        asked.refuse(e.why, **(dict(where=[f"{asked.roles['seed']}={o}" for o in e.seeds]) if e.seeds else {}))
+        asked.refuse(e.why)
 
 def _word_of_exit(text):
     "What an exit code says: 0 has finished, another number has failed"

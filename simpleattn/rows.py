@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['summary_words', 'row_name', 'NoRun', 'end_words', 'is_good_end', 'check_ends', 'check_arms', 'check_rows',
-           'check_pasted', 'roles_of', 'plain_runs', 'check_table', 'is_table']
+           'check_pasted', 'derived', 'roles_of', 'plain_runs', 'check_table', 'is_table']
 
 # %% ../nbs/16_rows.ipynb #9731746a
 import re
 from collections import Counter
+from itertools import combinations
 import numpy as np
 from .columns import as_cells,is_blank,is_id,is_whole,number_in,plain_value,seed_value,short_name,with_index
 from .runs import comparable
@@ -21,18 +22,17 @@ def row_name(runs, line):
 
 # %% ../nbs/16_rows.ipynb #632cab22
 class NoRun(ValueError):
-    "A row that is no run of its own; `role` is of the column without which it would be one, `seeds` are those of the runs, `words` those of the others"
-    def __init__(self, why, role=None, seeds=(), words=()):
-        way = ''
-        if role: way = f' runs.drop(columns={role!r})'
-        if words: way = f' runs[~runs.seed.isin({[*words]})]'
+    "A row that is no run of its own; `role` is of the column without which it would be one, or with `keep` of the one whose values are those of the runs, `words` those of the others"
+    def __init__(self, why, role=None, keep=(), words=()):
+        way = f' runs.drop(columns={role!r})' if role and not keep else ''
+        if words: way = f' runs[~runs.{role}.isin({[*map(seed_value, words)]})]'
         super().__init__(why + way)
-        self.why, self.role, self.seeds = why, role, seeds
+        self.why, self.role, self.keep = why, role, keep
 
 _ends = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
         early_stop stopped_early 0''',
     failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted
-        pruned timeout oom preempted''',
+        pruned timeout timed_out time_out oom out_of_memory node_fail preempted''',
     diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
 _ends = {word:end for end,words in _ends.items() for word in words.split()}
 
@@ -101,12 +101,11 @@ _maybe_summary = {*'all best worst final top runs seeds n of over combined poole
 def check_rows(runs):
     "Refuse rows of one comparison that are no runs of their own"
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
-    if 'seed' not in runs:
-        _check_repeats(trained)
-        _check_means(trained)
-        return
+    if 'seed' not in runs: _check_repeats(trained)
     ended = runs[runs.status != 'failed'] if 'status' in runs else runs
-    _check_seeds(ended.assign(seed=[str(seed_value(o)) for o in ended.seed]), ['arm','seed',*(o for o in comparable if o in ended)])
+    if 'seed' in runs: _check_seeds(ended.assign(seed=[str(seed_value(o)) for o in ended.seed]), ['arm','seed',*(o for o in comparable if o in ended)])
+    _check_derived(trained)
+    _check_means(trained)
 
 def _check_seeds(runs, key):
     "Refuse rows without a seed among those with one, and a seed that an arm has twice"
@@ -115,13 +114,13 @@ def _check_seeds(runs, key):
     for line,seed in runs.seed.items():
         row = f'row {line} ({runs.arm[[line]].iloc[0]})'
         if seed.strip().lower() in summary_words:
-            raise NoRun(f'{row} is a {seed.strip()} of other rows, no run. Remove it, or keep the runs:', seeds=whole, words=words)
+            raise NoRun(f'{row} is a {seed.strip()} of other rows, no run. Remove it, or keep the runs:', 'seed', whole, words)
         if is_blank(seed):
             why = f'{row} has no seed. Give it one, or remove it if it is a mean. If seeds do not matter:'
             raise NoRun(why, 'seed')
         if whole and not is_whole(seed):
             why = f'{row} has the seed {seed!r}, and others have whole numbers, as a row that sums up others has. '
-            raise NoRun(f'{why}Give it a number if it is a run; without it:', seeds=whole, words=words)
+            raise NoRun(f'{why}Give it a number if it is a run; without it:', 'seed', whole, words)
     twice = runs[runs.duplicated(key, keep=False)]
     if not len(twice): return
     arm, seed = twice.iloc[0][['arm','seed']]
@@ -175,46 +174,73 @@ def check_pasted(runs):
 # %% ../nbs/16_rows.ipynb #5acd557e
 def _digits(text):
     "Decimals of a number as it is written"
+    if '/' in text: return 12 # 310/500 is exact
     return len(re.sub(r'^[^.,]*[.,]?', '', text.strip().rstrip('% ')))
 
 def _summaries_at(texts, at):
     "What a row may be of the others, at its own digits: mean, median, lowest, highest"
     numbers = np.array([*map(number_in, texts)])
     others, half = np.delete(numbers, at), .5*10.**-_digits(texts[at])*1.001
-    if others.std() < 1e-9: return []
+    if others.std() < max(half, 1e-9): return [] # what is rounded more widely than runs spread
     found = ['mean'] if abs(numbers[at]-others.mean()) <= half else []
     if len({*others}) < len(others): return found # where numbers repeat, one more that does says nothing
     sums = dict(median=np.median(others), lowest=others.min(), highest=others.max())
     return found + [o for o,x in sums.items() if abs(numbers[at]-x) < 1e-9]
 
-def _written_apart(texts, at):
-    "Whether a row has more digits than all others, or too few for chance"
+def derived(table):
+    "Columns of numbers that are the difference or the mean of two others, in every row"
+    x = table.map(number_in).astype(float).dropna().to_numpy()
+    if len(x) < 3: return []
+    written = np.array([max(map(_digits, table[o])) for o in table.columns])
+    near, size = np.minimum(.5*10.**-written, x.std(0)/10) + 1e-9, abs(x).mean(0)
+    found = np.zeros(len(near), bool)
+    for i,j in combinations(range(len(near)), 2):
+        if (abs(x[:,i]-x[:,j]) < 1e-9).all(): continue
+        gap, least = x[:,[i]]-x[:,[j]], min(size[i], size[j]) # baseline is no difference of variant and difference
+        for made,may_be in ((gap, size < least), (-gap, size < least), (100*gap, True), (-100*gap, True), (x[:,[i]]-gap/2, True)):
+            found |= (abs(x-made) <= near).all(0) & may_be
+    return [o for o,is_made in zip(table.columns, found) if is_made]
+
+def _check_derived(runs):
+    "Refuse an arm whose numbers are made of those of two others, seed by seed"
+    if 'seed' not in runs or runs.duplicated(['seed','arm']).any(): return
+    table = runs.pivot(index='seed', columns='arm', values='acc').fillna('')
+    made = derived(table[[*runs.arm.unique()]])
+    if not made: return
+    keep = [o for o in runs.arm.unique() if o not in made]
+    raise NoRun(f'{row_name(runs, runs.index[runs.arm == made[0]][0])}: the numbers of {made[0]!r} are made of those of two other arms, '
+        'seed by seed, and are no runs. Keep the arms:', 'arm', keep, made)
+
+def _written_apart(texts, at, has_seeds):
+    "Whether a row has more digits than all others, or where it has no seed too few for chance"
     others = [o for i,o in enumerate(texts) if i != at]
     def needed(text): return len(text.strip().rstrip('% ').rstrip('0')) - len(text.strip().rstrip('% ')) + _digits(text)
     if needed(texts[at]) > max(map(needed, others)): return True
     fewer = min(map(_digits, others)) - _digits(texts[at])
-    if fewer < 1: return False
+    if has_seeds or fewer < 1: return False
     if any(needed(o) < _digits(o) for o in others): return True # others keep their last zeros
     spread = np.std([*map(number_in, others)])
     at_end = at in (0, len(texts)-1)
     return at_end and 10.**-fewer*min(1, 10.**-_digits(texts[at])/(2.5*spread)) < .005
 
 def _check_means(runs):
-    "Without seeds: refuse a row that sums up the others of its arm, and is written unlike them or ends every arm"
+    "Refuse a row that sums up the others of its arm, and is written unlike them or ends every arm"
     arms = [(arm, rows) for arm,rows in runs.groupby('arm', sort=False) if len(rows) > 2]
     for arm,rows in arms:
         texts = rows.acc.tolist()
         for at in range(len(texts)):
-            kinds = _summaries_at(texts, at)[:1] if _written_apart(texts, at) else []
-            if kinds: _refuse_summary_row(arm, rows, at, kinds[0])
+            kinds = _summaries_at(texts, at)[:1] if _written_apart(texts, at, 'seed' in runs) else []
+            if kinds: _refuse_summary_row(runs, rows.index[at], kinds[0])
     for end in (-1, 0):
         kinds = [_summaries_at(rows.acc.tolist(), end % len(rows)) for _,rows in arms]
         shared = [o for o in kinds[0] if all(o in of_arm for of_arm in kinds)] if len(arms) > 1 else []
-        if shared: _refuse_summary_row(*arms[0], end, shared[0])
+        if shared: _refuse_summary_row(runs, arms[0][1].index[end], shared[0])
 
-def _refuse_summary_row(arm, rows, at, kind):
-    raise NoRun(f'row {rows.index[at]} ({arm}, {rows.acc.iloc[at]}) is the {kind} of the other rows of {arm!r}, '
-        'no run. Remove it, or give every run its seed.')
+def _refuse_summary_row(runs, line, kind):
+    arm, acc, seed = runs.loc[line].reindex(['arm','acc','seed'])
+    why = f'row {line} ({arm}, {acc}) is the {kind} of the other rows of {arm!r}, no run. Remove it, or'
+    if 'seed' not in runs: raise NoRun(f'{why} give every run its seed.')
+    raise NoRun(f'{why} keep the runs:', 'seed', [o for o in runs.seed.unique() if o != seed], [seed])
 
 # %% ../nbs/16_rows.ipynb #13f9b889
 def roles_of(runs):

@@ -431,7 +431,7 @@ CHANGES = {
     'summary-unit': ('results', "unit = 100 if (rows['mean'] > 1).any() else 1", 'unit = 1'),
     'against-one-run': ('results', 'self.sd*(1+1/self.n)**.5', 'self.sd*(2/self.n)**.5'),
     'against-family': ('results', 'delta, alpha, ended.arm.nunique(), notes)', 'delta, alpha, 1, notes)'),
-    'lists-unequal': ('results', "if rows.groupby('arm').size().nunique() == 1: return", 'if len(rows): return'),
+    'lists-unequal': ('results', "if place.groupby(rows.arm).size().nunique() > 1: return", 'if not len(rows): return'),
     'some-percent': ('results', 'if units.any(): asked.refuse', 'if units.all(): asked.refuse'),
     'percent-fraction': ('results', 'if above.min() < 1: asked.refuse', 'if above.min() < 0: asked.refuse'),
     'member-outside': ('folders', "if '..' in path.parts:", "if path.parts[:1]==('..',):"),

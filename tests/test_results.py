@@ -11,6 +11,7 @@ from simpleattn.recipes import CliError
 from simpleattn.results import against,compare_results,read_results
 from simpleattn.runs import load_runs
 from simpleattn.columns import check_columns,of_a_run,unexplained
+from simpleattn.questions import best
 from simpleattn.stats import compare_many
 
 CASES = ROOT/'tests'/'cases'/'results'
@@ -347,6 +348,16 @@ def test_rows_of_a_frame_that_are_no_runs_are_refused_as_those_of_a_file_are(kin
     for compared in (compare_many, compare_results):
         with pytest.raises((ValueError,CliError), match=says): compared(df)
 
+INDEXED = dict(named=lambda df: df.set_index('dataset'), several=lambda df: df.set_index(['dataset','seed']), keys=lambda df: pd.concat({k:o.drop(columns='dataset') for k,o in df.groupby('dataset')}))
+@pytest.mark.parametrize('kind', INDEXED)
+def test_an_index_is_read_as_columns_are(kind):
+    both = pd.concat([frame(dataset='woof'), frame([(a,s+10,x+.1) for a,s,x in ROWS], dataset='nette')])
+    for compared in (compare_many, compare_results, best):
+        with pytest.raises((ValueError,CliError), match=r'woof.* varies? within an arm'): compared(INDEXED[kind](both))
+    assert compare_many(INDEXED[kind](both.assign(dataset='woof').head(10)))['simple'].n==5
+
+def test_an_index_that_is_a_column_too_is_one(): assert compare_many(frame().set_index('seed', drop=False))['simple'].n==5
+
 def test_a_frame_is_read_as_a_file_is():
     "Words of a status, an arm called None, and runs that go on, which are said"
     c = compare_many(frame(status=['finished']*4+['crashed']+['COMPLETE']*5))['simple']
@@ -357,7 +368,8 @@ def test_a_frame_is_read_as_a_file_is():
     assert c.n==4 and any('1 of 10 runs is not finished' in o for o in c.notes)
 
 OWN = dict(time=[f'0:06:{i}' for i in range(10)], Runtime=range(10), train_loss=[.1*i for i in range(10)], run_id=[*'abcdefghij'], params=[5]*5+[6]*5, best_epoch=[3,4]*5, best_acc=[.7]*9+[.8], top5=[.9]*9+[.95], train_acc=[.99]*9+[.98],
-    GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5, host=['a1','b2']*5, Hostname=['a1']*5+['b2']*5, eval_samples_per_second=[1000.2+i for i in range(10)], throughput=range(10), gpu_util=[.9+i/100 for i in range(10)])
+    GFLOPs=[1.2]*5+[1.3]*5, finished=[f'2026-11-{i+1}' for i in range(10)], precision=[.5+i/100 for i in range(10)], f1=[i/10 for i in range(10)], error_rate=[i/10 for i in range(10)], date=['1 Nov']*5+['2 Nov']*5, host=['a1','b2']*5, Hostname=['a1']*5+['b2']*5, eval_samples_per_second=[1000.2+i for i in range(10)], throughput=range(10), gpu_util=[.9+i/100 for i in range(10)],
+    peak_memory_mb=[1204]*5+[1300]*5, memory_used=[1200+i for i in range(10)], train_acc_epoch=[.9+i/100 for i in range(10)], precision_macro=[.5+i/100 for i in range(10)], Duration=[f'{3+i} min' for i in range(10)], run=[0,1,2,3,4]*2)
 @pytest.mark.parametrize('column', OWN)
 def test_what_is_a_runs_own_needs_no_role(call, column):
     (c,),err = comparisons(call, wrote(with_columns(**{column:[*OWN[column]]})))
@@ -418,6 +430,27 @@ def test_what_makes_no_pairs_is_refused_with_the_commands_that_go_on(call, colum
 def test_runs_by_arm_and_seed_are_read(call):
     runs = {arm:{f'seed{s}':dict(acc=x, loss=1-x) for a,s,x in ROWS if a==arm} for arm in ('baseline','simple')}
     is_the_five(comparisons(call, wrote(json.dumps(runs), 'r.json'))[0][0])
+
+def by_arm(row): return {arm:[row(s, x) for a,s,x in ROWS if a==arm] for arm in ('baseline','simple')}
+SHAPES = dict(rows_by_arm=by_arm(lambda s,x: dict(seed=s, acc=x)), wrapped=dict(results=by_arm(lambda s,x: dict(seed=s, acc=x))), lists=[['arm','seed','acc'],*ROWS], columns_by_arm=dict(baseline=dict(seed=[0,1,2,3,4], acc=BASE), simple=dict(seed=[0,1,2,3,4], acc=SIMPLE)),
+    named={f'{a}_seed{s}':dict(acc=x) for a,s,x in ROWS}, flat={f'{a}-seed{s}':x for a,s,x in ROWS})
+@pytest.mark.parametrize('kind', SHAPES)
+def test_shapes_of_json_that_are_clear_are_read(call, kind): is_the_five(comparisons(call, wrote(json.dumps(SHAPES[kind]), 'r.json'))[0][0])
+
+CELLS = dict(counts=csv_text([(a,s,f'{round(500*x)}/500') for a,s,x in ROWS]), keras=csv_text(header=('model','seed','val_sparse_categorical_accuracy')), blank_error=csv_text([(*o,'') for o in ROWS], ('variant','seed','score','error')))
+@pytest.mark.parametrize('kind', CELLS)
+def test_cells_and_names_that_are_clear_are_read(call, kind): is_the_five(comparisons(call, wrote(CELLS[kind]))[0][0])
+
+def test_a_run_of_mlflow_that_failed_is_no_accuracy(call):
+    runs = nested()
+    for i,o in enumerate(runs): o['info'] |= dict(run_name=f'calm-{i}', start_time=1700000000000+i, end_time=1700000300000+i, status='FAILED' if i==4 else 'FINISHED')
+    (c,),err = comparisons(call, wrote(json.dumps(dict(runs=runs)), 'r.json'))
+    is_four(c)
+    assert '1 of 10 runs failed' in err
+
+def test_a_step_of_lightning_counts_a_log(call):
+    err = refused(call, wrote(csv_text([(a,s,99+100*e,round(x-.1*(2-e), 3)) for a,s,x in ROWS for e in range(3)], ('model','seed','trainer/global_step','val_acc'))), says='trainer/global_step=last')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
 
 def test_a_run_that_has_a_name_is_an_arm(call):
     rows = [(a,s,e,x-.1*(4-e)) for a,s,x in ROWS for e in range(5)]
@@ -601,6 +634,15 @@ WIDE = dict(named_seeds=('variant,seed0,seed1,seed2,seed3,seed4\n'+''.join(f"{a}
     brackets=f'model;accs\nbaseline;"{[str(o) for o in BASE]}"\nsimple;"{[str(o) for o in SIMPLE]}"\n'.replace(', ', '; ').replace('.', ',').replace("'", ''), json_bare=json.dumps(dict(baseline=str(BASE)[1:-1], simple=str(SIMPLE)[1:-1])),
     no_header=f"baseline,{','.join(map(str, BASE))}\nsimple,{','.join(map(str, SIMPLE))}\n", settings='seed,baseline,simple,exit_code,epochs,lr\n'+''.join(f'{i},{a},{b},0,20,0.1\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))),
     constant='seed,dataset,baseline,simple\n'+''.join(f'{i},woof,{a},{b}\n' for i,(a,b) in enumerate(zip(BASE, SIMPLE))))
+def in_columns(**more):
+    "A column an arm, and more columns"
+    return csv_text(zip(range(5), *more.values(), BASE, SIMPLE), ('seed',*more,'baseline','simple'))
+def in_rows(form): return csv_text([('baseline',*BASE),('simple',*SIMPLE)], ('model',*(form.format(s) for s in range(5))))
+GAPS = [round(b-a, 3) for a,b in zip(BASE, SIMPLE)]
+HELPERS = dict(dropout=[.1]*5, ema_decay=[.99]*5, diff=GAPS, gain=GAPS, acc_diff=[-o for o in GAPS], gap_pp=[round(100*o, 1) for o in GAPS], p_value=[.01,.02,.03,.04,.05], mean=[.636,.651,.618,.652,.629], both=[(a+b)/2 for a,b in zip(BASE, SIMPLE)])
+WIDE |= {f'beside_{k}':in_columns(**{k:v}) for k,v in HELPERS.items()}
+WIDE |= {o:in_rows(o) for o in ('fold{}','fold {}','acc_seed{}','seed{}_acc','seed={}','split{}_test_score','Val Acc (run {})')}
+WIDE |= dict(avg='model,s0,s1,s2,s3,s4,avg,std\nbaseline,.62,.644,.602,.632,.618,.6232,.0158\nsimple,.652,.658,.634,.672,.64,.6512,.015\n', wrapped=json.dumps(dict(results=dict(baseline=BASE, simple=SIMPLE))))
 @pytest.mark.parametrize('kind', WIDE)
 def test_a_wide_table_is_read_on_request(call, kind):
     f = wrote(WIDE[kind], 'wide.txt')
@@ -615,6 +657,65 @@ def test_a_wide_table_with_a_column_that_varies_is_refused(call):
 def test_a_list_beside_an_accuracy_is_read_on_request(call):
     is_the_five(comparisons(call, wrote(f'variant;accuracy;seed;runs\nbaseline;.6232;5;{BASE}\nsimple;.6512;5;{SIMPLE}\n'), '--wide', '--ignore', 'accuracy*', 'seed*')[0][0])
 
+CURVE = [(e,round(.62-.3/(e+1), 3),round(.65-.29/(e+1), 3)) for e in range(8)]
+CURVES = dict(columns=(csv_text(CURVE, ('epoch','baseline','simple')), 'epoch (0, 1'), steps=(csv_text(CURVE, ('global_step','baseline','simple')), 'global_step (0'),
+    rows=(csv_text([o[1:] for o in CURVE], ('baseline','simple')), 'epoch  (0, 1'), lists='', seeds=(csv_text([(e,*(round(x-.1/(e+1), 3) for x in BASE)) for e in range(5)], ('epoch',*range(5))), 'epoch (0'))
+CURVES['lists'] = ('\n'.join(json.dumps(dict(model=a, val_acc=[o[k] for o in CURVE])) for k,a in ((1,'baseline'),(2,'simple'))), 'epoch  (0, 1')
+@pytest.mark.parametrize('kind', CURVES)
+def test_epochs_of_one_run_are_no_seeds(call, kind):
+    text,says = CURVES[kind]
+    refused(call, wrote(text), '--wide', says=(says,'one run'))
+
+def test_a_chart_of_wandb_without_its_bands_is_read(call):
+    refused(call, wrote(csv_text(CURVE, ('Step','run1 - val_acc','run2 - val_acc'))), says=('Step (0, 1','one run'))
+    rows = [(e, *(f'{x-.1*(2-e):.3f}' for _,_,x in ROWS)) for e in range(3)]
+    err = refused(call, wrote(csv_text(rows, ('Step',*(f'{a}-s{s} - val_acc' for a,s,_ in ROWS)))), says='Step=last')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+def test_lists_that_rise_are_runs_on_request(call):
+    err = refused(call, wrote(json.dumps(dict(baseline=sorted(BASE), simple=sorted(SIMPLE)))), '--wide', says='sorted')
+    is_welch(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('counts', [{},dict(epoch=[0,1,2])], ids=['alone','beside epochs'])
+def test_a_history_of_each_run_is_read_at_its_last_epoch(call, counts):
+    f = wrote('\n'.join(json.dumps(dict(arm=a, seed=s, val_acc=[x-.1,x-.05,x]) | counts) for a,s,x in ROWS))
+    err = refused(call, f, *([] if counts else ['--wide']), says='epoch=last')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+ENDED = dict(columns=csv_text([*zip(BASE, SIMPLE),(.6232,.6512)], ('baseline','simple')), list=json.dumps(dict(baseline=[*BASE,.6232], simple=[*SIMPLE,.6512])), seed=csv_text([*zip(range(6), [*BASE,.6232], [*SIMPLE,.6512])], ('seed','baseline','simple')))
+@pytest.mark.parametrize('kind', ENDED)
+def test_a_mean_that_ends_a_wide_table_is_no_run(call, kind):
+    err = refused(call, wrote(ENDED[kind]), '--wide', says='is the mean of the other rows')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('seed', [5,999])
+def test_a_mean_that_has_a_seed_is_no_run(call, seed):
+    rows = [*ROWS, ('baseline',seed,.6232), ('simple',seed,.6512)]
+    err = refused(call, wrote(csv_text(rows)), says='row 12 (baseline, 0.6232) is the mean')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+    with pytest.raises(ValueError, match='is the mean') as e: compare_many(frame(rows))
+    assert compare_many(eval(str(e.value).rpartition(': ')[2], dict(runs=frame(rows))))['simple'].n==5
+
+@pytest.mark.parametrize('made', [GAPS,[(a+b)/2 for a,b in zip(BASE, SIMPLE)]], ids=['difference','mean'])
+def test_an_arm_that_is_made_of_two_others_is_none(call, made):
+    err = refused(call, wrote(csv_text([*ROWS, *(('both',s,x) for s,x in enumerate(made))])), says=('row 12 (both, seed 0)','made of'))
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+def test_numbers_beside_a_column_of_arms_are_no_arms(call):
+    rows = [(a,x,round(x+.1, 3)) for a,_,x in ROWS]
+    for args in ((), ('--wide',)):
+        err = refused(call, wrote(csv_text(rows, ('model','imagewoof','imagenette'))), *args, says='may be imagewoof or imagenette')
+        is_welch(comparisons(call, *commands(err)[0][1:])[0][0])
+
+def test_lists_of_several_arms_and_data_sets_are_not_pooled(call):
+    sets = dict(woof=dict(baseline=BASE, simple=SIMPLE), nette=dict(baseline=[x+.1 for x in BASE], simple=[x+.1 for x in SIMPLE]))
+    err = refused(call, wrote(json.dumps(sets)), '--wide', says='column 1 (woof, nette)')
+    code,out,_ = call(*next(o for o in commands(err) if '--by' in o), '--fmt', 'json')
+    for part in json.loads(out).values(): is_the_five(part['comparisons'][0])
+
+@pytest.mark.parametrize('kind,args', [('lists',('--acc','x')),('lists',('--seed','x')),('lists',('--acc','model')),('no_seed',('--acc','baseline')),('no_seed',('--arm','simple')),('named_seeds',('--acc','seed0')),('named_seeds',('--seed','seed0'))], ids=str)
+def test_what_a_wide_table_cannot_heed_is_refused(call, kind, args): refused(call, wrote(WIDE[kind]), '--wide', *args, says=args[1])
+
 def test_lists_of_different_lengths_are_no_pairs(call):
     (c,),err = comparisons(call, wrote(f'baseline,"{BASE}"\nsimple,"{SIMPLE[:4]}"\n'), '--wide')
     assert c['test']=='Welch t' and 'different numbers of runs' in err
@@ -622,13 +723,14 @@ def test_lists_of_different_lengths_are_no_pairs(call):
 # ---- status
 
 @pytest.mark.parametrize('good', ['ok','finished','FINISHED','completed','COMPLETE','Success','done'])
-@pytest.mark.parametrize('bad', ['failed','FAILED','crashed','killed','Error','PRUNED','terminated'])
+@pytest.mark.parametrize('bad', ['Timed out','OUT_OF_MEMORY','failed','FAILED','crashed','killed','Error','PRUNED','terminated'])
 def test_statuses_mean_what_they_mean(call, good, bad):
     status = [good]*10; status[4] = bad
     text = with_columns(State=status).replace('0.618,', ',') # a failed run has no accuracy
     (c,),err = comparisons(call, wrote(text))
     is_four(c)
-    assert c['failed_baseline']==1 and f'1 of 10 runs failed, and counts as no accuracy ({bad.lower()})' in err
+    word = bad.lower().replace(' ', '_')
+    assert c['failed_baseline']==1 and f'1 of 10 runs failed, and counts as no accuracy ({word})' in err
 
 def test_a_run_that_goes_on_is_left_out_and_counted(call):
     (c,),err = comparisons(call, wrote(with_columns(State=['finished']*9+['running'])))
@@ -648,12 +750,16 @@ def test_a_column_may_say_by_yes_and_no_how_a_run_ended(call, header):
         is_four(c)
         assert c['failed_baseline']==1 and '1 of 10 runs failed' in err
 
+def test_the_state_of_a_job_is_how_it_ended(call): is_four(comparisons(call, wrote(with_columns(job_state=['COMPLETED']*4+['FAILED']+['COMPLETED']*5)))[0][0])
+
 def test_two_columns_may_say_how_a_run_ended(call):
     (c,),_ = comparisons(call, wrote(with_columns(status=['finished']*10, state=['COMPLETED']*4+['KILLED']+['COMPLETED']*5)))
     is_four(c)
 
 CHOSEN = dict(duration=['short','long']*5, runtime=['torch']*5+['onnx']*5, train_time=['1h','4h']*5, aux_loss_weight=[.1,.4]*5, error_rate=[.1,.2]*5, memory=[4096]*5+[65536]*5, fps=[8]*5+[16]*5, params=[25e6,11e6]*5, gflops=[1.2,1.8]*5,
-    finished=['early','late']*5, train_hours=[1]*5+[4]*5, elapsed=['a_lot','little']*5, dropout_loss_scale=[1,2]*5)
+    finished=['early','late']*5, train_hours=[1]*5+[4]*5, elapsed=['a_lot','little']*5, dropout_loss_scale=[1,2]*5, memory_efficient_attention=[0,0,1,1,1]*2, external_memory=[0]*9+[1], memory_slots=[4,8]*5, memory_size=[8]*5+[16]*5,
+    ram_size=[8,16]*5, hours=[1,4]*5, minutes=[10,10,30,30,30]*2, warmup_seconds=[1,2,4,8,16]*2, use_history=[True,False]*5, multi_host=['yes','no']*5, run=[1,1,1,2,2]*2, train_accumulation_steps=[1,2,4,8,16]*2,
+    precision_bits=[8,16,32,64,4]*2, aux_loss=[.1,.2,.3,.4,.5]*2)
 @pytest.mark.parametrize('column', CHOSEN)
 def test_a_setting_under_the_name_of_a_measurement_is_refused(call, column):
     refused(call, wrote(with_columns(**{column:CHOSEN[column]})), says=(f'{column} (',f'--ignore {column}'))
@@ -677,6 +783,18 @@ def test_what_cannot_be_heeded_is_refused(call, args, says): refused(call, wrote
 @pytest.mark.parametrize('option', [('--where','a=b'),('--by','a'),('--ignore','a'),('--percent',),('--wide',),('--arm','x'),('--against','0.5')], ids=str)
 def test_options_of_a_file_are_not_for_a_study(call, option):
     for what in (['woof'], ['--summary','.8,.01,5','.81,.01,5']): refused(call, *what, *option, says=option[0])
+
+@pytest.mark.parametrize('header', ['fold','trial','id','number'])
+def test_what_counts_the_runs_of_each_arm_is_offered_as_their_seed(call, header):
+    err = refused(call, wrote(csv_text(header=('variant',header,'accuracy'))), says=f'{header} (0, 1')
+    assert commands(err)[0][-2:]==['--seed',header]
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+def test_a_column_is_not_both_kept_apart_and_left_out(call):
+    f = wrote(with_columns(size=[128,128,128,256,256]*2, lr=[1,2]*5))
+    refused(call, f, '--by', 'size', '--ignore', 'SIZE', says='--by size and --ignore size')
+    with pytest.raises(CliError, match='cannot both'): compare_results(f, by=['size'], reading=dict(ignore=['size']))
+    assert len(compare_results(f, by=['size'], reading=dict(ignore=['*'])))==2
 
 def test_values_are_alternatives_and_globs_are_names(call):
     f = wrote(with_columns(size=[128,256]*5, lr_a=[1,2]*5, lr_b=[2,1]*5))
