@@ -266,7 +266,7 @@ def _in_order(rows, said):
 
 def _all_rise(rows):
     "Whether the numbers of every arm rise from row to row, as epochs do and as seeds hardly"
-    def rises(o): return len(o) > 2 and o.rank().corr(pd.Series(range(len(o)), o.index)) > .79
+    def rises(o): return len(o) > 3 and o.rank().corr(pd.Series(range(len(o)), o.index)) > .85
     numbers = rows.accuracy.map(number_in).astype(float)
     return rows.arm.nunique() > 1 and numbers.groupby(rows.arm).apply(rises).all()
 
