@@ -525,6 +525,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.formats._lines': ('formats.html#_lines', 'simpleattn/formats.py'),
                                     'simpleattn.formats._loads': ('formats.html#_loads', 'simpleattn/formats.py'),
                                     'simpleattn.formats._of_columns': ('formats.html#_of_columns', 'simpleattn/formats.py'),
+                                    'simpleattn.formats._of_dicts': ('formats.html#_of_dicts', 'simpleattn/formats.py'),
+                                    'simpleattn.formats._of_object': ('formats.html#_of_object', 'simpleattn/formats.py'),
                                     'simpleattn.formats._opened': ('formats.html#_opened', 'simpleattn/formats.py'),
                                     'simpleattn.formats._read_csv': ('formats.html#_read_csv', 'simpleattn/formats.py'),
                                     'simpleattn.formats._read_json': ('formats.html#_read_json', 'simpleattn/formats.py'),

@@ -154,29 +154,35 @@ def _of_columns(columns):
 
 def _records(found):
     "Dicts, one a run, of whatever JSON held; None where it is no table"
+    if isinstance(found, dict): return _of_object(found) if found else None
+    if not isinstance(found, list): return None
     if _is_rows(found): return found
-    if isinstance(found, list) and all(isinstance(o, (int,float)) for o in found): return [dict(accuracy=o) for o in found]
-    if isinstance(found, list) and found and all(isinstance(o, list) for o in found): found = dict(columns=found[0], data=found[1:])
-    if not isinstance(found, dict) or not found: return None
-    values, names = [*found.values()], {short_name(o) for o in found}
-    if len(found) == 1 and isinstance(values[0], dict) and names & _wrappers: return _records(values[0])
+    if all(isinstance(o, (int,float)) for o in found): return [dict(accuracy=o) for o in found]
+    if found and all(isinstance(o, list) for o in found): return _of_object(dict(columns=found[0], data=found[1:]))
+
+_wrappers = {*'results result data experiments scores accuracies runs arms'.split()}
+
+def _of_object(found):
+    "Rows of an object: as pandas splits a table, tables by name, or a part for each column, arm or run"
+    names, parts = {short_name(o) for o in found}, [*found.values()]
+    if len(parts) == 1 and isinstance(parts[0], dict) and names & _wrappers: return _records(parts[0])
     if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list):
         return [dict(zip(found['columns'], row)) for row in found['data'] if isinstance(row, list)]
     tables = [k for k,o in found.items() if _is_rows(o)]
     if 1 < len(tables) == len(found) and not names & _wrappers: return [dict(arm=k) | o for k,rows in found.items() for o in rows]
     if 'runs' in tables or len(tables) == 1: return found['runs' if 'runs' in tables else tables[0]]
-    named = any(is_accuracy(o) for o in names) or names & {*arm_names}
-    dicts = all(isinstance(o, dict) for o in values)
-    lists = all(isinstance(o, list) or isinstance(o, str) and listed(o) for o in values)
-    if named and (dicts or lists): return _of_columns(found)
-    if dicts and all(isinstance(o, dict) and seed_in(k) for runs in values for k,o in runs.items()):
-        return [dict(arm=arm, seed=seed_in(k)) | o for arm,runs in found.items() for k,o in runs.items()]
-    if dicts: return [{'column 1':k} | o for k,o in found.items()]
-    if lists: return [dict(arm=k, accuracies=o) for k,o in found.items()]
-    numbers = all(isinstance(o, (int,float)) for o in values) and not named and not names & {*seed_names}
-    return [{'column 1':k, 'accuracy':o} for k,o in found.items()] if numbers and len(found) > 1 else [found]
+    are_columns = bool(names & {*arm_names}) or any(map(is_accuracy, names))
+    if all(isinstance(o, dict) for o in parts): return _of_columns(found) if are_columns else _of_dicts(found)
+    if all(isinstance(o, list) or isinstance(o, str) and listed(o) for o in parts):
+        return _of_columns(found) if are_columns else [dict(arm=k, accuracies=o) for k,o in found.items()]
+    is_run = are_columns or names & {*seed_names} or len(parts) == 1 or not all(isinstance(o, (int,float)) for o in parts)
+    return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
 
-_wrappers = {*'results result data experiments scores accuracies runs arms'.split()}
+def _of_dicts(found):
+    "Rows of dicts by name: runs by seed for each arm, or a run each"
+    if all(isinstance(o, dict) and seed_in(k) for runs in found.values() for k,o in runs.items()):
+        return [dict(arm=arm, seed=seed_in(k)) | o for arm,runs in found.items() for k,o in runs.items()]
+    return [{'column 1':k} | o for k,o in found.items()]
 
 def _each(record):
     "The rows of a record whose seeds or epochs are a list, beside lists of as many numbers"
