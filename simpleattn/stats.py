@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
+from numbers import Real
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import groupby
@@ -22,7 +23,7 @@ from . import words
 from .runs import comparable
 from .plan import (Plan, Record, check_accuracies, check_rates, divergence_race_p, parts, race_seeds, race_state,
     p_over_all_seeds, read_answer)
-from .columns import check_columns
+from .columns import check_columns, is_blank, seed_value
 from .rows import check_table, is_table, plain_runs, roles_of
 
 # %% ../nbs/17_stats.ipynb #434aac29
@@ -235,10 +236,22 @@ def _few(arm, n, failed=0):
     tries = f" and {failed} failed tries" if failed else ''
     return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
 
+def _is_number(value):
+    try: return np.ndim(float(value)) == 0
+    except (TypeError, ValueError): return False
+
+def _numbers(x, arm):
+    "Accuracies as floats"
+    try: return np.asarray(x, float)
+    except (TypeError, ValueError): pass
+    if isinstance(x, dict): raise ValueError(f"{arm!r} is a dict: give its accuracies as a list in seed order, or as a Series by seed")
+    other = next((o for o in x if not _is_number(o)), x)
+    raise ValueError(f"{arm!r} holds {other!r}, which is no number: give each accuracy as a fraction, such as 0.9006")
+
 def _are_counts(arms, n_images, above=1):
     "Are the accuracies of these arms counts of correct images? One unit serves all of them"
     if not n_images: return False
-    x = np.concatenate([np.ravel(np.asarray(o, float)) for o in arms] or [[]])
+    x = np.concatenate([np.ravel(_numbers(x, arm)) for arm,x in arms.items()] or [[]])
     x = x[np.isfinite(x)]
     return bool(len(x)) and x.max() > above and bool((x == x.round()).all())
 
@@ -251,13 +264,13 @@ def as_fractions(
 )->np.ndarray:         # (n,) fractions
     "Accuracies that can be compared, or a `ValueError` that says how to mend them"
     _check_images(n_images, arm)
-    x = np.asarray(x, float)
+    x = _numbers(x, arm)
     if x.ndim != 1: raise ValueError(f"{arm!r} must be one accuracy a run, got an array of shape {x.shape}")
     if len(x) < 2: raise _few(arm, len(x))
     if not np.isfinite(x).all():
         raise ValueError(f"{arm!r} holds NaN or an infinity: leave failed runs out, "
             "and mark diverged ones by status 'diverged' in compare_many")
-    if counts is None: counts = _are_counts([x], n_images)
+    if counts is None: counts = _are_counts({arm:x}, n_images)
     if counts: x = check_accuracies(x/n_images, arm, f'more correct than n_images={n_images}')
     return _on_grid(check_accuracies(x, arm), n_images)
 
@@ -294,6 +307,7 @@ class Sample:
     status_told:bool=False # Did anyone say whether runs diverged?
     by_position:bool=False # Do the seeds only count positions?
     images:str=None        # Which validated: data set, split and number; None where not known
+    in_order:bool=False    # Do the runs stand in an order that was declared, as those of a study?
 
     test = 'Welch t' # of runs that are no pairs
     @property
@@ -307,7 +321,7 @@ class Sample:
         acc = _with_diverged(arm, [r.acc for r in runs], [not r.ok for r in runs], n_images)
         columns = [r.seed for r in runs], [r.bits() for r in runs], [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
         images = _validation_images({**r.recipe, 'n_images':r.n_images} for r in runs)
-        return cls(arm, acc, *columns, n_images, failed, bool(runs), images=images)
+        return cls(arm, acc, *columns, n_images, failed, bool(runs), images=images, in_order=True)
 
     def __len__(self): return len(self.acc)
     n = n_runs = property(__len__)
@@ -316,6 +330,12 @@ class Sample:
         "The runs at these rows"
         columns = {k: [getattr(self, k)[i] for i in rows] for k in ('seeds','correct','conditions','recipes')}
         return replace(self, acc=self.acc[rows], **columns)
+
+    def by_seed(self):
+        "In the order that was declared; else by seed, those that are numbers before others"
+        if self.in_order: return self
+        def place(i): return (0, self.seeds[i], '') if isinstance(self.seeds[i], Real) else (1, 0, str(self.seeds[i]))
+        return self.take(sorted(range(len(self)), key=place))
 
     @property
     def diverged(self): return self.acc == -1 # (n,) bool
@@ -350,7 +370,9 @@ class Summary:
     def trained(self): return self
 
 # %% ../nbs/17_stats.ipynb #626b0f0c
-def _known(x): return None if isinstance(x, float) and x != x else x # a table has NaN where nothing is
+def _known(x): # a table has NaN where nothing is, or pandas' own NA
+    nothing = isinstance(x, float) and x != x or type(x).__name__ in ('NAType','NaTType')
+    return None if nothing else x
 
 def _validation_images(records):
     "Which images validated, wherever they lie and however large they are stored; None where the records do not say one"
@@ -359,8 +381,14 @@ def _validation_images(records):
     if dataset is None or n is None: return None
     return f"{dataset}{f' {split}' if split else ''}, {int(n)} images"
 
+def _seed_of(run):
+    "A run's seed; text that is a whole number is that number, None where there is none"
+    seed = _known(run.get('seed'))
+    return seed_value(seed) if isinstance(seed, str) else seed
+
 def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     "Sample of dicts, one a run"
+    if all(is_blank(str(r.get('status'))) for r in records): records = [{k:v for k,v in r.items() if k != 'status'} for r in records]
     for k in ('recipe_hash', 'variant_hash', 'fingerprint'): _check_one_value(arm, k, [r[k] for r in records if k in r])
     odd = {r['status'] for r in records if 'status' in r} - {'ok','diverged','failed'}
     if odd:
@@ -373,7 +401,7 @@ def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     m = next(filter(None, column('n_images')), None)
     acc = _with_diverged(arm, [r.get('acc') for r in runs], diverged, m and int(m), n_images, counts)
     conditions = [_as_text(map(r.get, comparable)) for r in runs]
-    return Sample(arm, acc, column('seed'), column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
+    return Sample(arm, acc, [*map(_seed_of, runs)], column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
         any('status' in r for r in runs), by_position, _validation_images(runs))
 
 def _from_array(arm, x, seeds=None, correct=None, n_images=None, counts=None):
@@ -418,13 +446,14 @@ def read_samples(
 )->dict:              # Arm -> `Sample`
     "Runs as samples, or a `ValueError` that says what is wrong with them"
     if is_table(runs): runs = _by_arm(plain_runs(runs)[0], n_images)
+    if not hasattr(runs, 'items'): raise ValueError('runs must be a DataFrame with one row a run, or a mapping of arms to their runs')
     arrays, records = {}, {}
     for arm,x in runs.items():
         if isinstance(x, Sample): continue
         of_dicts = not len(x) or isinstance(next(iter(x)), dict)
         (records if of_dicts else arrays)[arm] = x
-    told = [[r.get('acc') for r in x if r.get('status') not in ('failed','diverged')] for x in records.values()]
-    counts = _are_counts([*arrays.values(), *told], n_images) or _are_counts_of_a_column(told, records)
+    told = {arm: [r.get('acc') for r in x if _known(r.get('status')) not in ('failed','diverged')] for arm,x in records.items()}
+    counts = _are_counts(arrays | told, n_images) or _are_counts_of_a_column(told, records)
     seeds = dict(zip(arrays, _index([*arrays.values()])))
 
     def sample(arm, x):
@@ -960,7 +989,7 @@ def _until_decided(c, delta, alpha, family, goal):
     return replace(c, before=c.before.take(rows), after=c.after.take(rows))
 
 def _sequential_contrast(before, after, paired):
-    "Pairs, in the order of their seeds"
+    "Pairs in the order that was declared, or by seed where none was"
     _check_enough(before, after)
     pairs = shared_runs(before, after)
     if paired is False: raise ValueError('a confidence sequence has no unpaired form: leave paired=False (--unpaired) out')
@@ -980,6 +1009,7 @@ def _compared(before, after, paired, sequential, delta, alpha, family, goal):
 
 def _compared_in_order(before, after, paired, delta, alpha, family, goal):
     "The same of seeds that were looked at"
+    before, after = before.by_seed(), after.by_seed()
     pairs = _sequential_contrast(before, after, paired)
     contrast = _until_decided(pairs, delta, alpha, family, goal)
     c = Comparison(contrast, delta, alpha, family, goal, True)
@@ -1013,7 +1043,7 @@ def compare(
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, "
             "variant's) to pair them, or paired=False")
     _check_images(n_images, names[0])
-    counts = _are_counts(arms, n_images)
+    counts = _are_counts(dict(zip(names, arms)), n_images)
     samples = [_from_array(*arm, n_images, counts) for arm in zip(names, arms, seeds, correct or (None, None))]
     return _compared(*samples, paired, sequential, delta, alpha, 1, goal)
 

@@ -292,3 +292,43 @@ def test_an_arm_whose_runs_are_all_the_same_has_no_interval_as_a_winner():
     found = best(dict(a=[.7, .7, .7], b=[.6, .61, .62]))
     assert 'all the same, so its mean has no interval' in found.words and found.winner_low is None and '70.00 to 70.00' not in found.words
     json.dumps(found.to_dict(), allow_nan=False)
+
+# ---- what is read
+
+def test_a_race_of_a_table_counts_its_seeds_from_the_lowest_on():
+    "Whoever sorts a table would else decide it"
+    rng = np.random.default_rng(9)
+    b, v = .9+.006*rng.standard_normal((2, 30))
+    table = pd.DataFrame(dict(arm=['baseline']*30+['v']*30, seed=[*range(30)]*2, acc=[*b, *v]))
+    by_text = table.assign(seed='s' + table.seed.map('{:02}'.format)) # such as the ids of runs
+    whole = compare(b, v, sequential=True)
+    ahead = np.argsort(b-v)
+    for c in (compare_many(table.sort_values('acc'), sequential=True)['v'], compare_many(by_text.sort_values('acc'), sequential=True)['v'],
+        compare_many(table.sort_values('acc').astype(dict(seed=str)), sequential=True)['v'],
+        compare(pd.Series(b, range(30))[ahead], pd.Series(v, range(30))[ahead], sequential=True)):
+        assert (c.n, c.low, c.high, c.verdict) == (whole.n, whole.low, whole.high, whole.verdict)
+
+def test_a_seed_is_one_seed_as_number_and_as_text():
+    b, v = normal(1, 8), normal(2, 8)
+    for text in ('{}', '{}.0', ' {} '):
+        table = pd.DataFrame(dict(arm=['baseline']*8+['v']*8, seed=[*range(8), *map(text.format, range(8))], acc=[*b, *v]))
+        assert compare_many(table)['v'].corr == compare(b, v).corr
+    assert compare(pd.Series(b, range(8)), pd.Series(v, [*map(str, range(8))])).corr == compare(b, v).corr
+
+@pytest.mark.parametrize('blank', [None, math.nan, '', pd.NA])
+def test_a_status_that_nothing_says_is_no_status(blank):
+    b, v = normal(1, 8), normal(2, 8)
+    table = pd.DataFrame(dict(arm=['baseline']*8+['v']*8, seed=[*range(8)]*2, acc=[*b, *v]))
+    by_arm = {a: [dict(seed=i, acc=x, status=blank) for i,x in enumerate(arm)] for a,arm in (('baseline', b), ('v', v))}
+    for runs in (table.assign(status=[blank]*16), by_arm):
+        c = compare_many(runs)['v']
+        assert c.low == compare(b, v).low and 'Whether runs failed was not told' in c.sentence()
+
+@pytest.mark.parametrize('runs,says', [
+    (dict(baseline={0:.9, 1:.91}, v={0:.9, 1:.92}), "'baseline' is a dict: .* a Series by seed"),
+    ([dict(arm='baseline', seed=0, acc=.9)], 'a DataFrame with one row a run'),
+    (pd.DataFrame(dict(arm=['a','a','b','b'], seed=[0,1]*2, acc=['90.06%','91.2%','90.1%','90.2%'])), "'a' holds '90.06%', which is no number"),
+    (dict(baseline=[.9, .91], v=[.9, [.91]]), "'v' holds \\[0.91\\], which is no number")])
+@pytest.mark.parametrize('n_images', [None, 500])
+def test_what_is_no_table_of_runs_is_refused_in_words(runs, says, n_images):
+    with pytest.raises(ValueError, match=says): compare_many(runs, 'a' if isinstance(runs, pd.DataFrame) else 'baseline', n_images=n_images)
