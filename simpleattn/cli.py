@@ -23,7 +23,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near
-from .words import counted,interval_text,percent,plan_rows,points,screen_width,table,text_table,wrapped
+from .words import counted,percent,plan_rows,points,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/28_cli.ipynb #c11a0003
@@ -817,15 +817,12 @@ def _tell_read(what, runs):
 def _said_against(runs, number, rates, fmt):
     "An arm a row, and below the table a sentence each"
     from simpleattn.results import against
+    from simpleattn.words import against_rows
     answers = against(runs, number, **rates)
     rows = [o.to_dict() for o in answers]
     if fmt == 'json': return dict(against=rows)
-    if fmt == 'table': return '\n\n'.join([table([_against_row(o) for o in answers]), *(o.sentence() for o in answers)])
-    return rows
-
-def _against_row(a):
-    difference = f"{points(a.diff)} ({interval_text(a.interval, a.delta, ' pp')})"
-    return dict(arm=a.arm, n=a.n, difference=difference, p=a.exact.p, if_exact=a.verdict, if_one_run=a.verdict_one_run)
+    if fmt == 'csv': return rows
+    return '\n\n'.join([text_table(*against_rows(answers), fmt), *(o.sentence() for o in answers)])
 
 def _csv_parts(tables):
     "Tables of csv as one, with the part that a row belongs to"

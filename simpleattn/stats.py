@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
-           'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages', 'Comparison',
-           'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm', 'Comparisons', 'check_contrasts',
-           'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
+           'check_enough', 'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages',
+           'Comparison', 'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm', 'Comparisons',
+           'check_contrasts', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
 
 # %% ../nbs/17_stats.ipynb #b8f97c06
 import math
@@ -570,7 +570,10 @@ def _may_pair(base, variant, shared, paired):
     return False, words.note('few_shared', why=why)
 
 # %% ../nbs/17_stats.ipynb #1fafd834
-def _check_enough(*samples):
+def check_enough(
+    *samples # Arms
+):
+    "Raise a `ValueError` for an arm with fewer than two runs"
     for o in samples:
         if len(o) < 2: raise _few(o.arm, len(o), o.failed)
 
@@ -580,7 +583,7 @@ def contrast_of(
     paired:bool=None  # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
 )->tuple:             # `Contrast`, and a note where it is not paired
     "Two arms as pairs or as two heaps, or a `ValueError` that says why neither"
-    _check_enough(before, after)
+    check_enough(before, after)
     pairs = shared_runs(before, after)
     paired, note = _may_pair(before, after, len(pairs[0]), paired)
     if paired: before, after = pairs
@@ -990,7 +993,7 @@ def _until_decided(c, delta, alpha, family, goal):
 
 def _sequential_contrast(before, after, paired):
     "Pairs in the order that was declared, or by seed where none was"
-    _check_enough(before, after)
+    check_enough(before, after)
     pairs = shared_runs(before, after)
     if paired is False: raise ValueError('a confidence sequence has no unpaired form: leave paired=False (--unpaired) out')
     if len(pairs[0]) < 2:

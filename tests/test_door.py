@@ -332,3 +332,31 @@ def test_a_status_that_nothing_says_is_no_status(blank):
 @pytest.mark.parametrize('n_images', [None, 500])
 def test_what_is_no_table_of_runs_is_refused_in_words(runs, says, n_images):
     with pytest.raises(ValueError, match=says): compare_many(runs, 'a' if isinstance(runs, pd.DataFrame) else 'baseline', n_images=n_images)
+
+# ---- one published number, and the best of several arms, by the one rule
+
+def arms(**of):
+    "A table of arms: accuracies, None where a run diverged"
+    return pd.DataFrame([dict(arm=a, seed=i, acc=math.nan if o is None else o, status='diverged' if o is None else 'ok') for a,x in of.items() for i,o in enumerate(x)])
+
+def test_an_answer_to_a_number_is_said_as_one_to_a_baseline():
+    close = [.9, .901, .902, .903, .904]
+    runs = arms(w=[None]*4, v=[None]*4+[.9211, .9204, .9199, .9151, .9261, .9205], u=close)
+    w, v, u = against(runs, .895)
+    assert {o.family for o in (w, v, u)} == {3} and w.verdict_words == 'undecided (4 of 4 diverged)' and w.n == 0
+    assert v.verdict_words == 'better when it trains, by more than 1 pp (4 of 10 diverged)' and v.verdict_words in v.sentence()
+    assert v.p_verdict == pytest.approx(3*v.exact.p) and 'of that answer' in v.sentence()
+    assert u.verdict_words == 'better, though by less than 1 pp' and u.to_dict()['verdict_words'] == u.verdict_words
+    assert against(arms(u=close), .902)[0].verdict_words.startswith('equivalent: nothing beyond 0.')
+    lost = against(arms(v=[None]*10, u=close), .9)[0]
+    assert lost.verdict_words == 'worse over all seeds (10 of 10 diverged)' and lost.p_verdict == pytest.approx(2*2*.5**10)
+
+def test_an_arm_that_cannot_be_tested_keeps_its_place_and_the_others_their_answers():
+    constant, single, good = against(arms(c=[.9]*4, one=[.91], good=[.9, .91, .92]), .9)
+    assert constant.verdict_words == 'undecided: every run of an arm is the same' and 'Nothing to test with' in constant.sentence()
+    assert single.verdict_words.startswith("not comparable: 'one' has 1 finished run") and single.to_dict()['p'] is None
+    assert good.family == 3 and good.interval[0] is not None
+    found = best(arms(c=[.9, .91, .905], one=[.91], lost=[None]*4, good=[.95, .96, .955], risky=[.97, None, .975, .98]))
+    why = {o['arm']: o['why'] for o in found.arms}
+    assert found.k == 5 and [o for o,reason in why.items() if reason] == ['one', 'lost'] and "'one' has 1 finished run" in found.words
+    assert 'risky is the best of 3 arms that can be compared when it trains (1 of 4 diverged)' in found.words

@@ -710,6 +710,12 @@ def test_own_runs_against_one_published_number(call):
     one = wrote(csv_text(ROWS[:5]))
     assert json.loads(call('compare', one, '--against', '0.61', '--fmt', 'json')[1])['against'][0]['family']==1
 
+def test_the_table_against_a_number_says_what_the_table_of_comparisons_says(call):
+    rows = [('v', i, o, 'ok') for i,o in enumerate(BASE)] + [('v', 9, '', 'diverged')] + [('w', i, '', 'diverged') for i in range(4)] + [('u', i, .6, 'ok') for i in range(4)]
+    code,out,_ = call('compare', wrote(csv_text(rows, ('variant','seed','acc','status'))), '--against', '.3')
+    assert code==0 and 'better when it trains, by more than 1 pp (1 of 6 diverged)' in out and 'p of that answer' in out and '(95 % interval, 3 comparisons)' in out
+    assert 'undecided (4 of 4 diverged)' in out and 'undecided: every run of an arm is the same' in out
+
 def test_own_runs_against_a_number_need_no_column_of_arms(call):
     rows = json.loads(call('compare', wrote(csv_text([o[1:] for o in ROWS[:5]], ('seed','val_acc'))), '--against', '.61', '--fmt', 'json')[1])['against']
     assert [(o['arm'],o['n'],o['mean']) for o in rows]==[('these runs',5,pytest.approx(np.mean(BASE)))]
