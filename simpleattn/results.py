@@ -760,12 +760,12 @@ class Against:
     def sentence(self): return against_words(self)
 
 # %% ../nbs/24_results.ipynb #7fe3d3f4
-def _notes_of(sample, contrast):
+def _notes_of(sample, contrast, beside):
     if sample.n_diverged and contrast.enough: yield f'diverged runs are left out: {sample.n_diverged} of {len(sample)}'
-    yield from limits_of_runs([sample.trained])
+    yield from limits_of_runs([sample.trained], beside)
     if contrast.constant: yield note('constant')
 
-def _held_against(sample, number, *declared):
+def _held_against(sample, others, number, *declared):
     "`Comparison` of an arm with a number; one that cannot be tested keeps its place, with the reason"
     name = f'{number:g}'
     try: check_enough(sample)
@@ -773,7 +773,7 @@ def _held_against(sample, number, *declared):
         return Comparison(Contrast(Summary(name), Summary(sample.arm, failed=sample.failed, arms=(sample.arm,))), *declared, why=str(e))
     published = _Number(name, np.full(len(sample), number), sample.seeds, [None]*len(sample), sample.conditions, sample.recipes)
     contrast = Contrast(published, sample, True)
-    return Comparison(contrast, *declared).noted(*_notes_of(sample, contrast))
+    return Comparison(contrast, *declared).noted(*_notes_of(sample, contrast, [o.trained for o in others]))
 
 def against(
     runs,             # DataFrame of `read_results`
@@ -786,6 +786,9 @@ def against(
     if not 0 < number < 1:
         raise CliError(f'--against {number:g}: give a fraction between 0 and 1, such as 0.9339 for 93.39 %.')
     samples = read_samples({arm:rows.to_dict('records') for arm,rows in runs.groupby('arm', sort=False)})
-    answers = [Against(number, _held_against(o, number, delta, alpha, len(samples))) for o in samples.values()]
+    def held(arm):
+        others = [o for other,o in samples.items() if other != arm]
+        return Against(number, _held_against(samples[arm], others, number, delta, alpha, len(samples)))
+    answers = [*map(held, samples)]
     if all(o.exact.why for o in answers): raise CliError(answers[0].exact.why)
     return answers

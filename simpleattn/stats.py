@@ -899,7 +899,7 @@ class Comparison(_Judged):
         return f'Comparison({self.arm} - {self.baseline}: {said})'
 
 # %% ../nbs/17_stats.ipynb #af2fe046
-_FAR = 3e-4 # for each of two rules, so that at most one arm of normal noise in a thousand has such a run
+_FAR, _FAR_BESIDE = 3e-4, 2e-4 # for two rules of the arm alone and one of all arms, so that at most one arm of normal noise in a thousand has such a run
 
 def _far_from_the_mean(x):
     "Rows by the generalised extreme studentised deviate (Rosner 1983), a fifth of the runs at most"
@@ -922,28 +922,55 @@ def _far_from_the_median(x):
     collapsed = (x < np.median(x)/2) & (away > 10*typical)
     return np.flatnonzero(is_far | collapsed).tolist()
 
+def _apart(x):
+    "Rows of the fewer at one side of a gap of 5 points, where it is 5 times as wide as the others are apart; of two halves the one that lost more than half"
+    order, found = np.argsort(x), []
+    gaps = np.diff(x[order])
+    for n_below in np.flatnonzero(gaps >= .05)+1:
+        few, many = sorted((order[:n_below], order[n_below:]), key=len)
+        if len(many) < 2 or gaps[n_below-1] < 5*np.ptp(x[many]): continue
+        if len(few) < len(many) or x[few].max() < x[many].mean()/2: found = max(found, few, key=len)
+    return [*map(int, found)]
+
+def _far_beside(x, others):
+    "Rows apart that are far outside by what the other runs vary, those of all arms together"
+    few = _apart(x)
+    if not few: return []
+    counted = [np.delete(o, _apart(o)) for o in (x, *others)]
+    rest, df = counted[0], sum(len(o)-1 for o in counted)
+    sd = math.sqrt(sum(((o-o.mean())**2).sum() for o in counted)/df)
+    if sd < 1e-9: sd = .005 # equal runs do not tell how far others may lie
+    t = np.abs(x[few]-rest.mean()).min()/(sd*math.sqrt(1+1/len(rest)))
+    return few if 2*len(x)*sp.stdtr(df, -t) < _FAR_BESIDE else []
+
 def outlying(
-    sample:Sample # Runs of an arm
-)->list:          # Of rows
+    sample:Sample, # Runs of an arm
+    others:list=() # Further arms, which tell how much runs vary
+)->list:           # Of rows
     "Runs far outside their arm, three runs or more"
     if len(sample) < 3: return []
-    return sorted({*_far_from_the_mean(sample.acc), *_far_from_the_median(sample.acc)})
+    beside = _far_beside(sample.acc, [o.acc for o in others if len(o) > 1])
+    return sorted({*_far_from_the_mean(sample.acc), *_far_from_the_median(sample.acc), *beside})
 
 # %% ../nbs/17_stats.ipynb #7a5f23b7
 def far_outside(
-    samples # Arms; of a `Summary` nothing is known
-):          # Sentences
+    samples,  # Arms; of a `Summary` nothing is known
+    beside=() # Further arms, which tell how much runs vary
+):            # Sentences
     "Runs that lie far outside their arm"
+    samples = [o for o in samples if isinstance(o, Sample)]
     for sample in samples:
-        for i in outlying(sample) if isinstance(sample, Sample) else ():
+        others = [o for o in (*samples, *beside) if o is not sample]
+        for i in outlying(sample, others):
             seed = sample.seeds[i]
             yield words.note('outlier', arm=sample.arm, acc=words.percent(sample.acc[i]), seed=None if seed is None else f' (seed {seed})')
 
 def limits_of_runs(
-    samples # Arms that are compared
-):          # Sentences
-    "What the runs of each arm alone say: one that is far outside, or too few to know"
-    yield from far_outside(samples)
+    samples,  # Arms that are compared
+    beside=() # Further arms, which tell how much runs vary
+):            # Sentences
+    "What the runs of each arm say: one that is far outside, or too few to know"
+    yield from far_outside(samples, beside)
     few = [o for o in samples if o.n and 2 <= o.n <= 3]
     if few: yield words.note('few', runs=' and '.join(f'{o.n} runs of {o.arm}' for o in few))
 

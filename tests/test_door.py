@@ -216,6 +216,23 @@ def test_normal_noise_is_left_alone(n):
     samples = read_samples({i: normal(i, n) for i in range(4000)})
     assert sum(bool(outlying(o)) for o in samples.values()) <= 10 # of 4 that are expected at most
 
+BESIDE = [([.902, .70, .90, .898], [.901, .899, .902, .897]), ([.902, .60, .9], [.901, .899, .902]), ([.9]*8+[.6], [.9]*8+[.901]), ([.9]*8+[.6], [.9]*9),
+    ([.902, .80, .9, .898, .899], [.901, .899, .902, .897, .9]), ([.902, .9, .11, .12], [.901, .899, .902, .897]),
+    ([.902, .9, .898, .11, .12, .1], [.901, .899, .902, .897, .9, .896]), ([.902, .70, .90, .898], [.30, .899, .902, .897])]
+
+@pytest.mark.parametrize('x,other', BESIDE, ids=str)
+def test_the_other_arms_tell_which_run_is_far_outside_its_own(x, other):
+    far = {f'variant has a run of {100*o:.2f} %' for o in x if o < .85}
+    assert {o.split(' (')[0] for o in compare(other, x).notes if o.startswith('variant has')} == far
+    table = pd.DataFrame([dict(arm=a, seed=i, acc=o) for a,arm in dict(variant=x, other=other).items() for i,o in enumerate(arm)])
+    for said in (against(table, .9)[0].sentence(), best(table).words): assert all(o[1:] in said for o in far)
+    assert not any('far outside' in o for o in compare([.9]*9, [.9]*8+[.91]).notes), 'nor are equal runs a noise'
+
+@pytest.mark.parametrize('n,sd', [(3, .02), (4, .05), (5, .05), (8, .02), (20, .05)])
+def test_normal_noise_is_left_alone_also_beside_other_arms(n, sd):
+    samples = [*read_samples({i: normal(i, n, sd) for i in range(4000)}).values()]
+    assert sum(bool(outlying(one, [other])) for one,other in zip(samples, samples[1:])) <= 10 # of 4 that are expected at most
+
 def test_every_question_of_runs_gets_the_notes_of_its_arms():
     few = dict(baseline=[.71, .712, .706], v=[.70, .705, .1])
     rows = pd.DataFrame([dict(arm=a, seed=i, acc=o) for a,o in few.items() for i,o in enumerate(o)])
