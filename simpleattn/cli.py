@@ -23,7 +23,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near
-from .words import counted,percent,plan_rows,points,screen_width,table,text_table,wrapped
+from .words import counted,families_words,percent,plan_rows,points,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/28_cli.ipynb #c11a0003
@@ -840,6 +840,8 @@ def _said_parts(answers, fmt, full):
     if fmt == 'json': return {k:dict(why=reasons[k]) if k in reasons else o.to_dict() for k,o in answers.items()}
     if fmt == 'csv': return _csv_parts({k:said(o, fmt, full) for k,o in answers.items() if k not in reasons})
     parts = [f'{k}\n{reasons[k] if k in reasons else said(o, fmt, full)}' for k,o in answers.items()]
+    families = [o for k,o in answers.items() if k not in reasons]
+    if len(families) > 1 and fmt != 'latex': parts.append(families_words(families))
     return '\n\n'.join(parts)
 
 # %% ../nbs/28_cli.ipynb #313689bb

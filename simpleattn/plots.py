@@ -187,8 +187,13 @@ def _of_diverged(c):
 def _answer_lines(c):
     "The answer in one word, and below it what it says of the margin, or of which runs it holds"
     if c.any_diverged: return c.verdict, '\n'.join(_of_diverged(c))
-    word, _, more = c.verdict_words.replace(': ', ', ').partition(', ')
+    word, more = _word_and_more(c.verdict_words)
     return word, '' if c.why else more
+
+def _word_and_more(said):
+    "An answer as its word, and what it says besides"
+    word, _, more = said.replace(': ', ', ').partition(', ')
+    return word, more
 
 # %% ../nbs/20_plots.ipynb #53728ff1
 def plot_study(
@@ -224,7 +229,7 @@ def plot_forest(
     for row,(study,of_set) in enumerate(zip(pooled.of_studies, pooled.sets)):
         _gain_row(ax, row, study['diff'], (study['low'], study['high']), colour_of[of_set], 's')
         _note(ax, row, study['study'], f"n {study['n']}", colour_of[of_set])
-        _note(ax, row, study['answer'], '', _answer_colour(study['answer']), 'right')
+        _note(ax, row, *_word_and_more(study['answer_words']), _answer_colour(study['answer']), 'right')
     _together(ax, pooled)
     return ax
 
@@ -238,8 +243,7 @@ def _together(ax, pooled):
     label = f'mean of {pooled.k}' if pooled.what == 'mean' else 'second - first'
     _gain_row(ax, pooled.k, pooled.diff, pooled.interval, ink, lw=3)
     _note(ax, pooled.k, label, 'weighted alike' if pooled.what == 'mean' else 'Welch', ink)
-    word, _, more = pooled.answer_words.replace(': ', ', ').partition(', ')
-    _note(ax, pooled.k, word, more, _answer_colour(word), 'right')
+    _note(ax, pooled.k, *_word_and_more(pooled.answer_words), _answer_colour(pooled.answer), 'right')
     if not pooled.predicted: return
     _gain_row(ax, pooled.k+1, None, pooled.predicted, ink, lw=1)
     _note(ax, pooled.k+1, 'a further study', 'prediction', ink)

@@ -7,7 +7,7 @@ __all__ = ['between_studies', 'Pooled', 'pool', 'pool_arms', 'to_the_best', 'Bes
 
 # %% ../nbs/19_questions.ipynb #917065a8
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 import numpy as np
@@ -18,7 +18,7 @@ from .plan import Record, plain, read_answer
 from .runs import comparable
 from .columns import check_columns
 from .rows import is_table
-from .stats import Comparison, Comparisons, Estimate, Interval, check_enough, compare_many, limits_of_runs, read_samples
+from .stats import Comparison, Comparisons, Estimate, Interval, check_enough, compare_many, limits_of_runs, p_of_answer, read_samples
 
 # %% ../nbs/19_questions.ipynb #fc598752
 def _chi_quantile(df, p): return 2*sp.gammaincinv(df/2, p)
@@ -58,7 +58,7 @@ class Pooled(Record):
     sets:tuple    # Name of each study's validation set; None where not known
     notes:tuple=()
 
-    shown = '''what names sets of_studies diff se df low high answer answer_words delta alpha family predicted between_sd
+    shown = '''what names sets of_studies diff se df low high answer answer_words p_verdict delta alpha family predicted between_sd
         between_interval notes words'''.split()
     constant, sequential = None, False # as of a `Comparison` that can be tested
 
@@ -103,6 +103,8 @@ class Pooled(Record):
     @property
     def answer_words(self): return words.answer_words(self)
     @property
+    def p_verdict(self): return p_of_answer(self.answer, self.estimate, self.delta, self.family) # None where undecided
+    @property
     def words(self): return words.pool_words(self)
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.pool_rows(self), 'md')}\n\n{self.words}"
@@ -125,18 +127,17 @@ def between_sd(self:Pooled): return self._sd_between[0]
 def between_interval(self:Pooled)->Interval: return self._sd_between[1]
 
 # %% ../nbs/19_questions.ipynb #de760d5b
+def _answer_row(name, n, c): # of a `Comparison`, or of `Pooled`
+    return dict(study=name, n=n, diff=c.diff, low=c.low, high=c.high, answer=c.answer, answer_words=words.answer_words(c), p_verdict=c.p_verdict)
+
 @patch(as_prop=True)
 def of_studies(self:Pooled): # the studies as dicts, at this level
-    def row(name, c):
-        low, high = c.estimate.interval(self.level)
-        return dict(study=name, n=c.n, diff=c.diff, low=low, high=high, answer=read_answer(low, high, self.delta))
-    return [*map(row, self.names, self.studies)]
+    return [_answer_row(name, c.n, replace(c, family=self.family)) for name,c in zip(self.names, self.studies)]
 
 @patch(as_prop=True)
 def rows(self:Pooled): # those of the studies, and below them what they say together
-    together = dict(study=self.what, n=None, diff=self.diff, low=self.low, high=self.high, answer=self.answer)
-    rows = [*self.of_studies, together]
-    if self.predicted: rows.append(dict(study='a further study', n=None, diff=None, low=self.predicted.low, high=self.predicted.high, answer=None))
+    rows = [*self.of_studies, _answer_row(self.what, None, self)]
+    if self.predicted: rows.append(dict.fromkeys(rows[0]) | dict(study='a further study', low=self.predicted.low, high=self.predicted.high))
     return rows
 
 # %% ../nbs/19_questions.ipynb #02fa6e49

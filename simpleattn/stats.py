@@ -6,8 +6,8 @@
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
            'check_enough', 'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages',
-           'Comparison', 'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm', 'Comparisons',
-           'check_contrasts', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
+           'p_of_answer', 'Comparison', 'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm',
+           'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
 
 # %% ../nbs/17_stats.ipynb #b8f97c06
 import math
@@ -755,6 +755,17 @@ def _no_fewer(estimate, contrast):
     return replace(estimate, df=max(estimate.df, contrast.n-1))
 
 # %% ../nbs/17_stats.ipynb #7460bf67
+def p_of_answer(
+    answer:str,  # better, worse, equivalent, not worse, undecided
+    evidence,    # `Estimate` or `RaceState` that it is read off; None without numbers
+    delta:float, # Margin (fraction)
+    family:int   # Comparisons that share the error rate
+)->float:        # None where undecided
+    "The smallest alpha at which an answer would still stand"
+    left_out = {'better':(0.,), 'worse':(0.,), 'equivalent':(-delta, delta), 'not worse':(-delta,)}
+    bounds = left_out.get(answer)
+    return bounds and min(1., family*max(map(evidence.p_of, bounds)))
+
 class _Shown(Record):
     "A notebook shows a table of what is `labelled`"
     def _repr_markdown_(self): return words.summaries_md(self.labelled())
@@ -810,9 +821,7 @@ class _Judged(_Shown):
     @property
     def p_verdict(self): # the smallest alpha at which the verdict would stand, None where undecided
         if self.worse_over_all_seeds: return min(1., self.family*self.p_over_all_seeds)
-        left_out = {'better':(0.,), 'worse':(0.,), 'equivalent':(-self.delta, self.delta), 'not worse':(-self.delta,)}
-        bounds = left_out.get(self.answer)
-        return bounds and min(1., self.family*max(map(self.evidence.p_of, bounds)))
+        return p_of_answer(self.answer, self.evidence, self.delta, self.family)
 
     @cached_property
     def over_images(self): return OverImages.of(self.contrast)

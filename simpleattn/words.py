@@ -6,9 +6,9 @@
 __all__ = ['notes', 'percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
            'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows', 'noise_words',
            'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words', 'next_words', 'summary',
-           'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'note', 'race_note',
-           'against_words', 'against_rows', 'pool_rows', 'pool_words', 'best_rows', 'winner_words', 'best_words',
-           'null_words', 'repeat_words', 'sensitivity_words']
+           'interval_words', 'families_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'note',
+           'race_note', 'against_words', 'against_rows', 'pool_rows', 'pool_words', 'best_rows', 'winner_words',
+           'best_words', 'null_words', 'repeat_words', 'sensitivity_words']
 
 # %% ../nbs/05_words.ipynb #1f99838c
 import csv, io, json, math, os, re, shutil, sys, textwrap
@@ -414,6 +414,13 @@ def interval_words(
     return f"{rate(1-c.alpha)} % {kind}{f', {c.family} comparisons' if c.family > 1 else ''}"
 
 # %% ../nbs/05_words.ipynb #717e2d5d
+def families_words(
+    families:list # `Comparisons` of several data sets, or of whatever tells them apart
+)->str: # A sentence
+    "What the error rate of several tables is held over"
+    n, rates = sum(o.family for o in families), ' or '.join(sorted({f'{rate(o.alpha)} %' for o in families}))
+    return f'Each table is a family of its own, with its own error rate of {rates}: over the {n} comparisons together more go wrong.'
+
 def summary_rows(
     labelled:list # (name, `Comparison`) each
 )->tuple: # Head, and rows of text
@@ -462,9 +469,8 @@ def _difference(c):
     p = '' if c.p is None else f"; {'always-valid ' if c.sequential else ''}{p_words(c.p, c.alpha/c.family)} of no difference"
     return f'The difference is {points(c.diff)} ({_interval(c)}{p}){_means(c)}.'
 
-def _with_p(c):
-    p = '' if c.p_verdict is None else f' ({p_words(c.p_verdict, c.alpha)} of that answer)'
-    return f'"{c.verdict_words}"{p}'
+def _of_answer(c): return '' if c.p_verdict is None else f' ({p_words(c.p_verdict, c.alpha)} of that answer)'
+def _with_p(c): return f'"{c.verdict_words}"{_of_answer(c)}'
 
 def _answer(c, population):
     images = f' of {c.n_images:,} images' if c.n_images else ''
@@ -589,11 +595,11 @@ def pool_rows(
     p # A `Pooled`
 )->tuple: # Head, and rows of text
     "Studies as a table, with what they say together in the last rows"
-    head = ['study', 'seeds', f'gain, pp ({interval_words(p)})', f'answer at a margin of {rate(p.delta)} pp']
-    rows = [[o['study'], str(o['n']), gain_text(o['diff'], (o['low'], o['high']), p.delta), o['answer']] for o in p.of_studies]
+    head = ['study', 'seeds', f'gain, pp ({interval_words(p)})', f'answer at a margin of {rate(p.delta)} pp', 'p of that answer']
+    def row(o): return [o['study'], str(o['n']), gain_text(o['diff'], (o['low'], o['high']), p.delta), o['answer_words'], p_value(o['p_verdict'], p.alpha)]
     together = f'mean of {p.k} studies' if p.what == 'mean' else 'second - first'
-    rows.append([together, '', gain_text(p.diff, p.interval, p.delta), p.answer_words])
-    if p.predicted: rows.append(['a further study', '', f'({interval_text(p.predicted, p.delta)})', ''])
+    rows = [*map(row, p.of_studies), [together, '', gain_text(p.diff, p.interval, p.delta), p.answer_words, p_value(p.p_verdict, p.alpha)]]
+    if p.predicted: rows.append(['a further study', '', f'({interval_text(p.predicted, p.delta)})', '', ''])
     return head, rows
 
 # %% ../nbs/05_words.ipynb #4ae66c33
@@ -616,11 +622,11 @@ def _of_recipes(p):
 def _of_two(p):
     first, second = p.names
     return (f'Two studies are too few for a mean over studies, so each stands for itself. {second} minus {first}: {points(p.diff)}'
-        f' ({interval_words(p)}: {_span(p.interval, p)}; Welch t): {p.answer_words}.')
+        f' ({interval_words(p)}: {_span(p.interval, p)}; Welch t): {p.answer_words}{_of_answer(p)}.')
 
 def _of_the_mean(p):
     return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {_span(p.interval, p)};'
-        f' t on {p.df} degrees of freedom): {p.answer_words}.')
+        f' t on {p.df} degrees of freedom): {p.answer_words}{_of_answer(p)}.')
 
 def _of_further_studies(p):
     "A further study, and how far studies vary"

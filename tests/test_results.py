@@ -109,6 +109,7 @@ def test_one_answer_for_each_data_set(call):
     assert [o['comparisons'][0]['n'] for o in answers.values()]==[5,5]
     assert call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1].count('simple against baseline')==2
     table = pd.read_csv(io.StringIO(call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset', '--fmt', 'csv')[1]))
+    assert 'Each table is a family of its own' in call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1]
     assert table.part.unique().tolist()==['dataset=imagewoof','dataset=imagenette'] and table['diff'].dropna().round(3).tolist()==[.028,.028]
 
 def test_own_runs_of_one_recipe(call):
