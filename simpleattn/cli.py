@@ -705,7 +705,7 @@ def _command():
 def plan(
     recipe:RecipeName,
     runs:Many=5,           # Seeds of each arm
-    variants:str='1',      # Variants that are compared with the baseline: how many, or their names: self,simple
+    variants:str='1',      # Variants that are compared with the baseline: how many, or their names, whose pairs tell the sd: self,simple
     sd:float=None,         # sd of a run, a fraction; of the recipe's runs if not given
     sd_runs:SdRuns=None,   # Runs that a stated sd comes from
     corr:float=None,       # Seed correlation; if not given, as the recipe's runs say, and 0 where --sd is given or fewer than three seeds are shared
@@ -723,7 +723,7 @@ def plan(
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
     _check_named(root, env=env)
-    p = plan_study(recipe, runs, _how_many(variants), sd, sd_runs, corr, root, env, settings, arm,
+    p = plan_study(recipe, runs, _which(variants), sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
     if plot: _draw_power(p, plot)
     if fmt=='json': return p.to_dict()
@@ -732,13 +732,13 @@ def plan(
     return f'{text}\n\n{p.words}' if fmt=='table' else text
 
 # %% ../nbs/28_cli.ipynb #c14bc423
-def _how_many(variants):
-    "Variants beside the baseline, of a number or of names with commas"
+def _which(variants):
+    "Variants beside the baseline: how many, or a list of names"
     text = str(variants)
     if re.fullmatch('[+-]?[0-9]{1,6}', text): return int(text)
     names = [o for o in text.split(',') if o!='baseline']
     if re.match('[+-]?[0-9]', text) or not all(names): raise CliError(f'--variants {text}: write how many, or names with commas, such as self,simple.')
-    return len([get_variant(o) for o in names]) # a wrong name is refused; of variants of one's own, how many is enough
+    return [get_variant(o).name for o in names] # a wrong name is refused; of variants of one's own, how many is enough
 
 def _draw_power(plan, file):
     "Write the power curve of a plan"

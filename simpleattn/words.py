@@ -320,7 +320,8 @@ def _bound(x, delta, sign='+'):
     for digits in range(2, 9):
         shown = _decimals(x, sign, digits)
         if abs(float(shown)) not in (0, round(100*delta, digits)): return shown
-    return _decimals(x, sign, 2) # it does lie there
+    whole = next((o for o in range(2, 9) if abs(round(100*delta, o)-100*delta) < 1e-9), 8) # decimals of the margin
+    return _decimals(x, sign, whole) # it does lie there
 
 def interval_text(
     interval:tuple,   # Two bounds (fractions)
@@ -451,7 +452,7 @@ def _how(c):
     if not c.paired:
         what = 'pairs' if 'differences' in c.test else 'runs, unpaired'
         return f'{c.test}, n = {c.n_baseline} and {c.n_variant} {what}.'
-    corr = '' if c.corr is None else f', seed correlation {c.corr:.2f}'
+    corr = '' if c.corr is None else f', seed correlation {round(c.corr, 2)+0.:.2f}'
     return f'{c.test}, n = {c.n} shared seeds{corr}.'
 
 def _interval(c):

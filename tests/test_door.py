@@ -9,8 +9,8 @@ from simpleattn.runs import pack_bits, this_env, write_run
 from simpleattn.questions import best, pool
 from simpleattn.results import against
 from simpleattn.stats import compare, compare_many, compare_summary, decompose, outlying, read_samples
-from simpleattn.study import Study
-from simpleattn.words import percent, points
+from simpleattn.study import Study, plan_study
+from simpleattn.words import gain_text, percent, points
 
 ENV = this_env('cpu')
 def normal(seed, n, sd=.01): return .6+sd*np.random.default_rng(seed).normal(size=n)
@@ -78,6 +78,24 @@ def test_no_minus_zero_and_no_gain_beyond_a_hundred_points():
     wide = compare([.1,.9], [.95,.05], delta=.01)
     assert wide.low<-1 and '-100.00' in wide.sentence() and '100.00' in wide.summary()['gain']
     assert plan(2, .4).detectable is None and 'no difference of accuracies would be found' in plan(2, .4).words
+
+def test_a_correlation_has_no_minus_zero():
+    assert 'seed correlation 0.00.' in compare([.90,.91,.92,.93,.94], [.911,.90,.92,.90,.9109]).sentence()
+
+@pytest.mark.parametrize('delta,bounds,said', [(1e-5, (-1e-5, -9e-6), '(-0.001 to -0.0009)'), (.01, (-.01, -.009), '(-1.00 to -0.90)'), (.00123, (.00123, .002), '(+0.123 to +0.20)')])
+def test_a_bound_on_the_margin_has_its_decimals(delta, bounds, said):
+    assert gain_text(sum(bounds)/2, bounds, delta).endswith(said)
+
+@pytest.mark.parametrize('odd', [dict(n=2.5), dict(n=math.inf), dict(n=math.nan), dict(variants=1.5), dict(variants=math.inf), dict(minutes=-3), dict(minutes=math.inf)], ids=str)
+def test_a_plan_counts_whole_seeds_and_variants(odd):
+    with pytest.raises(ValueError, match='whole numbers|two seeds|cannot take'): plan(**dict(n=5, sd=.01) | odd)
+
+def test_a_plan_of_named_variants_takes_their_pairs():
+    how = dict(root=ROOT/'runs', env='cpu-torch2.15')
+    both = plan_study('demo', variants=['self','simple'], **how)
+    each = [plan_study('demo', arm=o, **how).sd_diff for o in ('self','simple')]
+    assert both.variants == 2 and both.sd_diff == pytest.approx((sum(o**2 for o in each)/2)**.5) and both.sd_diff != plan_study('demo', variants=2, **how).sd_diff
+    assert plan_study('demo', variants=['mine'], **how).sd_diff == plan_study('demo', **how).sd_diff, 'of others, where the named ones have no runs'
 
 def test_new_images_are_never_more_certain_than_this_set():
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ from importlib.resources import files
 import numpy as np, pytest
 from scipy import stats
 from conftest import ROOT
+from simpleattn import words
 from simpleattn.board import board_entries, leaderboard
 from simpleattn.cli import main
 from simpleattn.recipes import Recipe, load_recipes
