@@ -23,7 +23,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near
-from .words import counted,interval_text,percent,plan_rows,points,screen_width,table,text_table,wrapped
+from .words import counted,families_words,percent,plan_rows,points,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/28_cli.ipynb #c11a0003
@@ -705,7 +705,7 @@ def _command():
 def plan(
     recipe:RecipeName,
     runs:Many=5,           # Seeds of each arm
-    variants:str='1',      # Variants that are compared with the baseline: how many, or their names: self,simple
+    variants:str='1',      # Variants that are compared with the baseline: how many, or their names, whose pairs tell the sd: self,simple
     sd:float=None,         # sd of a run, a fraction; of the recipe's runs if not given
     sd_runs:SdRuns=None,   # Runs that a stated sd comes from
     corr:float=None,       # Seed correlation; if not given, as the recipe's runs say, and 0 where --sd is given or fewer than three seeds are shared
@@ -723,7 +723,7 @@ def plan(
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
     _check_named(root, env=env)
-    p = plan_study(recipe, runs, _how_many(variants), sd, sd_runs, corr, root, env, settings, arm,
+    p = plan_study(recipe, runs, _which(variants), sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
     if plot: _draw_power(p, plot)
     if fmt=='json': return p.to_dict()
@@ -732,13 +732,13 @@ def plan(
     return f'{text}\n\n{p.words}' if fmt=='table' else text
 
 # %% ../nbs/28_cli.ipynb #c14bc423
-def _how_many(variants):
-    "Variants beside the baseline, of a number or of names with commas"
+def _which(variants):
+    "Variants beside the baseline: how many, or a list of names"
     text = str(variants)
     if re.fullmatch('[+-]?[0-9]{1,6}', text): return int(text)
     names = [o for o in text.split(',') if o!='baseline']
     if re.match('[+-]?[0-9]', text) or not all(names): raise CliError(f'--variants {text}: write how many, or names with commas, such as self,simple.')
-    return len([get_variant(o) for o in names]) # a wrong name is refused; of variants of one's own, how many is enough
+    return [get_variant(o).name for o in names] # a wrong name is refused; of variants of one's own, how many is enough
 
 def _draw_power(plan, file):
     "Write the power curve of a plan"
@@ -817,15 +817,12 @@ def _tell_read(what, runs):
 def _said_against(runs, number, rates, fmt):
     "An arm a row, and below the table a sentence each"
     from simpleattn.results import against
+    from simpleattn.words import against_rows
     answers = against(runs, number, **rates)
     rows = [o.to_dict() for o in answers]
     if fmt == 'json': return dict(against=rows)
-    if fmt == 'table': return '\n\n'.join([table([_against_row(o) for o in answers]), *(o.sentence() for o in answers)])
-    return rows
-
-def _against_row(a):
-    difference = f"{points(a.diff)} ({interval_text(a.interval, a.delta, ' pp')})"
-    return dict(arm=a.arm, n=a.n, difference=difference, p=a.exact.p, if_exact=a.verdict, if_one_run=a.verdict_one_run)
+    if fmt == 'csv': return rows
+    return '\n\n'.join([text_table(*against_rows(answers), fmt), *(o.sentence() for o in answers)])
 
 def _csv_parts(tables):
     "Tables of csv as one, with the part that a row belongs to"
@@ -843,6 +840,8 @@ def _said_parts(answers, fmt, full):
     if fmt == 'json': return {k:dict(why=reasons[k]) if k in reasons else o.to_dict() for k,o in answers.items()}
     if fmt == 'csv': return _csv_parts({k:said(o, fmt, full) for k,o in answers.items() if k not in reasons})
     parts = [f'{k}\n{reasons[k] if k in reasons else said(o, fmt, full)}' for k,o in answers.items()]
+    families = [o for k,o in answers.items() if k not in reasons]
+    if len(families) > 1 and fmt != 'latex': parts.append(families_words(families))
     return '\n\n'.join(parts)
 
 # %% ../nbs/28_cli.ipynb #313689bb

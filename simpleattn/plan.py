@@ -301,6 +301,9 @@ def plan(
     if not (variants >= 1 and (n_sd is None or 2 <= n_sd < math.inf) and 0 < effect < 1):
         raise ValueError("plan wants at least one variant, an sd from two runs or more, and an effect as a fraction (0.005 for 0.5 pp), "
             f"got {variants}, {n_sd}, {effect}")
+    if not all(o < math.inf and o == int(o) for o in (n, variants)):
+        raise ValueError(f"plan wants whole numbers of seeds and variants, got {n} and {variants}")
+    if minutes is not None and (minutes < 0 or minutes == math.inf): raise ValueError(f"a run cannot take {minutes} minutes")
     sd_diff = sd if corr is None else sd*math.sqrt(2*(1-corr))
     _check_design(1, sd_diff, target, alpha/variants)
     return Plan(n, sd_diff, delta, effect, alpha, variants, n_sd, minutes, target)

@@ -12,6 +12,7 @@ import io, math, re
 from html import escape
 from itertools import chain, cycle
 from operator import itemgetter
+from statistics import median_low
 from fastcore.basics import groupby
 import numpy as np
 from .words import answer_words, interval_words, percent, points, rate
@@ -54,10 +55,11 @@ def styled(
     xlabel='',       # With its unit
     ylabel='',       # With its unit
     grid='y',        # Along which axis values are read: x, y
-    height=3.2       # Inches, of new axes
+    height=3.2,      # Inches, of new axes
+    width=4.8        # Inches, of new axes
 ): # The axes
     "Axes in the style of all pictures"
-    if ax is None: ax = new_axes(height=height)
+    if ax is None: ax = new_axes(width, height)
     ax.patch.set_alpha(0)
     ax.spines[['top','right','left']].set_visible(False)
     ax.spines['bottom'].set_color(grey)
@@ -81,9 +83,16 @@ def _with_legend(n_lines): return 3+0.19*n_lines # inches
 # %% ../nbs/20_plots.ipynb #41f523fa
 def _height(n_rows): return 1.1+0.7*n_rows # inches
 
-def _row_axes(ax, n_rows, title, xlabel):
+def _label(text): return text.replace('/', '/\n')
+
+def _room(notes):
+    "Inches for labels, each with its detail below"
+    def widest(text): return max(map(len, text.split('\n')))
+    return max((.0095*max(10*widest(_label(label)), 8.5*widest(detail)) for label,detail in notes), default=0)
+
+def _row_axes(ax, n_rows, title, xlabel, width=4.8):
     "Axes of rows 0, 1, ..., the first on top"
-    ax = styled(ax, title, xlabel, grid='x', height=_height(n_rows))
+    ax = styled(ax, title, xlabel, grid='x', height=_height(n_rows), width=width)
     ax.set(yticks=[], ylim=(n_rows-0.4, -0.5))
     return ax
 
@@ -92,7 +101,7 @@ def _note(ax, row, label, detail, colour, side='left'):
     x, align = (-0.02, 'right') if side=='left' else (1.02, 'left')
     place = dict(xy=(x,row), xycoords=('axes fraction','data'), textcoords='offset points', ha=align,
         annotation_clip=False)
-    ax.annotate(label.replace('/', '/\n'), xytext=(0,0), va='bottom', size=10, weight='bold', color=colour, **place)
+    ax.annotate(_label(label), xytext=(0,0), va='bottom', size=10, weight='bold', color=colour, **place)
     ax.annotate(detail, xytext=(0,-2), va='top', size=8.5, color=ink, **place)
 
 # %% ../nbs/20_plots.ipynb #e24bc38c
@@ -115,13 +124,16 @@ def _count_diverged(ax, row, n, colour):
     if not n: return
     ax.annotate(f'{n} diverged', (0.01, row-0.1), xycoords=('axes fraction','data'), size=8.5, color=colour, va='center')
 
+def _mean_words(s):
+    sd = '' if s.sd is None else f', sd {percent(s.sd)}'
+    return f'{percent(s.mean)} %{sd}, n {s.n}' if s.n else 'no finished run'
+
 def _mean(ax, row, arm, s, colour):
     "Mean and interval below the runs, and in words beside them"
     if s.half_width is not None:
         ax.errorbar(100*s.mean, row+0.2, xerr=100*s.half_width, fmt='D', ms=5, color=colour, lw=1.8, capsize=3,
             zorder=3)
-    sd = '' if s.sd is None else f', sd {percent(s.sd)}'
-    _note(ax, row, arm, f'{percent(s.mean)} %{sd}, n {s.n}' if s.n else 'no finished run', colour)
+    _note(ax, row, arm, _mean_words(s), colour)
 
 # %% ../nbs/20_plots.ipynb #22bb5877
 def plot_runs(
@@ -132,7 +144,8 @@ def plot_runs(
 ): # The axes
     "Every run as a point, and each arm's mean with its 95 % t-interval"
     colour_of = colours([baseline, *arms, *runs.arm])
-    ax = _row_axes(ax, len(colour_of), 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %')
+    width = max(4.8, 3+_room([(arm, '00.00 %, sd 0.00, n 00') for arm in colour_of]))
+    ax = _row_axes(ax, len(colour_of), 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %', width)
     above = {}
     for row,(arm,colour) in enumerate(colour_of.items()):
         of_arm = runs[runs.arm==arm]
@@ -154,15 +167,16 @@ def plot_differences(
 ): # The axes
     "Gains over the baseline with their intervals, the margin, and the answers that are read off them"
     baseline, margin = comparisons.baseline, 100*comparisons.delta
-    labels = [baseline or '', *map(comparisons.label, comparisons)]
-    ax = _row_axes(ax, len(labels), f'Gain; {interval_words(comparisons)}',
-        f'gain over the baseline, pp (band: margin of ±{rate(comparisons.delta)})')
+    ax = _row_axes(ax, 1+len(comparisons), f'Gain; {interval_words(comparisons)}',
+        f'gain over the baseline, pp (band: margin of ±{rate(comparisons.delta)})', max(4.8, 3.4+_room_beside(comparisons, names)))
     ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axvline(0, color=grey, lw=1)
     ax.plot(0, 0, 'D', ms=5, color=grey)
     if names and baseline: _note(ax, 0, baseline, '', ink)
+    limit = _limit(comparisons)
+    if limit: ax.set_xlim(-limit, limit)
     for row,(label,c) in enumerate(comparisons.labelled(), 1):
-        _difference(ax, row, c, _answer_colour(c.answer)) # of the runs that trained
+        _gain_row(ax, row, c.diff, c.interval, _answer_colour(c.answer), limit=limit) # of the runs that trained
         if names: _note(ax, row, label, _n_words(c), ink)
         _note(ax, row, *_answer_lines(c), _answer_colour(c.verdict), 'right')
     return ax
@@ -171,10 +185,27 @@ def _n_words(c):
     if c.n is None: return ''
     return f'n {c.n} pairs' if c.paired else f'n {c.n}'
 
-def _difference(ax, row, c, colour):
-    if None not in c.interval:
-        ax.plot(100*np.clip(c.interval, -1, 1), [row,row], color=colour, lw=2, solid_capstyle='butt')
-    if c.diff is not None: ax.plot(100*c.diff, row, 'D', ms=6, color=colour)
+def _room_beside(comparisons, names):
+    "Inches for what stands at both sides of the differences"
+    left = [(label, _n_words(c)) for label,c in comparisons.labelled()] + [(comparisons.baseline or '', '')]
+    return _room(map(_answer_lines, comparisons)) + (_room(left) if names else 0)
+
+def _limit(comparisons):
+    "Where the axis ends, in points, so that one arm far away does not hide the margin and the other intervals; None where none does"
+    reach = [100*min(1, max(map(abs, filter(None, (c.diff, *c.interval))), default=0)) for c in comparisons]
+    limit = 5*max(100*comparisons.delta, median_low(reach))
+    return limit if max(reach) > limit else None
+
+def _gain_row(ax, row, diff, interval, colour, marker='D', lw=2, limit=None):
+    "An interval, and its middle where there is one; an arrow at the edge of the axis where they go on"
+    end = limit or 100
+    if None not in interval: ax.plot(np.clip(100*np.array(interval), -end, end), [row,row], color=colour, lw=lw, solid_capstyle='butt')
+    if diff is None: return
+    if abs(100*diff) <= end: ax.plot(100*diff, row, marker, ms=6, color=colour)
+    else: ax.annotate(points(diff), (math.copysign(end, diff), row), xytext=(math.copysign(10, -diff), 0), textcoords='offset points',
+        ha='left' if diff < 0 else 'right', va='center', size=8.5, color=colour)
+    for bound in (diff, *filter(None, interval)):
+        if limit and abs(100*bound) > limit: ax.plot(math.copysign(limit, bound), row, '>' if bound > 0 else '<', ms=7, color=colour, clip_on=False)
 
 def _of_diverged(c):
     "Whether the answer is of all seeds or of the runs that trained, whose interval is drawn, and how many those are"
@@ -187,8 +218,13 @@ def _of_diverged(c):
 def _answer_lines(c):
     "The answer in one word, and below it what it says of the margin, or of which runs it holds"
     if c.any_diverged: return c.verdict, '\n'.join(_of_diverged(c))
-    word, _, more = c.verdict_words.replace(': ', ', ').partition(', ')
+    word, more = _word_and_more(c.verdict_words)
     return word, '' if c.why else more
+
+def _word_and_more(said):
+    "An answer as its word, and what it says besides"
+    word, _, more = said.replace(': ', ', ').partition(', ')
+    return word, more
 
 # %% ../nbs/20_plots.ipynb #53728ff1
 def plot_study(
@@ -200,7 +236,8 @@ def plot_study(
     baseline = comparisons.baseline
     compared = [c.arm for c in comparisons if c.baseline==baseline]
     n_others = len({*compared, *runs.arm} - {baseline})
-    axes = new_axes(9, _height(1+max(len(comparisons), n_others)), 2)
+    room = _room([(arm, '00.00 %, sd 0.00, n 00') for arm in {baseline, *compared, *runs.arm}]) + _room_beside(comparisons, False)
+    axes = new_axes(max(9, 2*2.6+room), _height(1+max(len(comparisons), n_others)), 2)
     plot_runs(runs, baseline, axes[0], compared)
     plot_differences(comparisons, axes[1], names=False)
     figure = axes[0].figure
@@ -215,7 +252,8 @@ def plot_forest(
 ): # The axes
     "The gain in each study, the mean over studies or the difference of two, and where a further study may fall"
     n_rows, margin = pooled.k+1+bool(pooled.predicted), 100*pooled.delta
-    if ax is None: ax = new_axes(7, 1+0.5*n_rows)
+    left, right = ([(o['study'], '') for o in pooled.of_studies], [_word_and_more(o) for o in (pooled.answer_words, *(o['answer_words'] for o in pooled.of_studies))])
+    if ax is None: ax = new_axes(max(7, 3.4+_room(left)+_room(right)), 1+0.5*n_rows)
     ax = _row_axes(ax, n_rows, f'Gain; {interval_words(pooled)}', f'gain over the baseline, pp (band: margin of ±{rate(pooled.delta)})')
     ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axvline(0, color=grey, lw=1)
@@ -224,22 +262,16 @@ def plot_forest(
     for row,(study,of_set) in enumerate(zip(pooled.of_studies, pooled.sets)):
         _gain_row(ax, row, study['diff'], (study['low'], study['high']), colour_of[of_set], 's')
         _note(ax, row, study['study'], f"n {study['n']}", colour_of[of_set])
-        _note(ax, row, study['answer'], '', _answer_colour(study['answer']), 'right')
+        _note(ax, row, *_word_and_more(study['answer_words']), _answer_colour(study['answer']), 'right')
     _together(ax, pooled)
     return ax
-
-def _gain_row(ax, row, diff, interval, colour, marker='D', lw=2):
-    "An interval, and its middle where there is one"
-    ax.plot(100*np.clip(interval, -1, 1), [row,row], color=colour, lw=lw, solid_capstyle='butt')
-    if diff is not None: ax.plot(100*diff, row, marker, ms=6, color=colour)
 
 def _together(ax, pooled):
     "The last rows of a forest"
     label = f'mean of {pooled.k}' if pooled.what == 'mean' else 'second - first'
     _gain_row(ax, pooled.k, pooled.diff, pooled.interval, ink, lw=3)
     _note(ax, pooled.k, label, 'weighted alike' if pooled.what == 'mean' else 'Welch', ink)
-    word, _, more = pooled.answer_words.replace(': ', ', ').partition(', ')
-    _note(ax, pooled.k, word, more, _answer_colour(word), 'right')
+    _note(ax, pooled.k, *_word_and_more(pooled.answer_words), _answer_colour(pooled.answer), 'right')
     if not pooled.predicted: return
     _gain_row(ax, pooled.k+1, None, pooled.predicted, ink, lw=1)
     _note(ax, pooled.k+1, 'a further study', 'prediction', ink)

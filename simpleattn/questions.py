@@ -7,7 +7,7 @@ __all__ = ['between_studies', 'Pooled', 'pool', 'pool_arms', 'to_the_best', 'Bes
 
 # %% ../nbs/19_questions.ipynb #917065a8
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 import numpy as np
@@ -18,7 +18,7 @@ from .plan import Record, plain, read_answer
 from .runs import comparable
 from .columns import check_columns
 from .rows import is_table
-from .stats import Comparison, Comparisons, Estimate, Interval, compare_many, limits_of_runs, read_samples
+from .stats import Comparison, Comparisons, Estimate, Interval, check_enough, compare_many, limits_of_runs, p_of_answer, read_samples
 
 # %% ../nbs/19_questions.ipynb #fc598752
 def _chi_quantile(df, p): return 2*sp.gammaincinv(df/2, p)
@@ -58,7 +58,7 @@ class Pooled(Record):
     sets:tuple    # Name of each study's validation set; None where not known
     notes:tuple=()
 
-    shown = '''what names sets of_studies diff se df low high answer answer_words delta alpha family predicted between_sd
+    shown = '''what names sets of_studies diff se df low high answer answer_words p_verdict delta alpha family predicted between_sd
         between_interval notes words'''.split()
     constant, sequential = None, False # as of a `Comparison` that can be tested
 
@@ -103,6 +103,8 @@ class Pooled(Record):
     @property
     def answer_words(self): return words.answer_words(self)
     @property
+    def p_verdict(self): return p_of_answer(self.answer, self.estimate, self.delta, self.family) # None where undecided
+    @property
     def words(self): return words.pool_words(self)
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.pool_rows(self), 'md')}\n\n{self.words}"
@@ -125,18 +127,17 @@ def between_sd(self:Pooled): return self._sd_between[0]
 def between_interval(self:Pooled)->Interval: return self._sd_between[1]
 
 # %% ../nbs/19_questions.ipynb #de760d5b
+def _answer_row(name, n, c): # of a `Comparison`, or of `Pooled`
+    return dict(study=name, n=n, diff=c.diff, low=c.low, high=c.high, answer=c.answer, answer_words=words.answer_words(c), p_verdict=c.p_verdict)
+
 @patch(as_prop=True)
 def of_studies(self:Pooled): # the studies as dicts, at this level
-    def row(name, c):
-        low, high = c.estimate.interval(self.level)
-        return dict(study=name, n=c.n, diff=c.diff, low=low, high=high, answer=read_answer(low, high, self.delta))
-    return [*map(row, self.names, self.studies)]
+    return [_answer_row(name, c.n, replace(c, family=self.family)) for name,c in zip(self.names, self.studies)]
 
 @patch(as_prop=True)
 def rows(self:Pooled): # those of the studies, and below them what they say together
-    together = dict(study=self.what, n=None, diff=self.diff, low=self.low, high=self.high, answer=self.answer)
-    rows = [*self.of_studies, together]
-    if self.predicted: rows.append(dict(study='a further study', n=None, diff=None, low=self.predicted.low, high=self.predicted.high, answer=None))
+    rows = [*self.of_studies, _answer_row(self.what, None, self)]
+    if self.predicted: rows.append(dict.fromkeys(rows[0]) | dict(study='a further study', low=self.predicted.low, high=self.predicted.high))
     return rows
 
 # %% ../nbs/19_questions.ipynb #02fa6e49
@@ -299,11 +300,13 @@ class Best(Record):
     alpha:float=0.05      # Error rate of this family, which is one of its own
     notes:tuple=()
     confirm:str=None      # Command that trains the first two arms on fresh seeds; None where they are in no store
+    lost:tuple=()         # (arm, how many of its runs diverged, of how many), where some did
+    refused:tuple=()      # (arm, how many runs trained, why it cannot be compared)
 
     shown = 'arms among_best winner winner_mean winner_low winner_high alpha k paired notes confirm words'.split()
 
     @property
-    def k(self): return len(self.samples)
+    def k(self): return len(self.samples)+len(self.refused) # arms that were asked of
     @property
     def paired(self): return all(c.paired for c in self.pairs)
     @property
@@ -316,20 +319,25 @@ class Best(Record):
     @cached_property
     def _constrained(self):
         place = {arm:i for i,arm in enumerate(self.samples)}
-        half = np.full((self.k, self.k), np.inf)
+        half = np.full((len(place), len(place)), np.inf)
         for c in self.pairs:
             one, other = place[c.baseline], place[c.arm]
             half[one,other] = half[other,one] = self._half(c)
         return to_the_best(self.means[:,None]-self.means, half)
 
     @property
-    def arms(self): # as dicts, the best mean first
+    def arms(self): # as dicts, the best mean first, and last those that cannot be compared
+        lost = {arm: (diverged, n) for arm,diverged,n in self.lost}
+        def told(arm, n, why=None): return dict(zip(('diverged','n_all'), lost.get(arm, (0, n))), why=why)
         def row(i, arm):
             low, high, may_be = (o[i] for o in self._constrained)
             behind = self.means[i]-np.delete(self.means, i).max()
             bounds = dict(low=plain(low), high=plain(high)) # None where the differences do not vary
-            return dict(arm=arm, n=len(self.samples[arm]), mean=float(self.means[i]), diff=float(behind), **bounds, may_be_best=bool(may_be))
-        return sorted([row(*o) for o in enumerate(self.samples)], key=lambda o: -o['mean'])
+            n = len(self.samples[arm])
+            return dict(arm=arm, n=n, mean=float(self.means[i]), diff=float(behind), **bounds, may_be_best=bool(may_be)) | told(arm, n)
+        compared = sorted([row(*o) for o in enumerate(self.samples)], key=lambda o: -o['mean'])
+        nothing = dict.fromkeys(compared[0])
+        return [*compared, *(nothing | dict(arm=arm, n=n) | told(arm, n, why) for arm,n,why in self.refused)]
     @property
     def words(self): return words.best_words(self)
     def __repr__(self): return self.words
@@ -358,11 +366,14 @@ def winner_low(self:Best): return self.winner_interval.low
 def winner_high(self:Best): return self.winner_interval.high
 
 # %% ../nbs/19_questions.ipynb #bd32843b
-def _counting(samples):
-    "The runs that trained, on common seeds where there are enough; whether there are; and what is to be said"
-    lost = [f'{arm} {o.n_diverged} of {len(o)}' for arm,o in samples.items() if o.n_diverged]
-    notes = [f"diverged runs are left out: {', '.join(lost)}"] if lost else []
-    trained = {arm: o.trained for arm,o in samples.items()}
+def _refused(samples):
+    "The arms that cannot be compared: how many runs trained, and why they are too few"
+    for arm,o in samples.items():
+        try: check_enough(o.trained)
+        except ValueError as e: yield arm, len(o.trained), str(e)
+
+def _counting(trained, notes):
+    "Runs that trained, on common seeds where there are enough; whether there are; and what is to be said"
     common = set.intersection(*[{*o.seeds} for o in trained.values()]) - {None}
     most = max(map(len, trained.values()))
     if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms']
@@ -377,10 +388,14 @@ def best(
     "Which of several arms cannot be told from the best; a number of seeds that was declared, no race"
     samples = read_samples(runs, n_images)
     if len(samples) < 2: raise ValueError(f'{len(samples)} arm: which is best needs at least two')
-    pairs = [*combinations(samples, 2)]
-    if is_table(runs): check_columns(runs, pairs)
-    counting, paired, notes = _counting(samples)
+    if is_table(runs): check_columns(runs, [*combinations(samples, 2)])
+    refused, lost = tuple(_refused(samples)), tuple((arm, o.n_diverged, len(o)) for arm,o in samples.items() if o.n_diverged)
+    trained = {arm: o.trained for arm,o in samples.items() if arm not in {o[0] for o in refused}}
+    if len(trained) < 2: raise ValueError(refused[0][2])
+    said = [f"diverged runs are left out: {', '.join(f'{arm} {n} of {of}' for arm,n,of in lost)}"] if lost else []
+    counting, paired, notes = _counting(trained, said)
+    pairs = [*combinations(trained, 2)]
     compared = compare_many(counting, None, alpha, contrasts=pairs, paired=paired)
     for c in compared:
         if c.why: raise ValueError(c.why)
-    return Best(counting, compared, alpha, (*notes, *limits_of_runs(counting.values())))
+    return Best(counting, compared, alpha, (*notes, *limits_of_runs(counting.values())), lost=lost, refused=refused)

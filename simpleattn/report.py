@@ -32,7 +32,7 @@ def _records(cs):
     "A dict an arm (fractions), baseline first"
     def record(label, c):
         return dict(arm=label, n=c.n, mean=c.mean_variant, sd=c.sd_variant, mean_baseline=c.mean_baseline, diff=c.diff, low=c.low,
-            high=c.high, p=c.p, p_verdict=c.p_verdict, corr=c.corr, verdict=c.verdict_words, next=next_words(c))
+            high=c.high, p=c.p, p_verdict=c.p_verdict, corr=c.corr, verdict=c.verdict, verdict_words=c.verdict_words, next=next_words(c))
     records = [record(*o) for o in cs.labelled()]
     if cs.baseline is None: return records
     c = max(cs, key=lambda c: (c.baseline==cs.baseline, c.n_baseline or 0))

@@ -8,18 +8,19 @@ __all__ = ['Asked', 'read_results', 'parts_of', 'compare_results', 'Against', 'a
 # %% ../nbs/24_results.ipynb #97ec7917
 import re,shlex
 from dataclasses import dataclass,replace
+from functools import cached_property
 from fnmatch import fnmatchcase
 import numpy as np
 import pandas as pd
 from .recipes import CliError,near
-from .plan import check_rates,read_answer
+from .plan import check_rates,parts
 from .runs import comparable
 from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_whole,known_columns,number_in,of_a_log,plain_value,
     said_columns,seed_in,seed_names,seed_value,short_name,unexplained)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
-from .stats import Estimate,as_fractions,compare_many,limits_of_runs,read_samples
+from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
 from .formats import are_numbers,has_bits,listed,read_table
-from .words import against_words
+from .words import against_words,note
 
 # %% ../nbs/24_results.ipynb #f496fc20
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
@@ -793,46 +794,55 @@ def compare_results(
     return answers
 
 # %% ../nbs/24_results.ipynb #5f96c4fe
+class _Number(Sample):
+    "A published number, as a baseline that never moves: the same beside every run of an arm"
+    n_runs = None
+
+class _OneRun(Comparison):
+    "With a number that is one run, and spreads like those of the arm"
+    ranks = None # which would take it as exact
+    @cached_property
+    def evidence(self):
+        c = self.contrast
+        return c.here and replace(c.here, se=c.sd_diff*(1+1/c.n)**.5)
+
+@parts(**{k:f'exact.{k}' for k in 'arm n diff interval p p_verdict verdict verdict_words delta alpha family notes'.split()},
+    mean='exact.mean_variant', sd='exact.sd_variant', diverged='exact.diverged_variant', n_all='exact.n_all_variant',
+    interval_one_run='one_run.interval', verdict_one_run='one_run.verdict', verdict_words_one_run='one_run.verdict_words')
 @dataclass(frozen=True)
 class Against:
-    "An arm's runs against a number without a spread"
-    arm:str
-    mean:Estimate      # Of the arm (fraction)
-    sd:float           # Of its runs (ddof 1)
-    number:float       # Fraction
-    delta:float=0.01   # Smallest difference that matters
-    alpha:float=0.05   # Error rate of the family
-    family:int=1       # Arms that are held against the number
-    notes:tuple=()     # What the reader must know
+    "An arm's runs against a published number"
+    number:float      # Fraction
+    exact:Comparison  # The arm minus that number, were it exact
 
-    @property
-    def n(self): return int(self.mean.df)+1
-    @property
-    def diff(self): return self.mean.value-self.number
-    @property
-    def exact(self)->Estimate: return replace(self.mean, value=self.diff) # Were the number exact
-    @property
-    def one_run(self)->Estimate: # Were it one run that spreads like these
-        return Estimate(self.diff, self.sd*(1+1/self.n)**.5, self.mean.df)
-    @property
-    def interval(self): return self.exact.interval(self.alpha/self.family)
-    @property
-    def interval_one_run(self): return self.one_run.interval(self.alpha/self.family)
-    @property
-    def verdict(self): return read_answer(*self.interval, self.delta)
-    @property
-    def verdict_one_run(self): return read_answer(*self.interval_one_run, self.delta)
+    @cached_property
+    def one_run(self): # the same, were the number one run that spreads like these
+        c = self.exact
+        return _OneRun(c.contrast, c.delta, c.alpha, c.family, why=c.why)
 
     def to_dict(self):
-        (low,high),(low_one,high_one) = self.interval, self.interval_one_run
-        return dict(arm=self.arm, number=self.number, n=self.n, mean=self.mean.value, sd=self.sd, diff=self.diff, low=low, high=high,
-            p=self.exact.p, verdict=self.verdict, low_one_run=low_one, high_one_run=high_one, verdict_one_run=self.verdict_one_run,
-            family=self.family, delta=self.delta, alpha=self.alpha, notes=[*self.notes])
+        names = 'arm number n mean sd diff low high p p_verdict verdict verdict_words low_one_run high_one_run verdict_one_run verdict_words_one_run'
+        (low,high),(low_one_run,high_one_run) = self.interval, self.interval_one_run
+        bounds = dict(low=low, high=high, low_one_run=low_one_run, high_one_run=high_one_run)
+        names = f'{names} diverged n_all family delta alpha'.split()
+        return {k: bounds[k] if k in bounds else getattr(self, k) for k in names} | dict(notes=[*self.notes])
     def sentence(self): return against_words(self)
 
 # %% ../nbs/24_results.ipynb #7fe3d3f4
-def _left_out_of(sample):
-    if sample.n_diverged: yield f'diverged runs are left out: {sample.n_diverged} of {len(sample)}'
+def _notes_of(sample, contrast, beside):
+    if sample.n_diverged and contrast.enough: yield f'diverged runs are left out: {sample.n_diverged} of {len(sample)}'
+    yield from limits_of_runs([sample.trained], beside)
+    if contrast.constant: yield note('constant')
+
+def _held_against(sample, others, number, *declared):
+    "`Comparison` of an arm with a number; one that cannot be tested keeps its place, with the reason"
+    name = f'{number:g}'
+    try: check_enough(sample)
+    except ValueError as e:
+        return Comparison(Contrast(Summary(name), Summary(sample.arm, failed=sample.failed, arms=(sample.arm,))), *declared, why=str(e))
+    published = _Number(name, np.full(len(sample), number), sample.seeds, [None]*len(sample), sample.conditions, sample.recipes)
+    contrast = Contrast(published, sample, True)
+    return Comparison(contrast, *declared).noted(*_notes_of(sample, contrast, [o.trained for o in others]))
 
 def against(
     runs,             # DataFrame of `read_results`
@@ -844,12 +854,10 @@ def against(
     check_rates(delta, alpha)
     if not 0 < number < 1:
         raise CliError(f'--against {number:g}: give a fraction between 0 and 1, such as 0.9339 for 93.39 %.')
-    ended = runs[runs.acc.notna()]
-    answers = []
     samples = read_samples({arm:rows.to_dict('records') for arm,rows in runs.groupby('arm', sort=False)})
-    for arm,rows in ended.groupby('arm', sort=False):
-        x = as_fractions(rows.acc.to_numpy(), arm)
-        if x.std(ddof=1) < 1e-9: raise CliError(f'every run of {arm!r} is the same: nothing can be tested.')
-        notes = (*_left_out_of(samples[arm]), *limits_of_runs([samples[arm].trained]))
-        answers.append(Against(arm, Estimate.of(x), float(x.std(ddof=1)), number, delta, alpha, ended.arm.nunique(), notes))
+    def held(arm):
+        others = [o for other,o in samples.items() if other != arm]
+        return Against(number, _held_against(samples[arm], others, number, delta, alpha, len(samples)))
+    answers = [*map(held, samples)]
+    if all(o.exact.why for o in answers): raise CliError(answers[0].exact.why)
     return answers

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
-           'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages', 'Comparison',
-           'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm', 'Comparisons', 'check_contrasts',
-           'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
+           'check_enough', 'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages',
+           'p_of_answer', 'Comparison', 'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm',
+           'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
 
 # %% ../nbs/17_stats.ipynb #b8f97c06
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
+from numbers import Real
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import groupby
@@ -22,7 +23,7 @@ from . import words
 from .runs import comparable
 from .plan import (Plan, Record, check_accuracies, check_rates, divergence_race_p, parts, race_seeds, race_state,
     p_over_all_seeds, read_answer)
-from .columns import check_columns
+from .columns import check_columns, is_blank, seed_value
 from .rows import check_table, is_table, plain_runs, roles_of
 
 # %% ../nbs/17_stats.ipynb #434aac29
@@ -235,10 +236,22 @@ def _few(arm, n, failed=0):
     tries = f" and {failed} failed tries" if failed else ''
     return ValueError(f"{arm!r} has {n} finished run(s){tries}: a comparison needs at least two of each arm. Add seeds")
 
+def _is_number(value):
+    try: return np.ndim(float(value)) == 0
+    except (TypeError, ValueError): return False
+
+def _numbers(x, arm):
+    "Accuracies as floats"
+    try: return np.asarray(x, float)
+    except (TypeError, ValueError): pass
+    if isinstance(x, dict): raise ValueError(f"{arm!r} is a dict: give its accuracies as a list in seed order, or as a Series by seed")
+    other = next((o for o in x if not _is_number(o)), x)
+    raise ValueError(f"{arm!r} holds {other!r}, which is no number: give each accuracy as a fraction, such as 0.9006")
+
 def _are_counts(arms, n_images, above=1):
     "Are the accuracies of these arms counts of correct images? One unit serves all of them"
     if not n_images: return False
-    x = np.concatenate([np.ravel(np.asarray(o, float)) for o in arms] or [[]])
+    x = np.concatenate([np.ravel(_numbers(x, arm)) for arm,x in arms.items()] or [[]])
     x = x[np.isfinite(x)]
     return bool(len(x)) and x.max() > above and bool((x == x.round()).all())
 
@@ -251,13 +264,13 @@ def as_fractions(
 )->np.ndarray:         # (n,) fractions
     "Accuracies that can be compared, or a `ValueError` that says how to mend them"
     _check_images(n_images, arm)
-    x = np.asarray(x, float)
+    x = _numbers(x, arm)
     if x.ndim != 1: raise ValueError(f"{arm!r} must be one accuracy a run, got an array of shape {x.shape}")
     if len(x) < 2: raise _few(arm, len(x))
     if not np.isfinite(x).all():
         raise ValueError(f"{arm!r} holds NaN or an infinity: leave failed runs out, "
             "and mark diverged ones by status 'diverged' in compare_many")
-    if counts is None: counts = _are_counts([x], n_images)
+    if counts is None: counts = _are_counts({arm:x}, n_images)
     if counts: x = check_accuracies(x/n_images, arm, f'more correct than n_images={n_images}')
     return _on_grid(check_accuracies(x, arm), n_images)
 
@@ -294,6 +307,7 @@ class Sample:
     status_told:bool=False # Did anyone say whether runs diverged?
     by_position:bool=False # Do the seeds only count positions?
     images:str=None        # Which validated: data set, split and number; None where not known
+    in_order:bool=False    # Do the runs stand in an order that was declared, as those of a study?
 
     test = 'Welch t' # of runs that are no pairs
     @property
@@ -307,7 +321,7 @@ class Sample:
         acc = _with_diverged(arm, [r.acc for r in runs], [not r.ok for r in runs], n_images)
         columns = [r.seed for r in runs], [r.bits() for r in runs], [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
         images = _validation_images({**r.recipe, 'n_images':r.n_images} for r in runs)
-        return cls(arm, acc, *columns, n_images, failed, bool(runs), images=images)
+        return cls(arm, acc, *columns, n_images, failed, bool(runs), images=images, in_order=True)
 
     def __len__(self): return len(self.acc)
     n = n_runs = property(__len__)
@@ -316,6 +330,12 @@ class Sample:
         "The runs at these rows"
         columns = {k: [getattr(self, k)[i] for i in rows] for k in ('seeds','correct','conditions','recipes')}
         return replace(self, acc=self.acc[rows], **columns)
+
+    def by_seed(self):
+        "In the order that was declared; else by seed, those that are numbers before others"
+        if self.in_order: return self
+        def place(i): return (0, self.seeds[i], '') if isinstance(self.seeds[i], Real) else (1, 0, str(self.seeds[i]))
+        return self.take(sorted(range(len(self)), key=place))
 
     @property
     def diverged(self): return self.acc == -1 # (n,) bool
@@ -350,7 +370,9 @@ class Summary:
     def trained(self): return self
 
 # %% ../nbs/17_stats.ipynb #626b0f0c
-def _known(x): return None if isinstance(x, float) and x != x else x # a table has NaN where nothing is
+def _known(x): # a table has NaN where nothing is, or pandas' own NA
+    nothing = isinstance(x, float) and x != x or type(x).__name__ in ('NAType','NaTType')
+    return None if nothing else x
 
 def _validation_images(records):
     "Which images validated, wherever they lie and however large they are stored; None where the records do not say one"
@@ -359,8 +381,14 @@ def _validation_images(records):
     if dataset is None or n is None: return None
     return f"{dataset}{f' {split}' if split else ''}, {int(n)} images"
 
+def _seed_of(run):
+    "A run's seed; text that is a whole number is that number, None where there is none"
+    seed = _known(run.get('seed'))
+    return seed_value(seed) if isinstance(seed, str) else seed
+
 def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     "Sample of dicts, one a run"
+    if all(is_blank(str(r.get('status'))) for r in records): records = [{k:v for k,v in r.items() if k != 'status'} for r in records]
     for k in ('recipe_hash', 'variant_hash', 'fingerprint'): _check_one_value(arm, k, [r[k] for r in records if k in r])
     odd = {r['status'] for r in records if 'status' in r} - {'ok','diverged','failed'}
     if odd:
@@ -373,7 +401,7 @@ def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     m = next(filter(None, column('n_images')), None)
     acc = _with_diverged(arm, [r.get('acc') for r in runs], diverged, m and int(m), n_images, counts)
     conditions = [_as_text(map(r.get, comparable)) for r in runs]
-    return Sample(arm, acc, column('seed'), column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
+    return Sample(arm, acc, [*map(_seed_of, runs)], column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
         any('status' in r for r in runs), by_position, _validation_images(runs))
 
 def _from_array(arm, x, seeds=None, correct=None, n_images=None, counts=None):
@@ -418,13 +446,14 @@ def read_samples(
 )->dict:              # Arm -> `Sample`
     "Runs as samples, or a `ValueError` that says what is wrong with them"
     if is_table(runs): runs = _by_arm(plain_runs(runs)[0], n_images)
+    if not hasattr(runs, 'items'): raise ValueError('runs must be a DataFrame with one row a run, or a mapping of arms to their runs')
     arrays, records = {}, {}
     for arm,x in runs.items():
         if isinstance(x, Sample): continue
         of_dicts = not len(x) or isinstance(next(iter(x)), dict)
         (records if of_dicts else arrays)[arm] = x
-    told = [[r.get('acc') for r in x if r.get('status') not in ('failed','diverged')] for x in records.values()]
-    counts = _are_counts([*arrays.values(), *told], n_images) or _are_counts_of_a_column(told, records)
+    told = {arm: [r.get('acc') for r in x if _known(r.get('status')) not in ('failed','diverged')] for arm,x in records.items()}
+    counts = _are_counts(arrays | told, n_images) or _are_counts_of_a_column(told, records)
     seeds = dict(zip(arrays, _index([*arrays.values()])))
 
     def sample(arm, x):
@@ -541,7 +570,10 @@ def _may_pair(base, variant, shared, paired):
     return False, words.note('few_shared', why=why)
 
 # %% ../nbs/17_stats.ipynb #1fafd834
-def _check_enough(*samples):
+def check_enough(
+    *samples # Arms
+):
+    "Raise a `ValueError` for an arm with fewer than two runs"
     for o in samples:
         if len(o) < 2: raise _few(o.arm, len(o), o.failed)
 
@@ -551,7 +583,7 @@ def contrast_of(
     paired:bool=None  # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
 )->tuple:             # `Contrast`, and a note where it is not paired
     "Two arms as pairs or as two heaps, or a `ValueError` that says why neither"
-    _check_enough(before, after)
+    check_enough(before, after)
     pairs = shared_runs(before, after)
     paired, note = _may_pair(before, after, len(pairs[0]), paired)
     if paired: before, after = pairs
@@ -723,6 +755,17 @@ def _no_fewer(estimate, contrast):
     return replace(estimate, df=max(estimate.df, contrast.n-1))
 
 # %% ../nbs/17_stats.ipynb #7460bf67
+def p_of_answer(
+    answer:str,  # better, worse, equivalent, not worse, undecided
+    evidence,    # `Estimate` or `RaceState` that it is read off; None without numbers
+    delta:float, # Margin (fraction)
+    family:int   # Comparisons that share the error rate
+)->float:        # None where undecided
+    "The smallest alpha at which an answer would still stand"
+    left_out = {'better':(0.,), 'worse':(0.,), 'equivalent':(-delta, delta), 'not worse':(-delta,)}
+    bounds = left_out.get(answer)
+    return bounds and min(1., family*max(map(evidence.p_of, bounds)))
+
 class _Shown(Record):
     "A notebook shows a table of what is `labelled`"
     def _repr_markdown_(self): return words.summaries_md(self.labelled())
@@ -778,9 +821,7 @@ class _Judged(_Shown):
     @property
     def p_verdict(self): # the smallest alpha at which the verdict would stand, None where undecided
         if self.worse_over_all_seeds: return min(1., self.family*self.p_over_all_seeds)
-        left_out = {'better':(0.,), 'worse':(0.,), 'equivalent':(-self.delta, self.delta), 'not worse':(-self.delta,)}
-        bounds = left_out.get(self.answer)
-        return bounds and min(1., self.family*max(map(self.evidence.p_of, bounds)))
+        return p_of_answer(self.answer, self.evidence, self.delta, self.family)
 
     @cached_property
     def over_images(self): return OverImages.of(self.contrast)
@@ -867,7 +908,7 @@ class Comparison(_Judged):
         return f'Comparison({self.arm} - {self.baseline}: {said})'
 
 # %% ../nbs/17_stats.ipynb #af2fe046
-_FAR = 3e-4 # for each of two rules, so that at most one arm of normal noise in a thousand has such a run
+_FAR, _FAR_BESIDE = 3e-4, 2e-4 # for two rules of the arm alone and one of all arms, so that at most one arm of normal noise in a thousand has such a run
 
 def _far_from_the_mean(x):
     "Rows by the generalised extreme studentised deviate (Rosner 1983), a fifth of the runs at most"
@@ -890,28 +931,55 @@ def _far_from_the_median(x):
     collapsed = (x < np.median(x)/2) & (away > 10*typical)
     return np.flatnonzero(is_far | collapsed).tolist()
 
+def _apart(x):
+    "Rows of the fewer at one side of a gap of 5 points, where it is 5 times as wide as the others are apart; of two halves the one that lost more than half"
+    order, found = np.argsort(x), []
+    gaps = np.diff(x[order])
+    for n_below in np.flatnonzero(gaps >= .05)+1:
+        few, many = sorted((order[:n_below], order[n_below:]), key=len)
+        if len(many) < 2 or gaps[n_below-1] < 5*np.ptp(x[many]): continue
+        if len(few) < len(many) or x[few].max() < x[many].mean()/2: found = max(found, few, key=len)
+    return [*map(int, found)]
+
+def _far_beside(x, others):
+    "Rows apart that are far outside by what the other runs vary, those of all arms together"
+    few = _apart(x)
+    if not few: return []
+    counted = [np.delete(o, _apart(o)) for o in (x, *others)]
+    rest, df = counted[0], sum(len(o)-1 for o in counted)
+    sd = math.sqrt(sum(((o-o.mean())**2).sum() for o in counted)/df)
+    if sd < 1e-9: sd = .005 # equal runs do not tell how far others may lie
+    t = np.abs(x[few]-rest.mean()).min()/(sd*math.sqrt(1+1/len(rest)))
+    return few if 2*len(x)*sp.stdtr(df, -t) < _FAR_BESIDE else []
+
 def outlying(
-    sample:Sample # Runs of an arm
-)->list:          # Of rows
+    sample:Sample, # Runs of an arm
+    others:list=() # Further arms, which tell how much runs vary
+)->list:           # Of rows
     "Runs far outside their arm, three runs or more"
     if len(sample) < 3: return []
-    return sorted({*_far_from_the_mean(sample.acc), *_far_from_the_median(sample.acc)})
+    beside = _far_beside(sample.acc, [o.acc for o in others if len(o) > 1])
+    return sorted({*_far_from_the_mean(sample.acc), *_far_from_the_median(sample.acc), *beside})
 
 # %% ../nbs/17_stats.ipynb #7a5f23b7
 def far_outside(
-    samples # Arms; of a `Summary` nothing is known
-):          # Sentences
+    samples,  # Arms; of a `Summary` nothing is known
+    beside=() # Further arms, which tell how much runs vary
+):            # Sentences
     "Runs that lie far outside their arm"
+    samples = [o for o in samples if isinstance(o, Sample)]
     for sample in samples:
-        for i in outlying(sample) if isinstance(sample, Sample) else ():
+        others = [o for o in (*samples, *beside) if o is not sample]
+        for i in outlying(sample, others):
             seed = sample.seeds[i]
             yield words.note('outlier', arm=sample.arm, acc=words.percent(sample.acc[i]), seed=None if seed is None else f' (seed {seed})')
 
 def limits_of_runs(
-    samples # Arms that are compared
-):          # Sentences
-    "What the runs of each arm alone say: one that is far outside, or too few to know"
-    yield from far_outside(samples)
+    samples,  # Arms that are compared
+    beside=() # Further arms, which tell how much runs vary
+):            # Sentences
+    "What the runs of each arm say: one that is far outside, or too few to know"
+    yield from far_outside(samples, beside)
     few = [o for o in samples if o.n and 2 <= o.n <= 3]
     if few: yield words.note('few', runs=' and '.join(f'{o.n} runs of {o.arm}' for o in few))
 
@@ -960,8 +1028,8 @@ def _until_decided(c, delta, alpha, family, goal):
     return replace(c, before=c.before.take(rows), after=c.after.take(rows))
 
 def _sequential_contrast(before, after, paired):
-    "Pairs, in the order of their seeds"
-    _check_enough(before, after)
+    "Pairs in the order that was declared, or by seed where none was"
+    check_enough(before, after)
     pairs = shared_runs(before, after)
     if paired is False: raise ValueError('a confidence sequence has no unpaired form: leave paired=False (--unpaired) out')
     if len(pairs[0]) < 2:
@@ -980,6 +1048,7 @@ def _compared(before, after, paired, sequential, delta, alpha, family, goal):
 
 def _compared_in_order(before, after, paired, delta, alpha, family, goal):
     "The same of seeds that were looked at"
+    before, after = before.by_seed(), after.by_seed()
     pairs = _sequential_contrast(before, after, paired)
     contrast = _until_decided(pairs, delta, alpha, family, goal)
     c = Comparison(contrast, delta, alpha, family, goal, True)
@@ -1013,7 +1082,7 @@ def compare(
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, "
             "variant's) to pair them, or paired=False")
     _check_images(n_images, names[0])
-    counts = _are_counts(arms, n_images)
+    counts = _are_counts(dict(zip(names, arms)), n_images)
     samples = [_from_array(*arm, n_images, counts) for arm in zip(names, arms, seeds, correct or (None, None))]
     return _compared(*samples, paired, sequential, delta, alpha, 1, goal)
 

@@ -885,7 +885,7 @@ def _sd_of_runs(by_arm, none): # sd, runs
 def plan_study(
     recipe,              # A recipe's name, or a `Recipe`
     runs:int=5,          # Seeds of each arm
-    variants:int=1,      # Variants against the baseline
+    variants=1,          # Variants against the baseline: how many, or a list of names, whose pairs with it tell the sd where they have runs
     sd:float=None,       # sd of a run (fraction); None: of the recipe's runs
     sd_runs:int=None,    # Runs that a stated sd comes from
     corr:float=None,     # Seed correlation; None: the sd of the recipe's paired differences is taken, or 0 where an sd is stated or too few are paired
@@ -902,8 +902,10 @@ def plan_study(
     env = env or this_env()
     table = load_runs(root, recipe=recipe.name, env=env, status='ok', recipe_hash=recipe.hash)
     by_arm = table.pivot(index='seed', columns=['variant','variant_hash'], values='acc')
+    named = [*variants] if isinstance(variants, (list,tuple)) else []
+    asked = [arm] if arm else [k[0] for k in by_arm if k[0] in named]
+    if asked: by_arm = by_arm[[k for k in by_arm if k[0] in (*asked, baseline)]]
     if arm:
-        by_arm = by_arm[[k for k in by_arm if k[0] in (arm, baseline)]]
         if sd is not None or by_arm.shape[1]<2:
             raise CliError(f"Arm {arm!r} has no runs beside {baseline!r} of recipe {recipe.name!r} on {env}, or an sd was stated too. Leave one of them out.")
     of_pairs = _sd_of_pairs(by_arm, baseline) if sd is None and corr is None else None
@@ -913,4 +915,4 @@ def plan_study(
         if sd is None: sd,sd_runs = _sd_of_runs(by_arm, f'No arm of recipe {recipe.name!r} has two runs on {env}')
     minutes = table.wall_seconds.median()/60 if len(table) else None
     there = of_pairs[1] if of_pairs else int(by_arm.count().max()) if len(table) else 0
-    return replace(plan(runs, sd, sd_runs, corr, variants=variants, minutes=minutes, **kwargs), there=there)
+    return replace(plan(runs, sd, sd_runs, corr, variants=len(named) or variants, minutes=minutes, **kwargs), there=there)

@@ -6,9 +6,9 @@
 __all__ = ['notes', 'percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
            'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows', 'noise_words',
            'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words', 'next_words', 'summary',
-           'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'note', 'race_note',
-           'against_words', 'pool_rows', 'pool_words', 'best_rows', 'winner_words', 'best_words', 'null_words',
-           'repeat_words', 'sensitivity_words']
+           'interval_words', 'families_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'note',
+           'race_note', 'against_words', 'against_rows', 'pool_rows', 'pool_words', 'best_rows', 'winner_words',
+           'best_words', 'null_words', 'repeat_words', 'sensitivity_words']
 
 # %% ../nbs/05_words.ipynb #1f99838c
 import csv, io, json, math, os, re, shutil, sys, textwrap
@@ -320,7 +320,8 @@ def _bound(x, delta, sign='+'):
     for digits in range(2, 9):
         shown = _decimals(x, sign, digits)
         if abs(float(shown)) not in (0, round(100*delta, digits)): return shown
-    return _decimals(x, sign, 2) # it does lie there
+    whole = next((o for o in range(2, 9) if abs(round(100*delta, o)-100*delta) < 1e-9), 8) # decimals of the margin
+    return _decimals(x, sign, whole) # it does lie there
 
 def interval_text(
     interval:tuple,   # Two bounds (fractions)
@@ -370,7 +371,8 @@ def verdict_words(
     "The verdict, with its margin and with what diverged"
     if c.why: return f'not comparable: {c.why}'
     if not c.any_diverged: return answer_words(c)
-    diverged = f'({c.diverged_variant} of {c.n_all_variant} diverged, baseline {c.diverged_baseline} of {c.n_all_baseline})'
+    baseline = f', baseline {c.diverged_baseline} of {c.n_all_baseline}' if c.n_all_baseline else '' # a published number has no runs
+    diverged = f'({c.diverged_variant} of {c.n_all_variant} diverged{baseline})'
     trained = answer_words(c, 'when it trains') if c.diff is not None else ''
     if c.worse_over_all_seeds: return '; '.join(filter(None, [f'worse over all seeds {diverged}', trained]))
     return f"{trained or 'undecided'} {diverged}"
@@ -413,6 +415,13 @@ def interval_words(
     return f"{rate(1-c.alpha)} % {kind}{f', {c.family} comparisons' if c.family > 1 else ''}"
 
 # %% ../nbs/05_words.ipynb #717e2d5d
+def families_words(
+    families:list # `Comparisons` of several data sets, or of whatever tells them apart
+)->str: # A sentence
+    "What the error rate of several tables is held over"
+    n, rates = sum(o.family for o in families), ' or '.join(sorted({f'{rate(o.alpha)} %' for o in families}))
+    return f'Each table is a family of its own, with its own error rate of {rates}: over the {n} comparisons together more go wrong.'
+
 def summary_rows(
     labelled:list # (name, `Comparison`) each
 )->tuple: # Head, and rows of text
@@ -443,7 +452,7 @@ def _how(c):
     if not c.paired:
         what = 'pairs' if 'differences' in c.test else 'runs, unpaired'
         return f'{c.test}, n = {c.n_baseline} and {c.n_variant} {what}.'
-    corr = '' if c.corr is None else f', seed correlation {c.corr:.2f}'
+    corr = '' if c.corr is None else f', seed correlation {round(c.corr, 2)+0.:.2f}'
     return f'{c.test}, n = {c.n} shared seeds{corr}.'
 
 def _interval(c):
@@ -461,10 +470,12 @@ def _difference(c):
     p = '' if c.p is None else f"; {'always-valid ' if c.sequential else ''}{p_words(c.p, c.alpha/c.family)} of no difference"
     return f'The difference is {points(c.diff)} ({_interval(c)}{p}){_means(c)}.'
 
+def _of_answer(c): return '' if c.p_verdict is None else f' ({p_words(c.p_verdict, c.alpha)} of that answer)'
+def _with_p(c): return f'"{c.verdict_words}"{_of_answer(c)}'
+
 def _answer(c, population):
     images = f' of {c.n_images:,} images' if c.n_images else ''
-    p = '' if c.p_verdict is None else f' ({p_words(c.p_verdict, c.alpha)} of that answer)'
-    return f'At a margin of {rate(c.delta)} pp on {population}{images} the answer is "{c.verdict_words}"{p}.'
+    return f'At a margin of {rate(c.delta)} pp on {population}{images} the answer is {_with_p(c)}.'
 
 def _new_images(c):
     return f'On new images like these: {new_images_words(c)}.' if c.new_verdict else ''
@@ -546,17 +557,37 @@ def race_note(
     return f"{note('looked')}; the estimate at the stop is biased {side}: the true {truth}"
 
 # %% ../nbs/05_words.ipynb #aab9cd65
+def _against_exact(c):
+    "The difference from a number without a spread, and the answer"
+    if c.diff is not None:
+        p = '' if c.p is None else f'; {p_words(c.p, c.level)} of no difference'
+        yield f"one-sample t, n = {c.n}. The difference is {points(c.diff)} ({_interval(c)}{p}), from a mean of {percent(c.mean_variant)} % (sd {points(c.sd_variant, '')})."
+    yield f'Were that number exact, the answer at a margin of {rate(c.delta)} pp is {_with_p(c)}.'
+
 def against_words(
     a # An `Against`, or what has its attributes
 )->str: # Paragraph
     "An arm against one published number, and what that cannot say"
-    def span(interval): return interval_text(interval, a.delta, ' pp')
-    kind = f"{rate(1-a.alpha)} % interval{f', {a.family} comparisons' if a.family > 1 else ''}"
-    return (f"{a.arm} against the published {percent(a.number)} %: one-sample t, n = {a.n}. The difference is {points(a.diff)}"
-        f" ({kind}: {span(a.interval)}; {p_words(a.exact.p, a.alpha/a.family)} of no difference), from a mean of {percent(a.mean.value)} % (sd {points(a.sd, '')})."
-        f" Were that number exact: {a.verdict} (margin {rate(a.delta)} pp). How far it would move with another seed was not published:"
-        f" were it one run that spreads like these, the interval would be {span(a.interval_one_run)}, and the answer {a.verdict_one_run}."
-        " Nor can this know whether data, epochs and code were the same." + ''.join(f' {o[0].upper()}{o[1:]}.' for o in a.notes))
+    title = f'{a.arm} against the published {percent(a.number)} %:'
+    if a.exact.why: return f'{title} {a.exact.verdict_words}.'
+    said = [title, *_against_exact(a.exact), 'How far it would move with another seed was not published.']
+    one = a.one_run
+    if None not in one.interval:
+        said.append(f'Were it one run that spreads like these, the interval would be {interval_text(one.interval, one.delta)} pp, and the answer "{one.verdict_words}".')
+    said.append('Nor can this know whether data, epochs and code were the same.')
+    return ' '.join([*said, *(f'{o[0].upper()}{o[1:]}.' for o in a.notes)])
+
+def against_rows(
+    answers:list # `Against`s
+)->tuple: # Head, and rows of text
+    "Arms against one published number as a table"
+    first = answers[0].exact
+    head = ['arm', 'seeds', f'difference, pp ({interval_words(first)})', f'answer at a margin of {rate(first.delta)} pp', 'p of that answer',
+        'were the number one run']
+    def row(a):
+        said = summary(a.exact)
+        return [a.arm, cell(a.exact.n), said['gain'], said['answer'], p_value(said['p_verdict'], a.alpha), '' if a.exact.why else a.one_run.verdict_words]
+    return head, [*map(row, answers)]
 
 # %% ../nbs/05_words.ipynb #cd63760f
 def _span(interval, p): return interval_text(interval, p.delta, ' pp')
@@ -565,11 +596,11 @@ def pool_rows(
     p # A `Pooled`
 )->tuple: # Head, and rows of text
     "Studies as a table, with what they say together in the last rows"
-    head = ['study', 'seeds', f'gain, pp ({interval_words(p)})', f'answer at a margin of {rate(p.delta)} pp']
-    rows = [[o['study'], str(o['n']), gain_text(o['diff'], (o['low'], o['high']), p.delta), o['answer']] for o in p.of_studies]
+    head = ['study', 'seeds', f'gain, pp ({interval_words(p)})', f'answer at a margin of {rate(p.delta)} pp', 'p of that answer']
+    def row(o): return [o['study'], str(o['n']), gain_text(o['diff'], (o['low'], o['high']), p.delta), o['answer_words'], p_value(o['p_verdict'], p.alpha)]
     together = f'mean of {p.k} studies' if p.what == 'mean' else 'second - first'
-    rows.append([together, '', gain_text(p.diff, p.interval, p.delta), p.answer_words])
-    if p.predicted: rows.append(['a further study', '', f'({interval_text(p.predicted, p.delta)})', ''])
+    rows = [*map(row, p.of_studies), [together, '', gain_text(p.diff, p.interval, p.delta), p.answer_words, p_value(p.p_verdict, p.alpha)]]
+    if p.predicted: rows.append(['a further study', '', f'({interval_text(p.predicted, p.delta)})', '', ''])
     return head, rows
 
 # %% ../nbs/05_words.ipynb #4ae66c33
@@ -592,11 +623,11 @@ def _of_recipes(p):
 def _of_two(p):
     first, second = p.names
     return (f'Two studies are too few for a mean over studies, so each stands for itself. {second} minus {first}: {points(p.diff)}'
-        f' ({interval_words(p)}: {_span(p.interval, p)}; Welch t): {p.answer_words}.')
+        f' ({interval_words(p)}: {_span(p.interval, p)}; Welch t): {p.answer_words}{_of_answer(p)}.')
 
 def _of_the_mean(p):
     return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {_span(p.interval, p)};'
-        f' t on {p.df} degrees of freedom): {p.answer_words}.')
+        f' t on {p.df} degrees of freedom): {p.answer_words}{_of_answer(p)}.')
 
 def _of_further_studies(p):
     "A further study, and how far studies vary"
@@ -620,8 +651,14 @@ def best_rows(
 )->tuple: # Head, and rows of text
     "Arms as a table, the best mean first"
     head = ['arm', 'seeds', 'accuracy, %', f'minus the best of the others, pp ({rate(1-b.alpha)} %, {b.k} arms together)', 'may be the best']
-    rows = [[o['arm'], str(o['n']), percent(o['mean']), gain_text(o['diff'], (o['low'], o['high'])), 'yes' if o['may_be_best'] else 'no'] for o in b.arms]
-    return head, rows
+    def row(o):
+        if o['why']: return [o['arm'], str(o['n']), '', '', f"not comparable: {o['why']}"]
+        answer = 'yes' if o['may_be_best'] else 'no'
+        return [o['arm'], str(o['n']), percent(o['mean']), gain_text(o['diff'], (o['low'], o['high'])), f'{answer}{_when_it_trains(o)}']
+    return head, [*map(row, b.arms)]
+
+def _when_it_trains(arm): return f" when it trains ({arm['diverged']} of {arm['n_all']} diverged)" if arm['diverged'] else ''
+
 
 # %% ../nbs/05_words.ipynb #f49ba5f2
 def winner_words(
@@ -639,11 +676,14 @@ def best_words(
     b # A `Best`
 )->str: # Paragraph
     "Which arms may be the best, and what the winner's mean is worth"
-    among = b.among_best
-    alone = f'{among[0]} is the best of {b.k} arms'
-    said = alone if len(among) == 1 else f"{len(among)} of {b.k} arms cannot be told from the best: {', '.join(among)}"
+    compared, refused = [o for o in b.arms if not o['why']], [o for o in b.arms if o['why']]
+    among = [o for o in compared if o['may_be_best']]
+    of = f"{len(compared)} arms{' that can be compared' if refused else ''}"
+    names = [f"{o['arm']}{_when_it_trains(o)}" for o in among]
+    alone = f"{among[0]['arm']} is the best of {of}{_when_it_trains(among[0])}"
+    said = alone if len(among) == 1 else f"{len(among)} of {of} cannot be told from the best: {', '.join(names)}"
     how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; a family of its own, beside the comparisons with a baseline"
-    more = [f'{o[0].upper()}{o[1:]}.' for o in b.notes]
+    more = [f"{o['arm']} is not comparable: {o['why']}." for o in refused] + [f'{o[0].upper()}{o[1:]}.' for o in b.notes]
     return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"Fresh seeds confirm it{f': {b.confirm}' if b.confirm else '.'}"])
 
 # %% ../nbs/05_words.ipynb #f5ba22aa

@@ -9,8 +9,8 @@ from simpleattn.runs import pack_bits, this_env, write_run
 from simpleattn.questions import best, pool
 from simpleattn.results import against
 from simpleattn.stats import compare, compare_many, compare_summary, decompose, outlying, read_samples
-from simpleattn.study import Study
-from simpleattn.words import percent, points
+from simpleattn.study import Study, plan_study
+from simpleattn.words import gain_text, percent, points
 
 ENV = this_env('cpu')
 def normal(seed, n, sd=.01): return .6+sd*np.random.default_rng(seed).normal(size=n)
@@ -78,6 +78,24 @@ def test_no_minus_zero_and_no_gain_beyond_a_hundred_points():
     wide = compare([.1,.9], [.95,.05], delta=.01)
     assert wide.low<-1 and '-100.00' in wide.sentence() and '100.00' in wide.summary()['gain']
     assert plan(2, .4).detectable is None and 'no difference of accuracies would be found' in plan(2, .4).words
+
+def test_a_correlation_has_no_minus_zero():
+    assert 'seed correlation 0.00.' in compare([.90,.91,.92,.93,.94], [.911,.90,.92,.90,.9109]).sentence()
+
+@pytest.mark.parametrize('delta,bounds,said', [(1e-5, (-1e-5, -9e-6), '(-0.001 to -0.0009)'), (.01, (-.01, -.009), '(-1.00 to -0.90)'), (.00123, (.00123, .002), '(+0.123 to +0.20)')])
+def test_a_bound_on_the_margin_has_its_decimals(delta, bounds, said):
+    assert gain_text(sum(bounds)/2, bounds, delta).endswith(said)
+
+@pytest.mark.parametrize('odd', [dict(n=2.5), dict(n=math.inf), dict(n=math.nan), dict(variants=1.5), dict(variants=math.inf), dict(minutes=-3), dict(minutes=math.inf)], ids=str)
+def test_a_plan_counts_whole_seeds_and_variants(odd):
+    with pytest.raises(ValueError, match='whole numbers|two seeds|cannot take'): plan(**dict(n=5, sd=.01) | odd)
+
+def test_a_plan_of_named_variants_takes_their_pairs():
+    how = dict(root=ROOT/'runs', env='cpu-torch2.15')
+    both = plan_study('demo', variants=['self','simple'], **how)
+    each = [plan_study('demo', arm=o, **how).sd_diff for o in ('self','simple')]
+    assert both.variants == 2 and both.sd_diff == pytest.approx((sum(o**2 for o in each)/2)**.5) and both.sd_diff != plan_study('demo', variants=2, **how).sd_diff
+    assert plan_study('demo', variants=['mine'], **how).sd_diff == plan_study('demo', **how).sd_diff, 'of others, where the named ones have no runs'
 
 def test_new_images_are_never_more_certain_than_this_set():
     rng = np.random.default_rng(0)
@@ -216,6 +234,23 @@ def test_normal_noise_is_left_alone(n):
     samples = read_samples({i: normal(i, n) for i in range(4000)})
     assert sum(bool(outlying(o)) for o in samples.values()) <= 10 # of 4 that are expected at most
 
+BESIDE = [([.902, .70, .90, .898], [.901, .899, .902, .897]), ([.902, .60, .9], [.901, .899, .902]), ([.9]*8+[.6], [.9]*8+[.901]), ([.9]*8+[.6], [.9]*9),
+    ([.902, .80, .9, .898, .899], [.901, .899, .902, .897, .9]), ([.902, .9, .11, .12], [.901, .899, .902, .897]),
+    ([.902, .9, .898, .11, .12, .1], [.901, .899, .902, .897, .9, .896]), ([.902, .70, .90, .898], [.30, .899, .902, .897])]
+
+@pytest.mark.parametrize('x,other', BESIDE, ids=str)
+def test_the_other_arms_tell_which_run_is_far_outside_its_own(x, other):
+    far = {f'variant has a run of {100*o:.2f} %' for o in x if o < .85}
+    assert {o.split(' (')[0] for o in compare(other, x).notes if o.startswith('variant has')} == far
+    table = pd.DataFrame([dict(arm=a, seed=i, acc=o) for a,arm in dict(variant=x, other=other).items() for i,o in enumerate(arm)])
+    for said in (against(table, .9)[0].sentence(), best(table).words): assert all(o[1:] in said for o in far)
+    assert not any('far outside' in o for o in compare([.9]*9, [.9]*8+[.91]).notes), 'nor are equal runs a noise'
+
+@pytest.mark.parametrize('n,sd', [(3, .02), (4, .05), (5, .05), (8, .02), (20, .05)])
+def test_normal_noise_is_left_alone_also_beside_other_arms(n, sd):
+    samples = [*read_samples({i: normal(i, n, sd) for i in range(4000)}).values()]
+    assert sum(bool(outlying(one, [other])) for one,other in zip(samples, samples[1:])) <= 10 # of 4 that are expected at most
+
 def test_every_question_of_runs_gets_the_notes_of_its_arms():
     few = dict(baseline=[.71, .712, .706], v=[.70, .705, .1])
     rows = pd.DataFrame([dict(arm=a, seed=i, acc=o) for a,o in few.items() for i,o in enumerate(o)])
@@ -292,3 +327,71 @@ def test_an_arm_whose_runs_are_all_the_same_has_no_interval_as_a_winner():
     found = best(dict(a=[.7, .7, .7], b=[.6, .61, .62]))
     assert 'all the same, so its mean has no interval' in found.words and found.winner_low is None and '70.00 to 70.00' not in found.words
     json.dumps(found.to_dict(), allow_nan=False)
+
+# ---- what is read
+
+def test_a_race_of_a_table_counts_its_seeds_from_the_lowest_on():
+    "Whoever sorts a table would else decide it"
+    rng = np.random.default_rng(9)
+    b, v = .9+.006*rng.standard_normal((2, 30))
+    table = pd.DataFrame(dict(arm=['baseline']*30+['v']*30, seed=[*range(30)]*2, acc=[*b, *v]))
+    by_text = table.assign(seed='s' + table.seed.map('{:02}'.format)) # such as the ids of runs
+    whole = compare(b, v, sequential=True)
+    ahead = np.argsort(b-v)
+    for c in (compare_many(table.sort_values('acc'), sequential=True)['v'], compare_many(by_text.sort_values('acc'), sequential=True)['v'],
+        compare_many(table.sort_values('acc').astype(dict(seed=str)), sequential=True)['v'],
+        compare(pd.Series(b, range(30))[ahead], pd.Series(v, range(30))[ahead], sequential=True)):
+        assert (c.n, c.low, c.high, c.verdict) == (whole.n, whole.low, whole.high, whole.verdict)
+
+def test_a_seed_is_one_seed_as_number_and_as_text():
+    b, v = normal(1, 8), normal(2, 8)
+    for text in ('{}', '{}.0', ' {} '):
+        table = pd.DataFrame(dict(arm=['baseline']*8+['v']*8, seed=[*range(8), *map(text.format, range(8))], acc=[*b, *v]))
+        assert compare_many(table)['v'].corr == compare(b, v).corr
+    assert compare(pd.Series(b, range(8)), pd.Series(v, [*map(str, range(8))])).corr == compare(b, v).corr
+
+@pytest.mark.parametrize('blank', [None, math.nan, '', pd.NA])
+def test_a_status_that_nothing_says_is_no_status(blank):
+    b, v = normal(1, 8), normal(2, 8)
+    table = pd.DataFrame(dict(arm=['baseline']*8+['v']*8, seed=[*range(8)]*2, acc=[*b, *v]))
+    by_arm = {a: [dict(seed=i, acc=x, status=blank) for i,x in enumerate(arm)] for a,arm in (('baseline', b), ('v', v))}
+    for runs in (table.assign(status=[blank]*16), by_arm):
+        c = compare_many(runs)['v']
+        assert c.low == compare(b, v).low and 'Whether runs failed was not told' in c.sentence()
+
+@pytest.mark.parametrize('runs,says', [
+    (dict(baseline={0:.9, 1:.91}, v={0:.9, 1:.92}), "'baseline' is a dict: .* a Series by seed"),
+    ([dict(arm='baseline', seed=0, acc=.9)], 'a DataFrame with one row a run'),
+    (pd.DataFrame(dict(arm=['a','a','b','b'], seed=[0,1]*2, acc=['90.06%','91.2%','90.1%','90.2%'])), "'a' holds '90.06%', which is no number"),
+    (dict(baseline=[.9, .91], v=[.9, [.91]]), "'v' holds \\[0.91\\], which is no number")])
+@pytest.mark.parametrize('n_images', [None, 500])
+def test_what_is_no_table_of_runs_is_refused_in_words(runs, says, n_images):
+    with pytest.raises(ValueError, match=says): compare_many(runs, 'a' if isinstance(runs, pd.DataFrame) else 'baseline', n_images=n_images)
+
+# ---- one published number, and the best of several arms, by the one rule
+
+def arms(**of):
+    "A table of arms: accuracies, None where a run diverged"
+    return pd.DataFrame([dict(arm=a, seed=i, acc=math.nan if o is None else o, status='diverged' if o is None else 'ok') for a,x in of.items() for i,o in enumerate(x)])
+
+def test_an_answer_to_a_number_is_said_as_one_to_a_baseline():
+    close = [.9, .901, .902, .903, .904]
+    runs = arms(w=[None]*4, v=[None]*4+[.9211, .9204, .9199, .9151, .9261, .9205], u=close)
+    w, v, u = against(runs, .895)
+    assert {o.family for o in (w, v, u)} == {3} and w.verdict_words == 'undecided (4 of 4 diverged)' and w.n == 0
+    assert v.verdict_words == 'better when it trains, by more than 1 pp (4 of 10 diverged)' and v.verdict_words in v.sentence()
+    assert v.p_verdict == pytest.approx(3*v.exact.p) and 'of that answer' in v.sentence()
+    assert u.verdict_words == 'better, though by less than 1 pp' and u.to_dict()['verdict_words'] == u.verdict_words
+    assert against(arms(u=close), .902)[0].verdict_words.startswith('equivalent: nothing beyond 0.')
+    lost = against(arms(v=[None]*10, u=close), .9)[0]
+    assert lost.verdict_words == 'worse over all seeds (10 of 10 diverged)' and lost.p_verdict == pytest.approx(2*2*.5**10)
+
+def test_an_arm_that_cannot_be_tested_keeps_its_place_and_the_others_their_answers():
+    constant, single, good = against(arms(c=[.9]*4, one=[.91], good=[.9, .91, .92]), .9)
+    assert constant.verdict_words == 'undecided: every run of an arm is the same' and 'Nothing to test with' in constant.sentence()
+    assert single.verdict_words.startswith("not comparable: 'one' has 1 finished run") and single.to_dict()['p'] is None
+    assert good.family == 3 and good.interval[0] is not None
+    found = best(arms(c=[.9, .91, .905], one=[.91], lost=[None]*4, good=[.95, .96, .955], risky=[.97, None, .975, .98]))
+    why = {o['arm']: o['why'] for o in found.arms}
+    assert found.k == 5 and [o for o,reason in why.items() if reason] == ['one', 'lost'] and "'one' has 1 finished run" in found.words
+    assert 'risky is the best of 3 arms that can be compared when it trains (1 of 4 diverged)' in found.words

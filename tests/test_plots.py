@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt,numpy as np,pandas as pd,pytest
 from matplotlib.collections import PathCollection
 from scipy import stats
 from simpleattn.plan import Plan,plan,read_answer
-from simpleattn.plots import answer_colours,plot_cost,plot_curves,plot_differences,plot_power,plot_race,plot_runs
+from simpleattn.plots import answer_colours,plot_cost,plot_curves,plot_differences,plot_power,plot_race,plot_runs,plot_study
 from simpleattn.stats import compare,compare_many,race_seeds
 
 @pytest.fixture(autouse=True)
@@ -150,3 +150,39 @@ def test_the_picture_says_of_which_runs_an_answer_holds():
     assert 'when it trains, nothing beyond' in said and 'when it trains, by more than 1 pp\n1 of 20 diverged, baseline 0 of 20' in said
     colour_of = {o.get_ydata()[0]: o.get_color() for o in ax.lines if len(o.get_xdata()) == 2 and o.get_ydata()[0] == o.get_ydata()[1] != 0}
     assert colour_of == {row: answer_colours[c.answer] for row,c in enumerate(cs, 1)} # the interval is that of the runs that trained
+
+# ---- one arm far away, and long names
+
+def of_many_sizes():
+    rng = np.random.default_rng(0)
+    base = .9+.004*rng.standard_normal(8)
+    gains = {'self':.002, 'simple':-.004, 'sasa':.006, 'wide':.015, 'replace4-with-a-very-long-name@2.-1+3.-1':.001, 'other':-.02, 'broken':-.63}
+    return dict(baseline=base) | {arm: base+gain+.003*rng.standard_normal(8) for arm,gain in gains.items()}
+
+def test_one_arm_far_away_hides_neither_the_margin_nor_the_others():
+    cs = compare_many(of_many_sizes())
+    ax = plot_differences(cs)
+    ax.figure.canvas.draw()
+    def pixels(x): return float(ax.transData.transform((x, 0))[0])
+    assert pixels(1)-pixels(-1) > 50 # the margin
+    far, inside = cs['broken'], [c for c in cs if c.arm != 'broken']
+    low, high = ax.get_xlim()
+    assert all(low < 100*c.low and 100*c.high < high for c in inside) and 100*far.high < low
+    row = [*cs].index(far)+1
+    assert [line.get_marker() for line in ax.lines if line.get_ydata()[0] == row and line.get_marker() in '<>'], 'an arrow says that it goes on'
+    assert f'{100*far.diff:.2f} pp' in [t.get_text() for t in ax.texts]
+    near = compare_many({k:v for k,v in of_many_sizes().items() if k != 'broken'})
+    assert not [line for line in plot_differences(near).lines if line.get_marker() in ('<','>')]
+
+@pytest.mark.parametrize('draw', [lambda runs,cs: plot_differences(cs), lambda runs,cs: plot_study(runs, cs)[0], lambda runs,cs: plot_runs(runs, 'baseline')])
+def test_a_picture_is_as_wide_as_its_labels(draw, recwarn):
+    arms = of_many_sizes()
+    runs = pd.DataFrame([dict(arm=a, seed=i, acc=o) for a,x in arms.items() for i,o in enumerate(x)])
+    figure = draw(runs, compare_many(arms)).figure
+    figure.canvas.draw()
+    assert not [o for o in recwarn if 'collapsed' in str(o.message)]
+    page = figure.bbox
+    for ax in figure.axes:
+        for text in ax.texts:
+            box = text.get_window_extent()
+            assert page.x0-1 <= box.x0 and box.x1 <= page.x1+1, text.get_text()

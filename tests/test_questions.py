@@ -5,6 +5,7 @@ from importlib.resources import files
 import numpy as np, pytest
 from scipy import stats
 from conftest import ROOT
+from simpleattn import words
 from simpleattn.board import board_entries, leaderboard
 from simpleattn.cli import main
 from simpleattn.recipes import Recipe, load_recipes
@@ -489,3 +490,17 @@ def test_the_record_kept_every_bound_and_the_page_says_its_limits():
     welch = most("best arm left out by Welch's degrees of freedom")
     assert f"the best of 8 arms is left out in up to {welch} %" in page
     assert 'fewer than 1 set in 1,000 is refused' in page and max(r['value'] for r in d['rows'] if r['what']=='independent studies, any two refused' and r['n']==[5,20]) < .001
+
+def test_studies_and_their_mean_speak_as_a_comparison_does():
+    "At one level: words, and the p of that answer"
+    rng = np.random.default_rng(4)
+    b = .9+.004*rng.standard_normal((3, 6))
+    runs = [dict(baseline=o, v=o+.001+.002*rng.standard_normal(6), w=o-.022+.003*rng.standard_normal(6)) for o in b]
+    answers = {f's{i}': compare_many(o) for i,o in enumerate(runs)}
+    for arm in 'vw':
+        p = pool({k: o[arm] for k,o in answers.items()})
+        assert [(o['answer_words'], o['p_verdict']) for o in p.of_studies] == [(o[arm].verdict_words, o[arm].p_verdict) for o in answers.values()]
+        assert p.family == 2 and p.p_verdict == (None if p.answer == 'undecided' else pytest.approx(2*max(p.estimate.p_of(o) for o in ([0.] if p.answer in ('better','worse') else [-.01,.01]))))
+        head, rows = words.pool_rows(p)
+        assert head[-1] == 'p of that answer' and [o[3] for o in rows[:3]] == [o[arm].verdict_words for o in answers.values()]
+    assert f'{words.p_words(p.p_verdict)} of that answer' in p.words and p.to_dict()['p_verdict'] == p.p_verdict

@@ -214,6 +214,7 @@ def test_comparison_tables(study):
     assert json.loads(comparison_table(cs, 'json'))==cs.to_dict()
     rows = [*csv.DictReader(io.StringIO(comparison_table(cs, 'csv')))]
     assert [r['arm'] for r in rows]==['baseline','self','simple']
+    assert [(r['verdict'],r['verdict_words']) for r in rows[1:]]==[(c.verdict,c.verdict_words) for c in cs] and rows[0]['verdict']=='baseline'
     assert float(rows[2]['diff'])==cs['simple'].diff and rows[0]['diff']=='' and int(rows[0]['n'])==8
     with pytest.raises(CliError, match='choose table'): comparison_table(cs, 'html')
 

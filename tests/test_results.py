@@ -110,6 +110,7 @@ def test_one_answer_for_each_data_set(call):
     assert [o['comparisons'][0]['n'] for o in answers.values()]==[5,5]
     assert call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1].count('simple against baseline')==2
     table = pd.read_csv(io.StringIO(call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset', '--fmt', 'csv')[1]))
+    assert 'Each table is a family of its own' in call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1]
     assert table.part.unique().tolist()==['dataset=imagewoof','dataset=imagenette'] and table['diff'].dropna().round(3).tolist()==[.028,.028]
 
 def test_own_runs_of_one_recipe(call):
@@ -827,6 +828,12 @@ def test_own_runs_against_one_published_number(call):
     assert 'one-sample t, n = 5' in out and 'was not published' in out
     one = wrote(csv_text(ROWS[:5]))
     assert json.loads(call('compare', one, '--against', '0.61', '--fmt', 'json')[1])['against'][0]['family']==1
+
+def test_the_table_against_a_number_says_what_the_table_of_comparisons_says(call):
+    rows = [('v', i, o, 'ok') for i,o in enumerate(BASE)] + [('v', 9, '', 'diverged')] + [('w', i, '', 'diverged') for i in range(4)] + [('u', i, .6, 'ok') for i in range(4)]
+    code,out,_ = call('compare', wrote(csv_text(rows, ('variant','seed','acc','status'))), '--against', '.3')
+    assert code==0 and 'better when it trains, by more than 1 pp (1 of 6 diverged)' in out and 'p of that answer' in out and '(95 % interval, 3 comparisons)' in out
+    assert 'undecided (4 of 4 diverged)' in out and 'undecided: every run of an arm is the same' in out
 
 def test_own_runs_against_a_number_need_no_column_of_arms(call):
     rows = json.loads(call('compare', wrote(csv_text([o[1:] for o in ROWS[:5]], ('seed','val_acc'))), '--against', '.61', '--fmt', 'json')[1])['against']

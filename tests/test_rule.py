@@ -205,9 +205,9 @@ def test_swapped_arms_negate(how):
 
 def numbers(c): return [v for v in c.to_dict().values() if isinstance(v, float) or v is None]
 
-@pytest.mark.parametrize('kind', [paired, heaps, new_images, diverged, diverged_heaps], ids=lambda f: f.__name__)
+@pytest.mark.parametrize('kind', [paired, heaps, new_images, diverged, diverged_heaps, sequence, new_images_in_a_race, diverged_in_a_race], ids=lambda f: f.__name__)
 def test_the_order_of_runs_does_not_matter(kind):
-    "Those of a race have an order, which is declared"
+    "In a race neither: a table declares no order, so its seeds count from the lowest on"
     rng = np.random.default_rng(2)
     for _ in range(60):
         asked = kind(rng)
