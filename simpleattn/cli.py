@@ -357,7 +357,7 @@ def data(
     source:Source='160', # 160, 320, full
     data:Data=None,      # Its folder or archive, or a folder that holds it
     split:float=None,    # For a folder of classes: the part of each that validates, written as a list beside the folder
-    seed:SplitSeed=0,    # Of that split
+    seed:SplitSeed=0,    # Seed of that split
     fmt:Fmt='table'
 ):
     "Check a data set: counts by class, unreadable images by name, what is missing"
@@ -807,12 +807,20 @@ def _compare_file(what, against, by, fmt, full, **asked):
     how = dict(contrasts=_contrasts(asked['contrasts'])) | unpaired | rates
     tables = []
     answers = compare_results(what, asked['baseline'], by, reading, tables.append, **how)
-    for runs in tables: _tell_read(what, runs) # a refusal before stands alone
+    for runs in tables: _tell_read(what, runs, _said_baseline(runs, asked['baseline'])) # a refusal before stands alone
     return _said_parts(answers, fmt, full) if by else said(answers, fmt, full)
 
-def _tell_read(what, runs):
+def _tell_read(what, runs, more=''):
     "On standard error, what was read as what"
-    if runs.attrs['said']: _tell(f"{what}: {'; '.join(runs.attrs['said'])}.")
+    said = '; '.join(filter(None, [*runs.attrs['said'], more]))
+    if said: _tell(f"{what}: {said}.")
+
+def _said_baseline(runs, baseline): # Empty where it was named
+    "Which arm was taken for the baseline because it comes first"
+    arms = [*runs.arm.unique()]
+    if baseline or len(arms)<2 or 'baseline' in map(str.casefold, arms): return ''
+    return f'baseline = {arms[0]}, the first arm'
+
 
 def _said_against(runs, number, rates, fmt):
     "An arm a row, and below the table a sentence each"
@@ -870,7 +878,7 @@ def _answers(name, by, root, env, reading, asked, rates):
         _refuse('what is no file of results', by=by)
         return [(name, _of_study(name, root, env, reading, asked, rates).compare(**how))]
     from simpleattn.results import compare_results
-    found = compare_results(name, asked['baseline'], by, reading, lambda runs: _tell_read(name, runs), **how, **rates)
+    found = compare_results(name, asked['baseline'], by, reading, lambda runs: _tell_read(name, runs, _said_baseline(runs, asked['baseline'])), **how, **rates)
     if not by: return [(name, found)]
     for why in found.values():
         if isinstance(why, ValueError): raise why
@@ -928,7 +936,7 @@ def compare(
     seed:str=None,            # Of a file: its column of seeds
     acc:str=None,             # Of a file: its column of accuracies
     percent:bool=False,       # Of a file: the accuracies are percent
-    wide:bool=False,          # Of a file: there is a column an arm, a column a seed, or a list an arm
+    wide:bool=False,          # Of a file: there is a column for each arm, a column for each seed, or a list for each arm
     where:Words=(),           # Of a file: COL=VALUE ..., rows to keep; epoch=last keeps the last row of each run
     by:Words=(),              # Of a file: COL ..., one answer for each value
     ignore:Words=(),          # Of a file: COL ..., columns that do not matter; globs

@@ -99,13 +99,13 @@ def seed_in(header):
 
 # %% ../nbs/15_columns.ipynb #f5c8e29c
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
+    told='reason history wandb correct train_seconds wall_seconds host hostname *_host *_hostname node nodename node_name user username',
     id='''id *_id *runid uuid *_uuid name label run run_name runname display_name number trial trial_number index column_* path *_path
         checkpoint *_checkpoint ckpt *_ckpt log_dir run_dir output_dir url *_url *_uri''',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
         completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime
         *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
-    told='reason history wandb correct host hostname *_host *_hostname node nodename node_name user username',
     measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc* best_val* best_epoch best_step best_metric best_loss train_acc train_acc1 train_acc_* train_accuracy* training_acc training_acc_* training_accuracy* *top5*
         *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_macro precision_micro precision_weighted precision_score precision_at_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count

@@ -14,7 +14,7 @@ from fastcore.basics import groupby
 from .recipes import CliError,Recipe,derive
 from .words import null_words,repeat_words,sensitivity_words
 from .variants import Arm,get_variant
-from .runs import Run,arm_runs,read_declaration
+from .runs import Run,arm_runs,made_otherwise,read_declaration
 from .plan import Record,race_seeds
 from .stats import Comparison,Comparisons,Sample,compare_many
 from .study import Study,StudyRuns,load_study
@@ -41,8 +41,7 @@ class Repeat(Record):
         return facts(self.first)==facts(self.again)
     @property
     def otherwise(self)->list: # what was another when it was made again
-        one,other = self.first.machine, self.again.machine
-        return [k for k in ('commit','versions','device','system','cpu') if k in one and k in other and one[k]!=other[k]]
+        return made_otherwise(self.first, self.again)
     @property
     def diff(self): # of the accuracies (fraction); None where a run has none
         accs = self.first.acc, self.again.acc

@@ -468,7 +468,8 @@ def _parts(runs, columns):
     "(values, rows) of each combination of values"
     if not columns: return [((), runs)]
     keys = [runs[o].map(plain_value).astype(str) for o in columns]
-    return [(tuple(str(rows[o].iloc[0]).strip() for o in columns), rows) for _,rows in runs.groupby(keys, sort=False)]
+    def said(value): return f'{value:g}' if isinstance(value, float) else str(value).strip()
+    return [(tuple(said(rows[o].iloc[0]) for o in columns), rows) for _,rows in runs.groupby(keys, sort=False)]
 
 def _mixed(runs, by):
     "What would be mixed in the parts that hold two arms or more"
@@ -521,6 +522,9 @@ def _tells_pairs(runs, header):
 
 def _ways_on(asked, log, runs, by, others, last):
     "The commands that go on, each with what it does; `runs` are the last rows of a log"
+    if runs.arm.nunique() < 2: # another column may hold the arms
+        for o in (o for o in others if 1 < _differing(runs, o) <= len(runs)/2):
+            yield f"if {o.strip()} is what was compared: {asked.command(arm=o.strip(), where=last)}"
     values = _one_value(runs, others)
     pairs = [o for o in others if 'seed' not in runs and _tells_pairs(runs, o)]
     if pairs: yield f'pair the runs by it: {asked.command(seed=pairs[0].strip(), where=last)}'
@@ -739,7 +743,7 @@ def read_results(
     seed:str=None,      # Of seeds
     acc:str=None,       # Of accuracies
     percent:bool=False, # Are the accuracies percent?
-    wide:bool=False,    # Is there a column an arm, a column a seed, or a list an arm?
+    wide:bool=False,    # Is there a column for each arm, a column for each seed, or a list for each arm?
     where:list=(),      # COL=VALUE: rows to keep; epoch=last keeps the last row of each run
     by:list=(),         # Columns that may vary, because each value is compared for itself
     ignore:list=(),     # Columns that do not matter, as names or globs

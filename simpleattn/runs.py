@@ -7,7 +7,8 @@ __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack
            'waiting_records', 'write_failure', 'claim', 'read_run', 'set_aside', 'list_files', 'iter_runs', 'is_record',
            'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure', 'load_runs', 'runs_frame',
            'check_declaration', 'read_declaration', 'write_declaration', 'merge_runs', 'has_store', 'check_failures',
-           'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts']
+           'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts',
+           'made_otherwise']
 
 # %% ../nbs/11_runs.ipynb #1ea356ca
 import base64,dataclasses,errno,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
@@ -999,3 +1000,11 @@ def machine_facts(
     versions = dict(python=platform.python_version(), **packages, simpleattn=__version__)
     return dict(device=device, threads=threads, system=f'{platform.system()} {platform.machine()}', cpu=_cpu_model(), versions=versions, commit=code_commit(),
         finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
+
+def made_otherwise(
+    one,  # A `Run`
+    other # Another
+)->list:  # Of: commit, versions, device, system, cpu
+    "What was another when the second run was made, as far as both records say it"
+    facts = one.machine, other.machine
+    return [k for k in ('commit','versions','device','system','cpu') if all(k in o for o in facts) and facts[0][k]!=facts[1][k]]

@@ -991,7 +991,7 @@ def limits(
     small, large = sorted((c.base.sd, c.variant.sd)) if c.enough else (0, 0)
     if large > max(3*small, 1e-9) and c.n < 30: # below it are only rounding errors
         yield words.note('spread', small=words.points(small, ''), large=words.points(large, ''))
-    if c.constant: yield words.note('constant')
+    if c.constant: yield words.note('same' if c.paired and c.diff == 0 else 'constant')
 
 def _alone(sample, pairs):
     "The runs of a sample that are in no pair, in words"

@@ -21,7 +21,7 @@ from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,p
 from .words import counted,interval_text,note,percent,points,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put
-from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,probe,publish_parked,
+from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,made_otherwise,probe,publish_parked,
     read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,waiting_records,write_declaration,write_failure)
 from .engines import Task,check_engine,make_engine,pinning
 
@@ -416,11 +416,11 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
 @patch
 def _noted(self:StudyRuns, comparisons):
     "With a note where pairs were there before the declaration, or seeds are missing"
-    comparisons = _note_unchecked(_note_stopped(comparisons, self.runs), self.runs)
+    for more in (_note_stopped, _note_unchecked, _note_programs): comparisons = more(comparisons, self.runs)
     if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs)
     if self.early_pairs: return comparisons.noted(note('seen_early', n=self.early_pairs), first=True)
     if self.study.raced: return comparisons
-    if self.grown: return comparisons.noted(lambda c: note('grown') if c.why else None)
+    if self.grown: return comparisons.noted(note('grown'), first=True)
     n_declared = len(self.declaration['seeds'])
     return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
 
@@ -457,6 +457,17 @@ def _note_unchecked(comparisons, runs):
         return f"{len(seeds)} of {len(counted)} records of {sample.arm} (seed {', '.join(seeds)})" if seeds else None
     def of_both(c): return (records := _said_of_both(c, said)) and note('unchecked', records=records)
     return comparisons.noted(of_both)
+
+def _note_programs(comparisons, runs):
+    "A note on each comparison of pairs whose two runs were not made alike"
+    def of_pairs(c):
+        if not c.contrast.paired: return None
+        before,after = ({r.seed:r for r in _counted(runs, o)} for o in (c.contrast.before, c.contrast.after))
+        others = {seed:made_otherwise(before[seed], after[seed]) for seed in before if seed in after}
+        seeds = [seed for seed,what in others.items() if what]
+        what = dict.fromkeys(o for seed in seeds for o in others[seed])
+        return note('programs', what=' and '.join(what), seeds=counted('seed', seeds)) if seeds else None
+    return comparisons.noted(of_pairs)
 
 def _note_after_a_gap(comparisons, runs):
     "A note on each undecided arm of a race that has runs after a seed which one of the two arms lacks"
@@ -668,7 +679,7 @@ def count_failure(self:_Driver, ended):
     self.last[task] = ended.why or error.strip().split('\n')[0]
     alike = len(self.last)>2 and len({*self.last.values()})==1
     if alike and not self.bar.done:
-        raise CliError(f"The first {len(self.last)} runs all failed alike: {self.last[task]}. The whole error is in {path.parent}.")
+        raise CliError(f"The first {len(self.last)} runs all failed alike: {self.last[task]}. The whole error is in {path}.")
     if self.failed[task]<self.tries: return self.submit(task)
     self.bar.failed += 1
     study.gave_up[recipe, variant, task.seed] = str(path)

@@ -326,7 +326,7 @@ def get_variant(
     if not isinstance(name, str): return _of_layer(name)
     base,_,site = name.partition('@')
     if base not in _registry:
-        lists = "`simpleattn variants` lists them; your own come with --import FILE."
+        lists = "`simpleattn variants` lists them; your own come with --import FILE, in which register_variant names them."
         raise CliError(f"No variant {base!r}. {near(base, _registry)} {lists}".replace('.  ', '. '))
     v = _registry[base]
     if not site: return v

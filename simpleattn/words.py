@@ -523,6 +523,7 @@ notes = dict( # what is said, with what is filled in
     few='{runs}: with three or fewer, the interval rests on noise being normal',
     spread='the sds differ more than 3-fold ({small} and {large}): where such noise is skewed too, answers err more often than alpha',
     constant='nothing to test with. Are the runs copies of one another? Add seeds',
+    same='nothing to test with: the two arms came out alike in every run. Does what is compared reach the output, or are these the same runs?',
     summaries='from summaries: unpaired',
     asked_unpaired='unpaired on request',
     across='unpaired on request, across {what}',
@@ -534,6 +535,7 @@ notes = dict( # what is said, with what is filled in
     grown='seeds were added after this study was looked at, so it is judged by the confidence sequence',
     stopped='stopped early: {runs}; compared by the last epoch that each reached',
     unchecked='do not say which images were right, so their accuracy is believed as it stands: {records}',
+    programs='the two runs of a pair were made with another {what} ({seeds}), so more than the arm may differ between them',
     gap='runs from a seed on that one arm lacks, left out: {runs}',
     missing='only {there} of {declared} declared seeds{whose}: not the declared comparison, and to stop because of it voids its p-values')
 
@@ -699,10 +701,10 @@ def null_words(
     n = f'{c.n_variant} and {c.n_baseline} runs'
     said = f'{split} ({n}): {_found(c)}.'
     found = 'A shift was found: more than the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
-    could = 'it is not known which could have been' if shift is None else f'one of {points(shift, "")} would be in 80 % of such controls'
+    could = 'it is not known which could have been' if shift is None else f'but it takes one of {points(shift, "")} to be found in 80 % of such controls'
     more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
     late = f' {early} of {c.n_variant+c.n_baseline} baseline runs were there when this was declared.' if early else ''
-    return f'{said} {found}; {could}.{late}{more}'
+    return f'{said} {found}, {could}.{late}{more}'
 
 def _found(c):
     "A difference, its interval and its p"
@@ -737,6 +739,6 @@ def sensitivity_words(
     if c.why: return f'{said}: {c.why}.'
     if c.diff is not None: said += f': {_found(c)}'
     if not control.found: return f'{said}. The handicap was not found: {c.verdict_words}.'
-    if control.found_at is None: at = 'looked at after every seed it would want more'
-    else: at = f'looked at after every seed, at {control.found_at} seeds'
-    return f'{said}. The handicap was found; {at}.'
+    if control.found_at is None: at = 'Whoever looks after every seed would need more of them'
+    else: at = f'Whoever looks after every seed would have found it at {control.found_at} seeds'
+    return f'{said}. The handicap was found. {at}.'

@@ -369,7 +369,7 @@ def test_a_race_is_named_after_the_recipe_that_it_trains(tmp_path, call, monkeyp
 def test_a_csv_may_name_its_arms_by_numbers(tmp_path, call):
     (tmp_path/'a.csv').write_text('variant,seed,acc\n' + ''.join(f'{v},{s},{(300+7*s%11+40*v+s*v%3)/500}\n' for v in (1,2) for s in range(6)))
     code,out,err = call('compare', tmp_path/'a.csv')
-    assert code==0 and '+8.' in out and err==''
+    assert code==0 and '+8.' in out and err.endswith('a.csv: baseline = 1, the first arm.\n')
 
 def test_a_study_and_a_race_train_alike(call):
     "The options of training, typed once, are `Study.run`'s, by name and default"
