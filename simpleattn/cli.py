@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 'Data', 'Folder', 'Count', 'Side', 'Many',
            'Threads', 'Seeds', 'Device', 'Fmt', 'Callbacks', 'Changes', 'Words', 'Names', 'What', 'Source', 'SplitSeed',
-           'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'examples', 'verbs', 'read_arguments', 'recipes',
+           'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'Picture', 'examples', 'verbs', 'read_arguments', 'recipes',
            'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race', 'control', 'first_study', 'demo',
            'demo_text', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'completion', 'main']
 
@@ -23,6 +23,7 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near
+from .files import address_re
 from .words import counted,interval_text,percent,plan_rows,points,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
@@ -56,6 +57,7 @@ SweepRuns = Annotated[int, 'Seeds', dict(least=1, most=1_000_000)]
 Match = Annotated[str, 'What is matched', dict(one_of=('time','flops'))]
 SdRuns = Annotated[int, 'Runs', dict(most=1_000_000, only_with='sd')]
 Url = Annotated[str, 'Of code', dict(only_with='pr')]
+Picture = Annotated[str, 'FILE.svg', dict(place='folder')]
 
 # %% ../nbs/28_cli.ipynb #bbd1f852
 def _why_no_text(text): # Empty where it is one
@@ -74,7 +76,7 @@ def _read_number(kind, text):
 # %% ../nbs/28_cli.ipynb #712cda21
 def _why_no_place(text, place): # Empty where it can be one
     "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, or a `store`, which may be a URL"
-    if '://' in text: return _why_no_url(text, place)
+    if address_re.match(text): return _why_no_url(text, place)
     if any(len(os.fsencode(o))>255 for o in text.split(os.sep)): return 'a name in it is longer than 255 bytes'
     if place=='file' and not os.path.isfile(text): return f'there is no file {text!r}'
     if place=='there' and not (os.path.isfile(text) or os.path.isdir(text)): return f'there is nothing at {text}'
@@ -716,7 +718,7 @@ def plan(
     alpha:float=0.05,      # Family-wise error rate
     root:Root='runs',
     env:str=None,          # Class of machine; this one if not given
-    plot:str=None,         # FILE.svg to draw: the chance of an answer against seeds
+    plot:Picture=None,     # FILE.svg to draw: the chance of an answer against seeds
     settings:Settings=None,
     fmt:Fmt='table'
 ):

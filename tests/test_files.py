@@ -73,6 +73,28 @@ def test_a_root_that_is_a_link_is_the_users_own_choice(tmp_path):
     write_run(a_run(), tmp_path/'runs')
     assert len(find_runs(tmp_path/'runs')[0])==1 and (tmp_path/'big-disk'/a_run().path).is_file()
 
+@pytest.mark.parametrize('url', ['local://{}','file://{}','simplecache::file://{}','filecache::local://{}','dir::file://{}','generic://{}','asynclocal://{}','LOCAL://{}','file:{}','s3:{}','x://y','webhdfs://y/z','jupyter://y/z','sftp://localhost{}'])
+def test_no_address_of_a_folder_leads_past_its_links(tmp_path, url, recwarn):
+    victim = tmp_path/'elsewhere'/'baseline'/ENV
+    victim.mkdir(parents=True); (tmp_path/'runs').mkdir()
+    (tmp_path/'runs'/'tiny').symlink_to(tmp_path/'elsewhere')
+    write_run(a_run(), tmp_path/'other')
+    with pytest.raises(CliError, match='is a link|neither a folder nor in an object store') as e: merge_runs(tmp_path/'other', url.format(tmp_path/'runs'))
+    assert not [*victim.iterdir()] and not recwarn.list and '\n' not in str(e.value)
+
+def test_a_folder_by_its_address_is_that_folder(tmp_path):
+    import upath
+    for root in (f'local://{tmp_path}', f'file://{tmp_path}', upath.UPath(f'local://{tmp_path}'), upath.UPath(tmp_path)): assert type(as_root(root))==type(tmp_path) and as_root(root)==tmp_path
+
+@pytest.mark.parametrize('args', [['plan','demo','--sd','0.01','--plot','s3://b/x.svg'], ['report','s','--out','s3:/x'], ['runs','--verify','--root','x://y'], ['runs','--merge','runs','--root','x://y'], ['plan','demo','--sd','.01','--plot','s3:/x.svg']], ids=' '.join)
+def test_an_address_is_no_folder_to_write_to(tmp_path, monkeypatch, recwarn, args):
+    write_report_of(tmp_path/'runs'); a_study(tmp_path/'runs').declare()
+    monkeypatch.chdir(tmp_path)
+    before = everything(tmp_path)
+    code,out,err = cli_main(args)
+    assert code==2 and out=='' and err.count('\n')==1 and 'No such file' not in err and everything(tmp_path)==before and not recwarn.list
+    assert not [o for o in tmp_path.iterdir() if ':' in o.name]
+
 def test_a_declaration_of_another_name_is_refused_where_it_is_read(tmp_path):
     a_study(tmp_path, name='demo').declare()
     p = tmp_path/'_studies'/'demo.json'
