@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['notes', 'percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
-           'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows', 'noise_words',
-           'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words', 'next_words', 'summary',
-           'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'note', 'race_note',
-           'against_words', 'pool_rows', 'pool_words', 'best_rows', 'winner_words', 'best_words', 'null_words',
-           'repeat_words', 'sensitivity_words']
+           'printable', 'say', 'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows',
+           'noise_words', 'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words',
+           'next_words', 'summary', 'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence',
+           'note', 'race_note', 'against_words', 'pool_rows', 'pool_words', 'best_rows', 'winner_words', 'best_words',
+           'null_words', 'repeat_words', 'sensitivity_words']
 
 # %% ../nbs/05_words.ipynb #1f99838c
 import csv, io, json, math, os, re, shutil, sys, textwrap
@@ -120,6 +120,27 @@ def wrapped(
     return '\n'.join(map(fill, text.split('\n')))
 
 _ansi = re.compile(r'\033\[\d+m')
+_steering = re.compile('\033\\[(?:0|3[1236])m|[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]') # our colours, and all that moves a cursor or turns a line
+
+def printable(
+    text:str,   # May hold what somebody else wrote
+    lines=False # May it be several lines, with cells and colours?
+)->str: # Text that a terminal shows as it stands
+    "Text in which characters that would steer a terminal, or begin a line, are spelled out"
+    def spelled(found):
+        is_meant = lines and (found[0] in '\n\t' or len(found[0])>1)
+        return found[0] if is_meant else ascii(found[0])[1:-1]
+    return _steering.sub(spelled, text)
+
+def say(
+    text,      # What is no result
+    end='\n',  # What follows it
+    file=None  # A stream; standard error if not given
+):
+    "Print for whoever watches; a stream that is gone or full costs the line and nothing else"
+    try: print(text, end=end, file=file or sys.stderr, flush=True)
+    except OSError:
+        if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w') # else Python fails once more at its end
 _colours = {'better':32, 'worse':31, 'equivalent':36, 'not worse':36, 'undecided':33}
 
 def _painted(text, answer):
