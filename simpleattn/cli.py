@@ -24,7 +24,7 @@ from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near
 from .files import address_re
-from .words import counted,interval_text,percent,plan_rows,points,printable,say,screen_width,table,text_table,wrapped
+from .words import counted,interval_text,percent,plan_rows,points,printable,tell,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/28_cli.ipynb #c11a0003
@@ -279,7 +279,7 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
 # %% ../nbs/28_cli.ipynb #8cc811f9
 def _tell(what, lines=False):
     "Say on standard error what is no result: a sentence, or the lines of a table"
-    say(wrapped(printable(str(what), lines), screen_width(sys.stderr)))
+    tell(wrapped(printable(str(what), lines), screen_width(sys.stderr)))
 
 def _import(path):
     "Register the user's variants"

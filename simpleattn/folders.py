@@ -22,7 +22,7 @@ from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from .recipes import CliError,OtherData,Recipe,near
 from .files import put
-from .words import say
+from .words import tell
 from .shapes import clear_left,make_shapes,shapes_digest,take_place
 
 # %% ../nbs/09_folders.ipynb #97580aaf
@@ -612,7 +612,7 @@ def _tell_of_a_part(path, dataset): # once a process
     "Say on standard error that a folder is a part of a known data set, on which nobody else's accuracies hold"
     if dataset not in known: return
     n, whole = len(list_images(path)), sum(official[known[dataset][1]])
-    if n<whole: say(f"{_called(path)} holds {n} of the {whole} images of {dataset}: its accuracies are not those of {dataset}. "
+    if n<whole: tell(f"{_called(path)} holds {n} of the {whole} images of {dataset}: its accuracies are not those of {dataset}. "
         "Give a data set of your own its name by --set dataset=NAME.")
 
 def _given(path, data):

@@ -19,7 +19,7 @@ from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from .recipes import CliError, Recipe
-from .words import cell, csv_table, latex_text, md_text, p_value, percent, next_words, points, rate, say, summary_rows, text_table
+from .words import cell, csv_table, latex_text, md_text, p_value, percent, next_words, points, rate, tell, summary_rows, text_table
 from .variants import Arm, get_variant, spelled
 from .files import as_root, get, is_there, is_url, put, read_json, remove
 from .runs import claim
@@ -696,7 +696,7 @@ def live_page(
 def _or_say(write, *args):
     "A page that cannot be written stops no training"
     try: write(*args)
-    except CliError as e: say(f'The page was not written: {e}')
+    except CliError as e: tell(f'The page was not written: {e}')
 
 def _write_live(reading, seconds):
     root,folder = _home(reading)

@@ -23,7 +23,7 @@ from fastcore.basics import groupby,patch
 from fastcore.xdg import xdg_state_home
 from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,name_re
 from .files import as_root,get,get_many,is_folder,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,open_folder,put,read_json,remove,tidy
-from .words import percent,printable,say
+from .words import percent,printable,tell
 from .variants import Arm,Variant
 
 # %% ../nbs/11_runs.ipynb #d30cb869
@@ -897,7 +897,7 @@ def _give_up(folder, name, why):
     aside = folder.parent.with_name('refused')/folder.name
     kept = _put_beside(aside, name, 'corrupt', get(folder, name))
     remove(folder, name)
-    say(printable(f'{folder/name}: {why}; kept as {kept}'))
+    tell(printable(f'{folder/name}: {why}; kept as {kept}'))
 
 def _remove_folders(folder):
     "Remove folders that hold nothing"

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,plain_name_re
-from .words import counted,interval_text,note,percent,points,printable,say,screen_width
+from .words import counted,interval_text,note,percent,points,printable,tell,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put,read_json
 from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,probe,publish_parked,
@@ -581,11 +581,11 @@ class Progress:
         "Write the line again; `what` names the run that has just ended"
         said = f'{self.line()}  {what}'
         if self.cell: self.cell.update({'text/plain':said}, raw=True)
-        elif self.tty: say(f'\r\033[K{self.fitted(what, screen_width(self.file))}', end='', file=self.file)
-        else: say(said.rstrip(), file=self.file)
+        elif self.tty: tell(f'\r\033[K{self.fitted(what, screen_width(self.file))}', end='', file=self.file)
+        else: tell(said.rstrip(), file=self.file)
 
     def close(self):
-        if self.tty and not self.cell: say('', file=self.file)
+        if self.tty and not self.cell: tell('', file=self.file)
 
 def _span(seconds):
     if seconds<120: return f'{seconds:.0f} s'
@@ -649,7 +649,7 @@ def note_parked(self:_Driver, ended):
     "The run is made, and its record is safe; where it is, is said once"
     self.bar.done += 1
     self.parked += 1
-    if self.parked==1: say(f'\n{ended.error}')
+    if self.parked==1: tell(f'\n{ended.error}')
 
 @patch
 def count_failure(self:_Driver, ended):
@@ -686,7 +686,7 @@ def _portions(self:Study, eng, progress):
         now = self.read()
         stuck |= {label for label,_ in {*todo} & {*now.left(stuck)}}
         now.keep_race(progress)
-    for label in stuck: say(f'{label} is stuck at a seed that failed every time. The same command tries it again.')
+    for label in stuck: tell(f'{label} is stuck at a seed that failed every time. The same command tries it again.')
 
 @patch
 def _tidy(self:Study):
@@ -695,7 +695,7 @@ def _tidy(self:Study):
         path = self.root/path
         if why.startswith('of a newer schema'): raise CliError(f"{path} is {why}.")
         if _is_good_now(path, self.root): continue # another machine has tidied and trained meanwhile
-        say(printable(f'{path}: {why}; kept as {set_aside(path).name}'))
+        tell(printable(f'{path}: {why}; kept as {set_aside(path).name}'))
 
 def _is_good_now(path, root):
     try: return bool(read_run(path, root))
@@ -736,7 +736,7 @@ def _stopping(study): # what is entered into the stack that it gives is closed i
         if before: signal.alarm(0)
         started.close()
         now = study.read()
-        say(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept; the same command goes on.")
+        tell(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept; the same command goes on.")
         raise
     finally:
         if before: signal.alarm(0)
@@ -839,7 +839,7 @@ def keep_race(self:StudyRuns, say=True)->Path: # NAME.race.jsonl, a line for eac
     path = put(study.root, f'_studies/{study.name}.race.jsonl', ''.join(json.dumps(o)+'\n' for o in self.race_states), over=True)
     latest = {o['arm']:o for o in self.race_states}
     if say:
-        for state in latest.values(): say(_stands(state))
+        for state in latest.values(): tell(_stands(state))
     return path
 
 def _stands(state):

@@ -28,7 +28,7 @@ from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
 from .files import as_root,get,is_there,is_url,move_aside,open_folder,put,remove
-from .words import say
+from .words import tell
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
@@ -586,7 +586,7 @@ def _fits(self:Checkpoint):
 @patch
 def _set_aside(self:Checkpoint, why):
     kept = move_aside(self.root, self.file, 'corrupt')
-    say(f'{self.root/self.file} {why}; kept as {kept.name}, the run begins anew')
+    tell(f'{self.root/self.file} {why}; kept as {kept.name}, the run begins anew')
 
 @patch
 def _save(self:Checkpoint):
@@ -596,7 +596,7 @@ def _save(self:Checkpoint):
     saved = io.BytesIO()
     torch.save(state, saved)
     try: put(self.root, self.file, saved.getvalue()+_check_sum(saved.getbuffer()), over=True)
-    except CliError as e: say(f'No checkpoint: {e} The run goes on.')
+    except CliError as e: tell(f'No checkpoint: {e} The run goes on.')
 
 # %% ../nbs/13_train.ipynb #b4509bf7
 def weights_hash(model)->str: # 16 hex digits

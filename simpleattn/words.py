@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['notes', 'percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
-           'printable', 'say', 'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows',
+           'printable', 'tell', 'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows',
            'noise_words', 'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words',
            'next_words', 'summary', 'interval_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence',
            'note', 'race_note', 'against_words', 'pool_rows', 'pool_words', 'best_rows', 'winner_words', 'best_words',
@@ -132,7 +132,7 @@ def printable(
         return found[0] if is_meant else ascii(found[0])[1:-1]
     return _steering.sub(spelled, text)
 
-def say(
+def tell(
     text,      # What is no result
     end='\n',  # What follows it
     file=None  # A stream; standard error if not given
