@@ -1,9 +1,10 @@
 "`python -m simpleattn` is the command"
 
 def main():
-    "The command; Ctrl-C while it is still being imported ends it as Ctrl-C does later, without a traceback"
-    try: from simpleattn.cli import main
+    "The command; Ctrl-C before it has read its words ends it as later, without a traceback"
+    try:
+        from simpleattn.cli import main
+        return main()
     except KeyboardInterrupt: return 130
-    return main()
 
 if __name__=='__main__': raise SystemExit(main())

@@ -399,9 +399,9 @@ def _data_words(found):
         return dict(class_=folder, **name, train=n.get('train', 0), val=n.get('val', 0))
     whole = '{images} images, source {source}, fingerprint {fingerprint}'
     if found['v1_validation']: whole += ', {v1_validation} validation images of split v1'
-    return '\n'.join([table([row(*o) for o in found['classes'].items()]), whole.format(**found), *_data_notes(found),
-        *(f'unreadable: {name} ({why})' for name,why in found['unreadable'].items()),
-        *(f'not an image: {o}' for o in found['stray'])])
+    lines = [whole.format(**found), *_data_notes(found), *(f'unreadable: {name} ({why})' for name,why in found['unreadable'].items()),
+        *(f'not an image: {o}' for o in found['stray'])]
+    return '\n'.join([table([row(*o) for o in found['classes'].items()]), *map(printable, lines)])
 
 def _data_notes(found):
     "A line for each thing that one should know before training"
@@ -1230,6 +1230,7 @@ def _run(f, arguments, words=()):
         return 0
     except OSError as e:
         if not e.errno: raise # of Python, not of a disk
+        if e.filename is None: sys.stdout = open(os.devnull, 'w') # it may have been full, and would fail once more at the end
         return _mistake(f"{e.filename or 'A file'} cannot be written or read ({e.strerror}). What is finished is kept.")
     return 0
 

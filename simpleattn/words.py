@@ -120,6 +120,15 @@ def wrapped(
     return '\n'.join(map(fill, text.split('\n')))
 
 _ansi = re.compile(r'\033\[\d+m')
+_colours = {'better':32, 'worse':31, 'equivalent':36, 'not worse':36, 'undecided':33}
+
+def _painted(text, answer):
+    "Text in the colour of an answer"
+    colour = next((c for word,c in _colours.items() if answer.startswith(word)), None)
+    if not colour or not text.strip() or os.environ.get('NO_COLOR') or os.environ.get('TERM')=='dumb': return text
+    return f'\033[{colour}m{text}\033[0m'
+
+# %% ../nbs/05_words.ipynb #a35b646c
 _steering = re.compile('\033\\[(?:0|3[1236])m|[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]') # our colours, and all that moves a cursor or turns a line
 
 def printable(
@@ -141,13 +150,6 @@ def tell(
     try: print(text, end=end, file=file or sys.stderr, flush=True)
     except OSError:
         if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w') # else Python fails once more at its end
-_colours = {'better':32, 'worse':31, 'equivalent':36, 'not worse':36, 'undecided':33}
-
-def _painted(text, answer):
-    "Text in the colour of an answer"
-    colour = next((c for word,c in _colours.items() if answer.startswith(word)), None)
-    if not colour or not text.strip() or os.environ.get('NO_COLOR') or os.environ.get('TERM')=='dumb': return text
-    return f'\033[{colour}m{text}\033[0m'
 
 # %% ../nbs/05_words.ipynb #d0927ec6
 def _widths(columns, width):
@@ -218,7 +220,7 @@ def text_table(
     "Cells as text"
     if fmt=='latex': return _latex_table(head, rows)
     if fmt=='md': return '\n'.join(f"| {' | '.join(map(md_text, r))} |" for r in [head, ['---']*len(head), *rows])
-    rows = [[str(o) for o in row] for row in rows]
+    rows = [[printable(str(o)) for o in row] for row in rows]
     if width := screen_width(): return _fitted(head, rows, width)
     widths = [max(map(len, column)) for column in zip(head, *rows)]
     return '\n'.join(_line(row, widths) for row in [head, *rows])

@@ -413,3 +413,29 @@ def test_a_settings_file_of_bad_lines_is_told_by_its_first(tmp_path, call):
     (tmp_path/'many.ini').write_text('[a]\n' + 'bad line\n'*100_000)
     code,out,err = call('recipes', '--settings', tmp_path/'many.ini')
     assert code==2 and len(err)<500 and '[line  2]' in err.replace('[line 2]', '[line  2]') and '99999 more' in err
+
+@pytest.mark.parametrize('at', ['simpleattn.cli','fastcore.script','argparse'])
+def test_ctrl_c_while_the_command_is_imported_is_no_traceback(at):
+    code = f"""
+import builtins,sys
+real = builtins.__import__
+def imported(name, *more):
+    if name=={at!r}: raise KeyboardInterrupt
+    return real(name, *more)
+builtins.__import__ = imported
+from simpleattn.__main__ import main
+sys.exit(main())"""
+    done = python(code, 'recipes')
+    assert (done.returncode,done.stdout,done.stderr)==(130,'','')
+
+def test_output_that_finds_no_room_is_a_line(tmp_path):
+    import subprocess,sys
+    done = subprocess.run(f'"{sys.executable}" -m simpleattn recipes > /dev/full', shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode==2 and done.stderr.count('\n')==1 and 'No space left' in done.stderr
+
+def test_a_file_name_forges_no_line(tmp_path, call):
+    from simpleattn.shapes import make_shapes
+    pics = make_shapes(tmp_path/'pics', 12, 12)
+    (pics/'train'/'evil\nsmall validation set\x1b[2J.txt').write_text('?')
+    out = call('data', pics)[1]
+    assert '\x1b' not in out and 'evil\\nsmall' in out
