@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 'Data', 'Folder', 'Count', 'Side', 'Many',
            'Threads', 'Seeds', 'Device', 'Fmt', 'Callbacks', 'Changes', 'Words', 'Names', 'What', 'Source', 'SplitSeed',
-           'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'examples', 'verbs', 'read_arguments', 'recipes',
+           'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'Picture', 'examples', 'verbs', 'read_arguments', 'recipes',
            'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race', 'control', 'first_study', 'demo',
            'demo_text', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'completion', 'main']
 
 # %% ../nbs/28_cli.ipynb #205b5e17
-import json,os,re,shlex,shutil,sys,traceback,warnings
+import json,os,re,shlex,shutil,signal,sys,threading,traceback,warnings
 from argparse import Action,ArgumentParser,HelpFormatter
 from contextlib import contextmanager
 from dataclasses import MISSING,fields
@@ -23,7 +23,8 @@ from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
 from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near
-from .words import counted,families_words,percent,plan_rows,points,screen_width,table,text_table,wrapped
+from .files import address_re
+from .words import counted,families_words,percent,plan_rows,points,printable,tell,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/28_cli.ipynb #c11a0003
@@ -56,6 +57,7 @@ SweepRuns = Annotated[int, 'Seeds', dict(least=1, most=1_000_000)]
 Match = Annotated[str, 'What is matched', dict(one_of=('time','flops'))]
 SdRuns = Annotated[int, 'Runs', dict(most=1_000_000, only_with='sd')]
 Url = Annotated[str, 'Of code', dict(only_with='pr')]
+Picture = Annotated[str, 'FILE.svg', dict(place='folder')]
 
 # %% ../nbs/28_cli.ipynb #bbd1f852
 def _why_no_text(text): # Empty where it is one
@@ -74,7 +76,7 @@ def _read_number(kind, text):
 # %% ../nbs/28_cli.ipynb #712cda21
 def _why_no_place(text, place): # Empty where it can be one
     "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, or a `store`, which may be a URL"
-    if '://' in text: return _why_no_url(text, place)
+    if address_re.match(text): return _why_no_url(text, place)
     if any(len(os.fsencode(o))>255 for o in text.split(os.sep)): return 'a name in it is longer than 255 bytes'
     if place=='file' and not os.path.isfile(text): return f'there is no file {text!r}'
     if place=='there' and not (os.path.isfile(text) or os.path.isdir(text)): return f'there is nothing at {text}'
@@ -275,9 +277,9 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
     return f'There are no runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
 
 # %% ../nbs/28_cli.ipynb #8cc811f9
-def _tell(what):
-    "Say on standard error what is no result"
-    print(wrapped(str(what), screen_width(sys.stderr)), file=sys.stderr)
+def _tell(what, lines=False):
+    "Say on standard error what is no result: a sentence, or the lines of a table"
+    tell(wrapped(printable(str(what), lines), screen_width(sys.stderr)))
 
 def _import(path):
     "Register the user's variants"
@@ -397,9 +399,9 @@ def _data_words(found):
         return dict(class_=folder, **name, train=n.get('train', 0), val=n.get('val', 0))
     whole = '{images} images, source {source}, fingerprint {fingerprint}'
     if found['v1_validation']: whole += ', {v1_validation} validation images of split v1'
-    return '\n'.join([table([row(*o) for o in found['classes'].items()]), whole.format(**found), *_data_notes(found),
-        *(f'unreadable: {name} ({why})' for name,why in found['unreadable'].items()),
-        *(f'not an image: {o}' for o in found['stray'])])
+    lines = [whole.format(**found), *_data_notes(found), *(f'unreadable: {name} ({why})' for name,why in found['unreadable'].items()),
+        *(f'not an image: {o}' for o in found['stray'])]
+    return '\n'.join([table([row(*o) for o in found['classes'].items()]), *map(printable, lines)])
 
 def _data_notes(found):
     "A line for each thing that one should know before training"
@@ -464,12 +466,26 @@ def train(
     machine = Machine(device, threads, data=data, checkpoints=checkpoints, observers=observers)
     place = arm.path(machine.env, check_seed(seed))
     check_at_hand(arm.recipe, data)
-    with _own_place(root, place) as path:
+    with _own_place(root, place) as path, _told_when_stopped(checkpoints):
         from simpleattn.train import train_arm
         run = train_arm(arm, seed, machine, root, progress=sys.stdout.isatty()) # bars are for a terminal
     accuracy = 'no accuracy' if run.acc is None else f'{percent(run.acc)}%'
     status = f'{run.status}, {run.reason}' if run.stopped else run.status
     return f'{arm.name} seed {seed}: {accuracy} ({status}), {run.wall_seconds:.0f} s, {path}'
+
+@contextmanager
+def _told_when_stopped(checkpoints):
+    "Ctrl-C, SIGTERM and SIGHUP, which under nohup is none, end a run with a line"
+    def stop(*args): raise KeyboardInterrupt
+    heard = [o for o in (getattr(signal, name, None) for name in ('SIGTERM','SIGHUP')) if o and signal.getsignal(o)!=signal.SIG_IGN]
+    before = {o:signal.signal(o, stop) for o in heard} if threading.current_thread() is threading.main_thread() else {}
+    try: yield
+    except KeyboardInterrupt:
+        _tell('Stopped. ' + ('The same command goes on from the last checkpoint, if an epoch was finished.' if checkpoints else
+            'The run is not finished, and the same command begins it anew; with --checkpoints FOLDER it would go on.'))
+        raise
+    finally:
+        for o,handler in before.items(): signal.signal(o, handler)
 
 @contextmanager
 def _own_place(root, place):
@@ -567,7 +583,7 @@ def _sweep(recipe, arms, grid, name, runs, rule, declared, training):
     "The sweep of a command, run, and what it picked"
     from simpleattn.sweep import make_sweep,sweep_table
     sweep = make_sweep(recipe, arms, grid, name, runs, rule, **declared).run(**training)
-    _tell(table(sweep_table(sweep)))
+    _tell(table(sweep_table(sweep)), lines=True)
     return sweep
 
 def _reported_study(recipe, arms, name, seeds, sweep, match, declared, training):
@@ -575,7 +591,7 @@ def _reported_study(recipe, arms, name, seeds, sweep, match, declared, training)
     from simpleattn.sweep import match_rows,reported_study
     measure = dict(device=training.get('device'), threads=training.get('threads', 1))
     s = reported_study(recipe, arms, name, seeds, sweep, match, measure, **declared)
-    if match: _tell(table(match_rows(s)))
+    if match: _tell(table(match_rows(s)), lines=True)
     return s
 
 # %% ../nbs/28_cli.ipynb #cc975d27
@@ -716,7 +732,7 @@ def plan(
     alpha:float=0.05,      # Family-wise error rate
     root:Root='runs',
     env:str=None,          # Class of machine; this one if not given
-    plot:str=None,         # FILE.svg to draw: the chance of an answer against seeds
+    plot:Picture=None,     # FILE.svg to draw: the chance of an answer against seeds
     settings:Settings=None,
     fmt:Fmt='table'
 ):
@@ -1147,7 +1163,8 @@ def _show(result, fmt):
     "Print text, rows as a table, and anything else as json; in a terminal sentences wrap"
     if isinstance(result, list): result = table(result, fmt)
     if not isinstance(result, str): result = json.dumps(result, indent=1)
-    print(wrapped(result, screen_width()) if fmt=='table' else result)
+    result = printable(result, lines=True)
+    print(wrapped(result, screen_width()) if fmt=='table' else result, flush=True)
 
 def _mistake(why, status=2):
     _tell(f'simpleattn: {why}')
@@ -1215,17 +1232,20 @@ def _run(f, arguments, words=()):
         return _mistake(e if _is_ours(e) else _said_of(e))
     except SystemExit as e: return _mistake(f'{_said_of(e)}: code that was imported ends the program.')
     except KeyboardInterrupt: return 130
-    except BrokenPipeError: return 0
+    except BrokenPipeError: # of a reader that has seen enough
+        sys.stdout = open(os.devnull, 'w')
+        return 0
     except OSError as e:
         if not e.errno: raise # of Python, not of a disk
+        if e.filename is None: sys.stdout = open(os.devnull, 'w') # it may have been full, and would fail once more at the end
         return _mistake(f"{e.filename or 'A file'} cannot be written or read ({e.strerror}). What is finished is kept.")
     return 0
 
 # %% ../nbs/28_cli.ipynb #a27abeed
 def _open_streams():
-    "A stream that was closed outside swallows what it is told"
-    for name in ('stdout','stderr'):
-        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w'))
+    "A stream that was closed outside swallows what it is told, and has nothing to read"
+    for name,mode in dict(stdin='r', stdout='w', stderr='w').items():
+        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, mode))
 
 def main(
     argv:list=None # Arguments; None: the command line's

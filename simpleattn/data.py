@@ -24,7 +24,7 @@ from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
 import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
 from .recipes import CliError,Recipe,stream
-from .files import put
+from .files import put,read_json
 from .folders import *
 from .shapes import clear_left,make_shapes # asked for here by older scripts
 
@@ -57,7 +57,7 @@ def _write_index(folder, facts):
 def _read_index(folder): # None where there is none that is whole
     "What index.json says"
     try:
-        facts = json.loads((folder/'index.json').read_text())
+        facts = read_json((folder/'index.json').read_text())
         return facts if facts.pop('seal')==_seal(facts) else None
     except (OSError, ValueError, KeyError, AttributeError, TypeError): return None
 

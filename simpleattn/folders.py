@@ -22,6 +22,7 @@ from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from .recipes import CliError,OtherData,Recipe,near
 from .files import put
+from .words import tell
 from .shapes import clear_left,make_shapes,shapes_digest,take_place
 
 # %% ../nbs/09_folders.ipynb #97580aaf
@@ -112,11 +113,16 @@ def file_digest(path)->str: # 64 hex digits
     "sha256 of a file"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
+def _beside(file):
+    "What a file beside images says; raises `CliError` for a pipe or a device, which nobody waits for"
+    if not file.is_file(): raise CliError(f"{file} is no plain file, and is not read.")
+    return file.read_bytes().decode('utf-8', 'surrogateescape')
+
 def _check_sum(archive):
     "Hold an archive against the NAME.sha256 beside it, if there is one"
     stated = archive.with_name(f'{archive.name}.sha256')
-    if not stated.is_file(): return
-    if stated.read_text().lower().split()[:1]!=[file_digest(archive)]:
+    if not stated.exists(): return
+    if _beside(stated).lower().split()[:1]!=[file_digest(archive)]:
         raise CliError(f"{archive} does not match the checksum in {stated.name}. Fetch the archive again.")
 
 _broken_archive = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
@@ -299,6 +305,7 @@ def _check_there(root):
     if not root.exists():
         raise CliError(f"There is nothing at {root} (--data or SIMPLEATTN_DATA). "
             "It may be a data set's folder, its archive, or a folder of them.")
+    if not (root.is_dir() or root.is_file()): raise CliError(f"{root} is neither a folder nor a plain file, and is not read.")
 
 def _find(root, name):
     "The data set `name` at or in `root`, unpacked if it is an archive; None if it is not there"
@@ -373,7 +380,7 @@ def get_path(
 
 # %% ../nbs/09_folders.ipynb #219611b8
 def _size(entry):
-    "Bytes of a file; None where a link leads nowhere or in a circle"
+    "Bytes of a file; None where a link leads nowhere or in a circle, and of a pipe or a device"
     try: return entry.stat().st_size if entry.is_file() else None
     except OSError: return None
 
@@ -427,10 +434,15 @@ def _unsplit(path):
     "The folder of classes that a list splits: `train` where there is one"
     return path/'train' if (path/'train').is_dir() else path
 
+def _rows(file):
+    "The rows of a csv beside images"
+    try: return [*csv.reader(io.StringIO(_beside(file), newline=''))]
+    except csv.Error as e: raise CliError(f"{file} is no list ({e}).") from None
+
 def _read_list(path):
     "Image -> train or val, of the list beside a folder"
     file = split_list(path)
-    with file.open(newline='', encoding='utf-8', errors='surrogateescape') as f: rows = [*csv.reader(f)]
+    rows = _rows(file)
     good = rows[:1]==[['path','part']] and all(len(o)==2 and o[1] in ('train','val') for o in rows[1:])
     if not good: raise CliError(f"{file} is no list of a split, with the columns path and part.")
     return dict(rows[1:])
@@ -465,7 +477,7 @@ def _layout_faults(images):
     "What is wrong with `images`, part/CLASS -> its images"
     for folder,found in images.items():
         dead = [_place(folder, name) for name,size in found if size is None]
-        if dead: yield f"{_some(dead)} cannot be followed: a link that leads nowhere, or in a circle"
+        if dead: yield f"{_some(dead)} cannot be followed: a link that leads nowhere or in a circle, a pipe or a device"
         if not found: yield f"class folder {folder} holds no image"
         if folder.endswith('/') and not dead: yield f"{_some(name for name,_ in found)} in {folder} has no class folder"
     classes = groupby((o for o in images if not o.endswith('/')), _part_folder, class_of)
@@ -600,8 +612,8 @@ def _tell_of_a_part(path, dataset): # once a process
     "Say on standard error that a folder is a part of a known data set, on which nobody else's accuracies hold"
     if dataset not in known: return
     n, whole = len(list_images(path)), sum(official[known[dataset][1]])
-    if n<whole: print(f"{_called(path)} holds {n} of the {whole} images of {dataset}: its accuracies are not those of {dataset}. "
-        "Give a data set of your own its name by --set dataset=NAME.", file=sys.stderr)
+    if n<whole: tell(f"{_called(path)} holds {n} of the {whole} images of {dataset}: its accuracies are not those of {dataset}. "
+        "Give a data set of your own its name by --set dataset=NAME.")
 
 def _given(path, data):
     "Where a data set was found: its archive, if that was given, or its own folder"
@@ -789,8 +801,12 @@ def noisy_labels(
     if not noise: return {}
     found = _noise_files(Path(path))
     if not found: raise CliError(f"noise = {noise} needs the noisy_*.csv of the archive, and {path} has none.")
-    with found[0].open(newline='') as f:
-        return {row['path']:row[f'noisy_labels_{noise}'] for row in csv.DictReader(f)}
+    head,*rows = _rows(found[0]) or [[]]
+    columns = 'path', f'noisy_labels_{noise}'
+    lacking = [o for o in columns if o not in head]
+    if lacking: raise CliError(f"{found[0]} has no column {' and no '.join(lacking)}.")
+    path,label = map(head.index, columns)
+    return {row[path]:row[label] for row in rows if len(row)==len(head)}
 
 def train_labels(
     path,         # Folder of a data set

@@ -7,13 +7,14 @@ __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 
 # %% ../nbs/23_formats.ipynb #d1b21dbd
 import ast,bz2,codecs,csv,gzip,io,json,lzma,re,sys,zlib
+from contextlib import nullcontext
 from pathlib import Path
 import pandas as pd
 from .columns import arm_names,as_cells,is_accuracy,is_blank,number_in,of_a_log,seed_in,seed_names,short_name,with_index
 from .recipes import CliError
 
 # %% ../nbs/23_formats.ipynb #12bb9c2c
-_unpack = {b'\x1f\x8b':gzip.decompress, b'BZh':bz2.decompress, b'\xfd7zXZ':lzma.decompress}
+_unpack = {b'\x1f\x8b':gzip.open, b'BZh':bz2.open, b'\xfd7zXZ':lzma.open}
 _no_text = {b'PK':'an Excel workbook or a zip archive', b'\xd0\xcf\x11\xe0':'an Excel workbook', b'PAR1':'a parquet file',
     b'%PDF':'a PDF', b'\x89HDF':'an HDF5 file', b'\x93NUMPY':'an array of numpy', b'SQLite':'a database', b'\x80':'a pickle'}
 _marks = {codecs.BOM_UTF8:'utf-8-sig', codecs.BOM_UTF32_LE:'utf-32', codecs.BOM_UTF32_BE:'utf-32',
@@ -23,12 +24,23 @@ def _starts(content, marks):
     "What is known of content that starts so, or None"
     return next((known for mark,known in marks.items() if content.startswith(mark)), None)
 
+_most_bytes = 2**28 # of a file of results
+_handed = ('/dev/fd/', '/dev/stdin') # what a shell hands over may be a pipe
+
+def _limited(file):
+    "All that a file holds; raises `ValueError` where that is more than any table of results"
+    content = file.read(_most_bytes+1)
+    if len(content) > _most_bytes: raise ValueError(f'it holds more than {_most_bytes} bytes, and no table of results does')
+    return content
+
 def _content(path):
     "The bytes of a file, unpacked"
     try:
-        content = sys.stdin.buffer.read() if str(path) == '-' else Path(path).read_bytes()
+        is_stream = Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())
+        if is_stream and not str(path).startswith(_handed): raise ValueError('it is a pipe or a device. A pipe is read as standard input: simpleattn compare - < PIPE')
+        with nullcontext(sys.stdin.buffer) if str(path) == '-' else open(path, 'rb') as file: content = _limited(file)
         unpack = _starts(content, _unpack)
-        return unpack(content) if unpack else content
+        return _limited(unpack(io.BytesIO(content))) if unpack else content
     except OSError as e: why = e.strerror or e
     except (ValueError, EOFError, zlib.error, lzma.LZMAError) as e: why = e
     raise CliError(f'{path} cannot be read: {why}.')

@@ -309,7 +309,9 @@ def _sections(path): # {name: {key: text}}
     parser = configparser.ConfigParser(interpolation=None)
     try: parser.read_string(path.read_text())
     except (configparser.Error, UnicodeDecodeError) as e:
-        raise CliError(f"{path} cannot be read: {' '.join(str(e).split())}") from None
+        why,*lines = str(e).split('\n\t') # a line for each that is wrong
+        more = f' and {len(lines)-1} more' if len(lines)>1 else ''
+        raise CliError(f"{path} cannot be read: {' '.join([*why.split(), *''.join(lines[:1]).split()])}{more}") from None
     foreign = {*parser.defaults()} if {*parser.defaults()}.isdisjoint(_types) else set()
     return {name:{k:v for k,v in parser[name].items() if k not in foreign} for name in parser.sections()}
 

@@ -19,9 +19,9 @@ from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from .recipes import CliError, Recipe
-from .words import cell, csv_table, latex_text, md_text, p_value, percent, next_words, points, rate, summary_rows, text_table
+from .words import cell, csv_table, latex_text, md_text, p_value, percent, next_words, points, rate, tell, summary_rows, text_table
 from .variants import Arm, get_variant, spelled
-from .files import as_root, get, is_there, is_url, put, remove
+from .files import as_root, get, is_there, is_url, put, read_json, remove
 from .runs import claim
 from .stats import decompose, divergence_upper, summarise
 from .study import Study, StudyRuns
@@ -646,7 +646,7 @@ def _study_picture(report):
 
 def _earlier(root, folder):
     "What an earlier report.json there says; nothing where there is none"
-    try: return json.loads(get(root, f'{folder}/report.json' if folder else 'report.json'))
+    try: return read_json(get(root, f'{folder}/report.json' if folder else 'report.json'))
     except (CliError, FileNotFoundError, ValueError): return None
 
 def _write(root, folder, forms, before):
@@ -675,7 +675,7 @@ def keep_report(
 def _made_of(root, folder, reading, harness):
     "Is there a page, made of this declaration, these runs and this control?"
     try:
-        said = json.loads(get(root, f'{folder}/report.json'))
+        said = read_json(get(root, f'{folder}/report.json'))
         of = said['study'], said['env'], said.get('harness', []), {o['arm']:o['n_failed'] for o in said['arms']}, {(o['path'], o['acc'], o['finished']) for o in said['runs']}
     except (CliError, FileNotFoundError, ValueError, KeyError, TypeError): return False
     runs = {(r.path, r.acc, r.machine['finished']) for runs in reading.runs.values() for r in runs}
@@ -696,7 +696,7 @@ def live_page(
 def _or_say(write, *args):
     "A page that cannot be written stops no training"
     try: write(*args)
-    except CliError as e: print(f'The page was not written: {e}', file=sys.stderr)
+    except CliError as e: tell(f'The page was not written: {e}')
 
 def _write_live(reading, seconds):
     root,folder = _home(reading)

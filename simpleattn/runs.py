@@ -23,8 +23,8 @@ from pathlib import Path
 from fastcore.basics import groupby,patch
 from fastcore.xdg import xdg_state_home
 from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,name_re
-from .files import as_root,get,get_many,is_folder,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,put,remove,tidy
-from .words import percent
+from .files import as_root,get,get_many,is_folder,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,open_folder,put,read_json,remove,tidy
+from .words import percent,printable,tell
 from .variants import Arm,Variant
 
 # %% ../nbs/11_runs.ipynb #d30cb869
@@ -257,17 +257,20 @@ def waiting_records(
     return [name for folder in filter(_is_own, parked_folders(root)) for name in list_files(folder)]
 
 def _is_own(folder):
-    "Is there such a folder, made by this user?"
-    try: facts = os.lstat(folder)
+    "Did this user make such a folder, from the home or the temporary folder on, with no link on the way?"
+    try: made = [os.lstat(o) for o in (folder, *folder.parents[:2])]
     except OSError: return False
-    return stat.S_ISDIR(facts.st_mode) and facts.st_uid==_uid()
+    return all(stat.S_ISDIR(o.st_mode) and o.st_uid==_uid() for o in made)
 
 def _park(root, name, content):
     "Keep a record in a local folder; gives the sentence that says where"
     for folder in parked_folders(root):
-        try: path = put(folder, name, content, over=True, patient=False)
+        try:
+            open_folder(folder.parents[2], '/'.join(folder.parts[-3:]), patient=False)
+            if not _is_own(folder): continue # another user's
+            path = put(folder, name, content, over=True, patient=False)
         except CliError: continue
-        if _is_own(folder): return f"The record waits in {path}, and the same command publishes it."
+        return f"The record waits in {path}, and the same command publishes it."
     return f"Nor can the record be kept in {folder}, so this run is lost."
 
 # %% ../nbs/11_runs.ipynb #50fc2f41
@@ -347,8 +350,8 @@ def _lock_file(root):
 def _unsealed(content):
     "What a sealed file says"
     if len(content)>most_bytes: raise ValueError(f'larger than any record ({most_bytes} bytes at most)')
-    try: facts = json.loads(content)
-    except Exception as e: raise ValueError(f'not readable as JSON ({e})') from None
+    try: facts = read_json(content)
+    except ValueError as e: raise ValueError(f'not readable as JSON ({e})') from None
     if not isinstance(facts, dict): raise ValueError('not a record')
     _check_unicode(content, facts)
     schema,seal = facts.get('schema'), facts.pop('sha256', None)
@@ -362,10 +365,22 @@ def _check_unicode(content, facts):
     try: json.dumps(facts, ensure_ascii=False).encode()
     except UnicodeEncodeError: raise ValueError('a text is no Unicode') from None
 
+def _check_texts(content, facts):
+    "Raise `ValueError` for a text that would steer the terminal that shows it, or forge a line"
+    if b'\\' not in content and content.isascii(): return
+    if any(printable(o)!=o for o in _texts(facts)): raise ValueError('a text holds characters that cannot be printed')
+
+def _texts(o):
+    "Every text in JSON, keys too"
+    if isinstance(o, str): yield o
+    parts = [*o, *o.values()] if isinstance(o, dict) else o if isinstance(o, list) else ()
+    for part in parts: yield from _texts(part)
+
 # %% ../nbs/11_runs.ipynb #6029fdbd
 _must_hold_together = {
     'status is neither ok nor diverged': lambda run: run.status in ('ok','diverged'),
     'data.n_val is not n_images': lambda run: run.data.get('n_val', run.n_images)==run.n_images,
+    'history has more epochs than the recipe': lambda run: len(run.history)<=run.recipe.get('epochs', len(run.history)),
     'an epoch of the history has no acc': lambda run: all('acc' in o for o in run.history),
     'an accuracy is not a fraction': lambda run: all(_is_fraction(o) for o in (*_accs(run), run.best_acc)),
     'status is ok, but an accuracy is missing': lambda run: not run.ok or None not in (run.acc, run.best_acc, run.best_epoch),
@@ -418,6 +433,7 @@ def _recipe_hashes(recipe):
 def _believe(content, path=None):
     "The run in a record's bytes; raises `ValueError` with the reason if it cannot be believed"
     facts = _unsealed(content)
+    _check_texts(content, facts)
     try: run = Run(**facts)
     except TypeError as e: raise ValueError(f'fields do not match ({e})') from None
     if path not in (None, run.path): raise ValueError(f'content says {run.path}')
@@ -637,10 +653,11 @@ def _value(run, column):
 _always_declared = {'seeds','baseline','delta','alpha','env','growth','arms'}
 
 def _json(content):
-    try: facts = json.loads(content)
-    except (ValueError, RecursionError) as e: raise ValueError(f'not readable as JSON ({e})') from None
+    try: facts = read_json(content)
+    except ValueError as e: raise ValueError(f'not readable as JSON ({e})') from None
     if not isinstance(facts, dict): raise ValueError('not a declaration')
     _check_unicode(content, facts)
+    _check_texts(content, facts)
     return facts
 
 def _check_rest(facts):
@@ -881,7 +898,7 @@ def _give_up(folder, name, why):
     aside = folder.parent.with_name('refused')/folder.name
     kept = _put_beside(aside, name, 'corrupt', get(folder, name))
     remove(folder, name)
-    print(f'{folder/name}: {why}; kept as {kept}', file=sys.stderr)
+    tell(printable(f'{folder/name}: {why}; kept as {kept}'))
 
 def _remove_folders(folder):
     "Remove folders that hold nothing"

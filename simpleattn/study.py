@@ -18,9 +18,9 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,plain_name_re
-from .words import counted,interval_text,note,percent,points,screen_width
+from .words import counted,interval_text,note,percent,points,printable,tell,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
-from .files import as_root,get,is_there,is_url,list_names,list_strange,put
+from .files import as_root,get,is_there,is_url,list_names,list_strange,put,read_json
 from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,made_otherwise,probe,publish_parked,
     read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,waiting_records,write_declaration,write_failure)
 from .engines import Task,check_engine,make_engine,pinning
@@ -318,7 +318,7 @@ def check_studies(
             if file in races: _check_race(root, file, content)
             else: check_declaration(file, content)
             if file in growths: _check_place(root, file)
-        except (ValueError, CliError, RecursionError) as e: wrong[file] = str(e)
+        except (ValueError, CliError) as e: wrong[file] = str(e)
     return len(declarations)+len(races), wrong | dict.fromkeys(_strange_studies(root), 'is not what its name says, a plain file or a folder, and is not read')
 
 def _strange_studies(root):
@@ -342,7 +342,7 @@ def _check_race(root, file, content):
     if declared is None: raise ValueError(f'no study {name!r} is declared')
     labels = {a['arm'] for a in declared['arms']}
     for line in content.decode().splitlines():
-        state = json.loads(line)
+        state = read_json(line)
         if not isinstance(state, dict) or not {'arm','seed','verdict'}<=state.keys(): raise ValueError('a line is no state of a race')
         if not isinstance(state['arm'], str) or type(state['seed']) is not int: raise ValueError('a line has no arm or no seed')
         if state['arm'] not in labels or state['seed'] not in declared['seeds']:
@@ -564,12 +564,6 @@ def compare(self:Study, contrasts=(), **kwargs): # `Comparisons`; keywords go to
     return self.read().compare(contrasts, **kwargs)
 
 # %% ../nbs/18_study.ipynb #4590c05b
-def _say(line, end='\n', file=None):
-    "Print for whoever watches; a terminal that is gone costs the line and not the study"
-    try: print(line, end=end, file=file or sys.stderr, flush=True)
-    except BrokenPipeError: raise # of a reader that has seen enough
-    except OSError: pass
-
 class Progress:
     "A line for the study: runs done, failed and left, time gone and time left"
     def __init__(self, total, file=None):
@@ -598,11 +592,11 @@ class Progress:
         "Write the line again; `what` names the run that has just ended"
         said = f'{self.line()}  {what}'
         if self.cell: self.cell.update({'text/plain':said}, raw=True)
-        elif self.tty: _say(f'\r\033[K{self.fitted(what, screen_width(self.file))}', end='', file=self.file)
-        else: _say(said.rstrip(), file=self.file)
+        elif self.tty: tell(f'\r\033[K{self.fitted(what, screen_width(self.file))}', end='', file=self.file)
+        else: tell(said.rstrip(), file=self.file)
 
     def close(self):
-        if self.tty and not self.cell: _say('', file=self.file)
+        if self.tty and not self.cell: tell('', file=self.file)
 
 def _span(seconds):
     if seconds<120: return f'{seconds:.0f} s'
@@ -666,7 +660,7 @@ def note_parked(self:_Driver, ended):
     "The run is made, and its record is safe; where it is, is said once"
     self.bar.done += 1
     self.parked += 1
-    if self.parked==1: _say(f'\n{ended.error}')
+    if self.parked==1: tell(f'\n{ended.error}')
 
 @patch
 def count_failure(self:_Driver, ended):
@@ -703,7 +697,7 @@ def _portions(self:Study, eng, progress):
         now = self.read()
         stuck |= {label for label,_ in {*todo} & {*now.left(stuck)}}
         now.keep_race(progress)
-    for label in stuck: _say(f'{label} is stuck at a seed that failed every time. The same command tries it again.')
+    for label in stuck: tell(f'{label} is stuck at a seed that failed every time. The same command tries it again.')
 
 @patch
 def _tidy(self:Study):
@@ -712,7 +706,7 @@ def _tidy(self:Study):
         path = self.root/path
         if why.startswith('of a newer schema'): raise CliError(f"{path} is {why}.")
         if _is_good_now(path, self.root): continue # another machine has tidied and trained meanwhile
-        _say(f'{path}: {why}; kept as {set_aside(path).name}')
+        tell(printable(f'{path}: {why}; kept as {set_aside(path).name}'))
 
 def _is_good_now(path, root):
     try: return bool(read_run(path, root))
@@ -753,7 +747,7 @@ def _stopping(study): # what is entered into the stack that it gives is closed i
         if before: signal.alarm(0)
         started.close()
         now = study.read()
-        _say(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept; the same command goes on.")
+        tell(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept; the same command goes on.")
         raise
     finally:
         if before: signal.alarm(0)
@@ -856,7 +850,7 @@ def keep_race(self:StudyRuns, say=True)->Path: # NAME.race.jsonl, a line for eac
     path = put(study.root, f'_studies/{study.name}.race.jsonl', ''.join(json.dumps(o)+'\n' for o in self.race_states), over=True)
     latest = {o['arm']:o for o in self.race_states}
     if say:
-        for state in latest.values(): _say(_stands(state))
+        for state in latest.values(): tell(_stands(state))
     return path
 
 def _stands(state):

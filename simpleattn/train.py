@@ -28,6 +28,7 @@ from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
 from .files import as_root,get,is_there,is_url,move_aside,open_folder,put,remove
+from .words import tell
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost
 from .data import fingerprint,get_dls,get_path,source_facts
@@ -479,6 +480,55 @@ def _checked(content):
     if said!=_check_sum(content): raise ValueError('its checksum does not match')
     return content
 
+# %% ../nbs/13_train.ipynb #partsok1
+def _is_number(o): return type(o) in (int,float) and math.isfinite(o)
+
+def _are(of_type, items): return isinstance(items, list) and all(map(of_type, items))
+
+def _is_like(o, model):
+    "Is it built as `model` is: names, lengths, shapes, types? Of numbers, counts only grow and no other is below 0"
+    if _is_number(model): return _is_number(o) and o>=(model if type(model) is int else 0)
+    if type(o) is not type(model): return False
+    if isinstance(o, dict): return o.keys()==model.keys() and all(_is_like(o[k], model[k]) for k in o)
+    if isinstance(o, list): return len(o)==len(model) and all(map(_is_like, o, model))
+    if isinstance(o, Tensor): return (o.shape,o.dtype)==(model.shape,model.dtype)
+    return o==model
+
+def _after_a_step(opt):
+    "What an optimiser keeps once it has stepped, found out on a copy"
+    opt = copy.deepcopy(opt)
+    for p,*_ in opt.all_params(): p.grad = torch.zeros_like(p)
+    opt.step()
+    return _plain(opt.state_dict())
+
+def _is_of_opt(learn, state):
+    "Can the optimiser have come there? A parameter that never had a gradient has not moved and keeps nothing; schedules move rate and momentum, and a callback that does more than watch anything"
+    names = {p:name for name,p in learn.model.named_parameters()}
+    def is_as_it_was(p): return torch.equal(state['model'][names[p]], p.detach().cpu())
+    watched = all(getattr(o, 'observes', False) for o in learn.cbs_added)
+    def fixed(groups): return [{k:v for k,v in o.items() if watched and k not in ('lr','mom')} for o in groups]
+    fresh,model = _plain(learn.opt.state_dict()), _after_a_step(learn.opt)
+    model['state'] = [before if saved==before and is_as_it_was(p) else after
+        for saved,before,after,(p,*_) in zip(state['opt']['state'], fresh['state'], model['state'], learn.opt.all_params(), strict=True)]
+    return _is_like(state['opt'], model) and fixed(state['opt']['hypers'])==fixed(fresh['hypers'])
+
+def _is_row(o): return isinstance(o, list) and len(o)>1 and all(isinstance(v, (int,float)) for v in o)
+def _is_scalar(o): return isinstance(o, Tensor) and o.dim()==0
+def _is_right(learn, o): return isinstance(o, Tensor) and o.dtype==torch.bool and o.shape==(len(learn.dls.valid_ds),)
+_of_records = dict(lrs=_is_number, iters=_is_number, losses=_is_scalar, values=_is_row)
+
+_parts = dict( # of a checkpoint -> whether a learner can go on from what it says
+    epoch=lambda learn,state: type(state['epoch']) is int and {state['epoch']}=={len(state['right']), len(state['recorded']['values'])} and 0<state['epoch']<=learn.n_epoch,
+    wall=lambda learn,state: _is_like(state['wall'], 0.),
+    seconds=lambda learn,state: _is_like(state['seconds'], 0.),
+    model=lambda learn,state: _is_like(state['model'], _plain(learn.model.state_dict())),
+    opt=_is_of_opt,
+    smooth=lambda learn,state: _is_like(state['smooth'][:1], [0]) and _are(_is_scalar, state['smooth'][1:]) and len(state['smooth'])==2,
+    scaler=lambda learn,state: _is_like(state['scaler'], _state(learn)['scaler']),
+    recorded=lambda learn,state: all(_are(of_type, state['recorded'][name]) for name,of_type in _of_records.items()),
+    right=lambda learn,state: _are(partial(_is_right, learn), state['right']),
+    added=lambda learn,state: all(isinstance(o, dict) and all(map(_is_plain, o.values())) for o in state['added'].values()))
+
 # %% ../nbs/13_train.ipynb #2190e951
 class Checkpoint(Callback):
     "The state of a run after each epoch, and the way back to it"
@@ -526,17 +576,17 @@ def _fits(self:Checkpoint):
     "Can the learner become what the state says? Tried here, where it can still become what it was"
     fresh,state = copy.deepcopy(_state(self.learn)), self.state
     try:
-        epochs = {len(state['right']), len(state['recorded']['values']), state['epoch']}
-        if len(epochs)>1 or not 0<state['epoch']<=self.n_epoch: raise ValueError('its epochs do not agree')
+        for part,fits in _parts.items():
+            if not fits(self.learn, state): raise ValueError(f'its {part}')
         _put_back(self.learn, copy.deepcopy(state)) # optimisers keep what they are given, and take it apart
-        return math.isfinite(state['wall'])
-    except Exception as e: self._set_aside(f'does not fit this run ({type(e).__name__})')
+        return True
+    except Exception as e: self._set_aside(f'does not fit this run ({str(e)[:80] or type(e).__name__})')
     finally: _put_back(self.learn, fresh)
 
 @patch
 def _set_aside(self:Checkpoint, why):
     kept = move_aside(self.root, self.file, 'corrupt')
-    print(f'{self.root/self.file} {why}; kept as {kept.name}, the run begins anew', file=sys.stderr)
+    tell(f'{self.root/self.file} {why}; kept as {kept.name}, the run begins anew')
 
 @patch
 def _save(self:Checkpoint):
@@ -546,7 +596,7 @@ def _save(self:Checkpoint):
     saved = io.BytesIO()
     torch.save(state, saved)
     try: put(self.root, self.file, saved.getvalue()+_check_sum(saved.getbuffer()), over=True)
-    except CliError as e: print(f'No checkpoint: {e} The run goes on.', file=sys.stderr)
+    except CliError as e: tell(f'No checkpoint: {e} The run goes on.')
 
 # %% ../nbs/13_train.ipynb #b4509bf7
 def weights_hash(model)->str: # 16 hex digits

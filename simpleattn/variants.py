@@ -14,6 +14,7 @@ from functools import cached_property,partial
 from importlib import import_module,metadata,util
 from pathlib import Path
 from fastcore.basics import patch
+from .files import read_json
 from .recipes import CallbackText,CliError,NamedRecipe,Recipe,derive,load_recipes,name_re,near,read_callbacks
 
 # %% ../nbs/06_variants.ipynb #d218529e
@@ -371,8 +372,8 @@ def _next_free(v, root):
 def _hashes_on_file(name, root):
     "Hashes of the variants that records and declarations know by a name"
     first = {next(folder.glob('*.json'), None) for folder in root.glob(f'*/{name}/*')} - {None}
-    found = [json.loads(o.read_bytes()).get('variant') for o in first]
-    for o in root.glob('_studies/*.json'): found += [arm['variant'] for arm in json.loads(o.read_bytes()).get('arms', ())]
+    found = [read_json(o.read_bytes()).get('variant') for o in first]
+    for o in root.glob('_studies/*.json'): found += [arm['variant'] for arm in read_json(o.read_bytes()).get('arms', ())]
     return {o['hash'] for o in found if isinstance(o, dict) and o['name']==name}
 
 # %% ../nbs/06_variants.ipynb #144fde20

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['notes', 'percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
-           'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows', 'noise_words',
-           'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words', 'next_words', 'summary',
-           'interval_words', 'families_words', 'summary_rows', 'summaries_html', 'summaries_md', 'sentence', 'note',
-           'race_note', 'against_words', 'against_rows', 'pool_rows', 'pool_words', 'best_rows', 'winner_words',
-           'best_words', 'null_words', 'repeat_words', 'sensitivity_words']
+           'printable', 'tell', 'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows',
+           'noise_words', 'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words',
+           'next_words', 'summary', 'interval_words', 'families_words', 'summary_rows', 'summaries_html',
+           'summaries_md', 'sentence', 'note', 'race_note', 'against_words', 'against_rows', 'pool_rows', 'pool_words',
+           'best_rows', 'winner_words', 'best_words', 'null_words', 'repeat_words', 'sensitivity_words']
 
 # %% ../nbs/05_words.ipynb #1f99838c
 import csv, io, json, math, os, re, shutil, sys, textwrap
@@ -128,6 +128,29 @@ def _painted(text, answer):
     if not colour or not text.strip() or os.environ.get('NO_COLOR') or os.environ.get('TERM')=='dumb': return text
     return f'\033[{colour}m{text}\033[0m'
 
+# %% ../nbs/05_words.ipynb #a35b646c
+_steering = re.compile('\033\\[(?:0|3[1236])m|[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]') # our colours, and all that moves a cursor or turns a line
+
+def printable(
+    text:str,   # May hold what somebody else wrote
+    lines=False # May it be several lines, with cells and colours?
+)->str: # Text that a terminal shows as it stands
+    "Text in which characters that would steer a terminal, or begin a line, are spelled out"
+    def spelled(found):
+        is_meant = lines and (found[0] in '\n\t' or len(found[0])>1)
+        return found[0] if is_meant else ascii(found[0])[1:-1]
+    return _steering.sub(spelled, text)
+
+def tell(
+    text,      # What is no result
+    end='\n',  # What follows it
+    file=None  # A stream; standard error if not given
+):
+    "Print for whoever watches; a stream that is gone or full costs the line and nothing else"
+    try: print(text, end=end, file=file or sys.stderr, flush=True)
+    except OSError:
+        if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w') # else Python fails once more at its end
+
 # %% ../nbs/05_words.ipynb #d0927ec6
 def _widths(columns, width):
     "Widths of columns in a terminal, the widest made narrower first, none below its longest word; None where they find no place"
@@ -197,7 +220,7 @@ def text_table(
     "Cells as text"
     if fmt=='latex': return _latex_table(head, rows)
     if fmt=='md': return '\n'.join(f"| {' | '.join(map(md_text, r))} |" for r in [head, ['---']*len(head), *rows])
-    rows = [[str(o) for o in row] for row in rows]
+    rows = [[printable(str(o)) for o in row] for row in rows]
     if width := screen_width(): return _fitted(head, rows, width)
     widths = [max(map(len, column)) for column in zip(head, *rows)]
     return '\n'.join(_line(row, widths) for row in [head, *rows])

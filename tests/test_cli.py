@@ -1,5 +1,5 @@
 """`simpleattn VERB`: one sentence for a mistake, and a table or JSON for a result"""
-import csv,dataclasses,io,json,re,shutil
+import csv,dataclasses,io,json,os,re,shutil
 from types import SimpleNamespace
 import pytest
 from conftest import bits,cli,python
@@ -395,3 +395,47 @@ def test_the_package_is_the_command(tmp_path):
     assert run('--version').stdout.strip() and run('recipes', '--fmt', 'csv').returncode==0
     wrong = run('nothing')
     assert wrong.returncode==2 and 'no verb' in wrong.stderr and len(wrong.stderr.splitlines())==1
+
+@pytest.mark.parametrize('make', [lambda p: p.symlink_to('/dev/zero'), lambda p: os.mkfifo(p), lambda p: p.write_bytes(__import__('gzip').compress(bytes(2**13)))], ids=['a device','a pipe','packed'])
+def test_a_file_of_results_that_has_no_end_is_a_line(tmp_path, call, monkeypatch, make):
+    monkeypatch.setattr('simpleattn.formats._most_bytes', 2**12)
+    make(tmp_path/'x.csv')
+    code,out,err = call('compare', tmp_path/'x.csv')
+    assert code==2 and err.count('\n')==1 and ('a pipe or a device' in err or 'more than 4096 bytes' in err)
+
+@pytest.mark.parametrize('streams,status', [('<&-',2), ('2>/dev/full <&-',2), ('<&- >&- 2>&-',2)])
+def test_a_standard_input_that_is_closed_is_empty(tmp_path, streams, status):
+    import subprocess,sys
+    done = subprocess.run(f'"{sys.executable}" -m simpleattn compare - {streams}', shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode==status and 'Traceback' not in done.stderr and ('2>' in streams or 'it is empty' in done.stderr)
+
+def test_a_settings_file_of_bad_lines_is_told_by_its_first(tmp_path, call):
+    (tmp_path/'many.ini').write_text('[a]\n' + 'bad line\n'*100_000)
+    code,out,err = call('recipes', '--settings', tmp_path/'many.ini')
+    assert code==2 and len(err)<500 and '[line  2]' in err.replace('[line 2]', '[line  2]') and '99999 more' in err
+
+@pytest.mark.parametrize('at', ['simpleattn.cli','fastcore.script','argparse'])
+def test_ctrl_c_while_the_command_is_imported_is_no_traceback(at):
+    code = f"""
+import builtins,sys
+real = builtins.__import__
+def imported(name, *more):
+    if name=={at!r}: raise KeyboardInterrupt
+    return real(name, *more)
+builtins.__import__ = imported
+from simpleattn.__main__ import main
+sys.exit(main())"""
+    done = python(code, 'recipes')
+    assert (done.returncode,done.stdout,done.stderr)==(130,'','')
+
+def test_output_that_finds_no_room_is_a_line(tmp_path):
+    import subprocess,sys
+    done = subprocess.run(f'"{sys.executable}" -m simpleattn recipes > /dev/full', shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode==2 and done.stderr.count('\n')==1 and 'No space left' in done.stderr
+
+def test_a_file_name_forges_no_line(tmp_path, call):
+    from simpleattn.shapes import make_shapes
+    pics = make_shapes(tmp_path/'pics', 12, 12)
+    (pics/'train'/'evil\nsmall validation set\x1b[2J.txt').write_text('?')
+    out = call('data', pics)[1]
+    assert '\x1b' not in out and 'evil\\nsmall' in out

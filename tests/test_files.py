@@ -7,7 +7,7 @@ from conftest import ROOT,python,run_process
 from simpleattn import files
 from simpleattn.files import as_root,get,get_many,is_there,list_names,put,remove
 from simpleattn.recipes import Recipe
-from simpleattn.runs import arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_declaration,read_run,set_aside,write_declaration,write_failure,write_run
+from simpleattn.runs import arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_declaration,read_run,set_aside,waiting_records,write_declaration,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import Variant,get_variant,read_arm
 from test_store import CORRUPT,ENV,a_run,cli_main,root,s3,sealed
@@ -72,6 +72,28 @@ def test_a_root_that_is_a_link_is_the_users_own_choice(tmp_path):
     (tmp_path/'big-disk').mkdir(); (tmp_path/'runs').symlink_to(tmp_path/'big-disk')
     write_run(a_run(), tmp_path/'runs')
     assert len(find_runs(tmp_path/'runs')[0])==1 and (tmp_path/'big-disk'/a_run().path).is_file()
+
+@pytest.mark.parametrize('url', ['local://{}','file://{}','simplecache::file://{}','filecache::local://{}','dir::file://{}','generic://{}','asynclocal://{}','LOCAL://{}','file:{}','s3:{}','x://y','webhdfs://y/z','jupyter://y/z','sftp://localhost{}'])
+def test_no_address_of_a_folder_leads_past_its_links(tmp_path, url, recwarn):
+    victim = tmp_path/'elsewhere'/'baseline'/ENV
+    victim.mkdir(parents=True); (tmp_path/'runs').mkdir()
+    (tmp_path/'runs'/'tiny').symlink_to(tmp_path/'elsewhere')
+    write_run(a_run(), tmp_path/'other')
+    with pytest.raises(CliError, match='is a link|neither a folder nor in an object store') as e: merge_runs(tmp_path/'other', url.format(tmp_path/'runs'))
+    assert not [*victim.iterdir()] and not recwarn.list and '\n' not in str(e.value)
+
+def test_a_folder_by_its_address_is_that_folder(tmp_path):
+    import upath
+    for root in (f'local://{tmp_path}', f'file://{tmp_path}', upath.UPath(f'local://{tmp_path}'), upath.UPath(tmp_path)): assert type(as_root(root))==type(tmp_path) and as_root(root)==tmp_path
+
+@pytest.mark.parametrize('args', [['plan','demo','--sd','0.01','--plot','s3://b/x.svg'], ['report','s','--out','s3:/x'], ['runs','--verify','--root','x://y'], ['runs','--merge','runs','--root','x://y'], ['plan','demo','--sd','.01','--plot','s3:/x.svg']], ids=' '.join)
+def test_an_address_is_no_folder_to_write_to(tmp_path, monkeypatch, recwarn, args):
+    write_report_of(tmp_path/'runs'); a_study(tmp_path/'runs').declare()
+    monkeypatch.chdir(tmp_path)
+    before = everything(tmp_path)
+    code,out,err = cli_main(args)
+    assert code==2 and out=='' and err.count('\n')==1 and 'No such file' not in err and everything(tmp_path)==before and not recwarn.list
+    assert not [o for o in tmp_path.iterdir() if ':' in o.name]
 
 def test_a_declaration_of_another_name_is_refused_where_it_is_read(tmp_path):
     a_study(tmp_path, name='demo').declare()
@@ -245,6 +267,26 @@ def test_a_record_that_cannot_be_published_waits_in_a_local_folder_and_is_publis
     probe(runs)
     assert [r.seed for r in find_runs(runs)[0]]==[0,1] and find_runs(runs)[0][1].wall_seconds==99
     assert not any(o.exists() for o in parked_folders(runs)), 'nothing waits any more'
+
+@pytest.mark.parametrize('planted', ['','/parked','/parked/KEY','/parked/KEY/tiny'])
+def test_no_record_is_parked_through_a_link_or_in_what_another_user_made(tmp_path, monkeypatch, planted):
+    monkeypatch.setenv('XDG_STATE_HOME', '/proc')
+    victim,temporary = tmp_path/'victim', tmp_path/'tmp'
+    victim.mkdir(); temporary.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(temporary))
+    (tmp_path/'runs').write_text('a file')
+    folder = parked_folders(tmp_path/'runs')[-1]
+    place = temporary/(f'simpleattn-{os.getuid()}{planted}').replace('KEY', folder.name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(victim)
+    with pytest.raises(CliError, match='this run is lost'): write_run(a_run(), tmp_path/'runs')
+    assert not [*victim.iterdir()] and not waiting_records(tmp_path/'runs')
+    place.unlink()
+    with pytest.raises(CliError, match='The record waits in'): write_run(a_run(), tmp_path/'runs')
+    assert waiting_records(tmp_path/'runs')==[a_run().path]
+    monkeypatch.setattr('simpleattn.runs._uid', lambda: os.getuid()+1)
+    monkeypatch.setattr('simpleattn.runs.parked_folders', lambda root: [folder])
+    assert not waiting_records(tmp_path/'runs'), 'of another user'
 
 def test_where_nothing_can_be_kept_it_is_said_that_the_run_is_lost(tmp_path, state, monkeypatch):
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path/'file'))
@@ -790,3 +832,64 @@ def test_a_disk_that_fails_does_not_say_that_nothing_is_there(tmp_path, monkeypa
     assert not is_there(tmp_path, 'a/0.json') and not is_there(tmp_path, 'b/0.json') and is_there(tmp_path, 'a')
     monkeypatch.setattr(os, 'lstat', fails)
     with pytest.raises(CliError, match='cannot be read now'): is_there(tmp_path, 'b/0.json')
+
+# ---- JSON of somebody else
+
+DEEP = [60,700,985,2000,100_000]
+def nested(depth): return depth*'[' + depth*']'
+
+@pytest.mark.parametrize('depth', DEEP)
+def test_no_reader_follows_json_as_deep_as_it_likes(tmp_path, depth):
+    from simpleattn.files import read_json
+    from simpleattn.runs import _sealed
+    with pytest.raises(ValueError, match='nested deeper|JSON'): read_json(nested(depth))
+    content = write_run(a_run(), tmp_path/'here').read_text()
+    for part in ('machine','data'):
+        other = tmp_path/f'other-{part}'
+        facts = json.loads(content)
+        del facts['sha256']
+        try: text = _sealed(facts | {part:facts[part] | dict(x=json.loads(nested(depth)))})
+        except RecursionError: text = content.replace(f'"{part}": {{', f'"{part}": {{"x": {nested(depth)}, ')
+        garbage(other, a_run().path, text.encode())
+        assert 'nested deeper' in str([*find_runs(other)[1].values()]) and merge_runs(other, tmp_path/'here')['corrupt']
+
+@pytest.mark.parametrize('depth', DEEP)
+@pytest.mark.parametrize('name', ['_reports/s/report.json','_studies/s.race.jsonl','_studies/s.growth/1.json','_studies/t.json'])
+def test_no_command_ends_in_a_traceback_over_deep_json(tmp_path, name, depth):
+    write_report_of(tmp_path); a_study(tmp_path).declare()
+    (tmp_path/name).unlink(missing_ok=True)
+    garbage(tmp_path, name, b'{"arms":%s}' % nested(depth).encode())
+    for args in (['report','s'], ['compare','s'], ['runs','--verify']):
+        code,out,err = cli_main([*args, '--root', tmp_path])
+        assert code in (0,1,2) and 'Traceback' not in err and len(err)<1000
+
+# ---- texts of somebody else
+
+STEERING = ['a\nb','a\rb','\x1b[2J','\x9b2J','\x1b]0;x\x07','a\u2028b','\u202eabc','\x7f','\x00']
+def quiet(text): return not [o for o in text if ord(o)<32 and o not in '\n\t' or 127<=ord(o)<160 or 0x2028<=ord(o)<=0x202e]
+
+@pytest.mark.parametrize('text', STEERING, ids=ascii)
+@pytest.mark.parametrize('at', ['data.source','machine.finished','reason','machine.x','data.'])
+def test_a_record_whose_text_would_steer_a_terminal_is_not_believed(tmp_path, at, text):
+    from simpleattn.runs import _sealed
+    facts = a_run().to_dict()
+    part,_,key = at.partition('.')
+    if key or '.' in at: facts[part] = facts[part] | {key or text:text}
+    else: facts[part] = text
+    garbage(tmp_path, a_run().path, _sealed(facts).encode())
+    good,bad = find_runs(tmp_path)
+    assert not good and 'cannot be printed' in [*bad.values()][0]
+    write_run(a_run(1), tmp_path)
+    for args in (['runs'], ['runs','--fmt','csv'], ['leaderboard'], ['leaderboard','--pr','tiny/baseline'], ['runs','--verify']):
+        code,out,err = cli_main([*args, '--root', tmp_path])
+        assert quiet(out+err) and 'Traceback' not in err
+
+@pytest.mark.parametrize('text', STEERING[:5], ids=ascii)
+def test_a_name_that_would_steer_a_terminal_is_spelled_out(tmp_path, text):
+    write_report_of(tmp_path); a_study(tmp_path).declare()
+    garbage(tmp_path, f'_studies/ev{text}il.json', b'{}')
+    garbage(tmp_path, f'ti{text}ny/simple/{ENV}/0.json', b'{}')
+    garbage(tmp_path, f'tiny/simple/{ENV}/x{text}y.json', b'{}')
+    for args in (['compare','nope'], ['report','nope'], ['runs','--verify'], ['runs'], ['leaderboard'], ['runs','--recipe','nope'], ['compare','s']):
+        code,out,err = cli_main([*args, '--root', tmp_path])
+        assert quiet(out+err) and not [o for o in err.split('\n') if o.startswith(('bil','bny','by'))], err

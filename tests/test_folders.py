@@ -7,7 +7,7 @@ from fastcore.script import CliError
 from conftest import python
 from simpleattn import folders
 from simpleattn.data import DecodedImages,get_dls
-from simpleattn.folders import (check_data,class_name,class_names,find_data,get_path,image_files,list_images,read_image,split_files,split_folder,
+from simpleattn.folders import (check_data,class_name,class_names,find_data,get_path,image_files,list_images,noisy_labels,read_image,split_files,split_folder,
                                 split_list,unpack)
 from simpleattn.recipes import OtherData,Recipe,derive
 
@@ -317,6 +317,32 @@ def test_a_folder_that_its_list_does_not_fit_is_refused(flat, change, says):
 def test_a_list_that_is_none_is_refused(flat, text):
     split_list(flat).write_text(text)
     with pytest.raises(CliError, match='no list of a split|has changed'): list_images(flat)
+
+@pytest.mark.parametrize('make', [lambda p: p.write_bytes(b'caf\xe9 \xff'), lambda p: p.write_text('path,part\n"'+200_000*'x'+'",val\n'), lambda p: p.write_text('path,part\n\0'), os.mkfifo, lambda p: p.mkdir()], ids=['bytes','long','nul','pipe','folder'])
+@pytest.mark.parametrize('beside', ['list','checksum','noise'])
+def test_what_lies_beside_images_is_text_or_refused_in_a_line(flat, tmp_path, call, make, beside):
+    "And nobody waits for the other end of a pipe"
+    archive = tmp_path/'set.zip'
+    shutil.make_archive(tmp_path/'set', 'zip', tmp_path, flat.name)
+    make(dict(list=split_list(flat), checksum=tmp_path/'set.zip.sha256', noise=flat/'noisy_flat.csv')[beside])
+    if beside=='noise':
+        with pytest.raises(CliError, match='noisy_flat.csv'): noisy_labels(flat, 5)
+        return
+    code,out,err = call('data', archive if beside=='checksum' else flat, '--split', '0.2')
+    assert code==2 and err.count('\n')==1 and ('split.csv' in err or 'sha256' in err) and 'Not a directory' not in err
+
+@pytest.mark.parametrize('place', ['pipe.tgz','pipe','/dev/null'])
+def test_what_is_neither_a_folder_nor_a_file_is_no_data_set(tmp_path, call, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    if place!='/dev/null': os.mkfifo(place)
+    for words in (['data', './'+place if '/' not in place else place], ['data','imagewoof','--data',place]):
+        code,out,err = call(*words)
+        assert code==2 and err.count('\n')==1 and 'Not a directory' not in err and 'is kept' not in err
+
+def test_a_pipe_among_images_is_called_what_it_is(pics, call):
+    os.mkfifo(pics/'train'/'a'/'p.png')
+    code,out,err = call('data', 'pics')
+    assert code==2 and 'p.png' in err and 'a pipe or a device' in err
 
 def test_train_without_validation_is_split_too(tmp_path, call):
     write_set(tmp_path/'pics', 'ab', ('train',), 10)

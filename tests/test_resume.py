@@ -114,6 +114,22 @@ DAMAGED = {**{f'bytes flipped at {at:.0%}':lambda p, at=at: flip(p, at) for at i
     **{f.__name__:lambda p, f=f: again(f, p) for f in (another_network,another_shape,fewer_states)},
     'no weights':lambda p: again(lambda d: d.pop('model'), p), 'a later epoch':lambda p: again(lambda d: d.update(epoch=7), p), 'epochs that are missing':lambda p: again(lambda d: d.update(right=[]), p)}
 
+def holds(*path, is_now):
+    "A checkpoint that says something else in one place"
+    def change(state):
+        for part in path[:-1]: state = state[part]
+        state[path[-1]] = is_now(state[path[-1]]) if callable(is_now) else is_now
+    return lambda p: again(change, p)
+
+NAN = float('nan')
+DAMAGED |= {f"{' '.join(map(str, path))} {k}":holds(*path, is_now=o) for *path,values in [
+    ('wall',[-1e9,NAN,'x',None]), ('seconds',[-1e9,NAN,'x',None]), ('epoch',[True,1.,'1']), ('smooth',[[1,'x'],[0,None],[-1,torch.tensor(0.)],[1],'x']),
+    ('right',0,[lambda o: o[:5],lambda o: o.float(),[1,2],'x']), ('recorded','values',[[[1.]],[['a','b','c']],'x',[1]]), ('recorded','losses',['x',['x'],[torch.zeros(2)],None]), ('recorded','lrs',[[None],[NAN],3]), ('recorded','iters',[['x'],None]),
+    ('recorded',[[],{}]), ('added',[[1],{'x':[1]},{'x':{'run':[]}},None]), ('scaler',[{'a':1},'x']),
+    ('opt','hypers',[lambda h: [{k:'x' for k in o} for o in h], lambda h: [dict(o, eps=-1.) for o in h], lambda h: [dict(o, wd=9.) for o in h], lambda h: [dict(o, mom=NAN) for o in h], lambda h: [{'lr':.1} for o in h], [], None]),
+    ('opt','state',[lambda o: [{} for _ in o], lambda o: [{}, *o[1:]], lambda o: [dict(s, step=-1) for s in o], lambda o: [dict(s, step='x') for s in o], lambda o: [dict(s, grad_avg=s['grad_avg'][:1]) for s in o], lambda o: o[:1], None]),
+    ('model',[lambda o: {k:v.double() for k,v in o.items()}, None])] for k,o in enumerate(values)}
+
 @pytest.mark.parametrize('how', DAMAGED)
 def test_a_checkpoint_that_is_damaged_or_does_not_fit_is_set_aside_once_and_never_becomes_a_record(recipe, tiny, tmp_path, capsys, how):
     r = derive(recipe, epochs=2)

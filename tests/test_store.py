@@ -183,7 +183,7 @@ def nan_deep(p): p.write_text(p.read_text().replace('"train_loss": 1.0', '"train
 CORRUPT = {'one bit':flip, 'cut':lambda p: os.truncate(p, p.stat().st_size//2), 'empty':lambda p: p.write_text(''), 'zeros':lambda p: p.write_bytes(bytes(p.stat().st_size)),
     'binary':lambda p: p.write_bytes(os.urandom(500)), 'doubled':lambda p: p.write_text(p.read_text()*2), 'not a record':lambda p: p.write_text('[1]'), 'NaN':nan, 'NaN in the history':nan_deep,
     'no seal':lambda p: p.write_text(re.sub(r',\n "sha256": "\w+"', '', p.read_text())), 'nested too deep':lambda p: p.write_text('['*10**5+']'*10**5),
-    'another type':sealed(lambda d: d.update(recipe='tiny')), 'a path as a name':sealed(lambda d: d['variant'].update(name='../x')), 'accuracy above 1':sealed(lambda d: d.update(acc=7.)),
+    'more epochs than its recipe':sealed(lambda d: d.update(history=d['history']*20_000)), 'another type':sealed(lambda d: d.update(recipe='tiny')), 'a path as a name':sealed(lambda d: d['variant'].update(name='../x')), 'accuracy above 1':sealed(lambda d: d.update(acc=7.)),
     'too few bits':sealed(lambda d: d.update(n_images=999)), 'newer schema':sealed(lambda d: d.update(schema=2)), 'newer schema, other fields':sealed(lambda d: (d.clear(), d.update(schema=3, what='else')))}
 
 @pytest.mark.parametrize('how', CORRUPT)

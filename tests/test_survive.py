@@ -335,6 +335,24 @@ def test_a_terminal_that_is_gone_costs_the_lines_and_not_the_study(tmp_path, stu
     os.close(ours)
     assert p.wait(120)==0 and len(find_runs(tmp_path/'runs')[0])==12 and set(stub().values())=={1}
 
+@pytest.mark.parametrize('streams', ['2>/dev/full','2>&1 | head -1'])
+def test_nobody_who_listens_stops_no_training(tmp_path, stub, streams):
+    (tmp_path/'driver.py').write_text('import sys\nimport stub_train\nfrom simpleattn import cli\nsys.exit(cli.main(sys.argv[1:]))\n')
+    words = f'"{sys.executable}" driver.py study demo --runs 3 --engine serial --device cpu --root runs {streams}'
+    subprocess.run(words, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert len(find_runs(tmp_path/'runs')[0])==6
+
+@pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGHUP], ids=lambda o: o.name)
+@pytest.mark.parametrize('more', [[],['--checkpoints','ck']], ids=['without checkpoints','with'])
+def test_a_run_that_is_stopped_says_so(tmp_path, stub, sig, more):
+    (tmp_path/'driver.py').write_text('import sys\nimport stub_train\nfrom simpleattn import cli\nsys.exit(cli.main(sys.argv[1:]))\n')
+    words = ['train','demo','--device','cpu','--root','runs',*more]
+    p = subprocess.Popen([sys.executable, 'driver.py', *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, 'STUB_SECONDS':'60'})
+    assert wait_for(lambda: stub(), 120)
+    p.send_signal(sig)
+    said = p.communicate(timeout=60)[1]
+    assert p.returncode==130 and said.startswith('Stopped.') and 'Traceback' not in said and ('last checkpoint' in said)==bool(more)
+
 @pytest.mark.alone
 def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub):
     p = driver(2, 6, seconds=.6)
