@@ -356,17 +356,17 @@ class Told(CliError):
 
 def data(
     dataset:str,         # imagewoof, imagenette, cifar10, shapes, the name of a folder, or a folder or archive: ./pics
-    source:Source='160', # 160, 320, full
+    source:Source=None,  # 160, 320, full; the smallest that there is if not given
     data:Data=None,      # Its folder or archive, or a folder that holds it
     split:float=None,    # For a folder of classes: the part of each that validates, written as a list beside the folder
     seed:SplitSeed=0,    # Seed of that split
     fmt:Fmt='table'
 ):
     "Check a data set: counts by class, unreadable images by name, what is missing"
-    from simpleattn.folders import check_data,check_dataset,get_path,split_folder
+    from simpleattn.folders import check_data,check_dataset,get_path,sources,split_folder
     dataset,data = _named_by_place(dataset, data)
     check_dataset(dataset, data)
-    path = get_path(dataset, source, data)
+    path = get_path(dataset, source or sources.get(dataset, ('160',))[0], data)
     if split is not None: split_folder(path, split, seed)
     found = check_data(path, dataset)
     out = _data_words(found) if fmt=='table' else found
@@ -1198,10 +1198,10 @@ def completion(
     return '\n'.join(lines)
 
 # %% ../nbs/28_cli.ipynb #ca54f2c4
-def _with_change(words, change):
+def _with_change(words, change, path):
     "A command line with one more change of the recipe"
     words = [str(o) for o in words]
-    if words[0]=='data': return f"simpleattn data {shlex.quote(words[words.index('--data')+1])}"
+    if words[0]=='data': return f"simpleattn data {shlex.quote(str(path))}"
     keys = [o.partition('=')[0] for o in shlex.split(change)]
     words = [o for o in words if o.partition('=')[0] not in keys] # what is changed is not said twice
     at = words.index('--set')+1 if '--set' in words else len(words)
@@ -1225,7 +1225,7 @@ def _run(f, arguments, words=()):
     except Told as e:
         if e.out: _show(e.out, fmt)
         return _mistake(e, e.code)
-    except OtherData as e: return _mistake(f'{e} This works: {_with_change(words, e.change)}' if e.change else e)
+    except OtherData as e: return _mistake(f'{e} This works: {_with_change(words, e.change, e.path)}' if e.change else e)
     except CliError as e: return _mistake(e)
     except ValueError as e:
         if type(e) is not ValueError: raise # a kind of its own is a fault of the program

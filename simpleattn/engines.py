@@ -265,7 +265,9 @@ class LocalEngine:
         if self.tasks and any(map(self._has_room, self.free)): return self.tasks[0], None
 
     def _has_room(self, gpu): return gpu is None or sum(w.gpu==gpu for w in self.running)<self.most
-    def _has_place(self): return any(map(self._has_room, [*self.free, *(w.gpu for w in self.idle)]))
+    def _has_place(self):
+        "Is there a place for a new worker now? Where one is free on a busy device, it waits for that: an idle worker holds a compiled network"
+        return any(map(self._has_room, self.free or [w.gpu for w in self.idle]))
 
     def _place(self):
         "A device for a new worker, where need be that of an idle one, which ends"

@@ -707,3 +707,11 @@ def test_a_folder_that_holds_one_other_set_is_told_from_the_one_asked_for(tmp_pa
     with pytest.raises(OtherData, match='outer/inner is another data set') as e: find_data(recipe, tmp_path/'outer')
     assert e.value.change.startswith('dataset=inner')
     assert find_data(derive(recipe, dataset='inner', split='v2'), tmp_path/'outer')==tmp_path/'outer'/'inner'
+
+def test_a_known_set_of_one_size_is_checked_without_its_size(tmp_path, call):
+    write_set(tmp_path/'cifar10', class_names['cifar10'], ('train','test'), 1)
+    for words in (['cifar10','--data',tmp_path], ['cifar10','--data',tmp_path/'cifar10'], [tmp_path/'cifar10']):
+        code,out,err = call('data', *words)
+        assert code==0 and 'missing: 49990 of 50000 train images' in out, (words, err)
+    code,_,err = call('data', 'cifar10', '--source', '160')
+    assert code==2 and err=='simpleattn: cifar10 is not stored at 160. There is: full.\n'
