@@ -475,8 +475,9 @@ def show_attention(
     head:int=None,      # One head; None: the mean over heads
     ax=None             # Axes to draw on
 ): # The axes
-    "What a pixel attends to, over the image"
+    "What a pixel attends to, over the image, with its scale"
     import matplotlib.pyplot as plt
+    from matplotlib.cm import ScalarMappable
     seen = _seen(learn, image)
     _, height, width = seen.shape
     row, column = position or (height//2, width//2)
@@ -484,7 +485,8 @@ def show_attention(
     if ax is None: ax = plt.subplots(figsize=(3.2,3.2))[1]
     extent = 0, width, height, 0
     ax.imshow(seen.permute(1,2,0).cpu().numpy(), extent=extent)
-    ax.imshow(weights, extent=extent, interpolation='nearest', **_shades(weights))
+    over = ax.imshow(weights, extent=extent, interpolation='nearest', **_shades(weights))
+    plt.colorbar(ScalarMappable(over.norm, over.cmap), ax=ax, fraction=.046, label='weight')
     ax.plot(column+.5, row+.5, 's', ms=7, mfc='none', mec='white', mew=1.5)
     ax.set_axis_off()
     return ax
