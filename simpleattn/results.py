@@ -505,7 +505,7 @@ def _check_mixed(asked, runs, by):
     others = [*_mixed(rows, by)]
     if others: ways = '; '.join(_ways_on(asked, runs, rows, by, others, last))
     else: ways = f'keep the last row of each run: {asked.command(where=last)}'
-    asked.refuse(f'{said_columns(runs, found)}. No answer mixes them.\n{ways[0].upper()}{ways[1:]}')
+    asked.refuse(f'{said_columns(runs, found)}. No answer mixes them. {ways[0].upper()}{ways[1:]}')
 
 def _last_of_log(asked, runs, found):
     "The last rows of the runs of a log, and the word of --where that keeps them; all rows and no word where it is none"
@@ -557,7 +557,8 @@ def _roles(asked, table):
     rest = table.drop(columns=taken)
     sds = _by_name(rest, _sds)
     if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]])
-    roles['status'] = next(iter([*_by_name(rest, _statuses), *_further_ends(rest)]), None)
+    statuses = [o for o in _by_name(rest, _statuses) if not rest[o].map(is_blank).all()]
+    roles['status'] = next(iter([*statuses, *_further_ends(rest)]), None)
     totals = _totals if 'correct' in short_name(roles['acc']) else ()
     roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}

@@ -918,3 +918,10 @@ def test_thousands_of_rows_are_read_in_seconds(call):
     assert len(read_results(f))==5000
     noseed = wrote(csv_text([(o[0],*o[2:]) for o in rows], ('variant','accuracy','run_id','loss','epochs')), 'n.csv')
     assert len(read_results(noseed))==5000 and time.process_time()-start<20
+
+def test_a_column_of_statuses_that_says_nothing_is_none(call):
+    is_the_five(comparisons(call, wrote(csv_text([(*o,'') for o in ROWS], ('variant','seed','accuracy','status'))))[0][0])
+
+def test_a_lone_arm_is_told_which_column_may_hold_the_arms(call):
+    rows = [('resnet', a=='simple', s, x) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(rows, ('model','attention_on','seed','accuracy'))), says=('If attention_on is what was compared', '--arm attention_on'))
