@@ -347,7 +347,9 @@ def test_nobody_who_listens_stops_no_training(tmp_path, stub, streams):
 def test_a_run_that_is_stopped_says_so(tmp_path, stub, sig, more):
     (tmp_path/'driver.py').write_text('import sys\nimport stub_train\nfrom simpleattn import cli\nsys.exit(cli.main(sys.argv[1:]))\n')
     words = ['train','demo','--device','cpu','--root','runs',*more]
-    p = subprocess.Popen([sys.executable, 'driver.py', *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, 'STUB_SECONDS':'60'})
+    def hears(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a suite in the background ignores it, and so would its children
+    p = subprocess.Popen([sys.executable, 'driver.py', *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, 'STUB_SECONDS':'60'},
+        preexec_fn=hears)
     assert wait_for(lambda: stub(), 120)
     p.send_signal(sig)
     said = p.communicate(timeout=60)[1]
