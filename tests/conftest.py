@@ -150,7 +150,6 @@ def woof_listing(_woofs):
 LAYERS = '''
 import os,signal
 from pathlib import Path
-import torch
 from torch import nn
 from simpleattn.variants import register_variant
 
@@ -168,9 +167,9 @@ class Wants(Mine):
     def __init__(self, ni, file): assert Path(file).exists(), 'not there'; super().__init__(ni)
 
 class DiesOnce(Mine):
-    "Kills its process the first time that it trains"
+    "Kills its process the first time"
     def __init__(self, ni, mark):
-        if torch.empty(0).device.type!='meta' and not Path(mark).exists(): Path(mark).touch(); print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)
+        if not Path(mark).exists(): Path(mark).touch(); print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)
         super().__init__(ni)
 
 register_variant('mine', Mine)
