@@ -6,11 +6,12 @@ from itertools import product
 import numpy as np
 from calibration import ALPHA, DELTA, ERROR, SD, draw, generator, row, t_bounds, welch
 from common import save
-from simpleattn.plan import detectable, plan, race_path
+from simpleattn.control import shift_to_find
+from simpleattn.plan import plan, race_path
 from simpleattn.stats import compare
 
 STUDIES = 40_000
-BAND = '>=0.79'
+BAND, FOUND = '>=0.79', '>=0.79'
 
 def halves(x):
     "The runs that finished first, and those that finished later"
@@ -31,10 +32,16 @@ def null(k):
     for n,noise in product((4, 5, 10, 20), ('normal','t4','skewed')):
         x = draw(generator('null', n, noise), int(STUDIES*k), n, variants=0, noise=noise)[:,0]
         yield row('null, shift named', shifted(x), ERROR, n=n, noise=noise)
-        if n<10: continue
-        shift = detectable(n//2, SD, 0.8, ALPHA, paired=False)
-        x[:,(n+1)//2:] += shift
-        yield row('shift that it could have found, named', shifted(x), n=n, noise=noise)
+        x[:,(n+1)//2:] -= shift_to_find((n+1)//2, n//2, SD, ALPHA)
+        yield row('shift that it could have found, named', shifted(x), FOUND if noise=='normal' else None, n=n, noise=noise)
+
+def machines(k):
+    "The same of two machines with unlike numbers of runs"
+    for few,many in ((2, 8), (2, 18), (4, 16), (5, 15)):
+        x = draw(generator('machines', few, many), int(STUDIES*k), few+many, variants=0, noise='normal')[:,0]
+        x[:,many:] += shift_to_find(few, many, SD, ALPHA)
+        low, high = t_bounds(*welch(x[:,:many], x[:,many:]))
+        yield row('shift between machines that it could have found, named', (low > 0) | (high < 0), FOUND, n=few+many, few=few, noise='normal')
 
 def sensitivity(k):
     "A handicap of so many sd of a difference: called worse by the interval after all seeds, and by the sequence"
@@ -67,7 +74,7 @@ def _holds(sd, n, seeds=(4, 8, 16, 40)):
     at = [getattr(true, c)(m) for c in chances for m in seeds]
     return all(low-1e-9 <= o <= high+1e-9 for (low,high),o in zip(ends, at))
 
-SECTIONS = dict(null=null, sensitivity=sensitivity, band=band)
+SECTIONS = dict(null=null, machines=machines, sensitivity=sensitivity, band=band)
 
 def main(k=1.):
     rows, start = [], time.process_time()

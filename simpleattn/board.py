@@ -7,7 +7,7 @@ __all__ = ['RESERVED', 'SWEEP', 'Cell', 'Score', 'Entry', 'board_entries', 'lead
            'broken_rules', 'chance_to_beat', 'pr_entries', 'pr_text']
 
 # %% ../nbs/25_board.ipynb #6c062cb6
-import math
+import math,shlex
 from dataclasses import asdict,dataclass,field,replace
 from functools import cached_property
 from operator import attrgetter
@@ -220,7 +220,7 @@ def confirm_command(
     words = ['simpleattn study', recipe]
     if changes: words += ['--set', *(f'{k}={_set_text(v)}' for k,v in changes.items())]
     words += ['--variants', ','.join(arms), '--seeds', seeds, '--name', f"{pick.arm.name.replace('/','-')}-confirm"]
-    if pick.root!='runs': words += ['--root', pick.root]
+    if pick.root!='runs': words += ['--root', shlex.quote(pick.root)]
     if not all(o.arm.variant.is_ours for o in pair): words.append('--import FILE')
     return ' '.join(words)
 

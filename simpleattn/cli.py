@@ -57,7 +57,7 @@ SweepRuns = Annotated[int, 'Seeds', dict(least=1, most=1_000_000)]
 Match = Annotated[str, 'What is matched', dict(one_of=('time','flops'))]
 SdRuns = Annotated[int, 'Runs', dict(most=1_000_000, only_with='sd')]
 Url = Annotated[str, 'Of code', dict(only_with='pr')]
-Picture = Annotated[str, 'FILE.svg', dict(place='folder')]
+Picture = Annotated[str, 'FILE.svg', dict(place='new')]
 
 # %% ../nbs/28_cli.ipynb #bbd1f852
 def _why_no_text(text): # Empty where it is one
@@ -75,13 +75,14 @@ def _read_number(kind, text):
 
 # %% ../nbs/28_cli.ipynb #712cda21
 def _why_no_place(text, place): # Empty where it can be one
-    "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, or a `store`, which may be a URL"
+    "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, a `new` file, or a `store`, which may be a URL"
     if address_re.match(text): return _why_no_url(text, place)
     if any(len(os.fsencode(o))>255 for o in text.split(os.sep)): return 'a name in it is longer than 255 bytes'
     if place=='file' and not os.path.isfile(text): return f'there is no file {text!r}'
     if place=='there' and not (os.path.isfile(text) or os.path.isdir(text)): return f'there is nothing at {text}'
     if place in ('file','there'): return ''
     above = os.path.abspath(text)
+    if place=='new': above = os.path.dirname(above)
     while not os.path.lexists(above): above = os.path.dirname(above)
     if not os.path.isdir(above): return f'{above} is no folder'
 

@@ -162,7 +162,7 @@ class _Alike:
     arms:str
     n:int           # Seeds that both have
     at_seed:list    # (arm, accuracy) of those with one accuracy in both
-    any_order:list  # (arm, accuracy) of all runs, where both have the same; else none
+    any_order:list  # (arm, accuracy) of all runs of the smaller, where the larger has them too; else none
 
     def __add__(self, other):
         any_order = self.any_order+other.any_order if self.any_order and other.any_order else []
@@ -179,7 +179,9 @@ class _Alike:
     def is_told(self): return self.equal >= 2 and 4*self.equal > self.n or len(self.any_order) >= 4
     @property
     def words(self):
-        if self.any_order and self.equal < self.n: return f'all {len(self.any_order)} accuracies of {self.arms} are the same in both, in another order'
+        alike = f'all {len(self.any_order)} accuracies of {self.arms} are the same in both'
+        if self.any_order and not self.n: return f'{alike}, under other seeds'
+        if self.any_order and self.equal < self.n: return f'{alike}, in another order'
         return f'{self.equal} of {self.n} seeds of {self.arms} have the same accuracy in both'
 
 def _digits(acc): return next((d for d in range(9) if abs(acc.round(d)-acc).max() < 1e-9), 9)
@@ -191,9 +193,10 @@ def _alike(one, other):
     def named(accs): return [(one.arm, round(float(o), digits)) for o in accs]
     by_seed = {seed:acc for seed,acc in zip(one.seeds, one.acc) if seed is not None}
     pairs = [(by_seed[seed], acc) for seed,acc in zip(other.seeds, other.acc) if seed in by_seed]
-    x, y = np.sort(one.acc), np.sort(other.acc)
-    same = len(x) == len(y) and (abs(x-y) <= near).all()
-    return _Alike(one.arm, len(pairs), named(a for a,b in pairs if abs(a-b) <= near), named(x if same else ()))
+    few, many = sorted((np.sort(one.acc), np.sort(other.acc)), key=len)
+    rest = iter(many)
+    same = all(any(abs(o-x) <= near for o in rest) for x in few) # each has one for itself
+    return _Alike(one.arm, len(pairs), named(a for a,b in pairs if abs(a-b) <= near), named(few if same else ()))
 
 def _told_by(sample):
     "What tells every run: bits, recipe and conditions, or nothing"
@@ -236,7 +239,7 @@ def _check_pool(studies):
     for name,c in studies.items(): _check_study(name, c)
     declared = {(c.delta, c.alpha) for c in studies.values()}
     if len(declared) > 1: raise ValueError(f'the studies have several margins or error rates (delta, alpha): {sorted(declared)}. Pool those of one')
-    if next(iter(declared))[1] > .08: raise ValueError('the t interval over studies holds for alpha up to 0.08')
+    if len(studies) > 2 and next(iter(declared))[1] > .08: raise ValueError('the t interval over studies holds for alpha up to 0.08')
     notes = _check_apart(studies)
     if len({round(c.diff, 12) for c in studies.values()}) == 1 and len(studies) > 2:
         raise ValueError('every study has the same difference: nothing can be said of how studies vary')
@@ -376,7 +379,7 @@ def _counting(trained, notes):
     "Runs that trained, on common seeds where there are enough; whether there are; and what is to be said"
     common = set.intersection(*[{*o.seeds} for o in trained.values()]) - {None}
     most = max(map(len, trained.values()))
-    if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms']
+    if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms, fewer than 3 or 80 %']
     if len(common) < most: notes.append(f'on the {len(common)} seeds that all arms have')
     return {arm: o.take([i for i,seed in enumerate(o.seeds) if seed in common]) for arm,o in trained.items()}, None, notes
 

@@ -658,8 +658,8 @@ def _of_further_studies(p):
     "A further study, and how far studies vary"
     if p.predicted:
         span = _span(p.predicted, p).replace(' to ', ' and ')
-        yield (f'A further study like these would show between {span} ({rate(1-p.level)} % prediction interval). That is for studies alike in seeds and noise:'
-            ' of unlike ones more fall outside, up to 8 % where 5 % should.')
+        unlike = 'of unlike ones more fall outside' + (', up to 8 % where 5 % should' if rate(p.level) == '5' else '')
+        yield f'A further study like these would show between {span} ({rate(1-p.level)} % prediction interval). That is for studies alike in seeds and noise: {unlike}.'
     if p.between_sd is None: yield 'Below 20 seeds a study the sd between studies has no interval.'
     else: yield f"The sd between studies is {points(p.between_sd, '')} ({interval_words(p)}: {' to '.join(points(o, '') for o in p.between_interval)})."
 
@@ -668,7 +668,8 @@ def pool_words(
 )->str: # Paragraph
     "What several studies say together"
     said = [_of_two(p)] if p.what == 'difference' else [_of_the_mean(p), *_of_further_studies(p)]
-    return ' '.join([*said, _of_sets(p), *(f'{o[0].upper()}{o[1:]}.' for o in p.notes)])
+    def begun(o): return o if ':' in o.partition(' ')[0] else f'{o[0].upper()}{o[1:]}' # names stay as they are
+    return ' '.join([*said, _of_sets(p), *(f'{begun(o)}.' for o in p.notes)])
 
 # %% ../nbs/05_words.ipynb #265460e5
 def best_rows(

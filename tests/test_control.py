@@ -5,8 +5,7 @@ from fastcore.script import CliError
 from scipy import stats
 from conftest import ROOT
 from test_runs import a_run
-from simpleattn.control import handicapped,harness_words,make_control,read_control,repeats_of
-from simpleattn.plan import detectable
+from simpleattn.control import handicapped,harness_words,make_control,read_control,repeats_of,shift_to_find
 from simpleattn.recipes import Recipe,derive
 from simpleattn.report import make_report,to_html,to_markdown,write_report
 from simpleattn.runs import this_env,write_run
@@ -61,7 +60,16 @@ def test_the_null_is_welchs_test_of_the_later_half_against_the_first(store):
     want = stats.ttest_ind(later, first, equal_var=False)
     assert (c.diff, c.p)==pytest.approx((np.mean(later)-np.mean(first), want.pvalue))
     assert c.interval==pytest.approx(want.confidence_interval(.95))
-    assert control.shifts==[pytest.approx(detectable(3, math.sqrt((np.var(first, ddof=1)+np.var(later, ddof=1))/2), .8, .05, paired=False))]
+    se = math.sqrt((np.var(first, ddof=1)+np.var(later, ddof=1))/3)
+    found, = control.shifts
+    assert stats.nct.sf(stats.t.ppf(.975, 2), 2, found/se)==pytest.approx(.8, abs=1e-6), 'by the fewest degrees of freedom of Welch'
+
+def test_a_shift_between_unlike_numbers_of_runs_is_found_as_often_as_said():
+    rng, n = np.random.default_rng(0), (12, 3)
+    assert shift_to_find(*n, .01)==pytest.approx(shift_to_find(*n[::-1], .01)) and shift_to_find(2, 2, .2) is None
+    one,other = (rng.normal(.6, .01, (4000,k)) for k in n)
+    found = stats.ttest_ind(one, other+shift_to_find(*n, .01), axis=1, equal_var=False).pvalue<.05
+    assert .8<found.mean()<.95
 
 def test_halves_are_by_the_time_and_an_odd_run_counts_as_early(tmp_path):
     put(tmp_path, LITTLE, FULL[:5], finished=lambda s: f'2026-01-01T00:00:{50-s:02}Z'); put(tmp_path, derive(LITTLE, epochs=2), LESS[:5])

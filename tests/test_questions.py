@@ -504,3 +504,24 @@ def test_studies_and_their_mean_speak_as_a_comparison_does():
         head, rows = words.pool_rows(p)
         assert head[-1] == 'p of that answer' and [o[3] for o in rows[:3]] == [o[arm].verdict_words for o in answers.values()]
     assert f'{words.p_words(p.p_verdict)} of that answer' in p.words and p.to_dict()['p_verdict'] == p.p_verdict
+
+def test_a_part_of_a_study_under_other_seeds_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    acc = {(a,s):round(.6+.01*rng.normal(), 4) for a in ('baseline','v') for s in range(10)}
+    def wrote(name, seeds, by):
+        rows = '\n'.join(f'{a},{s+by},{acc[a,s]}' for a in ('baseline','v') for s in seeds)
+        (tmp_path/name).write_text('variant,seed,accuracy\n'+rows+'\n')
+    for name,seeds,by in (('a.csv',range(10),0), ('shifted.csv',range(10),100), ('half.csv',range(5),100)): wrote(name, seeds, by)
+    assert main(['compare','a.csv','shifted.csv','--pool'])==2
+    assert 'all 10 accuracies of baseline are the same in both, under other seeds' in capsys.readouterr().err
+    main(['compare','a.csv','half.csv','--pool'])
+    assert 'under other seeds' in ''.join(capsys.readouterr())
+
+def test_two_studies_have_no_bound_of_alpha(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(4)
+    for name in ('a.csv','b.csv'):
+        rows = '\n'.join(f'{a},{s},{.6+.01*rng.normal():.4f}' for a in ('baseline','v') for s in range(6))
+        (tmp_path/name).write_text('variant,seed,accuracy\n'+rows+'\n')
+    assert main(['compare','a.csv','b.csv','--pool','--alpha','0.1'])==0
