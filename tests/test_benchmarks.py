@@ -79,6 +79,8 @@ def test_the_readme_says_what_the_records_say():
     self,steps = faster('layers', what='SelfAttention', against="fastai's layer"), faster('step', what='step')
     two, = [r['times_one'] for r in json.loads((BENCH/'records'/'at_once.json').read_text())['rows'] if r['at_once']==2]
     def span(o): return f'{min(o)} to {max(o)}'
+    fast = [faster('study_fast_bfloat16', form=o)[0] for o in ('float32','bfloat16')]
+    assert f'{fast[0]} in float32, {fast[1]} in bfloat16 |' in table
     for what,text in (('runs an hour', runs[0]), ('two of our runs', two), ('images a second', span(images)), ('the simple layer', span(simple)),
         ('self-attention', span(self)), ('a training step in bfloat16', span(steps))):
         assert re.search(rf'^\| {what}.*\| {re.escape(str(text))}\b', table, re.M), what
