@@ -59,7 +59,9 @@ def with_index(
     runs # DataFrame
 )->object: # The same, with each level of its index that has a name or holds words as a column
     "A table that keeps nothing in its index"
-    def tells(i, name): return name not in runs.columns if name is not None else runs.index.get_level_values(i).dtype.kind not in 'iuf'
+    def tells(i, name):
+        if name is not None: return name not in runs.columns
+        return runs.index.get_level_values(i).dtype.kind not in 'iuf' # unnamed numbers only count
     levels = [i for i,name in enumerate(runs.index.names) if tells(i, name)]
     return runs.reset_index(levels) if levels else runs
 
@@ -106,10 +108,13 @@ of_a_run = dict( # Columns that are a run's own and need no role, as globs of na
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
         completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime
         *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
-    measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc* best_val* best_epoch best_step best_metric best_loss train_acc train_acc1 train_acc_* train_accuracy* training_acc training_acc_* training_accuracy* *top5*
-        *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall precision_macro precision_micro precision_weighted precision_score precision_at_* error error_rate''',
+    measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc*
+        best_val* best_epoch best_step best_metric best_loss train_acc train_acc1 train_acc_* train_accuracy* training_acc
+        training_acc_* training_accuracy* *top5* *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall
+        precision_macro precision_micro precision_weighted precision_score precision_at_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
-        flops *_flops gflops macs gmacs memory_mb memory_gb memory_peak* memory_max* memory_us* memory_alloc* memory_reserved* *peak_mem* *gpu_mem* *cuda_mem* *max_mem* *used_mem*
+        flops *_flops gflops macs gmacs memory_mb memory_gb memory_peak* memory_max* memory_us* memory_alloc*
+        memory_reserved* *peak_mem* *gpu_mem* *cuda_mem* *max_mem* *used_mem*
         gpu_util* cpu_util* ram ram_mb ram_gb ram_us* peak_ram* vram vram_mb vram_gb vram_us* peak_vram*''')
 of_a_log = 'epoch step global_step iteration iter batch_idx train_epoch train_step current_epoch'.split() # Columns that count the rows of one run
 
@@ -124,21 +129,33 @@ def is_id(header)->bool: return _kind_of_a_run(header) == 'id' # Does a column's
 def _is_of_a_run(header, values, runs, one_run):
     "Whether what is in a column is what its name says: a run's own"
     kind, arms = _kind_of_a_run(header), runs[one_run[0]]
-    if kind == 'id': # each value names one run; a run's number one of its arm
-        known = runs[one_run].assign(id_of_run=values)
-        if 'seed' in one_run: known = known.drop_duplicates()
-        of_arm = [one_run[0]] if short_name(header) == 'run' and _are_numbers(values) else []
-        return not known.duplicated([*of_arm, 'id_of_run']).any()
     if str(header).strip().lower() == '_step' and 'seed' in one_run: return not runs.duplicated(one_run).any() # how often wandb was told
-    if kind is None or _are_switches(values): return kind == 'measured' and short_name(header).startswith('best_')
+    if kind is None: return False
+    if kind == 'id': return _names_one_run(header, values, runs, one_run)
+    if _are_switches(values): return _is_a_best(header)
     if kind == 'told': return True
     if not _are_numbers(values): return kind == 'time' and _are_times(values, arms)
-    if kind == 'time' and all(o == '' or o > 1e8 for o in values): return True # seconds since 1970
-    follows = kind == 'size' and values.groupby(arms).nunique().max() < 2 # from the arm
-    if follows or _is_of_network(header): return follows
+    if kind == 'time' and _are_since_1970(values): return True
+    if kind == 'size':
+        follows_from_the_arm = values.groupby(arms).nunique().max() < 2
+        if follows_from_the_arm or _is_of_network(header): return follows_from_the_arm
+    return not _may_be_chosen(header, values, arms)
+
+def _names_one_run(header, values, runs, one_run):
+    "Whether each id names one run; a run's number names one of its arm"
+    known = runs[one_run].assign(id_of_run=values)
+    if 'seed' in one_run: known = known.drop_duplicates()
+    is_number = short_name(header) == 'run' and _are_numbers(values)
+    return not known.duplicated([one_run[0], 'id_of_run'] if is_number else 'id_of_run').any()
+
+def _may_be_chosen(header, values, arms):
+    "Whether numbers look like a setting: one for each arm, or the same ones again and again"
     one_an_arm = values.groupby(arms).agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
-    chosen = not short_name(header).startswith('best_') and all_repeat(values, arms)
-    return not (one_an_arm or chosen)
+    return one_an_arm or not _is_a_best(header) and all_repeat(values, arms)
+
+def _is_a_best(header): return short_name(header).startswith('best_')
+
+def _are_since_1970(values): return all(o == '' or o > 1e8 for o in values) # in seconds
 
 def _are_numbers(values): return all(isinstance(o, float) or o == '' for o in values)
 
@@ -146,7 +163,6 @@ def _are_switches(values): return all(str(o).lower() in ('true','false','yes','n
 
 def _is_of_network(header): # Does it count a network's parameters? Two counts within an arm are two networks
     return bool(re.search('param|flops|macs', short_name(header)))
-_months = 'jan feb mar apr may jun jul aug sep oct nov dec'.split()
 
 def all_repeat(
     values, # Series
@@ -161,11 +177,17 @@ def _are_times(values, arms):
     bare = values.map(lambda o: bool(re.fullmatch(r'[\d.]+\s*(d|h|m|s|ms|(day|hr|hour|min|minute|sec|second)s?)', str(o).lower())))
     return all(o == '' or _is_time(str(o)) for o in values) and not (bare.all() and values.nunique() < 4 and all_repeat(values, arms))
 
+_months = 'jan feb mar apr may jun jul aug sep oct nov dec'.split()
+_of_time = '''t z utc gmt am pm d day days h hr hrs hour hours m min mins minute minutes s sec secs second seconds ms
+    mon tue wed thu fri sat sun'''.split()
+
 def _is_time(text):
+    "Whether a text has digits, and besides them words of time alone or the name of a month"
     words = re.findall('[a-z]+', text.lower())
     if not re.search(r'\d', text) or re.search(r'[^\w\s:./,+-]', text): return False
-    known = 't z utc gmt am pm d day days h hr hrs hour hours m min mins minute minutes s sec secs second seconds ms mon tue wed thu fri sat sun'.split()
-    return bool(words or len(re.findall(r'\d+', text)) > 1) and all(o in known or o[:3] in _months for o in words) or any(o[:3] in _months for o in words)
+    has_month = any(o[:3] in _months for o in words)
+    has_parts = bool(words) or len(re.findall(r'\d+', text)) > 1
+    return has_month or has_parts and all(o in _of_time for o in words)
 
 # %% ../nbs/15_columns.ipynb #cc15eb55
 def _says_the_arm(values, arms): # once more

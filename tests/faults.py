@@ -480,7 +480,7 @@ CHANGES = {
     'mean-first': ('rows', "found = ['mean'] if abs(", "found = ['mean'] if at and abs("),
     'block-twice': ('rows', 'n*n/2*same**length < .1', 'n*n/2*same**length < 1e-9'),
     'unfinished': ('rows', "runs[runs.status != 'unfinished'].drop", 'runs.drop'),
-    'setting': ('columns', 'return not (one_an_arm or chosen)', 'return True'),
+    'setting': ('columns', 'return not _may_be_chosen(header, values, arms)', 'return True'),
     'arms-alike': ('rows', "''.join(arm.split()).casefold()", 'arm.casefold()'),
     'outlier': ('stats', 'if len(sample) < 3: return []', 'return []'),
     'few-runs': ('stats', '2 <= o.n <= 3', '2 <= o.n < 3'),
