@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'short_name', 'with_index', 'plain_value', 'is_accuracy', 'is_error', 'seed_in', 'is_id',
-           'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'as_cells', 'short_name', 'with_index', 'plain_value', 'is_accuracy', 'is_error', 'seed_in', 'counted',
+           'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re
@@ -97,6 +97,18 @@ def seed_in(header):
     rest = '_'.join(filter(None, (parts[1], parts[4])))
     named = is_accuracy(rest) or re.fullmatch(_before+'score', rest)
     return parts[3] if not rest or parts[2] and named else None
+
+def counted(
+    headers # Names of columns
+)->dict:    # Such as acc -> {0: 'acc_0', 1: 'acc_1'}
+    "Columns of one name that are numbered one after another, from 0 or 1"
+    found = {}
+    for header in headers:
+        parts = re.fullmatch(r'(.*?)_?(\d+)', short_name(header))
+        if parts: found.setdefault(parts[1], {})[int(parts[2])] = header
+    def follow(numbers): return 1 < len(numbers) and min(numbers) < 2 and max(numbers)-min(numbers) == len(numbers)-1
+    return {name:dict(sorted(columns.items())) for name,columns in found.items() if follow(columns)}
+
 
 
 # %% ../nbs/15_columns.ipynb #f5c8e29c
@@ -226,6 +238,7 @@ def said_columns(
     said = []
     for within,one,many,where in ((True, 'varies', 'vary', 'within an arm'), (False, 'differs', 'differ', 'between arms')):
         names = [values(o) for o,is_within in found.items() if is_within == within]
+        if len(names) > 8: names = [*names[:8], f'and {len(names)-8} more']
         if names: said.append(f"{', '.join(names)} {one if len(names) == 1 else many} {where}")
     return '; '.join(said)
 

@@ -7,6 +7,7 @@ __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 
 # %% ../nbs/23_formats.ipynb #d1b21dbd
 import ast,bz2,codecs,csv,gzip,io,json,lzma,re,sys,zlib
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 import pandas as pd
@@ -24,7 +25,7 @@ def _starts(content, marks):
     "What is known of content that starts so, or None"
     return next((known for mark,known in marks.items() if content.startswith(mark)), None)
 
-_most_bytes = 2**28 # of a file of results
+_most_bytes, _most_columns = 2**28, 1000 # of a file of results
 _handed = ('/dev/fd/', '/dev/stdin') # what a shell hands over may be a pipe
 
 def _limited(file):
@@ -141,7 +142,7 @@ def _read_csv(text, path):
     if not rows: raise CliError(f'{path} cannot be read: it is empty.')
     header, rows = _same_width(_with_header(rows, path), path)
     header = [o.strip() or f'column {i}' for i,o in enumerate(header, 1)]
-    twice = sorted({o for o in header if header.count(o) > 1})
+    twice = sorted(o for o,n in Counter(header).items() if n > 1)
     if twice: raise CliError(f"{path}: the header names {', '.join(twice)} twice. Rename one, or remove it.")
     table = pd.DataFrame([cells for _,cells in rows], [line for line,_ in rows], header, dtype=str)
     def is_empty(o): return o.startswith('column ') and len(table) > 0 and not table[o].str.strip().any()
@@ -254,4 +255,7 @@ def read_table(path):
         named = with_index(path)
         return as_cells((named.drop(columns='correct') if has_bits(named) else named).to_dict('records'))
     text = _text(path)
-    return _without_chart(_opened((_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)))
+    table = _without_chart(_opened((_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)))
+    if len(table.columns) > _most_columns:
+        raise CliError(f'{path} has {len(table.columns):,} columns, and at most {_most_columns:,} are read. Keep those of arms, seeds, accuracies and settings.')
+    return table

@@ -15,7 +15,7 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates,parts
 from .runs import comparable
-from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_whole,known_columns,number_in,of_a_log,plain_value,
+from .columns import (all_repeat,arm_names,counted,is_accuracy,is_blank,is_error,is_whole,known_columns,number_in,of_a_log,plain_value,
     said_columns,seed_in,seed_names,seed_value,short_name,unexplained)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
@@ -130,9 +130,28 @@ def _seed_column(asked, table, arm):
 def _has_number(column): # or a mean with its sd
     return any(number_in(o) is not None or _spread.fullmatch(o) for o in column)
 
+def _counted_accuracies(table):
+    "Of columns such as acc_0, acc_1, acc_2 or epoch_1, epoch_2: the name and the columns in order; nothing where an accuracy stands beside them"
+    known = {o for o in table.columns if is_accuracy(short_name(o))}
+    for name,columns in counted(table.columns).items():
+        may_be_one = is_accuracy(name) or name in of_a_log
+        if may_be_one and known <= {*columns.values()} and all(_has_number(table[o]) for o in columns.values()): return name, columns
+    return '', {}
+
+def _refuse_counted(asked, table):
+    "Refuse accuracies in numbered columns: they are of seeds or of epochs, and only a person knows which"
+    name, columns = _counted_accuracies(table)
+    if not columns: return
+    *before, last = columns.values()
+    keep = asked.command(acc=last, ignore=before)
+    there = ', '.join([*before, last][:4]) + (', ...' if len(columns) > 4 else '')
+    if {*name.split('_')} & {*of_a_log}: asked.refuse(f'{there} are accuracies of one run as it goes on. Keep the last: {keep}')
+    asked.refuse(f'{there} are accuracies of several seeds or epochs. If of seeds: {asked.command(wide=True)}; if of epochs, keep the last: {keep}')
+
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
+    _refuse_counted(asked, table)
     for known in (is_accuracy, is_error, {'value','values_0','score','objective'}.__contains__):
         there = [o for o in table.columns if known(short_name(o)) and _has_number(table[o])]
         if not there: continue
@@ -163,12 +182,18 @@ def _is_index(column):
     numbers = sorted({int(float(o)) for o in column})
     return numbers[0] < 2 and numbers == [*range(numbers[0], numbers[0]+len(numbers))] and len(numbers) > 1
 
+def _seeds_of_columns(table):
+    "Header -> its seed, of columns of numbers that name a seed; where none does, of accuracies that are numbered"
+    named = {o:seed_in(o) for o in _numeric(table) if seed_in(o)}
+    name, columns = _counted_accuracies(table)
+    return named or ({} if {*name.split('_')} & {*of_a_log} else {header:str(i) for i,header in columns.items()})
+
 def _wide_parts(asked, table):
     "(column of arms, columns of seeds) or (column of seeds, columns of arms) of a wide table; None where it is none"
-    by_seed = [o for o in _numeric(table) if seed_in(o)]
+    by_seed = [*_seeds_of_columns(table)]
     rest = [o for o in table.columns if o not in by_seed]
     arm = _arm_column(asked, table[rest]) or next((o for o in rest if short_name(o) not in of_a_log), None)
-    if len(by_seed) > 1 and arm: return 'seeds', arm, by_seed
+    if len(by_seed) > 1 and (arm or len(table) == 1 and _counted_accuracies(table)[1]): return 'seeds', arm, by_seed
     if _names_arms(asked, table): return None
     seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o]) and short_name(o) not in of_a_log), None)
     varying = unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', seed})
@@ -176,7 +201,7 @@ def _wide_parts(asked, table):
         if short_name(o) in (*seed_names, *_settings, *_exit_codes) or _is_index(table[o]): return False
         return o in varying or len(table) < 2
     arms = [o for o in _numeric(table) if o != seed and may_be_arm(o)]
-    return ('arms', seed, arms) if len(arms) > 1 else None
+    return ('arms', seed, arms) if 1 < len(arms) <= 100 else None
 
 def _names_arms(asked, table):
     "The column that names the arms beside columns of numbers, of which one is the accuracy; None where there is none"
@@ -206,12 +231,15 @@ def _long(asked, table):
     parts = _wide_parts(asked, table)
     if not parts: _refuse_wide(asked, table)
     kind, name, columns = parts
+    if kind == 'seeds' and name is None: # one row, which has no name
+        if not asked.lone: _refuse_lone(asked, len(columns))
+        table, name = table.assign(arm='these runs'), 'arm'
     given, new = ('arm','seed') if kind == 'seeds' else ('seed','arm')
     _check_heeded(asked, {given:name}, f'there is a column for each {new}')
     rest = [o for o in table.columns if o not in columns]
     rows = table.melt(rest, columns, 'new ', 'accuracy ')
     rows = _long_names(rows[~rows['accuracy '].map(is_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
-    if kind == 'seeds': return rows.assign(seed=rows.seed.map(seed_in)), f'arm = {name}, a column for each seed'
+    if kind == 'seeds': return rows.assign(seed=rows.seed.map(_seeds_of_columns(table))), f'arm = {name}, a column for each seed'
     said = f"a column for each arm ({', '.join(columns)})"
     if name: return rows, f'{said}, seed = {name}'
     if _by_name(rows, of_a_log): return rows, f'{said}, no seeds'
@@ -219,6 +247,7 @@ def _long(asked, table):
 
 def _refuse_wide(asked, table):
     "No wide table: where a column names the arms, the numbers beside it may be accuracies"
+    _refuse_counted(replace(asked, wide=False), table)
     arm = _names_arms(asked, table)
     if arm: _refuse_numbers(asked, table, arm)
     beside = f' {arm} names arms of one row each, and what stands beside it are no seeds.' if arm else ''
@@ -579,6 +608,9 @@ def _with_ends(asked, runs):
         runs = runs.assign(status=runs.status.where(words.map(is_good_end), words)).drop(columns=other)
     return runs
 
+def _refuse_lone(asked, n):
+    asked.refuse(f'there is one list of {n} accuracies, and nothing to compare it with. Give one published number:', others=['--against', '0.9339'])
+
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
     lists = _list_columns(table)
@@ -596,8 +628,7 @@ def _refuse_roles(asked, table, roles):
     if roles['arm'] and not roles['acc'] and _names_arms(asked, table): _refuse_numbers(asked, table, roles['arm'])
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
-    if missing == ['arm'] and len(table.columns) == 1:
-        asked.refuse(f'there is one list of {len(table)} accuracies, and nothing to compare it with. Give one published number:', others=['--against', '0.9339'])
+    if missing == ['arm'] and len(table.columns) == 1: _refuse_lone(asked, len(table))
     asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there are none of '
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
 
@@ -672,7 +703,9 @@ def _kept_rows(asked, table):
     return runs.drop(columns=[names.get(o, o) for o in ignored]), said, by
 
 def _stripped(runs):
-    return runs.assign(**{o:runs[o].str.strip() for o in runs.columns})
+    "Cells without blanks around them, and arms on one line"
+    cells = {o:runs[o].str.strip() for o in runs.columns}
+    return runs.assign(**cells | dict(arm=runs.arm.str.split().str.join(' ')))
 
 # %% ../nbs/24_results.ipynb #8a6cf34d
 def _checked_runs(asked):

@@ -190,7 +190,7 @@ def _summaries_at(texts, at):
 def derived(table):
     "Columns of numbers that are the difference or the mean of two others, in every row"
     x = table.map(number_in).astype(float).dropna().to_numpy()
-    if len(x) < 3: return []
+    if len(x) < 3 or x.shape[1] > 100: return [] # so many are no arms
     written = np.array([max(map(_digits, table[o])) for o in table.columns])
     near, size = np.minimum(.5*10.**-written, x.std(0)/10) + 1e-9, abs(x).mean(0)
     found = np.zeros(len(near), bool)
@@ -219,9 +219,12 @@ def _written_apart(texts, at, has_seeds):
     fewer = min(map(_digits, others)) - _digits(texts[at])
     if has_seeds or fewer < 1: return False
     if any(needed(o) < _digits(o) for o in others): return True # others keep their last zeros
-    spread = np.std([*map(number_in, others)])
-    at_end = at in (0, len(texts)-1)
-    return at_end and 10.**-fewer*min(1, 10.**-_digits(texts[at])/(2.5*spread)) < .005
+    return at in (0, len(texts)-1) and 10.**-fewer*_chance(texts, at, _digits(texts[at])) < .005
+
+def _chance(texts, at, digits):
+    "That a run, were it like the others, is one given number at so many digits"
+    spread = np.std([number_in(o) for i,o in enumerate(texts) if i != at])
+    return min(1, 10.**-digits/(2.5*spread)) if spread else 1
 
 def _check_means(runs):
     "Refuse a row that sums up the others of its arm, and is written unlike them or ends every arm"
@@ -232,9 +235,11 @@ def _check_means(runs):
             kinds = _summaries_at(texts, at)[:1] if _written_apart(texts, at, 'seed' in runs) else []
             if kinds: _refuse_summary_row(runs, rows.index[at], kinds[0])
     for end in (-1, 0):
-        kinds = [_summaries_at(rows.acc.tolist(), end % len(rows)) for _,rows in arms]
+        places = [(rows.acc.tolist(), end % len(rows)) for _,rows in arms]
+        kinds = [_summaries_at(*o) for o in places]
         shared = [o for o in kinds[0] if all(o in of_arm for of_arm in kinds)] if len(arms) > 1 else []
-        if shared: _refuse_summary_row(runs, arms[0][1].index[end], shared[0])
+        by_chance = np.prod([_chance(texts, at, max(map(_digits, texts))) for texts,at in places])
+        if shared and by_chance < .005: _refuse_summary_row(runs, arms[0][1].index[end], shared[0])
 
 def _refuse_summary_row(runs, line, kind):
     arm, acc, seed = runs.loc[line].reindex(['arm','acc','seed'])
@@ -263,7 +268,7 @@ def plain_runs(runs):
     arm, _ = roles_of(runs)
     if not len(runs): return runs, []
     cells, said = _cells_of(runs), []
-    arms = [text.strip() if o is None or isinstance(o, str) else o for o,text in zip(runs[arm], cells.arm)]
+    arms = [' '.join(text.split()) if o is None or isinstance(o, str) else o for o,text in zip(runs[arm], cells.arm)]
     runs = runs.assign(**{arm:arms})
     if 'status' in cells:
         cells, said = check_ends(cells)

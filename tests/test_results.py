@@ -925,3 +925,60 @@ def test_a_column_of_statuses_that_says_nothing_is_none(call):
 def test_a_lone_arm_is_told_which_column_may_hold_the_arms(call):
     rows = [('resnet', a=='simple', s, x) for a,s,x in ROWS]
     refused(call, wrote(csv_text(rows, ('model','attention_on','seed','accuracy'))), says=('If attention_on is what was compared', '--arm attention_on'))
+
+# Columns that are numbered: seeds or epochs
+
+def by_column(names, *arms):
+    "A csv with a row for each arm and a column for each of its numbers"
+    return csv_text([(arm,*xs) for arm,xs in arms], ('arm',*names))
+
+def test_numbered_accuracies_are_seeds_or_epochs_and_a_person_says_which(call):
+    path = wrote(by_column([f'acc_{i}' for i in range(5)], ('baseline',BASE), ('simple',SIMPLE)))
+    err = refused(call, path, says='are accuracies of several seeds or epochs')
+    assert '--acc acc_4 --ignore acc_0 acc_1 acc_2 acc_3' in err
+    is_the_five(comparisons(call, path, '--wide')[0][0])
+
+@pytest.mark.parametrize('names', [('epoch_1','epoch_2','epoch_3'), ('acc_epoch0','acc_epoch1','acc_epoch2'), ('Step 0','Step 1','Step 2')])
+@pytest.mark.parametrize('wide', [(), ('--wide',)])
+def test_numbered_epochs_leave_the_last(call, names, wide):
+    rows = [(arm,seed,.4,.5,x) for arm,xs in (('baseline',BASE),('simple',SIMPLE)) for seed,x in enumerate(xs)]
+    path = wrote(csv_text(rows, ('arm','seed',*names)))
+    err = refused(call, path, *wide, says='are accuracies of one run as it goes on')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+def test_one_row_of_numbered_accuracies_against_a_number(call):
+    path = wrote(csv_text([BASE], [f'acc_{i}' for i in range(5)]))
+    refused(call, path, '--wide', says=('one list of 5 accuracies','--against 0.9339'))
+    assert call('compare', path, '--wide', '--against', '.6')[0]==0
+
+def test_two_top_accuracies_are_not_numbered(call):
+    rows = [(arm,seed,x,.9+x/20) for arm,xs in (('baseline',BASE),('simple',SIMPLE)) for seed,x in enumerate(xs)]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('arm','seed','acc_1','acc_5'))))[0][0])
+
+def test_a_table_of_too_many_columns_says_so(call):
+    rows = [(a,s,x,*range(1200)) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(rows, ('arm','seed','acc',*(f'c{i}' for i in range(1200))))), says='has 1,203 columns, and at most 1,000 are read')
+
+def test_a_refusal_names_no_more_columns_than_a_person_reads(call):
+    rng = np.random.default_rng(0)
+    rows = [(a,s,x,*rng.random(300).round(4)) for a,s,x in ROWS]
+    err = refused(call, wrote(csv_text(rows, ('arm','seed','acc',*(f'c{i}' for i in range(300))))), says='and 292 more vary within an arm')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('digits,n', [(2,5),(3,5),(4,3)])
+def test_coarse_numbers_are_no_means(digits, n):
+    "Runs of two digits are often equal to the mean of the others; 14 % of such tables were refused"
+    rng, refusals = np.random.default_rng(3), 0
+    for _ in range(100):
+        rows = [(arm,seed,f'{x:.{digits}f}') for arm in ('baseline','simple') for seed,x in enumerate(rng.normal(.62, .012, n))]
+        try: read_results(pd.DataFrame(rows, columns=['arm','seed','acc']))
+        except CliError: refusals += 1
+    assert refusals<=2
+
+def test_an_arm_over_two_lines_is_said_on_one(call):
+    rows = [('"base\nline"' if a=='baseline' else a,s,x) for a,s,x in ROWS]
+    assert comparisons(call, wrote(csv_text(rows)))[0][0]['baseline']=='base line'
+    table = pd.DataFrame([(a.strip('"'),s,x) for a,s,x in rows], columns=['arm','seed','acc'])
+    assert compare_many(table, 'simple')['base line'].n==5
+    rows[0] = ('base line',*rows[0][1:])
+    refused(call, wrote(csv_text(rows)), says='differ only in blanks')
