@@ -127,6 +127,7 @@ def _seed_column(asked, table, arm):
         counts = all(is_whole(o) or o.strip().lower() in summary_words for o in table[header])
         if counts and not one_run.duplicated().any(): return header
 
+# %% ../nbs/24_results.ipynb #a1b86ff7
 def _has_number(column): # or a mean with its sd
     return any(number_in(o) is not None or _spread.fullmatch(o) for o in column)
 
@@ -148,6 +149,7 @@ def _refuse_counted(asked, table):
     if {*name.split('_')} & {*of_a_log}: asked.refuse(f'{there} are accuracies of one run as it goes on. Keep the last: {keep}')
     asked.refuse(f'{there} are accuracies of several seeds or epochs. If of seeds: {asked.command(wide=True)}; if of epochs, keep the last: {keep}')
 
+# %% ../nbs/24_results.ipynb #6d6aa3ec
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
@@ -208,6 +210,7 @@ def _names_arms(asked, table):
     there = [o for o in _by_name(table, arm_names) if table[o].map(number_in).isna().all() and table[o].str.strip().nunique() > 1]
     return asked.arm or next(iter(there), None)
 
+# %% ../nbs/24_results.ipynb #91d018d9
 def _helpers(table):
     "Columns of a wide table that are made of its arms: means, differences, p-values"
     columns = _numeric(table)
@@ -272,6 +275,7 @@ def _long_names(rows, names):
     "Columns under these names; another that has one of them gets a blank after it"
     return rows.rename(columns={o:f'{o} ' for o in names.values()} | names)
 
+# %% ../nbs/24_results.ipynb #cc5a3235
 def _long_lists(asked, table, lists):
     _check_heeded(asked, dict(arm=asked.arm, acc=asked.acc, seed=_seed_column(asked, table, None)), 'the seeds are positions')
     header = _named(asked, table, asked.acc) if asked.acc else lists[0]
@@ -340,6 +344,7 @@ def _as_fractions(asked, runs, numbers):
     why = f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.'
     asked.refuse(why, percent=True)
 
+# %% ../nbs/24_results.ipynb #96d36508
 def _checked(asked, runs, fractions):
     "Refuse what is no fraction"
     outside = (fractions < 0) | (fractions > 1)
@@ -410,6 +415,7 @@ def _logged(runs):
     beside = ~has & has.groupby(_blocks(runs[[*_run_keys(runs), counts[0]]])).transform('any')
     return runs[~beside], [f'{beside.sum()} rows of a log without an accuracy are left out'] if beside.any() else []
 
+# %% ../nbs/24_results.ipynb #f27b5210
 def _last(asked, runs, header):
     "The last row of each run"
     if 'status' in runs and (runs.status == 'failed').any(): # of a failed run nothing is asked
@@ -549,6 +555,7 @@ def _tells_pairs(runs, header):
     counts = runs[header].groupby(runs.arm).agg(lambda o: tuple(sorted(map(plain_value, o), key=str)))
     return runs[header].map(is_whole).all() and counts.nunique() == 1 and not runs.duplicated(['arm', header]).any()
 
+# %% ../nbs/24_results.ipynb #7e5c86c2
 def _ways_on(asked, log, runs, by, others, last):
     "The commands that go on, each with what it does; `runs` are the last rows of a log"
     if runs.arm.nunique() < 2: # another column may hold the arms
@@ -592,6 +599,7 @@ def _roles(asked, table):
     roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}
 
+# %% ../nbs/24_results.ipynb #79ca91bc
 def _further_ends(table):
     "Columns that tell by words, or by yes and no, how a run ended"
     names = [o for o in (*_statuses, *_ends) if o not in _exit_codes]
@@ -608,6 +616,7 @@ def _with_ends(asked, runs):
         runs = runs.assign(status=runs.status.where(words.map(is_good_end), words)).drop(columns=other)
     return runs
 
+# %% ../nbs/24_results.ipynb #71b66c21
 def _refuse_lone(asked, n):
     asked.refuse(f'there is one list of {n} accuracies, and nothing to compare it with. Give one published number:', others=['--against', '0.9339'])
 
@@ -662,6 +671,7 @@ def _named_runs(asked, table):
         return table.assign(arm=parts[0], seed=parts[1]).drop(columns=header), f'arm and seed = the parts of {header}, such as {table[header].iloc[0]}'
     return table, ''
 
+# %% ../nbs/24_results.ipynb #74a987ac
 def _shaped(asked):
     "One row a run as text, what is known of its columns, and what was said of a wide table"
     table = read_table(asked.path)
@@ -807,6 +817,7 @@ def parts_of(
     by = [columns.get(o.casefold(), o) for o in by]
     return {', '.join(f'{k}={v}' for k,v in zip(by, values)):rows for values,rows in _parts(runs, by)}
 
+# %% ../nbs/24_results.ipynb #3eb2f71a
 def compare_results(
     path,              # As `read_results` takes it
     baseline:str=None, # Arm that the others are compared with; None: the one named baseline, or the first
@@ -844,6 +855,7 @@ class _OneRun(Comparison):
         c = self.contrast
         return c.here and replace(c.here, se=c.sd_diff*(1+1/c.n)**.5)
 
+# %% ../nbs/24_results.ipynb #41b3854d
 @parts(**{k:f'exact.{k}' for k in 'arm n diff interval p p_verdict verdict verdict_words delta alpha family notes'.split()},
     mean='exact.mean_variant', sd='exact.sd_variant', diverged='exact.diverged_variant', n_all='exact.n_all_variant',
     interval_one_run='one_run.interval', verdict_one_run='one_run.verdict', verdict_words_one_run='one_run.verdict_words')
