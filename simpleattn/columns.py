@@ -55,6 +55,7 @@ def short_name(
     containers = '|'.join(_containers.split())
     return re.sub(rf'^(?:data_(?=(?:{containers})_))?(?:(?:{containers})_)+(?=.)', '', words_of)
 
+# %% ../nbs/15_columns.ipynb #b2e02e68
 def with_index(
     runs # DataFrame
 )->object: # The same, with each level of its index that has a name or holds words as a column
@@ -90,6 +91,7 @@ _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
 
+# %% ../nbs/15_columns.ipynb #cde18046
 def seed_in(header):
     "The seed that a header names, such as 3, seed=3, fold_3, acc_seed3; None where it names none"
     parts = re.fullmatch(rf'(.*?)_?((?:{_a_seed})?)_?(\d+)_?(.*)', short_name(header))
@@ -108,8 +110,6 @@ def counted(
         if parts: found.setdefault(parts[1], {})[int(parts[2])] = header
     def follow(numbers): return 1 < len(numbers) and min(numbers) < 2 and max(numbers)-min(numbers) == len(numbers)-1
     return {name:dict(sorted(columns.items())) for name,columns in found.items() if follow(columns)}
-
-
 
 # %% ../nbs/15_columns.ipynb #f5c8e29c
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
@@ -176,6 +176,7 @@ def _are_switches(values): return all(str(o).lower() in ('true','false','yes','n
 def _is_of_network(header): # Does it count a network's parameters? Two counts within an arm are two networks
     return bool(re.search('param|flops|macs', short_name(header)))
 
+# %% ../nbs/15_columns.ipynb #86c26b2f
 def all_repeat(
     values, # Series
     arms    # Series: the arm of each

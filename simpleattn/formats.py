@@ -46,6 +46,7 @@ def _content(path):
     except (ValueError, EOFError, zlib.error, lzma.LZMAError) as e: why = e
     raise CliError(f'{path} cannot be read: {why}.')
 
+# %% ../nbs/23_formats.ipynb #46df76a2
 def _encoding(content):
     "By its mark, else by the zeros that letters have in UTF-16, else the one that fits"
     marked = _starts(content, _marks)
@@ -92,6 +93,7 @@ def _separator(header):
     best = max(counts, key=counts.get)
     return best if counts[best] > 1 or len(header.split()) < 2 else ' '
 
+# %% ../nbs/23_formats.ipynb #39c807c9
 def _lines(text):
     "The separator, and (line number, cells) of each row; a first line such as sep=; names the separator"
     said = re.match(r'sep=(.)\r?\n', text)
@@ -104,32 +106,55 @@ def _lines(text):
         comment = cells and cells[0].startswith('#') and not rows
         rule = all(re.fullmatch(r'[\s:]*-*[\s:]*', o) for o in cells) # of a table of markdown
         again = bool(rows) and cells == rows[0][1] # the header, where files were put together
-        if not (comment or rule or again): rows.append((reader.line_num + bool(said), cells))
+        if not (comment or rule or again): rows.append((reader.line_num + bool(said), _with_lists(cells, separator)))
     return rows
+
+def _with_lists(cells, separator):
+    "Cells of a row, where a list in brackets is one whatever stands between its numbers"
+    whole = []
+    for cell in cells:
+        in_list = whole and whole[-1].lstrip().startswith('[') and ']' not in whole[-1]
+        if in_list: whole[-1] += separator + cell
+        else: whole.append(cell)
+    return whole
 
 def _is_decimal(text): return number_in(text) is not None and bool(re.search('[.,%]', text))
 
 # %% ../nbs/23_formats.ipynb #7fc423c4
 def _with_header(rows, path):
     "The rows of a file, and above them the header that it lacks, if its first line is a run or a list already"
-    first, *rest = rows[0][1]
-    is_one_list = (not rest or len(rows) == 1) and all(are_numbers(cells) for _,cells in rows)
-    if is_one_list: return [(0, ['accuracy']), *((line, [o]) for line,cells in rows for o in cells)]
-    known = short_name(first) in {*arm_names, *seed_names} or any(is_accuracy(short_name(o)) for o in rows[0][1])
-    if known or not any(_is_decimal(o) or listed(o) for o in rows[0][1]): return rows
-    if len(rest) == 1 and listed(rest[0]): return [(0, ['arm','accuracies']), *rows]
-    is_list = all(len(cells) > 2 and not are_numbers(cells[:1]) and all(map(_is_decimal, cells[1:])) for _,cells in rows)
-    if is_list: return [(0, ['arm','accuracies']), *((line, [cells[0], f"[{'; '.join(cells[1:])}]"]) for line,cells in rows)]
-    raise CliError(f"{path}: the first line ({', '.join(rows[0][1][:4])}) holds numbers, so it names no columns. "
+    first = rows[0][1]
+    if _is_one_list(rows): return [(0, ['accuracy']), *((line, [o]) for line,cells in rows for o in cells)]
+    if _is_header(first): return rows
+    lists = (0, ['arm','accuracies'])
+    if len(first) == 2 and listed(first[1]): return [lists, *rows]
+    if all(_is_named_list(cells) for _,cells in rows):
+        return [lists, *((line, [name, f"[{'; '.join(numbers)}]"]) for line,(name,*numbers) in rows)]
+    raise CliError(f"{path}: the first line ({', '.join(first[:4])}) holds numbers, so it names no columns. "
         'Put a header above it, such as variant,seed,accuracy.')
+
+def _is_one_list(rows):
+    "Numbers alone, in one column or in one line"
+    in_a_line = len(rows) == 1 or len(rows[0][1]) == 1
+    return in_a_line and all(are_numbers(cells) for _,cells in rows)
+
+def _is_header(cells):
+    "Names that are known, or no numbers"
+    known = short_name(cells[0]) in {*arm_names, *seed_names} or any(is_accuracy(short_name(o)) for o in cells)
+    return known or not any(_is_decimal(o) or listed(o) for o in cells)
+
+def _is_named_list(cells):
+    name, *numbers = cells
+    return number_in(name) is None and len(numbers) > 1 and all(map(_is_decimal, numbers))
 
 # %% ../nbs/23_formats.ipynb #088813ea
 def _same_width(rows, path):
     "Header and rows with as many cells; a header that lacks the name of the first column gets one"
     (_,header),*rows = rows
-    while header and not header[-1].strip() and all(len(o) < len(header) or not o[len(header)-1].strip() for _,o in rows):
-        header = header[:-1]
-    if rows and all(len(o) == len(header)+1 and o[-1].strip() for _,o in rows): header = ['', *header]
+    def is_empty(i): return not any(cells[i].strip() for cells in (header, *(o for _,o in rows)) if i < len(cells))
+    while header and is_empty(len(header)-1): header = header[:-1]
+    has_index = rows and all(len(o) == len(header)+1 and o[-1].strip() for _,o in rows) # as R writes it
+    if has_index: header = ['', *header]
     width = len(header)
     for line,cells in rows:
         if any(o.strip() for o in cells[width:]):
@@ -149,6 +174,8 @@ def _read_csv(text, path):
     return table.drop(columns=[o for o in header if is_empty(o)])
 
 # %% ../nbs/23_formats.ipynb #23f85547
+def _is_rows(x): return isinstance(x, list) and bool(x) and all(isinstance(o, dict) for o in x)
+
 def _flat(record, before=''):
     "A dict without dicts in it, nor lists of keys and values"
     flat = {}
@@ -157,7 +184,54 @@ def _flat(record, before=''):
         flat |= _flat(value, f'{before}{key}.') if isinstance(value, dict) else {f'{before}{key}':value}
     return flat
 
-def _is_rows(x): return isinstance(x, list) and bool(x) and all(isinstance(o, dict) for o in x)
+def _each(record):
+    "The rows of a record whose seeds or epochs are a list, beside lists of as many numbers"
+    lists = {k:v for k,v in record.items() if isinstance(v, list)}
+    counts = {short_name(k) for k in lists} & {*seed_names, *of_a_log}
+    if not counts or len({*map(len, lists.values())}) > 1: return [record]
+    return [record | dict(zip(lists, o)) for o in zip(*lists.values())]
+
+# %% ../nbs/23_formats.ipynb #b980339d
+def _records(found):
+    "Dicts, one a run, of whatever JSON held; None where it is no table"
+    if isinstance(found, dict): return _of_object(found) if found else None
+    if not isinstance(found, list): return None
+    if _is_rows(found): return found
+    if all(isinstance(o, (int,float)) for o in found): return [dict(accuracy=o) for o in found]
+    if found and all(isinstance(o, list) for o in found): return _of_split(found[0], found[1:])
+
+def _of_split(header, rows): # as pandas splits a table
+    return [dict(zip(header, row)) for row in rows if isinstance(row, list)]
+
+_wrappers = {*'results result data experiments scores accuracies runs arms'.split()}
+
+def _of_object(found):
+    "Rows of an object that holds a table, several, or a part for each column, arm or run"
+    names, parts = {short_name(o) for o in found}, [*found.values()]
+    wraps = len(parts) == 1 and isinstance(parts[0], dict) and names & _wrappers
+    if wraps: return _records(parts[0])
+    if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list): return _of_split(found['columns'], found['data'])
+    return _of_tables(found, names) or _of_parts(found, names)
+
+def _of_tables(found, names):
+    "Rows of the table in an object, or of a table for each arm"
+    tables = [k for k,o in found.items() if _is_rows(o)]
+    one_an_arm = 1 < len(tables) == len(found) and not names & _wrappers
+    if one_an_arm: return [dict(arm=k) | o for k,rows in found.items() for o in rows]
+    if 'runs' in tables: return found['runs']
+    return found[tables[0]] if len(tables) == 1 else None
+
+# %% ../nbs/23_formats.ipynb #fef4b521
+def _of_parts(found, names):
+    "Rows of an object that has a part for each column, for each arm or for each run"
+    parts = found.values()
+    are_columns = bool(names & {*arm_names}) or any(map(is_accuracy, names))
+    if all(isinstance(o, dict) for o in parts): return _of_columns(found) if are_columns else _of_dicts(found)
+    if all(isinstance(o, list) or isinstance(o, str) and listed(o) for o in parts):
+        return _of_columns(found) if are_columns else [dict(arm=k, accuracies=o) for k,o in found.items()]
+    are_numbers = len(parts) > 1 and all(isinstance(o, (int,float)) for o in parts)
+    is_run = are_columns or names & {*seed_names} or not are_numbers
+    return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
 
 def _of_columns(columns):
     "Rows of a dict of columns, each a list, or a dict by row as pandas writes it"
@@ -165,44 +239,11 @@ def _of_columns(columns):
     rows = dict.fromkeys(k for column in columns.values() for k in column)
     return [{name:column[row] for name,column in columns.items() if row in column} for row in rows]
 
-def _records(found):
-    "Dicts, one a run, of whatever JSON held; None where it is no table"
-    if isinstance(found, dict): return _of_object(found) if found else None
-    if not isinstance(found, list): return None
-    if _is_rows(found): return found
-    if all(isinstance(o, (int,float)) for o in found): return [dict(accuracy=o) for o in found]
-    if found and all(isinstance(o, list) for o in found): return _of_object(dict(columns=found[0], data=found[1:]))
-
-_wrappers = {*'results result data experiments scores accuracies runs arms'.split()}
-
-def _of_object(found):
-    "Rows of an object: as pandas splits a table, tables by name, or a part for each column, arm or run"
-    names, parts = {short_name(o) for o in found}, [*found.values()]
-    if len(parts) == 1 and isinstance(parts[0], dict) and names & _wrappers: return _records(parts[0])
-    if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list):
-        return [dict(zip(found['columns'], row)) for row in found['data'] if isinstance(row, list)]
-    tables = [k for k,o in found.items() if _is_rows(o)]
-    if 1 < len(tables) == len(found) and not names & _wrappers: return [dict(arm=k) | o for k,rows in found.items() for o in rows]
-    if 'runs' in tables or len(tables) == 1: return found['runs' if 'runs' in tables else tables[0]]
-    are_columns = bool(names & {*arm_names}) or any(map(is_accuracy, names))
-    if all(isinstance(o, dict) for o in parts): return _of_columns(found) if are_columns else _of_dicts(found)
-    if all(isinstance(o, list) or isinstance(o, str) and listed(o) for o in parts):
-        return _of_columns(found) if are_columns else [dict(arm=k, accuracies=o) for k,o in found.items()]
-    is_run = are_columns or names & {*seed_names} or len(parts) == 1 or not all(isinstance(o, (int,float)) for o in parts)
-    return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
-
 def _of_dicts(found):
     "Rows of dicts by name: runs by seed for each arm, or a run each"
     if all(isinstance(o, dict) and seed_in(k) for runs in found.values() for k,o in runs.items()):
         return [dict(arm=arm, seed=seed_in(k)) | o for arm,runs in found.items() for k,o in runs.items()]
     return [{'column 1':k} | o for k,o in found.items()]
-
-def _each(record):
-    "The rows of a record whose seeds or epochs are a list, beside lists of as many numbers"
-    lists = {k:v for k,v in record.items() if isinstance(v, list)}
-    counts = {short_name(k) for k in lists} & {*seed_names, *of_a_log}
-    if not counts or len({*map(len, lists.values())}) > 1: return [record]
-    return [record | dict(zip(lists, o)) for o in zip(*lists.values())]
 
 # %% ../nbs/23_formats.ipynb #32ce51e3
 def _loads(text, path):
@@ -237,17 +278,18 @@ def _dict_in(text):
     try: return json.loads(text)
     except ValueError: return ast.literal_eval(re.sub(r'\bnan\b', 'None', text))
 
+# %% ../nbs/23_formats.ipynb #6f58010e
 def _without_chart(table):
     "What wandb exports of a chart, a column for each run beside its least and greatest, as one row a run and step"
     bands = [o for o in table.columns if o.endswith(('__MIN','__MAX'))]
     of_runs = {o:o.rpartition(' - ') for o in table.columns if ' - ' in o and o not in bands}
     rest = [o for o in table.columns if o not in of_runs and o not in bands]
     if not of_runs or not any(short_name(o) in of_a_log for o in rest): return table
-    names = {o:(run, metric) for o,(run,_,metric) in of_runs.items()}
     rows = table[[*rest, *of_runs]].melt(rest, [*of_runs], 'column ', 'cell ')
     rows = rows[~rows['cell '].map(is_blank)]
-    return pd.concat([of_metric.assign(run=[names[o][0] for o in of_metric['column ']]).rename(columns={'cell ':metric}).drop(columns='column ')
-        for metric,of_metric in rows.groupby(rows['column '].map(lambda o: names[o][1]), sort=False)]).fillna('').set_axis(range(1, len(rows)+1))
+    rows['run'], metrics = rows['column '].map(lambda o: of_runs[o][0]), rows['column '].map(lambda o: of_runs[o][2])
+    parts = [part.rename(columns={'cell ':metric}) for metric,part in rows.drop(columns='column ').groupby(metrics, sort=False)]
+    return pd.concat(parts).fillna('').set_axis(range(1, len(rows)+1))
 
 def read_table(path):
     "A file, or a table that is one already, as a table of text"
@@ -255,7 +297,8 @@ def read_table(path):
         named = with_index(path)
         return as_cells((named.drop(columns='correct') if has_bits(named) else named).to_dict('records'))
     text = _text(path)
-    table = _without_chart(_opened((_read_json if text.lstrip()[0] in '[{' else _read_csv)(text, path)))
+    read = _read_json if text.lstrip()[0] in '[{' else _read_csv
+    table = _without_chart(_opened(read(text, path)))
     if len(table.columns) > _most_columns:
         raise CliError(f'{path} has {len(table.columns):,} columns, and at most {_most_columns:,} are read. Keep those of arms, seeds, accuracies and settings.')
     return table

@@ -211,6 +211,7 @@ def _check_derived(runs):
     raise NoRun(f'{row_name(runs, runs.index[runs.arm == made[0]][0])}: the numbers of {made[0]!r} are made of those of two other arms, '
         'seed by seed, and are no runs. Keep the arms:', 'arm', keep, made)
 
+# %% ../nbs/16_rows.ipynb #2d1eb937
 def _written_apart(texts, at, has_seeds):
     "Whether a row has more digits than all others, or where it has no seed too few for chance"
     others = [o for i,o in enumerate(texts) if i != at]

@@ -982,3 +982,9 @@ def test_an_arm_over_two_lines_is_said_on_one(call):
     assert compare_many(table, 'simple')['base line'].n==5
     rows[0] = ('base line',*rows[0][1:])
     refused(call, wrote(csv_text(rows)), says='differ only in blanks')
+
+@pytest.mark.parametrize('text', ['arm;accs\nbaseline;[62,0; 64,4; 60,2]\nsimple;[65,2; 65,8; 63,4]\n', 'arm,accs\nbaseline,[62.0, 64.4, 60.2]\nsimple,[65.2, 65.8, 63.4]\n',
+    'arm,accs,lr\nbaseline,[62.0,64.4],0.1\nsimple,[65.2,65.8],0.1\n', 'arm\taccs\nbaseline\t[62.0\t64.4]\nsimple\t[65.2\t65.8]\n'])
+def test_a_list_in_brackets_is_one_cell_without_quotes(text):
+    runs = read_results(wrote(text), wide=True, percent=True)
+    assert [*runs.arm.unique()]==['baseline','simple'] and runs[runs.arm=='simple'].acc.tolist()[:2]==[.652,.658]
