@@ -183,7 +183,7 @@ def all_repeat(
 )->bool:
     "Whether each number stands several times, as a setting does and a measurement hardly"
     same = values.groupby(arms).agg(lambda o: tuple(sorted(map(str, o)))).nunique() == 1 # a grid that every arm went through
-    return values.value_counts().min() > 1 and (same or values.nunique() < 4)
+    return bool(values.value_counts().min() > 1) and bool(same or values.nunique() < 4)
 
 def _are_times(values, arms):
     "Whether texts are dates, clock's times or durations; bare ones such as 4h that all repeat are choices"
