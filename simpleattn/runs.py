@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'Parked', 'write_run', 'parked_folders',
            'waiting_records', 'write_failure', 'claim', 'read_run', 'set_aside', 'list_files', 'iter_runs', 'is_record',
-           'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure', 'load_runs', 'runs_frame',
+           'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure', 'runs_frame', 'load_runs',
            'check_declaration', 'read_declaration', 'write_declaration', 'merge_runs', 'has_store', 'check_failures',
            'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts',
            'made_otherwise']
@@ -516,46 +516,7 @@ def _believed(root, found, corrupt): # `Run`s
         if isinstance(run, Run): yield run
         else: corrupt[str(as_root(root)/name)] = run
 
-# %% ../nbs/11_runs.ipynb #a84863c7
-def arm_runs(
-    root,       # Folder of all runs, or its URL
-    arm:Arm,    # Whose runs
-    env='*'     # Class of machine, or a pattern of it
-)->tuple: # ([Run], {path below the root: reason}, {seed: failed tries}); of a run that stands in two folders the first
-    "An arm's records that can be believed, the others by name, and its failed tries"
-    return runs_of_arms(root, [arm], env)[0]
-
-def runs_of_arms(
-    root,       # Folder of all runs, or its URL
-    arms:list,  # Whose runs
-    env='*'     # Class of machine, or a pattern of it
-)->list: # For each arm, as `arm_runs` gives it
-    "The runs of several arms, for which a store is looked through once; a link in a record's place is refused"
-    for arm in arms: _refuse_strange(arm, root, env)
-    return [_runs_among(root, names) for names in _files_of(arms, root, env)]
-
-def _runs_among(root, names): # as `arm_runs` gives it
-    once,not_believed = {}, {}
-    for name,run in read_files(root, filter(is_record, names)):
-        if isinstance(run, Run): once.setdefault((run.env, run.seed), run)
-        else: not_believed[name] = run
-    return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if _kind(o)=='failed')
-
-def last_failure(
-    root,    # Folder of all runs, or its URL
-    arm:Arm, # Whose failed tries
-    env='*'  # Class of machine, or a pattern of it
-)->str: # Why, and the file; empty where no try has failed
-    "What the last failed try of an arm, by seed and number, says"
-    names, = _files_of([arm], root, env)
-    failed = [o for o in names if _kind(o)=='failed']
-    if not failed: return ''
-    facts = {}
-    for _,content in get_many(root, failed[-1:]):
-        with suppress(ValueError): facts = _unsealed(content)
-    why = facts.get('why')
-    return f"{why}; the whole error is in {as_root(root)/failed[-1]}." if isinstance(why, str) else f"the error is in {as_root(root)/failed[-1]}."
-
+# %% ../nbs/11_runs.ipynb #5066f1fc
 def _refuse_strange(arm, root, env):
     "Raise `CliError` where a link, or what is no plain file, stands where an arm's records are"
     for name in {arm.name, _older_name(arm)}:
@@ -597,6 +558,69 @@ def _holders(root, folders): # folder -> `Arm`; without those in which no record
 def _first_believed(root, names): # `Run`, None where there is none
     return next((run for _,run in read_files(root, filter(is_record, names)) if isinstance(run, Run)), None)
 
+# %% ../nbs/11_runs.ipynb #a84863c7
+def arm_runs(
+    root,       # Folder of all runs, or its URL
+    arm:Arm,    # Whose runs
+    env='*'     # Class of machine, or a pattern of it
+)->tuple: # ([Run], {path below the root: reason}, {seed: failed tries}); of a run that stands in two folders the first
+    "An arm's records that can be believed, the others by name, and its failed tries"
+    return runs_of_arms(root, [arm], env)[0]
+
+def runs_of_arms(
+    root,       # Folder of all runs, or its URL
+    arms:list,  # Whose runs
+    env='*'     # Class of machine, or a pattern of it
+)->list: # For each arm, as `arm_runs` gives it
+    "The runs of several arms, for which a store is looked through once; a link in a record's place is refused"
+    for arm in arms: _refuse_strange(arm, root, env)
+    return [_runs_among(root, names) for names in _files_of(arms, root, env)]
+
+def _runs_among(root, names): # as `arm_runs` gives it
+    once,not_believed = {}, {}
+    for name,run in read_files(root, filter(is_record, names)):
+        if isinstance(run, Run): once.setdefault((run.env, run.seed), run)
+        else: not_believed[name] = run
+    return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if _kind(o)=='failed')
+
+def last_failure(
+    root,    # Folder of all runs, or its URL
+    arm:Arm, # Whose failed tries
+    env='*'  # Class of machine, or a pattern of it
+)->str: # Why, and the file; empty where no try has failed
+    "What the last failed try of an arm, by seed and number, says"
+    names, = _files_of([arm], root, env)
+    failed = [o for o in names if _kind(o)=='failed']
+    if not failed: return ''
+    facts = {}
+    for _,content in get_many(root, failed[-1:]):
+        with suppress(ValueError): facts = _unsealed(content)
+    why = facts.get('why')
+    return f"{why}; the whole error is in {as_root(root)/failed[-1]}." if isinstance(why, str) else f"the error is in {as_root(root)/failed[-1]}."
+
+# %% ../nbs/11_runs.ipynb #62b2bbb9
+def runs_frame(
+    runs,        # `Run`s
+    columns=None # Columns to keep; None: all
+): # pandas DataFrame, one row a run, as `load_runs` gives it
+    "Runs as a table"
+    import pandas as pd
+    table = {k:[] for k in columns or _columns}
+    for run in runs:
+        for k,values in table.items(): values.append(_value(run, k))
+    return pd.DataFrame(table)
+
+_columns = ('recipe variant env seed status acc best_acc best_epoch n_images correct params train_seconds wall_seconds precision pipeline recipe_hash '
+    'variant_hash source fingerprint finished').split()
+_inside = dict(recipe='recipe.name', variant='variant.name', variant_hash='variant.hash', source='data.source', finished='machine.finished')
+
+def _value(run, column):
+    if column=='correct': return run.bits()
+    field,_,key = _inside.get(column, column).partition('.')
+    value = getattr(run, field)
+    if key: value = value[key]
+    return sys.intern(value) if type(value) is str else value
+
 # %% ../nbs/11_runs.ipynb #b6e4389f
 def load_runs(
     root='runs',  # Folder of all runs, or its URL
@@ -625,29 +649,6 @@ def _noting_unchecked(runs, unchecked):
     for run in runs:
         if run.is_unchecked: unchecked.append(run.path)
         yield run
-
-# %% ../nbs/11_runs.ipynb #62b2bbb9
-def runs_frame(
-    runs,        # `Run`s
-    columns=None # Columns to keep; None: all
-): # pandas DataFrame, one row a run, as `load_runs` gives it
-    "Runs as a table"
-    import pandas as pd
-    table = {k:[] for k in columns or _columns}
-    for run in runs:
-        for k,values in table.items(): values.append(_value(run, k))
-    return pd.DataFrame(table)
-
-_columns = ('recipe variant env seed status acc best_acc best_epoch n_images correct params train_seconds wall_seconds precision pipeline recipe_hash '
-    'variant_hash source fingerprint finished').split()
-_inside = dict(recipe='recipe.name', variant='variant.name', variant_hash='variant.hash', source='data.source', finished='machine.finished')
-
-def _value(run, column):
-    if column=='correct': return run.bits()
-    field,_,key = _inside.get(column, column).partition('.')
-    value = getattr(run, field)
-    if key: value = value[key]
-    return sys.intern(value) if type(value) is str else value
 
 # %% ../nbs/11_runs.ipynb #b761618b
 _always_declared = {'seeds','baseline','delta','alpha','env','growth','arms'}
@@ -701,6 +702,7 @@ def _check_numbers(facts):
     for k in ('pairs_before','runs_before'):
         if facts.get(k, 0)<0: raise ValueError(f'{k} = {facts[k]} is no count')
 
+# %% ../nbs/11_runs.ipynb #d4bd9cb4
 def _check_family(facts):
     "Raise `ValueError` for a baseline, contrasts, seeds or an env that a study could not have"
     names = [a['arm'] for a in facts['arms']]
@@ -766,6 +768,7 @@ def _declared(root, file, content):
         raise CliError(f"{root/file} is damaged, so the study is not known as it was declared ({e}). Bring the file back from git or a copy, or move it "
             "away and declare the study again: its runs stay.") from None
 
+# %% ../nbs/11_runs.ipynb #3c6d5186
 def _growth_files(root, name):
     "In the order of their numbers"
     files = list_names(root, '_studies', f'{name}.growth', '*.json')
@@ -906,7 +909,6 @@ def _remove_folders(folder):
         try: os.rmdir(path)
         except OSError: return
 
-# %% ../nbs/11_runs.ipynb #6cbaf880
 def probe(
     root # Folder of all runs, or its URL
 ):
