@@ -10,7 +10,7 @@ __all__ = ['known', 'sources', 'class_names', 'image_suffixes', 'val_folders', '
            'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/09_folders.ipynb #4bad0088
-import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,sys,tarfile,tempfile,warnings,zipfile,zlib
+import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
 from collections import Counter
 from contextlib import contextmanager,suppress
 from functools import lru_cache
@@ -426,7 +426,7 @@ def _val_folder(path):
         if (path/name).is_dir(): return name
     there = ', '.join(sorted(o.name for o in _folders_in(path)))
     raise CliError(f"{_called(path)} has no val folder; it holds: {there}. Rename its validation folder to val. "
-        f"The layout is train/CLASS/images and val/CLASS/images. Or hold back a part of train: {_split_line(path)}")
+        f"{_layout} Or hold back a part of train: {_split_line(path)}")
 
 def _by_folders(path):
     "train/CLASS and val/CLASS -> its images"
@@ -513,7 +513,7 @@ def _listed(path, times):
         raise CliError(f"{_called(path)}: {'; '.join(faults)}. "
             "Mend, fill or remove these: train and val hold the same classes, each with images.")
     if not images:
-        raise CliError(f"{_called(path)} holds no class folders. The layout is train/CLASS/images and val/CLASS/images.")
+        raise CliError(f"{_called(path)} holds no class folders. {_layout}")
     return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
 list_images.cache_clear = _listed.cache_clear # for a file that was written over: its folder does not show it
 

@@ -10,7 +10,7 @@ __all__ = ['MOST_COMPILED', 'LEAN_CHUNK', 'PairedStreams', 'StopWhenDiverged', '
            'weights_hash', 'LastWeights', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
 
 # %% ../nbs/13_train.ipynb #ef677427
-import copy,ctypes,gc,hashlib,io,itertools,math,os,sys,time
+import copy,ctypes,gc,hashlib,io,itertools,math,os,time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
