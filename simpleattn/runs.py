@@ -165,8 +165,8 @@ def _check_inside(run):
         wrong = [o for o,v in getattr(run, k).items() if o in types and not _is_of(v, types[o])]
         if wrong: raise ValueError(f"{k} has {', '.join(wrong)} of another type")
     if not all(isinstance(o, str) for o in run.machine.get('versions', {}).values()): raise ValueError('a version is no text')
-    for epoch in run.history:
-        if not isinstance(epoch, dict) or not all(v is None or _is_of(v, float) for v in epoch.values()): raise ValueError('history has an epoch without numbers')
+    def is_epoch(o): return isinstance(o, dict) and all(v is None or _is_of(v, float) for v in o.values())
+    if not all(map(is_epoch, run.history)): raise ValueError('history has an epoch without numbers')
     counts = run.n_images, run.params, run.flops, run.train_seconds, run.wall_seconds
     if any(o<0 or o>1e300 for o in counts): raise ValueError('a count or a time that nothing can have')
 
@@ -636,10 +636,9 @@ def load_runs(
         said = dict(zip(in_path, name.split('/')), seed=_seed_of(name))
         return is_record(name) and all(v in (-1, *wanted[k]) for k,v in said.items() if k in wanted)
     patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
-    names,corrupt = filter(may_be_wanted, list_files(root, *patterns)), {}
-    runs = _believed(root, read_files(root, names), corrupt)
-    unchecked = []
-    runs = _noting_unchecked(runs, unchecked)
+    corrupt, unchecked = {}, []
+    names = filter(may_be_wanted, list_files(root, *patterns))
+    runs = _noting_unchecked(_believed(root, read_files(root, names), corrupt), unchecked)
     table = runs_frame((r for r in runs if all(_value(r, k) in v for k,v in wanted.items())), columns)
     table.attrs |= dict(corrupt=corrupt, unchecked=unchecked)
     return table
@@ -665,7 +664,8 @@ def _check_rest(facts):
     "Raise `ValueError` for what else a declaration or its growth says, where it is not of its type"
     types = dict(name=str, baseline=str, delta=float, alpha=float, primary=str, env=str, declared=str, date=str, commit=str, pairs_before=int, runs_before=int,
         contrasts=list, raced=dict, protocol=dict, growth=list, taken_back=list)
-    wrong = [k for k,wanted in types.items() if k in facts and not _is_of(facts[k], wanted) and not (facts[k] is None and k in ('raced','protocol','commit'))]
+    said = {k:v for k,v in facts.items() if v is not None or k not in ('raced','protocol','commit')}
+    wrong = [k for k,wanted in types.items() if k in said and not _is_of(said[k], wanted)]
     if wrong: raise ValueError(f"{', '.join(wrong)} of another type")
     words = [facts.get('taken_back', []), *facts.get('contrasts', [])]
     if not all(isinstance(o, list) and all(isinstance(w, str) for w in o) for o in words): raise ValueError('a contrast is no list of names')
@@ -676,8 +676,9 @@ def _check_rest(facts):
 def _check_growth(growth):
     "Raise `ValueError` for growth in a declaration of older versions that cannot be read"
     types = dict(date=str, runs_before=int, arms=list, seeds=list)
-    if not isinstance(growth, dict) or any(not _is_of(growth.get(k), o) for k,o in types.items()): raise ValueError('its growth cannot be read')
-    if not all(isinstance(o, str) for o in growth['arms']) or not all(type(o) is int for o in growth['seeds']): raise ValueError('its growth cannot be read')
+    has_all = isinstance(growth, dict) and all(_is_of(growth.get(k), o) for k,o in types.items())
+    can_be_read = has_all and all(isinstance(o, str) for o in growth['arms']) and all(type(o) is int for o in growth['seeds'])
+    if not can_be_read: raise ValueError('its growth cannot be read')
 
 # %% ../nbs/11_runs.ipynb #360eead8
 def _check_arms_and_seeds(facts):
@@ -878,7 +879,8 @@ def _check_failure(name, content):
     facts = _unsealed(content)
     try: place = run_path(*(facts[k] for k in ('recipe','variant','env','seed')))
     except KeyError as e: raise ValueError(f'no failed try: it lacks {e}') from None
-    if place!=re.sub(r'\.failed-\d+\.json$', '.json', name) or facts.get('status')!='failed': raise ValueError(f'content says a failed try of {place}')
+    record = re.sub(r'\.failed-\d+\.json$', '.json', name)
+    if place!=record or facts.get('status')!='failed': raise ValueError(f'content says a failed try of {place}')
 
 # %% ../nbs/11_runs.ipynb #7e4099f5
 def publish_parked(
