@@ -879,8 +879,7 @@ def _check_failure(name, content):
     facts = _unsealed(content)
     try: place = run_path(*(facts[k] for k in ('recipe','variant','env','seed')))
     except KeyError as e: raise ValueError(f'no failed try: it lacks {e}') from None
-    record = re.sub(r'\.failed-\d+\.json$', '.json', name)
-    if place!=record or facts.get('status')!='failed': raise ValueError(f'content says a failed try of {place}')
+    if place!=re.sub(r'\.failed-\d+\.json$', '.json', name) or facts.get('status')!='failed': raise ValueError(f'content says a failed try of {place}')
 
 # %% ../nbs/11_runs.ipynb #7e4099f5
 def publish_parked(
