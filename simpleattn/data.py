@@ -85,21 +85,6 @@ def _write_cache(dest, images, **facts):
             with suppress(OSError): os.rename(new, dest)
     except OSError as e: raise OSError(e.errno, e.strerror, str(dest)) from None
 
-# %% ../nbs/10_data.ipynb #c16baaaa
-def _times(files, fresh=2): # None while one was changed in the last `fresh` seconds: a second change could show the same times
-    "Hash over what the file system says of files"
-    found = [os.stat(o) for o in files]
-    newest = max((max(o.st_mtime_ns, o.st_ctime_ns) for o in found), default=0)
-    if newest > time.time_ns()-fresh*10**9: return None
-    facts = [(o.st_size, o.st_mtime_ns, o.st_ctime_ns, o.st_ino) for o in found]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-def _content(files):
-    "Hash over the bytes of files"
-    sha = hashlib.sha256()
-    for file in files: sha.update(file_digest(file).encode())
-    return sha.hexdigest()
-
 # %% ../nbs/10_data.ipynb #aaae4119
 class DecodedImages:
     "All images of a data set as bytes: `self[i]` is (H, W, 3) uint8, in the order of `list_images`"
@@ -122,26 +107,6 @@ class DecodedImages:
             _write_cache(self.dir, (_decode(o, presize) for o in (progress or iter)(self.sources)), sources=content)
             if not (self._load() and self.verify()): raise OSError(f'The cache {self.dir} could not be written')
 
-    def _load(self):
-        "Map the cache if it is there and has the size that its index says"
-        file = self.dir/'images.bin'
-        self.index = _read_index(self.dir)
-        if not self.index or not file.is_file(): return False
-        self.sha = self.index['sha256']
-        self.hw = np.array(self.index['hw'])                              # (n, 2) height and width, px
-        self.off = np.concatenate([[0], np.cumsum(self.hw.prod(1)*3)])    # (n+1,) where each image begins
-        if file.stat().st_size!=self.off[-1] or len(self)!=len(self.hw): return False
-        self.data = np.memmap(file, np.uint8, 'r')
-        return True
-
-    def _is_current(self):
-        "Whether the cache holds what the files hold: by their times, and by all bytes where these say nothing"
-        times = _times([*self.sources, self.dir/'images.bin'])
-        if times and times==self.index['times']: return True
-        if not (self.verify() and _content(self.sources)==self.index['sources']): return False
-        with suppress(CliError): _write_index(self.dir, dict(self.index, times=times)) # a cache that cannot be written is read so each time
-        return True
-
     def verify(self)->bool: # Whether every byte is what was decoded
         "Check the cache against its checksum"
         return hashlib.sha256(self.data).hexdigest()==self.sha
@@ -157,6 +122,43 @@ class DecodedImages:
     def on(self, device)->Tensor: # All bytes
         "The images' bytes on a device, copied once"
         return self.keep(('bytes', str(device)), lambda: torch.from_numpy(np.array(self.data)).to(device))
+
+# %% ../nbs/10_data.ipynb #b07d46ad
+def _times(files, fresh=2): # None while one was changed in the last `fresh` seconds: a second change could show the same times
+    "Hash over what the file system says of files"
+    found = [os.stat(o) for o in files]
+    newest = max((max(o.st_mtime_ns, o.st_ctime_ns) for o in found), default=0)
+    if newest > time.time_ns()-fresh*10**9: return None
+    facts = [(o.st_size, o.st_mtime_ns, o.st_ctime_ns, o.st_ino) for o in found]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+def _content(files):
+    "Hash over the bytes of files"
+    sha = hashlib.sha256()
+    for file in files: sha.update(file_digest(file).encode())
+    return sha.hexdigest()
+
+@patch
+def _load(self:DecodedImages):
+    "Map the cache if it is there and has the size that its index says"
+    file = self.dir/'images.bin'
+    self.index = _read_index(self.dir)
+    if not self.index or not file.is_file(): return False
+    self.sha = self.index['sha256']
+    self.hw = np.array(self.index['hw'])                              # (n, 2) height and width, px
+    self.off = np.concatenate([[0], np.cumsum(self.hw.prod(1)*3)])    # (n+1,) where each image begins
+    if file.stat().st_size!=self.off[-1] or len(self)!=len(self.hw): return False
+    self.data = np.memmap(file, np.uint8, 'r')
+    return True
+
+@patch
+def _is_current(self:DecodedImages):
+    "Whether the cache holds what the files hold: by their times, and by all bytes where these say nothing"
+    times = _times([*self.sources, self.dir/'images.bin'])
+    if times and times==self.index['times']: return True
+    if not (self.verify() and _content(self.sources)==self.index['sources']): return False
+    with suppress(CliError): _write_index(self.dir, dict(self.index, times=times)) # a cache that cannot be written is read so each time
+    return True
 
 # %% ../nbs/10_data.ipynb #11a76b6c
 def crop_boxes(
@@ -357,22 +359,6 @@ class CroppedImages:
     def new_empty(self): return CroppedImages(None, [], [], self.vocab, self.recipe, self.seed, self.train)
     def decode(self, o, full=True): return (o[0], *(Category(class_name(self.vocab[int(y)])) for y in o[1:]))
 
-    def uniform(self, epoch:int)->np.ndarray: # (n, 23)
-        "The augmentation stream of an epoch: a row for each image"
-        return _uniform(self.seed, epoch, len(self))
-
-    def cuts(self, idxs, epoch:int)->Cuts:
-        "How some images are cut in an epoch"
-        if self.imgs is None: raise CliError(f"The images of this learner are not here (they were in {self.root}); it predicts, and takes others by `dls.test_dl`.")
-        return self._cuts(self.imgs.hw[self.rows[idxs]], idxs, epoch)
-
-    def _cuts(self, hw, idxs, epoch):
-        "Those of images of these heights and widths"
-        if self.split_idx==1: return center_cuts(hw, self.recipe.size, self.recipe.val_extra)
-        # what fastai asks for by the way, such as `tta`, is drawn by the way
-        u = self.uniform(epoch)[idxs] if self.as_part is None else torch.rand(len(hw), 23).numpy()
-        return random_cuts(u, hw, self.recipe)
-
     @cached_property
     def _centers_on_device(self):
         "All validation crops, cut a few hundred at a time"
@@ -381,6 +367,26 @@ class CroppedImages:
             return torch.cat([self._cut_on_device(part, 0) for part in parts])
         key = 'centers', str(self.device), self.recipe.size, self.recipe.val_extra, self.rows.tobytes()
         return self.imgs.keep(key, cut_all)
+
+# %% ../nbs/10_data.ipynb #9fd6d37d
+@patch
+def uniform(self:CroppedImages, epoch:int)->np.ndarray: # (n, 23)
+    "The augmentation stream of an epoch: a row for each image"
+    return _uniform(self.seed, epoch, len(self))
+
+@patch
+def cuts(self:CroppedImages, idxs, epoch:int)->Cuts:
+    "How some images are cut in an epoch"
+    if self.imgs is None: raise CliError(f"The images of this learner are not here (they were in {self.root}); it predicts, and takes others by `dls.test_dl`.")
+    return self._cuts(self.imgs.hw[self.rows[idxs]], idxs, epoch)
+
+@patch
+def _cuts(self:CroppedImages, hw, idxs, epoch):
+    "Those of images of these heights and widths"
+    if self.split_idx==1: return center_cuts(hw, self.recipe.size, self.recipe.val_extra)
+    # what fastai asks for by the way, such as `tta`, is drawn by the way
+    u = self.uniform(epoch)[idxs] if self.as_part is None else torch.rand(len(hw), 23).numpy()
+    return random_cuts(u, hw, self.recipe)
 
 # %% ../nbs/10_data.ipynb #c9f65da5
 @patch

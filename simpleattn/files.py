@@ -39,7 +39,6 @@ def _local(root, name):
         _refuse_link(path)
     return path
 
-# %% ../nbs/03_files.ipynb #97a8dc9a
 address_re = re.compile('[A-Za-z][A-Za-z0-9+.:-]*(?:://|(?<=..):/)') # how an address begins, one slash forgotten too; c:/ is a drive
 _object_stores = ('s3','s3a','gs','gcs','az','abfs','oss','memory') # as fsspec calls them
 
@@ -128,7 +127,6 @@ def make_folder(
         if not path.is_dir(): raise NotADirectoryError(errno.ENOTDIR, f'{path} is a file') from None
     _fsync(path.parent)
 
-# %% ../nbs/03_files.ipynb #7a297cfc
 def open_folder(
     root:Path,   # Local folder
     name:str,    # Of the folder, below it
@@ -324,7 +322,6 @@ def list_strange(
     root = as_root(root)
     return [] if is_url(root) else sorted(name for name,kind,is_last in _found(root, patterns) if kind!='file' and (is_last or not kind))
 
-# %% ../nbs/03_files.ipynb #6235495d
 def _files(folder, patterns):
     "Files of a local folder"
     return [name for name,kind,is_last in _found(folder, patterns) if is_last and kind=='file']
@@ -353,7 +350,6 @@ def _objects(root, patterns):
     parts = [key[len(base):].lstrip('/').split('/') for key in keys]
     return ['/'.join(o) for o in parts if len(o)==len(patterns) and all(map(fnmatchcase, o, patterns))]
 
-# %% ../nbs/03_files.ipynb #6ca0d425
 def get_many(
     root, # Folder or URL
     names # That were listed

@@ -10,7 +10,7 @@ __all__ = ['known', 'sources', 'class_names', 'image_suffixes', 'val_folders', '
            'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/09_folders.ipynb #4bad0088
-import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,sys,tarfile,tempfile,warnings,zipfile,zlib
+import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
 from collections import Counter
 from contextlib import contextmanager,suppress
 from functools import lru_cache
@@ -157,6 +157,7 @@ def _is_dir(entry):
 
 def _is_image(name): return os.path.splitext(name)[1].lower() in image_suffixes
 
+# %% ../nbs/09_folders.ipynb #d9921d73
 _archive_note = '.unpacked-from' # in the cache, beside what was unpacked
 
 def _is_unpacked(folder):
@@ -177,6 +178,7 @@ def _called(path):
     note = Path(path).resolve().parent/_archive_note
     return Path(note.read_text('utf-8', 'surrogateescape')) if note.is_file() else path
 
+# %% ../nbs/09_folders.ipynb #eb270091
 val_folders = ('val','valid','validation','test') # The first of these that is there validates
 
 def _is_data_set(folder): return (folder/'train').is_dir() or split_list(folder).is_file()
@@ -203,6 +205,7 @@ def _is_nested(folder):
     if _inner_parts(folder) or any(map(_inner_parts, folders)): return False
     return sum(map(_holds_images, folders))>1
 
+# %% ../nbs/09_folders.ipynb #27fe1316
 _layout = 'The layout is train/CLASS/images and val/CLASS/images.'
 
 def _refuse_layout(folder, called):
@@ -288,6 +291,7 @@ def _refuse_what_is_inside(root, name):
     inside = [o for o in _folders_in(root) if _is_data_set(o)]
     if len(inside)==1: raise _other_data(inside[0], name)
 
+# %% ../nbs/09_folders.ipynb #b8a5bd18
 def _unpacked(archive):
     "An archive's data set in the cache, beside a note of where the archive is"
     facts = archive.stat()
@@ -299,7 +303,6 @@ def _unpacked(archive):
     note = folder/_archive_note
     if not note.is_file(): put(folder, note.name, str(archive.resolve()).encode('utf-8', 'surrogateescape'), over=True)
     return path
-
 
 
 def _check_there(root):
@@ -423,7 +426,7 @@ def _val_folder(path):
         if (path/name).is_dir(): return name
     there = ', '.join(sorted(o.name for o in _folders_in(path)))
     raise CliError(f"{_called(path)} has no val folder; it holds: {there}. Rename its validation folder to val. "
-        f"The layout is train/CLASS/images and val/CLASS/images. Or hold back a part of train: {_split_line(path)}")
+        f"{_layout} Or hold back a part of train: {_split_line(path)}")
 
 def _by_folders(path):
     "train/CLASS and val/CLASS -> its images"
@@ -510,7 +513,7 @@ def _listed(path, times):
         raise CliError(f"{_called(path)}: {'; '.join(faults)}. "
             "Mend, fill or remove these: train and val hold the same classes, each with images.")
     if not images:
-        raise CliError(f"{_called(path)} holds no class folders. The layout is train/CLASS/images and val/CLASS/images.")
+        raise CliError(f"{_called(path)} holds no class folders. {_layout}")
     return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
 list_images.cache_clear = _listed.cache_clear # for a file that was written over: its folder does not show it
 
@@ -533,6 +536,7 @@ def _split_rows(folder, fraction, seed):
         if not val: raise CliError(f"Class {name} holds one image, or copies of one: a split needs two.")
         for file in files: yield str(file.relative_to(folder)), 'val' if file in val else 'train'
 
+# %% ../nbs/09_folders.ipynb #3e466fcd
 def split_folder(
     path,               # Folder of classes
     fraction:float=.2,  # Part of each class that validates
@@ -617,6 +621,7 @@ def _tell_of_a_part(path, dataset): # once a process
     if n<whole: tell(f"{_called(path)} holds {n} of the {whole} images of {dataset}: its accuracies are not those of {dataset}. "
         "Give a data set of your own its name by --set dataset=NAME.")
 
+# %% ../nbs/09_folders.ipynb #59058111
 def _given(path, data):
     "Where a data set was found: its archive, if that was given, or its own folder"
     return Path(data) if data and Path(data).is_file() else path
@@ -641,6 +646,7 @@ def _check_size(recipe, path):
     raise CliError(f"Recipe {recipe.name!r}: bs = {recipe.bs}, but {_called(path).name} has {len(train)} train images. "
         f"Take a smaller batch, such as --set {_smaller_batch(train)}.")
 
+# %% ../nbs/09_folders.ipynb #d27ded79
 def find_data(
     recipe:Recipe, # For its data set
     data=None      # Folder or archive, or a folder that holds it; None: SIMPLEATTN_DATA

@@ -198,7 +198,6 @@ def _only_defaults(name, options, taken=()):
         if option not in taken and given!=default:
             raise CliError(f"Backbone {name!r} takes no {option} = {_said(given)}: leave it at {_said(default)}.")
 
-# %% ../nbs/07_models.ipynb #d7cb844c
 backbones = [name for family in families for name in family.names]
 
 def create_backbone(
@@ -569,7 +568,6 @@ def measure_step(
     model.zero_grad()
     return dict(ms=1e3*sorted(times)[repeats//2], peak_mib=peak/2**20)
 
-# %% ../nbs/07_models.ipynb #4a74ff2c
 def peak_memory(
     f,                           # Called once
     device=torch.device('cpu')   # Whose memory

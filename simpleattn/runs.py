@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['comparable', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'Parked', 'write_run', 'parked_folders',
            'waiting_records', 'write_failure', 'claim', 'read_run', 'set_aside', 'list_files', 'iter_runs', 'is_record',
-           'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure', 'load_runs', 'runs_frame',
+           'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure', 'runs_frame', 'load_runs',
            'check_declaration', 'read_declaration', 'write_declaration', 'merge_runs', 'has_store', 'check_failures',
            'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts',
            'made_otherwise']
@@ -165,8 +165,8 @@ def _check_inside(run):
         wrong = [o for o,v in getattr(run, k).items() if o in types and not _is_of(v, types[o])]
         if wrong: raise ValueError(f"{k} has {', '.join(wrong)} of another type")
     if not all(isinstance(o, str) for o in run.machine.get('versions', {}).values()): raise ValueError('a version is no text')
-    for epoch in run.history:
-        if not isinstance(epoch, dict) or not all(v is None or _is_of(v, float) for v in epoch.values()): raise ValueError('history has an epoch without numbers')
+    def is_epoch(o): return isinstance(o, dict) and all(v is None or _is_of(v, float) for v in o.values())
+    if not all(map(is_epoch, run.history)): raise ValueError('history has an epoch without numbers')
     counts = run.n_images, run.params, run.flops, run.train_seconds, run.wall_seconds
     if any(o<0 or o>1e300 for o in counts): raise ValueError('a count or a time that nothing can have')
 
@@ -516,46 +516,7 @@ def _believed(root, found, corrupt): # `Run`s
         if isinstance(run, Run): yield run
         else: corrupt[str(as_root(root)/name)] = run
 
-# %% ../nbs/11_runs.ipynb #a84863c7
-def arm_runs(
-    root,       # Folder of all runs, or its URL
-    arm:Arm,    # Whose runs
-    env='*'     # Class of machine, or a pattern of it
-)->tuple: # ([Run], {path below the root: reason}, {seed: failed tries}); of a run that stands in two folders the first
-    "An arm's records that can be believed, the others by name, and its failed tries"
-    return runs_of_arms(root, [arm], env)[0]
-
-def runs_of_arms(
-    root,       # Folder of all runs, or its URL
-    arms:list,  # Whose runs
-    env='*'     # Class of machine, or a pattern of it
-)->list: # For each arm, as `arm_runs` gives it
-    "The runs of several arms, for which a store is looked through once; a link in a record's place is refused"
-    for arm in arms: _refuse_strange(arm, root, env)
-    return [_runs_among(root, names) for names in _files_of(arms, root, env)]
-
-def _runs_among(root, names): # as `arm_runs` gives it
-    once,not_believed = {}, {}
-    for name,run in read_files(root, filter(is_record, names)):
-        if isinstance(run, Run): once.setdefault((run.env, run.seed), run)
-        else: not_believed[name] = run
-    return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if _kind(o)=='failed')
-
-def last_failure(
-    root,    # Folder of all runs, or its URL
-    arm:Arm, # Whose failed tries
-    env='*'  # Class of machine, or a pattern of it
-)->str: # Why, and the file; empty where no try has failed
-    "What the last failed try of an arm, by seed and number, says"
-    names, = _files_of([arm], root, env)
-    failed = [o for o in names if _kind(o)=='failed']
-    if not failed: return ''
-    facts = {}
-    for _,content in get_many(root, failed[-1:]):
-        with suppress(ValueError): facts = _unsealed(content)
-    why = facts.get('why')
-    return f"{why}; the whole error is in {as_root(root)/failed[-1]}." if isinstance(why, str) else f"the error is in {as_root(root)/failed[-1]}."
-
+# %% ../nbs/11_runs.ipynb #5066f1fc
 def _refuse_strange(arm, root, env):
     "Raise `CliError` where a link, or what is no plain file, stands where an arm's records are"
     for name in {arm.name, _older_name(arm)}:
@@ -597,34 +558,45 @@ def _holders(root, folders): # folder -> `Arm`; without those in which no record
 def _first_believed(root, names): # `Run`, None where there is none
     return next((run for _,run in read_files(root, filter(is_record, names)) if isinstance(run, Run)), None)
 
-# %% ../nbs/11_runs.ipynb #b6e4389f
-def load_runs(
-    root='runs',  # Folder of all runs, or its URL
-    columns=None, # Columns to keep; None: all. `correct`, a bit for each validation image, is by far the largest
-    **filters     # recipe, variant, env, status, seed: a value or a list of them
-): # pandas DataFrame, one row a run; `attrs` names records that were not believed (corrupt), and that have no bits to hold the accuracy against (unchecked)
-    "All runs as a table"
-    for k in [*filters, *(columns or ())]:
-        if k not in _columns: raise CliError(f"Runs have no {k!r}. There are: {', '.join(_columns)}.")
-    wanted = {k:set(v) if isinstance(v, (list,tuple,set,range)) else {v} for k,v in filters.items()}
-    in_path = ('recipe','variant','env')
-    def may_be_wanted(name):
-        said = dict(zip(in_path, name.split('/')), seed=_seed_of(name))
-        return is_record(name) and all(v in (-1, *wanted[k]) for k,v in said.items() if k in wanted)
-    patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
-    names,corrupt = filter(may_be_wanted, list_files(root, *patterns)), {}
-    runs = _believed(root, read_files(root, names), corrupt)
-    unchecked = []
-    runs = _noting_unchecked(runs, unchecked)
-    table = runs_frame((r for r in runs if all(_value(r, k) in v for k,v in wanted.items())), columns)
-    table.attrs |= dict(corrupt=corrupt, unchecked=unchecked)
-    return table
+# %% ../nbs/11_runs.ipynb #a84863c7
+def arm_runs(
+    root,       # Folder of all runs, or its URL
+    arm:Arm,    # Whose runs
+    env='*'     # Class of machine, or a pattern of it
+)->tuple: # ([Run], {path below the root: reason}, {seed: failed tries}); of a run that stands in two folders the first
+    "An arm's records that can be believed, the others by name, and its failed tries"
+    return runs_of_arms(root, [arm], env)[0]
 
-def _noting_unchecked(runs, unchecked):
-    "The same runs; those whose accuracy stands alone are noted"
-    for run in runs:
-        if run.is_unchecked: unchecked.append(run.path)
-        yield run
+def runs_of_arms(
+    root,       # Folder of all runs, or its URL
+    arms:list,  # Whose runs
+    env='*'     # Class of machine, or a pattern of it
+)->list: # For each arm, as `arm_runs` gives it
+    "The runs of several arms, for which a store is looked through once; a link in a record's place is refused"
+    for arm in arms: _refuse_strange(arm, root, env)
+    return [_runs_among(root, names) for names in _files_of(arms, root, env)]
+
+def _runs_among(root, names): # as `arm_runs` gives it
+    once,not_believed = {}, {}
+    for name,run in read_files(root, filter(is_record, names)):
+        if isinstance(run, Run): once.setdefault((run.env, run.seed), run)
+        else: not_believed[name] = run
+    return [*once.values()], not_believed, Counter(_seed_of(o) for o in names if _kind(o)=='failed')
+
+def last_failure(
+    root,    # Folder of all runs, or its URL
+    arm:Arm, # Whose failed tries
+    env='*'  # Class of machine, or a pattern of it
+)->str: # Why, and the file; empty where no try has failed
+    "What the last failed try of an arm, by seed and number, says"
+    names, = _files_of([arm], root, env)
+    failed = [o for o in names if _kind(o)=='failed']
+    if not failed: return ''
+    facts = {}
+    for _,content in get_many(root, failed[-1:]):
+        with suppress(ValueError): facts = _unsealed(content)
+    why = facts.get('why')
+    return f"{why}; the whole error is in {as_root(root)/failed[-1]}." if isinstance(why, str) else f"the error is in {as_root(root)/failed[-1]}."
 
 # %% ../nbs/11_runs.ipynb #62b2bbb9
 def runs_frame(
@@ -649,6 +621,34 @@ def _value(run, column):
     if key: value = value[key]
     return sys.intern(value) if type(value) is str else value
 
+# %% ../nbs/11_runs.ipynb #b6e4389f
+def load_runs(
+    root='runs',  # Folder of all runs, or its URL
+    columns=None, # Columns to keep; None: all. `correct`, a bit for each validation image, is by far the largest
+    **filters     # recipe, variant, env, status, seed: a value or a list of them
+): # pandas DataFrame, one row a run; `attrs` names records that were not believed (corrupt), and that have no bits to hold the accuracy against (unchecked)
+    "All runs as a table"
+    for k in [*filters, *(columns or ())]:
+        if k not in _columns: raise CliError(f"Runs have no {k!r}. There are: {', '.join(_columns)}.")
+    wanted = {k:set(v) if isinstance(v, (list,tuple,set,range)) else {v} for k,v in filters.items()}
+    in_path = ('recipe','variant','env')
+    def may_be_wanted(name):
+        said = dict(zip(in_path, name.split('/')), seed=_seed_of(name))
+        return is_record(name) and all(v in (-1, *wanted[k]) for k,v in said.items() if k in wanted)
+    patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
+    corrupt, unchecked = {}, []
+    names = filter(may_be_wanted, list_files(root, *patterns))
+    runs = _noting_unchecked(_believed(root, read_files(root, names), corrupt), unchecked)
+    table = runs_frame((r for r in runs if all(_value(r, k) in v for k,v in wanted.items())), columns)
+    table.attrs |= dict(corrupt=corrupt, unchecked=unchecked)
+    return table
+
+def _noting_unchecked(runs, unchecked):
+    "The same runs; those whose accuracy stands alone are noted"
+    for run in runs:
+        if run.is_unchecked: unchecked.append(run.path)
+        yield run
+
 # %% ../nbs/11_runs.ipynb #b761618b
 _always_declared = {'seeds','baseline','delta','alpha','env','growth','arms'}
 
@@ -664,7 +664,8 @@ def _check_rest(facts):
     "Raise `ValueError` for what else a declaration or its growth says, where it is not of its type"
     types = dict(name=str, baseline=str, delta=float, alpha=float, primary=str, env=str, declared=str, date=str, commit=str, pairs_before=int, runs_before=int,
         contrasts=list, raced=dict, protocol=dict, growth=list, taken_back=list)
-    wrong = [k for k,wanted in types.items() if k in facts and not _is_of(facts[k], wanted) and not (facts[k] is None and k in ('raced','protocol','commit'))]
+    said = {k:v for k,v in facts.items() if v is not None or k not in ('raced','protocol','commit')}
+    wrong = [k for k,wanted in types.items() if k in said and not _is_of(said[k], wanted)]
     if wrong: raise ValueError(f"{', '.join(wrong)} of another type")
     words = [facts.get('taken_back', []), *facts.get('contrasts', [])]
     if not all(isinstance(o, list) and all(isinstance(w, str) for w in o) for o in words): raise ValueError('a contrast is no list of names')
@@ -675,8 +676,9 @@ def _check_rest(facts):
 def _check_growth(growth):
     "Raise `ValueError` for growth in a declaration of older versions that cannot be read"
     types = dict(date=str, runs_before=int, arms=list, seeds=list)
-    if not isinstance(growth, dict) or any(not _is_of(growth.get(k), o) for k,o in types.items()): raise ValueError('its growth cannot be read')
-    if not all(isinstance(o, str) for o in growth['arms']) or not all(type(o) is int for o in growth['seeds']): raise ValueError('its growth cannot be read')
+    has_all = isinstance(growth, dict) and all(_is_of(growth.get(k), o) for k,o in types.items())
+    can_be_read = has_all and all(isinstance(o, str) for o in growth['arms']) and all(type(o) is int for o in growth['seeds'])
+    if not can_be_read: raise ValueError('its growth cannot be read')
 
 # %% ../nbs/11_runs.ipynb #360eead8
 def _check_arms_and_seeds(facts):
@@ -701,6 +703,7 @@ def _check_numbers(facts):
     for k in ('pairs_before','runs_before'):
         if facts.get(k, 0)<0: raise ValueError(f'{k} = {facts[k]} is no count')
 
+# %% ../nbs/11_runs.ipynb #d4bd9cb4
 def _check_family(facts):
     "Raise `ValueError` for a baseline, contrasts, seeds or an env that a study could not have"
     names = [a['arm'] for a in facts['arms']]
@@ -766,6 +769,7 @@ def _declared(root, file, content):
         raise CliError(f"{root/file} is damaged, so the study is not known as it was declared ({e}). Bring the file back from git or a copy, or move it "
             "away and declare the study again: its runs stay.") from None
 
+# %% ../nbs/11_runs.ipynb #3c6d5186
 def _growth_files(root, name):
     "In the order of their numbers"
     files = list_names(root, '_studies', f'{name}.growth', '*.json')
@@ -906,7 +910,6 @@ def _remove_folders(folder):
         try: os.rmdir(path)
         except OSError: return
 
-# %% ../nbs/11_runs.ipynb #6cbaf880
 def probe(
     root # Folder of all runs, or its URL
 ):

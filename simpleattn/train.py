@@ -10,7 +10,7 @@ __all__ = ['MOST_COMPILED', 'LEAN_CHUNK', 'PairedStreams', 'StopWhenDiverged', '
            'weights_hash', 'LastWeights', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
 
 # %% ../nbs/13_train.ipynb #ef677427
-import copy,ctypes,gc,hashlib,io,itertools,math,os,sys,time
+import copy,ctypes,gc,hashlib,io,itertools,math,os,time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -130,7 +130,6 @@ class AvgSmoothLossOnDevice(AvgSmoothLoss):
         loss = learn.loss.detach().mean()
         self.val = torch.lerp(loss, self.val.to(loss), self.beta)
 
-# %% ../nbs/13_train.ipynb #08f1f43b
 class KeepOnDevice(Callback):
     "Leave losses on the device until the epoch's end"
     order = 49 # before the recorder
@@ -326,7 +325,6 @@ class CountBatchesOnce(Callback):
         self.counts = {}
     def after_fit(self): self.after_train() # a run that diverged
 
-# %% ../nbs/13_train.ipynb #260c2b4d
 class FastestConvolutions(Callback):
     "cuDNN tries its forms of each convolution, and keeps the fastest"
     def before_fit(self): self.before,torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark,True
