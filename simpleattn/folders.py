@@ -364,13 +364,18 @@ def _embedded(data):
 @lru_cache(maxsize=1)
 def _shapes_now(path, times): return shapes_digest(path) # once for each state of its folders
 
+def _as_place(data):
+    if data is None or isinstance(data, (str,os.PathLike)): return data
+    raise CliError(f"data is a {type(data).__name__}: give a folder or an archive of images. For loaders of your own fastai has "
+        "Learner(dls, network), and insert_attention puts a layer into the network.")
+
 def get_path(
     dataset:str,        # imagenette, imagewoof, cifar10, shapes, or a folder's name under the data root
     source:str='160',   # 160, 320, full
     data=None           # Folder or archive of the data set, or a folder that holds it; None: SIMPLEATTN_DATA
 )->Path: # Folder with train/ and val/, or one that a list splits
     "Where a data set is, after fetching, unpacking or making it if need be"
-    root = data or os.environ.get('SIMPLEATTN_DATA')
+    root = _as_place(data) or os.environ.get('SIMPLEATTN_DATA')
     name = folder_name(dataset, source)
     with one_at_a_time(f'{dataset}-{source}'):
         if dataset=='shapes': return _embedded(data)
