@@ -343,9 +343,10 @@ def of_runs(cls:Sample,
     _check_one_value(arm, 'fingerprint', [r.fingerprint for r in runs])
     n_images = runs[0].n_images if runs else None
     acc = _with_diverged(arm, [r.acc for r in runs], [not r.ok for r in runs], n_images)
-    columns = [r.seed for r in runs], [r.bits() for r in runs], [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
+    seeds, correct = [r.seed for r in runs], [r.bits() for r in runs]
+    conditions, recipes = [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
     images = _validation_images({**r.recipe, 'n_images':r.n_images} for r in runs)
-    return cls(arm, acc, *columns, n_images, failed, bool(runs), images=images, in_order=True)
+    return cls(arm, acc, seeds, correct, conditions, recipes, n_images, failed, bool(runs), images=images, in_order=True)
 
 @patch
 def by_seed(self:Sample)->Sample:
