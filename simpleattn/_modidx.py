@@ -1615,6 +1615,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.study._check_race': ('study.html#_check_race', 'simpleattn/study.py'),
                                   'simpleattn.study._check_rates': ('study.html#_check_rates', 'simpleattn/study.py'),
                                   'simpleattn.study._check_seeds': ('study.html#_check_seeds', 'simpleattn/study.py'),
+                                  'simpleattn.study._check_taken_back': ('study.html#_check_taken_back', 'simpleattn/study.py'),
                                   'simpleattn.study._counted': ('study.html#_counted', 'simpleattn/study.py'),
                                   'simpleattn.study._declared_arms': ('study.html#_declared_arms', 'simpleattn/study.py'),
                                   'simpleattn.study._declared_names': ('study.html#_declared_names', 'simpleattn/study.py'),

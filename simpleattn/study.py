@@ -289,22 +289,28 @@ def take_back(self:Study,
 ):
     "Take arms out of the declared family, which is honest only before any run of an arm besides the baseline's"
     declared = read_declaration(self.root, self.name) or {}
+    _check_taken_back(self, declared, names)
+    now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+    taken_back = dict(name=self.name, date=now, runs_before=0, arms=[], seeds=[], taken_back=[*names])
+    write_declaration(self.root, self.name, taken_back, growth=True)
+    self.arms = {label:arm for label,arm in self.arms.items() if label not in names}
+
+def _check_taken_back(study, declared, names):
+    "Raise `CliError` for arms that stay in the declared family"
+    def refuse(why): raise CliError(f'Study {study.name!r} {why}')
     there = _declared_arms(declared)
-    kept = [o for o in there if o not in names]
+    kept_for_others = declared.get('baseline'), *chain(*declared.get('contrasts', ()))
     for name in names:
-        if name not in there: raise CliError(f"Study {self.name!r} has no declared arm {name!r}. {near(name, there)}")
-        if name in (declared['baseline'], *chain(*declared.get('contrasts', ()))):
-            raise CliError(f"Arm {name!r} of study {self.name!r} is its baseline, or in a contrast, and stays. Declare a study of another name.")
-    if declared.get('raced'): raise CliError(f"Study {self.name!r} is a race, whose rule holds for the arms it was declared with. Declare one of another name.")
-    if len({*kept, *self.arms} - {*names})<2: raise CliError(f"Study {self.name!r} would have no arm besides its baseline. Declare a study of another name.")
-    found = zip(there, runs_of_arms(self.root, there.values()))
+        if name not in there: refuse(f'has no declared arm {name!r}. {near(name, there)}')
+        if name in kept_for_others:
+            raise CliError(f"Arm {name!r} of study {study.name!r} is its baseline, or in a contrast, and stays. Declare a study of another name.")
+    if declared.get('raced'): refuse('is a race, whose rule holds for the arms it was declared with. Declare one of another name.')
+    if len({*there, *study.arms} - {*names})<2: refuse('would have no arm besides its baseline. Declare a study of another name.')
+    found = zip(there, runs_of_arms(study.root, there.values()))
     ran = [label for label,of_arm in found if label!=declared['baseline'] and any(of_arm[:2])]
     if ran:
-        raise CliError(f"Study {self.name!r} has runs of {', '.join(ran)}, so its family stays as it was declared: whoever has seen an answer chooses no more "
-            "what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.")
-    now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-    write_declaration(self.root, self.name, dict(name=self.name, date=now, runs_before=0, arms=[], seeds=[], taken_back=[*names]), growth=True)
-    self.arms = {label:arm for label,arm in self.arms.items() if label not in names}
+        refuse(f"has runs of {', '.join(ran)}, so its family stays as it was declared: whoever has seen an answer chooses no more "
+            'what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.')
 
 # %% ../nbs/18_study.ipynb #182cd886
 def check_studies(
