@@ -21,7 +21,6 @@ def _by_key(
     if n==1: return t
     return t.flatten(-2)[...,n-1:2*n*n-n-1].unflatten(-1, (n,2*n-2))[...,:n]
 
-# %% ../nbs/02_bottleneck.ipynb #6ed00152
 def relative_logits(
     q:Tensor,   # Queries (B, heads, H, W, d)
     row:Tensor, # Embeddings of row offsets -(H-1)...H-1 (2H-1, d)

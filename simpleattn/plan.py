@@ -392,7 +392,6 @@ def race_path(
     decided = next((i for i,o in enumerate(answers) if o != 'undecided'), len(d))
     return states[:decided] + [replace(o, verdict=answers[decided], decided_at=decided+1) for o in states[decided:]]
 
-# %% ../nbs/14_plan.ipynb #4d97fcc9
 def race_state(
     d:np.ndarray,      # (n,) variant - baseline (fractions) in the order of seeds set beforehand
     delta:float=0.01,  # Margin of equivalence (fraction)

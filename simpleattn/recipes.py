@@ -243,6 +243,19 @@ def _from_text(text, wanted):
     if wanted is tuple: return tuple(float(o) if '.' in o else int(o) for o in text.replace(' ','').split(','))
     return wanted(text)
 
+def _sections(path): # {name: {key: text}}
+    "The sections of a file, without defaults that are another tool's"
+    parser = configparser.ConfigParser(interpolation=None)
+    try: parser.read_string(path.read_text())
+    except (configparser.Error, UnicodeDecodeError) as e:
+        why,*lines = str(e).split('\n\t') # a line for each that is wrong
+        more = f' and {len(lines)-1} more' if len(lines)>1 else ''
+        raise CliError(f"{path} cannot be read: {' '.join([*why.split(), *''.join(lines[:1]).split()])}{more}") from None
+    foreign = {*parser.defaults()} if {*parser.defaults()}.isdisjoint(_types) else set()
+    return {name:{k:v for k,v in parser[name].items() if k not in foreign} for name in parser.sections()}
+
+def _read_recipe(name, keys): return Recipe(name, **{k:_typed(name, k, text) for k,text in keys.items()})
+
 # %% ../nbs/04_recipes.ipynb #31fde9fb
 def settings_path(
     path=None # A settings file; None looks in the working folder, then in the package
@@ -302,20 +315,6 @@ def _read_found(path): # {name: `Recipe`}, {name of another section: why it is n
         try: recipes[name] = _read_recipe(name, keys)
         except CliError as e: others[name] = '' if keys.keys().isdisjoint(_types) else str(e)
     return recipes, others
-
-# %% ../nbs/04_recipes.ipynb #85d1b1fc
-def _sections(path): # {name: {key: text}}
-    "The sections of a file, without defaults that are another tool's"
-    parser = configparser.ConfigParser(interpolation=None)
-    try: parser.read_string(path.read_text())
-    except (configparser.Error, UnicodeDecodeError) as e:
-        why,*lines = str(e).split('\n\t') # a line for each that is wrong
-        more = f' and {len(lines)-1} more' if len(lines)>1 else ''
-        raise CliError(f"{path} cannot be read: {' '.join([*why.split(), *''.join(lines[:1]).split()])}{more}") from None
-    foreign = {*parser.defaults()} if {*parser.defaults()}.isdisjoint(_types) else set()
-    return {name:{k:v for k,v in parser[name].items() if k not in foreign} for name in parser.sections()}
-
-def _read_recipe(name, keys): return Recipe(name, **{k:_typed(name, k, text) for k,text in keys.items()})
 
 # %% ../nbs/04_recipes.ipynb #13901929
 def derive(

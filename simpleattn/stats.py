@@ -17,7 +17,7 @@ from itertools import accumulate
 from numbers import Real
 from typing import NamedTuple
 import numpy as np
-from fastcore.basics import groupby
+from fastcore.basics import groupby, patch
 from scipy import special as sp
 from . import words
 from .runs import comparable
@@ -115,7 +115,6 @@ def _float_tail(d):
     as_far = len(second) - np.searchsorted(second, least-first[::-1])
     return min(1., 2*as_far.sum()/2**len(d))
 
-# %% ../nbs/17_stats.ipynb #17bb4ae0
 def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     "Exact sign-flip p of (n,) paired differences, of correct counts or of fractions"
     d = np.asarray(d, float)
@@ -313,16 +312,6 @@ class Sample:
     @property
     def arms(self): return (self.arm,)
 
-    @classmethod
-    def of_runs(cls, arm, runs, failed=0):
-        "The `Run`s of a store, and how many tries failed"
-        _check_one_value(arm, 'fingerprint', [r.fingerprint for r in runs])
-        n_images = runs[0].n_images if runs else None
-        acc = _with_diverged(arm, [r.acc for r in runs], [not r.ok for r in runs], n_images)
-        columns = [r.seed for r in runs], [r.bits() for r in runs], [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
-        images = _validation_images({**r.recipe, 'n_images':r.n_images} for r in runs)
-        return cls(arm, acc, *columns, n_images, failed, bool(runs), images=images, in_order=True)
-
     def __len__(self): return len(self.acc)
     n = n_runs = property(__len__)
 
@@ -330,12 +319,6 @@ class Sample:
         "The runs at these rows"
         columns = {k: [getattr(self, k)[i] for i in rows] for k in ('seeds','correct','conditions','recipes')}
         return replace(self, acc=self.acc[rows], **columns)
-
-    def by_seed(self):
-        "In the order that was declared; else by seed, those that are numbers before others"
-        if self.in_order: return self
-        def place(i): return (0, self.seeds[i], '') if isinstance(self.seeds[i], Real) else (1, 0, str(self.seeds[i]))
-        return self.take(sorted(range(len(self)), key=place))
 
     @property
     def diverged(self): return self.acc == -1 # (n,) bool
@@ -348,6 +331,29 @@ class Sample:
     def mean(self): return float(self.acc.mean())
     @cached_property
     def sd(self): return float(self.acc.std(ddof=1))
+
+# %% ../nbs/17_stats.ipynb #db3ff794
+@patch(cls_method=True)
+def of_runs(cls:Sample,
+    arm,     # Its name
+    runs,    # `Run`s of a store, in the order that was declared
+    failed=0 # How many tries failed
+)->Sample:
+    "The runs of a store as a sample"
+    _check_one_value(arm, 'fingerprint', [r.fingerprint for r in runs])
+    n_images = runs[0].n_images if runs else None
+    acc = _with_diverged(arm, [r.acc for r in runs], [not r.ok for r in runs], n_images)
+    seeds, correct = [r.seed for r in runs], [r.bits() for r in runs]
+    conditions, recipes = [_as_text(r.comparable) for r in runs], [r.recipe['name'] for r in runs]
+    images = _validation_images({**r.recipe, 'n_images':r.n_images} for r in runs)
+    return cls(arm, acc, seeds, correct, conditions, recipes, n_images, failed, bool(runs), images=images, in_order=True)
+
+@patch
+def by_seed(self:Sample)->Sample:
+    "In the order that was declared; else by seed, those that are numbers before others"
+    if self.in_order: return self
+    def place(i): return (0, self.seeds[i], '') if isinstance(self.seeds[i], Real) else (1, 0, str(self.seeds[i]))
+    return self.take(sorted(range(len(self)), key=place))
 
 # %% ../nbs/17_stats.ipynb #b47d0b73
 @dataclass(frozen=True)
@@ -569,7 +575,6 @@ def _may_pair(base, variant, shared, paired):
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return False, words.note('few_shared', why=why)
 
-# %% ../nbs/17_stats.ipynb #1fafd834
 def check_enough(
     *samples # Arms
 ):
@@ -602,14 +607,12 @@ def _share_of_wins(wins, ties, of, n):
     share = float(wins + 0.5*ties)/of
     return Share(share, *wilson(share*n, n))
 
-# %% ../nbs/17_stats.ipynb #e1a05f41
-@parts(t_student='student.t', p_student='student.p', low_student='interval_student.low', high_student='interval_student.high',
-    p_improve='improve.value', p_improve_low='improve.low', p_improve_high='improve.high',
+@parts(p_improve='improve.value', p_improve_low='improve.low', p_improve_high='improve.high',
     p_improve_unpaired='improve_unpaired.value', p_improve_unpaired_low='improve_unpaired.low',
     p_improve_unpaired_high='improve_unpaired.high')
 @dataclass(frozen=True, eq=False)
-class Effects:
-    "Sizes of the effect, and other tests of it; None where not computed"
+class _Sizes:
+    "Sizes of the effect; None where not computed"
     contrast:Contrast # With numbers
     alpha:float=0.05  # Of Student's interval
 
@@ -619,10 +622,6 @@ class Effects:
         df = one.n+two.n-2
         sd = math.sqrt(((one.n-1)*one.sd**2 + (two.n-1)*two.sd**2)/df)
         return Estimate(self.contrast.diff, sd*math.sqrt(1/one.n+1/two.n), df)
-    @property
-    def student(self)->Estimate: return None if self.contrast.paired else self.pooled # as published P values have it
-    @property
-    def interval_student(self): return self.student and self.student.interval(self.alpha)
     @property
     def hedges_g(self): # difference / pooled sd, corrected for small n
         one, two = self.contrast.trained
@@ -643,6 +642,15 @@ class Effects:
         below, not_above = (np.searchsorted(others, two.acc+o, side) for o,side in ((-1e-9, 'left'), (1e-9, 'right')))
         return _share_of_wins(below.sum(), (not_above-below).sum(), len(one)*len(two), self.contrast.n)
 
+# %% ../nbs/17_stats.ipynb #f0b061dc
+@parts(t_student='student.t', p_student='student.p', low_student='interval_student.low', high_student='interval_student.high')
+@dataclass(frozen=True, eq=False)
+class Effects(_Sizes):
+    "Sizes of the effect, and other tests of it; None where not computed"
+    @property
+    def student(self)->Estimate: return None if self.contrast.paired else self.pooled # as published P values have it
+    @property
+    def interval_student(self): return self.student and self.student.interval(self.alpha)
     @property
     def p_signflip_note(self):
         if not self.contrast.paired or self.contrast.n >= 6: return None
@@ -766,16 +774,16 @@ def p_of_answer(
     bounds = left_out.get(answer)
     return bounds and min(1., family*max(map(evidence.p_of, bounds)))
 
+# %% ../nbs/17_stats.ipynb #aebdf038
 class _Shown(Record):
     "A notebook shows a table of what is `labelled`"
     def _repr_markdown_(self): return words.summaries_md(self.labelled())
     def _repr_html_(self): return words.summaries_html(self.labelled())
 
-@parts(low='_bounds.low', high='_bounds.high', t='estimate.t', df='estimate.df', p='evidence.p', new_low='new_interval.low',
-    new_high='new_interval.high', p_worst_rank='ranks.p', worst_rank_sign='ranks.sign', p_divergence='ranks.p_divergence')
+@parts(low='_bounds.low', high='_bounds.high', t='estimate.t', df='estimate.df', p='evidence.p')
 @dataclass(frozen=True, repr=False, eq=False)
-class _Judged(_Shown):
-    "A contrast, what was declared of it, and its verdict; accuracies, differences and bounds are fractions, None where not computed"
+class _Declared(_Shown):
+    "A contrast, what was declared of it, and its interval; accuracies, differences and bounds are fractions, None where not computed"
     contrast:Contrast
     delta:float=0.01      # Smallest difference that matters
     alpha:float=0.05      # Error rate of the family
@@ -801,6 +809,12 @@ class _Judged(_Shown):
     @property
     def interval(self): return self.low, self.high # the one that is shown and that decides
 
+# %% ../nbs/17_stats.ipynb #38d6951f
+@parts(new_low='new_interval.low', new_high='new_interval.high', p_worst_rank='ranks.p', worst_rank_sign='ranks.sign',
+    p_divergence='ranks.p_divergence')
+@dataclass(frozen=True, repr=False, eq=False)
+class _Judged(_Declared):
+    "The verdict, on this validation set and on new images"
     @property
     def not_worse_asked(self): return self.goal == 'noninferior'
     @property
@@ -848,10 +862,10 @@ _of_effects = '''p_signflip p_signflip_note d_z hedges_g p_improve p_improve_low
 
 @parts(**{k:f'contrast.{k}' for k in _of_contrast}, **{k:f'effects.{k}' for k in _of_effects},
     n_images='over_images.n_images', new_se='over_images.se', new_df='over_images.df', var_seed='over_images.var_seed',
-    var_churn='over_images.var_churn', runs_needed='plan.runs_needed', runs_needed_upper='plan.runs_needed_upper')
+    var_churn='over_images.var_churn')
 @dataclass(frozen=True, repr=False, eq=False)
-class Comparison(_Judged):
-    "Variant minus baseline, with one interval and the answer that is read off it"
+class _Tested(_Judged):
+    "The test, and what else is said of the two arms"
     shown = (*'''arm baseline test n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff se df t low high p
         verdict verdict_words p_verdict next sd_diff corr n_shared delta alpha family goal paired sequential n_images new_se
         new_df new_low new_high new_verdict var_seed var_churn diverged_baseline diverged_variant n_all_baseline n_all_variant
@@ -886,6 +900,12 @@ class Comparison(_Judged):
     def divergence_upper(self): # of the variant's rate, where it was told whether runs diverged
         after = self.contrast.after
         return divergence_upper(after.n_diverged, after.n_runs, self.alpha) if after.status_told else None
+
+# %% ../nbs/17_stats.ipynb #1f0853ce
+@parts(runs_needed='plan.runs_needed', runs_needed_upper='plan.runs_needed_upper')
+@dataclass(frozen=True, repr=False, eq=False)
+class Comparison(_Tested):
+    "Variant minus baseline, with one interval and the answer that is read off it"
     @cached_property
     def plan(self)->Plan: # what so many seeds can do at the sd that was seen; None without numbers
         c = self.contrast
@@ -931,6 +951,7 @@ def _far_from_the_median(x):
     collapsed = (x < np.median(x)/2) & (away > 10*typical)
     return np.flatnonzero(is_far | collapsed).tolist()
 
+# %% ../nbs/17_stats.ipynb #2c78a4b3
 def _apart(x):
     "Rows of the fewer at one side of a gap of 5 points, where it is 5 times as wide as the others are apart; of two halves the one that lost more than half"
     order, found = np.argsort(x), []

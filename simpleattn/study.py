@@ -116,18 +116,21 @@ class Study:
         self.contrasts = [[names.get(o, o) for o in c] for c in contrasts or declaration.get('contrasts', ())]
         _check_contrasts(self.contrasts, self.arms, declared)
 
-    def label(self, arm)->str:
-        "What an arm is called here"
-        return next((label for label,own in self.arms.items() if own==arm), arm.label)
+# %% ../nbs/18_study.ipynb #0d2fe707
+@patch
+def label(self:Study, arm)->str:
+    "What an arm is called here"
+    return next((label for label,own in self.arms.items() if own==arm), arm.label)
 
-    @property
-    def file(self)->Path:
-        "Where its declaration stands"
-        return self.root/'_studies'/f'{self.name}.json'
+@patch(as_prop=True)
+def file(self:Study)->Path:
+    "Where its declaration stands"
+    return self.root/'_studies'/f'{self.name}.json'
 
-    def __repr__(self):
-        others = ', '.join(label for label in self.arms if label!=self.baseline)
-        return f"Study {self.name}: {others} against {self.baseline}, {len(self.seeds)} seeds on {self.env}"
+@patch
+def __repr__(self:Study):
+    others = ', '.join(label for label in self.arms if label!=self.baseline)
+    return f"Study {self.name}: {others} against {self.baseline}, {len(self.seeds)} seeds on {self.env}"
 
 # %% ../nbs/18_study.ipynb #547de80b
 @patch
@@ -286,22 +289,28 @@ def take_back(self:Study,
 ):
     "Take arms out of the declared family, which is honest only before any run of an arm besides the baseline's"
     declared = read_declaration(self.root, self.name) or {}
+    _check_taken_back(self, declared, names)
+    now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+    taken_back = dict(name=self.name, date=now, runs_before=0, arms=[], seeds=[], taken_back=[*names])
+    write_declaration(self.root, self.name, taken_back, growth=True)
+    self.arms = {label:arm for label,arm in self.arms.items() if label not in names}
+
+def _check_taken_back(study, declared, names):
+    "Raise `CliError` for arms that stay in the declared family"
+    def refuse(why): raise CliError(f'Study {study.name!r} {why}')
     there = _declared_arms(declared)
-    kept = [o for o in there if o not in names]
+    kept_for_others = declared.get('baseline'), *chain(*declared.get('contrasts', ()))
     for name in names:
-        if name not in there: raise CliError(f"Study {self.name!r} has no declared arm {name!r}. {near(name, there)}")
-        if name in (declared['baseline'], *chain(*declared.get('contrasts', ()))):
-            raise CliError(f"Arm {name!r} of study {self.name!r} is its baseline, or in a contrast, and stays. Declare a study of another name.")
-    if declared.get('raced'): raise CliError(f"Study {self.name!r} is a race, whose rule holds for the arms it was declared with. Declare one of another name.")
-    if len({*kept, *self.arms} - {*names})<2: raise CliError(f"Study {self.name!r} would have no arm besides its baseline. Declare a study of another name.")
-    found = zip(there, runs_of_arms(self.root, there.values()))
+        if name not in there: refuse(f'has no declared arm {name!r}. {near(name, there)}')
+        if name in kept_for_others:
+            raise CliError(f"Arm {name!r} of study {study.name!r} is its baseline, or in a contrast, and stays. Declare a study of another name.")
+    if declared.get('raced'): refuse('is a race, whose rule holds for the arms it was declared with. Declare one of another name.')
+    if len({*there, *study.arms} - {*names})<2: refuse('would have no arm besides its baseline. Declare a study of another name.')
+    found = zip(there, runs_of_arms(study.root, there.values()))
     ran = [label for label,of_arm in found if label!=declared['baseline'] and any(of_arm[:2])]
     if ran:
-        raise CliError(f"Study {self.name!r} has runs of {', '.join(ran)}, so its family stays as it was declared: whoever has seen an answer chooses no more "
-            "what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.")
-    now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-    write_declaration(self.root, self.name, dict(name=self.name, date=now, runs_before=0, arms=[], seeds=[], taken_back=[*names]), growth=True)
-    self.arms = {label:arm for label,arm in self.arms.items() if label not in names}
+        refuse(f"has runs of {', '.join(ran)}, so its family stays as it was declared: whoever has seen an answer chooses no more "
+            'what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.')
 
 # %% ../nbs/18_study.ipynb #182cd886
 def check_studies(
@@ -367,7 +376,6 @@ def _race_states(now):
         rows += [dict(arm=label, seed=seed, **state.to_dict()) for seed,state in zip(seeds, states)]
     return rows
 
-# %% ../nbs/18_study.ipynb #c41e243a
 @patch
 def left(self:StudyRuns, skip=())->list: # (arm, seed), all arms of a seed together so that pairs are complete early
     "Runs that are declared and not there; of a race those that it may still need, apart from arms to `skip`"
@@ -412,24 +420,7 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
     def counts(label, run): return counted is None or label==self.study.baseline or (label, run.seed) in counted
     return {label:Sample.of_runs(label, [r for r in runs if counts(label, r)], self.failed[label]) for label,runs in self.runs.items()}
 
-# %% ../nbs/18_study.ipynb #42188389
-@patch
-def _noted(self:StudyRuns, comparisons):
-    "With a note where pairs were there before the declaration, or seeds are missing"
-    for more in (_note_stopped, _note_unchecked, _note_programs): comparisons = more(comparisons, self.runs)
-    if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs)
-    if self.early_pairs: return comparisons.noted(note('seen_early', n=self.early_pairs), first=True)
-    if self.study.raced: return comparisons
-    if self.grown: return comparisons.noted(note('grown'), first=True)
-    n_declared = len(self.declaration['seeds'])
-    return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
-
-@patch
-def _why_sequential(self:StudyRuns)->str: # None for a race, which was declared as one
-    "Why a study of a declared number of seeds is judged as one that was looked at"
-    if self.early_pairs: return note('seen_early', n=self.early_pairs)
-    return note('grown') if self.grown and not self.study.raced else None
-
+# %% ../nbs/18_study.ipynb #bd91dd7a
 def _counted(runs, sample): return [r for r in runs.get(sample.arm, ()) if r.seed in sample.seeds]
 
 def _said_of_both(c, said):
@@ -458,6 +449,7 @@ def _note_unchecked(comparisons, runs):
     def of_both(c): return (records := _said_of_both(c, said)) and note('unchecked', records=records)
     return comparisons.noted(of_both)
 
+# %% ../nbs/18_study.ipynb #b89dc396
 def _note_programs(comparisons, runs):
     "A note on each comparison of pairs whose two runs were not made alike"
     def of_pairs(c):
@@ -484,6 +476,24 @@ def _note_missing(comparisons, seeds):
         there,declared,whose = min(seeds[label] for label in arms)
         return note('missing', there=there, declared=declared, whose=whose) if there<declared else None
     return comparisons.noted(of_arms)
+
+# %% ../nbs/18_study.ipynb #6fab57bb
+@patch
+def _noted(self:StudyRuns, comparisons):
+    "With a note where pairs were there before the declaration, or seeds are missing"
+    for more in (_note_stopped, _note_unchecked, _note_programs): comparisons = more(comparisons, self.runs)
+    if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs)
+    if self.early_pairs: return comparisons.noted(note('seen_early', n=self.early_pairs), first=True)
+    if self.study.raced: return comparisons
+    if self.grown: return comparisons.noted(note('grown'), first=True)
+    n_declared = len(self.declaration['seeds'])
+    return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
+
+@patch
+def _why_sequential(self:StudyRuns)->str: # None for a race, which was declared as one
+    "Why a study of a declared number of seeds is judged as one that was looked at"
+    if self.early_pairs: return note('seen_early', n=self.early_pairs)
+    return note('grown') if self.grown and not self.study.raced else None
 
 # %% ../nbs/18_study.ipynb #1de19f65
 @patch
@@ -860,7 +870,6 @@ def _stands(state):
     if state['low'] is not None: said += f" ({interval_text((state['low'], state['high']), state['delta'])})"
     return said + (', ' if state['mean'] is not None else '') + ' '.join(filter(None, [state['verdict'], state['note']]))
 
-# %% ../nbs/18_study.ipynb #e5389a8d
 @patch
 @delegates(Study.run)
 def race(self:Study, **kwargs):

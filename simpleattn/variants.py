@@ -41,7 +41,6 @@ def _places(word):
     if last<first: raise CliError(f"{word!r} goes backwards: write {what}:{last}-{first}.")
     return [(stage, None if what=='replace' else what) for stage in range(first, last+1)]
 
-# %% ../nbs/06_variants.ipynb #1d23bc35
 def site_name(
     site:str # As for `parse_site`
 )->str: # Without a colon or a comma, for names of folders: 1.-1+2.-1, replace3+replace4, stem
@@ -534,6 +533,7 @@ def _from_text(text):
     if hasattr(cb, '__weakref__'): _spellings[cb] = text
     return cb
 
+# %% ../nbs/06_variants.ipynb #37f5ff99
 def list_callbacks(
     cbs # None, or one or several of what `make_callback` takes; text may hold several with commas
 )->list:

@@ -179,27 +179,6 @@ def _fitting(head, rows, width):
         if widths := _widths([*zip(*kept)], width): return [line for row in kept for line in _lines(head, row, widths)]
     return []
 
-# %% ../nbs/05_words.ipynb #d647e93d
-def _turned(head, rows, width):
-    "Lines of a table whose columns are rows, with as many rows beside each other as find place"
-    n = next((n for n in range(len(rows), 0, -1) if _fitting(*_turn(head, rows[:n]), width)), 1)
-    parts = [_fitting(*_turn(head, rows[k:k+n]), width) for k in range(0, len(rows), n)]
-    return [line for part in parts for line in ['', *part]][1:]
-
-def _turn(head, rows):
-    first,*others = zip(head, *rows)
-    return list(first), [list(o) for o in others]
-
-def _fitted(head, rows, width):
-    "A table in a terminal, without the columns that are empty"
-    filled = [i for i,column in enumerate(zip(*rows)) if any(column)] or range(len(head))
-    head,rows = [head[i] for i in filled], [[row[i] for i in filled] for row in rows]
-    if lines := _fitting(head, rows, width): return '\n'.join(lines)
-    if 0 < len(rows) <= 12: return '\n'.join(_turned(head, rows, width))
-    n = next((n for n in range(len(head), 0, -1) if _fitting(head[:n], [row[:n] for row in rows], width)), 1)
-    lines = _fitting(head[:n], [row[:n] for row in rows], width)
-    return '\n'.join([*lines, wrapped(f"No place for {', '.join(head[n:])}: a wider terminal or --fmt csv has them.", width)])
-
 # %% ../nbs/05_words.ipynb #073333f2
 def _latex_column(cells):
     "Long text wraps, numbers stand to the right; the first cell is the head"
@@ -224,6 +203,27 @@ def text_table(
     if width := screen_width(): return _fitted(head, rows, width)
     widths = [max(map(len, column)) for column in zip(head, *rows)]
     return '\n'.join(_line(row, widths) for row in [head, *rows])
+
+# %% ../nbs/05_words.ipynb #d647e93d
+def _turned(head, rows, width):
+    "Lines of a table whose columns are rows, with as many rows beside each other as find place"
+    n = next((n for n in range(len(rows), 0, -1) if _fitting(*_turn(head, rows[:n]), width)), 1)
+    parts = [_fitting(*_turn(head, rows[k:k+n]), width) for k in range(0, len(rows), n)]
+    return [line for part in parts for line in ['', *part]][1:]
+
+def _turn(head, rows):
+    first,*others = zip(head, *rows)
+    return list(first), [list(o) for o in others]
+
+def _fitted(head, rows, width):
+    "A table in a terminal, without the columns that are empty"
+    filled = [i for i,column in enumerate(zip(*rows)) if any(column)] or range(len(head))
+    head,rows = [head[i] for i in filled], [[row[i] for i in filled] for row in rows]
+    if lines := _fitting(head, rows, width): return '\n'.join(lines)
+    if 0 < len(rows) <= 12: return '\n'.join(_turned(head, rows, width))
+    n = next((n for n in range(len(head), 0, -1) if _fitting(head[:n], [row[:n] for row in rows], width)), 1)
+    lines = _fitting(head[:n], [row[:n] for row in rows], width)
+    return '\n'.join([*lines, wrapped(f"No place for {', '.join(head[n:])}: a wider terminal or --fmt csv has them.", width)])
 
 # %% ../nbs/05_words.ipynb #d079cb64
 _signed_numbers = re.compile(r'[+-](?:[-+.,%() 0-9e]|to|pp|no interval yet)*')

@@ -32,9 +32,10 @@ def test_arms_are_variants_of_a_recipe_or_recipe_and_variant():
 def test_arms_that_cannot_be_meant_are_errors(tmp_path, arms, kw, says):
     with pytest.raises(CliError, match=says): Study('s', arms, 3, **{**dict(recipe=TINY, root=tmp_path, env=ENV), **kw})
 
-@pytest.mark.parametrize('kw', [dict(seeds=1), dict(seeds=[0,0]), dict(seeds=[]), dict(baseline='none'), dict(delta=1.), dict(delta=0), dict(alpha=5), dict(name='A b'), dict(name='../x')], ids=str)
-def test_a_study_that_cannot_be_meant_is_an_error(tmp_path, kw):
-    with pytest.raises(CliError): study(tmp_path, **kw)
+@pytest.mark.parametrize('kw,says', [*((dict(seeds=o), 'at least two different seeds') for o in (1, [0,0], [])), (dict(baseline='none'), "'none' is not an arm"),
+    *((o, 'it is a fraction') for o in (dict(delta=1.), dict(delta=0), dict(alpha=5))), *((dict(name=o), 'a name may hold only') for o in ('A b','../x'))], ids=str)
+def test_a_study_that_cannot_be_meant_is_an_error(tmp_path, kw, says):
+    with pytest.raises(CliError, match=says): study(tmp_path, **kw)
     assert list(tmp_path.iterdir())==[]
 
 @pytest.mark.parametrize('kw', [dict(alpha=.6), dict(contrasts=[['simple','simple']]), dict(contrasts=[['baseline','simple','self']]), dict(contrasts=[['baseline','noninferior']]),
@@ -128,12 +129,16 @@ def test_asking_for_less_than_was_declared_does_not_shrink_it(tmp_path):
     study(tmp_path, ('baseline','simple','self'), 5).declare()
     assert study(tmp_path, seeds=2).declare()==study(tmp_path, ('baseline','simple','self'), 5).declare()
 
-@pytest.mark.parametrize('kw,says', [(dict(baseline='simple'),'baseline'), (dict(delta=.02),'delta'), (dict(alpha=.01),'alpha'), (dict(recipe=derive(TINY, 'tiny', lr=.5)),"Arm 'baseline'")])
+@pytest.mark.parametrize('kw,says', [(dict(baseline='simple'),'declared with baseline'), (dict(delta=.02),'declared with delta'), (dict(alpha=.01),'declared with alpha'), (dict(recipe=derive(TINY, 'tiny', lr=.5)),"Arm 'baseline'")])
 def test_what_was_declared_cannot_be_changed(tmp_path, kw, says):
     study(tmp_path).declare()
     before = (tmp_path/'_studies'/'s.json').read_bytes()
     with pytest.raises(CliError, match=says): study(tmp_path, **kw).declare()
     assert (tmp_path/'_studies'/'s.json').read_bytes()==before
+
+def test_a_study_that_was_read_from_its_declaration_cannot_be_trained(tmp_path):
+    study(tmp_path).declare()
+    with pytest.raises(CliError, match='Make it from recipes and variants'): load_study('s', tmp_path).run('serial', device='cpu', progress=False)
 
 def test_an_arm_cannot_change_under_its_name(tmp_path):
     a,b = (Variant('mine', 'simpleattn.attention:SimpleSelfAttention', kwargs=dict(ks=k)) for k in (1,3))

@@ -26,6 +26,10 @@ def test_a_site_is_read(text, want): assert parse_site(text)==want
 def test_a_text_that_is_no_site_is_an_error(text):
     with pytest.raises(CliError): parse_site(text)
 
+@pytest.mark.parametrize('text,says', [('last','A site is STAGE.BLOCK'), ('1.-1,1.-1','names a place twice'), ('replace:4-1','write replace:1-4')])
+def test_the_message_says_how_a_site_is_written(text, says):
+    with pytest.raises(CliError, match=says): parse_site(text)
+
 OURS = dict(self='1.-1', symmetric='1.-1', **{'ladder-full-rank':'1.-1', 'self-no-conv':'1.-1', 'attention-stem':'stem', 'sasa':'replace:1-4',
     'sasa-24':'replace:2-4', 'sasa-4':'replace:4', 'sasa-12':'replace:1-2',
     'sasa-window11':'replace:1-4', 'stride1':'stride1:4', 'botnet':'replace:4', 'botnet-s1':'stride1:4,replace:4', 'timm-halo':'replace:4', 'timm-nl':'1.-1'})
@@ -144,7 +148,7 @@ def test_an_arm_goes_through_json_and_is_the_same_but_cannot_train():
     assert a==b and b.to_dict()==a.to_dict() and isinstance(b.recipe, NamedRecipe) and not b.can_train
 
 def test_an_arm_without_a_recipe_is_refused():
-    with pytest.raises(CliError, match='An arm has no recipe'): read_arm('simple')
+    with pytest.raises(CliError, match='An arm has no recipe. Give recipe=, or write the arm as RECIPE/VARIANT'): read_arm('simple')
 
 # ---- names
 
@@ -204,12 +208,12 @@ def test_a_name_holds_only_letters_digits_dot_dash_underscore(name):
     with pytest.raises(CliError): Variant(name)
 
 def test_arguments_are_json():
-    with pytest.raises(CliError, match='arguments'): register_variant('mine', 'a:B', f=print)
+    with pytest.raises(CliError, match='arguments must be numbers'): register_variant('mine', 'a:B', f=print)
 
 def test_a_name_of_the_library_is_refused_for_another_definition():
     for kw in (dict(layer='simpleattn.attention:SelfAttention'), dict(layer='simpleattn.attention:SimpleSelfAttention', site='2.-1'),
                dict(layer='simpleattn.attention:SimpleSelfAttention', ks=3)):
-        with pytest.raises(CliError, match="'simple'"): register_variant('simple', **kw)
+        with pytest.raises(CliError, match="'simple' belongs to the library"): register_variant('simple', **kw)
     register_variant('simple', 'simpleattn.attention:SimpleSelfAttention')
     assert get_variant('simple').hash==GOLDEN['simple']
 
