@@ -155,6 +155,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'simpleattn.cli._check_together': ('cli.html#_check_together', 'simpleattn/cli.py'),
                                 'simpleattn.cli._command': ('cli.html#_command', 'simpleattn/cli.py'),
                                 'simpleattn.cli._compare_file': ('cli.html#_compare_file', 'simpleattn/cli.py'),
+                                'simpleattn.cli._compare_studies': ('cli.html#_compare_studies', 'simpleattn/cli.py'),
                                 'simpleattn.cli._compare_summaries': ('cli.html#_compare_summaries', 'simpleattn/cli.py'),
                                 'simpleattn.cli._contrasts': ('cli.html#_contrasts', 'simpleattn/cli.py'),
                                 'simpleattn.cli._control_of_demo': ('cli.html#_control_of_demo', 'simpleattn/cli.py'),
