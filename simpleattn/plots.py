@@ -207,6 +207,7 @@ def _gain_row(ax, row, diff, interval, colour, marker='D', lw=2, limit=None):
     for bound in (diff, *filter(None, interval)):
         if limit and abs(100*bound) > limit: ax.plot(math.copysign(limit, bound), row, '>' if bound > 0 else '<', ms=7, color=colour, clip_on=False)
 
+# %% ../nbs/20_plots.ipynb #d7cc7978
 def _of_diverged(c):
     "Whether the answer is of all seeds or of the runs that trained, whose interval is drawn, and how many those are"
     trained = '' if c.diff is None else answer_words(c, 'when it trains')
