@@ -147,6 +147,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'simpleattn.cli._answers': ('cli.html#_answers', 'simpleattn/cli.py'),
                                 'simpleattn.cli._arms_of_protocol': ('cli.html#_arms_of_protocol', 'simpleattn/cli.py'),
                                 'simpleattn.cli._as_typed': ('cli.html#_as_typed', 'simpleattn/cli.py'),
+                                'simpleattn.cli._beside_the_records': ('cli.html#_beside_the_records', 'simpleattn/cli.py'),
                                 'simpleattn.cli._best': ('cli.html#_best', 'simpleattn/cli.py'),
                                 'simpleattn.cli._brief': ('cli.html#_brief', 'simpleattn/cli.py'),
                                 'simpleattn.cli._check_asked': ('cli.html#_check_asked', 'simpleattn/cli.py'),

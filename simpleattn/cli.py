@@ -1100,21 +1100,14 @@ def runs(
     fmt:Fmt='table'
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
-    from simpleattn.files import as_root,holds_something
-    from simpleattn.runs import check_failures,has_store,load_runs,merge_runs
-    from simpleattn.study import check_studies
+    from simpleattn.runs import has_store,load_runs,merge_runs
     if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
     merged = merge_runs(merge, root) if merge else None
     for what,name in dict(recipe=recipe, variant=variant).items():
         if why := _why_not_named(root, what, name): _tell(why)
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     df = load_runs(root, _run_columns, **filters)
-    n_declared,wrong = check_studies(root) if verify else (0, {})
-    n_failed,wrong_tries = check_failures(root) if verify else (0, {})
-    wrong = wrong | wrong_tries
-    is_foreign = verify and not (len(df) or df.attrs['corrupt'] or filters or n_declared or n_failed or wrong) and holds_something(root)
-    wrong = {f'{as_root(root)/name}':why for name,why in wrong.items()}
-    if is_foreign: wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
+    n_declared,wrong = _beside_the_records(root, df, filters) if verify else (0, {})
     suspect = df.attrs['corrupt'] | wrong | _suspect_there(merge, merged)
     for path,why in suspect.items(): _tell(f'{path}: {why}')
     if not merged and not verify: return df.astype(object).where(df.notna(), None).to_dict('records')
@@ -1124,6 +1117,18 @@ def runs(
     return out
 
 # %% ../nbs/28_cli.ipynb #50c6f1dc
+def _beside_the_records(root, df, filters):
+    "How many declarations a store has, and what it holds beside its records that cannot be believed: path -> reason"
+    from simpleattn.files import as_root,holds_something
+    from simpleattn.runs import check_failures
+    from simpleattn.study import check_studies
+    n_declared,wrong_studies = check_studies(root)
+    n_failed,wrong_tries = check_failures(root)
+    wrong = {f'{as_root(root)/name}':why for name,why in (wrong_studies | wrong_tries).items()}
+    is_empty = not (len(df) or df.attrs['corrupt'] or filters or n_declared or n_failed or wrong)
+    if is_empty and holds_something(root): wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
+    return n_declared, wrong
+
 def _suspect_there(store, merged):
     "Files of the other store that were not copied, each with the reason"
     if not merged: return {}

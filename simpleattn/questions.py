@@ -397,8 +397,10 @@ def best(
     samples = read_samples(runs, n_images)
     if len(samples) < 2: raise ValueError(f'{len(samples)} arm: which is best needs at least two')
     if is_table(runs): check_columns(runs, [*combinations(samples, 2)])
-    refused, lost = tuple(_refused(samples)), tuple((arm, o.n_diverged, len(o)) for arm,o in samples.items() if o.n_diverged)
-    trained = {arm: o.trained for arm,o in samples.items() if arm not in {o[0] for o in refused}}
+    refused = tuple(_refused(samples))
+    lost = tuple((arm, o.n_diverged, len(o)) for arm,o in samples.items() if o.n_diverged)
+    too_few = {arm for arm,*_ in refused}
+    trained = {arm: o.trained for arm,o in samples.items() if arm not in too_few}
     if len(trained) < 2: raise ValueError(refused[0][2])
     said = [f"diverged runs are left out: {', '.join(f'{arm} {n} of {of}' for arm,n,of in lost)}"] if lost else []
     counting, paired, notes = _counting(trained, said)
