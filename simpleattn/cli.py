@@ -35,7 +35,6 @@ Baseline = Annotated[str, 'Arm that the others are compared with; the first if n
 OwnVariants = Annotated[str, 'Python file that registers your own variants', dict(also=['--import'], place='file')]
 Root = Annotated[str, 'Folder of all runs', dict(place='store')]
 
-# %% ../nbs/28_cli.ipynb #d9007ad0
 Data = Annotated[str, 'Folder or archive of the data set', dict(place='there')]
 Folder = Annotated[str, 'Folder', dict(place='folder')]
 Count = Annotated[int, 'How many', dict(least=1, most=65536)]
@@ -73,7 +72,6 @@ def _read_number(kind, text):
     try: return kind(text)
     except ValueError: raise CliError('write a number, such as 0.01') from None
 
-# %% ../nbs/28_cli.ipynb #712cda21
 def _why_no_place(text, place): # Empty where it can be one
     "Why a path cannot be what is wanted: a `file`, `there`, a `folder` to write to, a `new` file, or a `store`, which may be a URL"
     if address_re.match(text): return _why_no_url(text, place)
@@ -159,7 +157,6 @@ examples = dict( # function -> what is typed after its verb
     leaderboard=['', '--pr woof-cpu/simple'],
     runs=['--verify', '--merge s3://bucket/runs'])
 
-# %% ../nbs/28_cli.ipynb #c11a0005
 def _add_argument(parser, name, parameter):
     "A parameter on the command line: a word where it has no default, a flag where it is a bool, else an option"
     kind,notes = ann_parts(parameter.anno)
@@ -211,7 +208,6 @@ def _takes(options, before):
         return f
     return decorate
 
-# %% ../nbs/28_cli.ipynb #54b62c4e
 def _training(
     *,
     engine:str='local',      # local (worker processes), serial, ray (a cluster)
@@ -474,6 +470,7 @@ def train(
     status = f'{run.status}, {run.reason}' if run.stopped else run.status
     return f'{arm.name} seed {seed}: {accuracy} ({status}), {run.wall_seconds:.0f} s, {path}'
 
+# %% ../nbs/28_cli.ipynb #0bcafa95
 @contextmanager
 def _told_when_stopped(checkpoints):
     "Ctrl-C, SIGTERM and SIGHUP, which under nohup is none, end a run with a line"
@@ -544,8 +541,6 @@ def study(
     _tell(s)
     with _page_of(s, page) as after: s.run(after=after, **kwargs)
     return _finished(s, fmt)
-
-
 
 # %% ../nbs/28_cli.ipynb #54b7d487
 @contextmanager
@@ -671,6 +666,7 @@ def first_study(
     arms['twice-epochs'] = Arm(derive(recipe, epochs=2*recipe.epochs), arms['baseline'].variant)
     return Study('first', arms, runs, root=root, env=this_env('cpu'))
 
+# %% ../nbs/28_cli.ipynb #a1634ebf
 def demo(
     root:Root='runs-demo', # Folder of its runs, apart from those of studies
     workers:Count=None,    # Worker processes; one for each core if not given
@@ -695,6 +691,7 @@ def _run_control_of_demo(control, workers):
     _tell('Now the check of the harness: the baseline against itself, and a handicap that must be found.')
     run_control(control, repeat=False, workers=workers, device='cpu')
 
+# %% ../nbs/28_cli.ipynb #781aa39a
 def demo_text(
     study # From `first_study`, when it has run
 )->str: # Table, what the control found, where the report lies, and two commands
@@ -838,7 +835,7 @@ def _said_baseline(runs, baseline): # Empty where it was named
     if baseline or len(arms)<2 or 'baseline' in map(str.casefold, arms): return ''
     return f'baseline = {arms[0]}, the first arm'
 
-
+# %% ../nbs/28_cli.ipynb #1ad873cc
 def _said_against(runs, number, rates, fmt):
     "An arm a row, and below the table a sentence each"
     from simpleattn.results import against
@@ -849,6 +846,7 @@ def _said_against(runs, number, rates, fmt):
     if fmt == 'csv': return rows
     return '\n\n'.join([text_table(*against_rows(answers), fmt), *(o.sentence() for o in answers)])
 
+# %% ../nbs/28_cli.ipynb #4b5609e1
 def _csv_parts(tables):
     "Tables of csv as one, with the part that a row belongs to"
     lines = []
@@ -858,7 +856,6 @@ def _csv_parts(tables):
         lines += [f'"{part}",{o}' for o in rows]
     return '\n'.join(lines)
 
-# %% ../nbs/28_cli.ipynb #6e4e04dd
 def _said_parts(answers, fmt, full):
     "One answer for each value; a part that cannot be compared says why"
     reasons = {k:str(o) for k,o in answers.items() if isinstance(o, ValueError)}
@@ -901,7 +898,6 @@ def _answers(name, by, root, env, reading, asked, rates):
         if isinstance(why, ValueError): raise why
     return [*found.items()]
 
-# %% ../nbs/28_cli.ipynb #1a6de690
 def _pooled(what, by, reading, rates, asked, root, env, fmt):
     "What several studies say together, an arm a part"
     from simpleattn.questions import pool_arms
@@ -916,6 +912,7 @@ def _pooled(what, by, reading, rates, asked, root, env, fmt):
         return [dict(arm=arm, **row) for arm,p in pooled.items() for row in p.rows]
     return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), fmt)}\n\n{p.words}' for arm,p in pooled.items())
 
+# %% ../nbs/28_cli.ipynb #59308eed
 def _with_command(best, reading):
     "What may be the best in a study, with the command that trains the first two arms on fresh seeds"
     from dataclasses import replace
@@ -988,15 +985,9 @@ def compare(
     if summary:
         _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
         return said(_compare_summaries(summary, rates), fmt, full)
-    if len(what)==2:
-        why = 'two studies, compared by their gains alone'
-        _refuse(why, contrasts=contrasts, unpaired=unpaired, baseline=baseline)
+    if len(what)==2: _refuse('two studies, compared by their gains alone', **asked)
     if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
-    from simpleattn.study import compare_gains,load_study
-    _check_named(root, env=env)
-    studies = [load_study(name, root, env) for name in what]
-    if len(studies)==2: return said(compare_gains(*studies), fmt, full)
-    return comparison(studies[0], fmt, full, not env, **how)
+    return _compare_studies(what, root, env, fmt, full, **how)
 
 # %% ../nbs/28_cli.ipynb #644a6688
 def _is_file(name, root):
@@ -1028,6 +1019,14 @@ def _words_of(options):
         if value is True: words += [f'--{name}']
         elif value: words += [f'--{name}', *(value if isinstance(value, (list,tuple)) else [str(value)])]
     return words
+
+def _compare_studies(what, root, env, fmt, full, **how):
+    "What one study says, or whether the second of two gains more"
+    from simpleattn.study import compare_gains,load_study
+    _check_named(root, env=env)
+    studies = [load_study(name, root, env) for name in what]
+    if len(studies)==2: return said(compare_gains(*studies), fmt, full)
+    return comparison(studies[0], fmt, full, not env, **how)
 
 # %% ../nbs/28_cli.ipynb #56045e5e
 def report(
@@ -1101,21 +1100,14 @@ def runs(
     fmt:Fmt='table'
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
-    from simpleattn.files import as_root,holds_something
-    from simpleattn.runs import check_failures,has_store,load_runs,merge_runs
-    from simpleattn.study import check_studies
+    from simpleattn.runs import has_store,load_runs,merge_runs
     if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
     merged = merge_runs(merge, root) if merge else None
     for what,name in dict(recipe=recipe, variant=variant).items():
         if why := _why_not_named(root, what, name): _tell(why)
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     df = load_runs(root, _run_columns, **filters)
-    n_declared,wrong = check_studies(root) if verify else (0, {})
-    n_failed,wrong_tries = check_failures(root) if verify else (0, {})
-    wrong = wrong | wrong_tries
-    is_foreign = verify and not (len(df) or df.attrs['corrupt'] or filters or n_declared or n_failed or wrong) and holds_something(root)
-    wrong = {f'{as_root(root)/name}':why for name,why in wrong.items()}
-    if is_foreign: wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
+    n_declared,wrong = _beside_the_records(root, df, filters) if verify else (0, {})
     suspect = df.attrs['corrupt'] | wrong | _suspect_there(merge, merged)
     for path,why in suspect.items(): _tell(f'{path}: {why}')
     if not merged and not verify: return df.astype(object).where(df.notna(), None).to_dict('records')
@@ -1125,6 +1117,18 @@ def runs(
     return out
 
 # %% ../nbs/28_cli.ipynb #50c6f1dc
+def _beside_the_records(root, df, filters):
+    "How many declarations a store has, and what it holds beside its records that cannot be believed: path -> reason"
+    from simpleattn.files import as_root,holds_something
+    from simpleattn.runs import check_failures
+    from simpleattn.study import check_studies
+    n_declared,wrong_studies = check_studies(root)
+    n_failed,wrong_tries = check_failures(root)
+    wrong = {f'{as_root(root)/name}':why for name,why in (wrong_studies | wrong_tries).items()}
+    is_empty = not (len(df) or df.attrs['corrupt'] or filters or n_declared or n_failed or wrong)
+    if is_empty and holds_something(root): wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
+    return n_declared, wrong
+
 def _suspect_there(store, merged):
     "Files of the other store that were not copied, each with the reason"
     if not merged: return {}
@@ -1217,6 +1221,7 @@ def _is_ours(error):
     *_,place = traceback.extract_tb(error.__traceback__)
     return Path(place.filename).parent==Path(__file__).parent
 
+# %% ../nbs/28_cli.ipynb #c3cbdf23
 def _run(f, arguments, words=()):
     "Call a verb, print what it returns or the sentence of a mistake, and give the exit status"
     fmt = arguments.get('fmt', 'table')
@@ -1242,7 +1247,6 @@ def _run(f, arguments, words=()):
         return _mistake(f"{e.filename or 'A file'} cannot be written or read ({e.strerror}). What is finished is kept.")
     return 0
 
-# %% ../nbs/28_cli.ipynb #a27abeed
 def _open_streams():
     "A stream that was closed outside swallows what it is told, and has nothing to read"
     for name,mode in dict(stdin='r', stdout='w', stderr='w').items():

@@ -10,7 +10,7 @@ __all__ = ['handicaps', 'Repeat', 'shift_to_find', 'Control', 'handicapped', 'ma
 from dataclasses import dataclass
 from functools import cached_property,partial
 from operator import attrgetter
-from fastcore.basics import groupby
+from fastcore.basics import groupby,patch
 from scipy import special as sp
 from .recipes import CliError,Recipe,derive
 from .words import null_words,repeat_words,sensitivity_words
@@ -117,13 +117,6 @@ class Control(Record):
     def null(self)->Comparisons: # second half minus first, and one machine minus the other
         samples = {name:Sample.of_runs(name, runs) for split in self._splits for name,runs in split.items()}
         return compare_many(samples, None, self.study.alpha, self.study.delta, paired=False, contrasts=[[*o] for o in self._splits])
-    @property
-    def early(self)->list: # of each null, how many of its runs were there when it was declared; all where nobody declared it
-        declared = self.reading.declaration.get('declared')
-        runs = [[r for half in split.values() for r in half] for split in self._splits]
-        return [sum(not declared or r.machine['finished']<declared for r in o) for o in runs]
-    @property
-    def shifts(self)->list: return [*map(_shift, self.null)] # of each null, what would have been found in 80 % of such controls; None without numbers
 
     @cached_property
     def sensitivity(self)->Comparison: return next(iter(self.reading.compare())) # the handicap minus the baseline, in pairs
@@ -141,6 +134,16 @@ class Control(Record):
         if self.repeats: told.append(repeat_words(self.repeats))
         return [*told, sensitivity_words(self)]
     def _repr_markdown_(self): return '\n\n'.join(self.sentences)
+
+# %% ../nbs/27_control.ipynb #a3bfeabb
+@patch(as_prop=True)
+def early(self:Control)->list: # of each null, how many of its runs were there when it was declared; all where nobody declared it
+    declared = self.reading.declaration.get('declared')
+    runs = [[r for half in split.values() for r in half] for split in self._splits]
+    return [sum(not declared or r.machine['finished']<declared for r in o) for o in runs]
+
+@patch(as_prop=True)
+def shifts(self:Control)->list: return [*map(_shift, self.null)] # of each null, what would have been found in 80 % of such controls; None without numbers
 
 # %% ../nbs/27_control.ipynb #b741edf0
 handicaps = 'epochs','noise' # half of the epochs, rounded up; wrong labels for half of the images

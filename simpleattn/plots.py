@@ -207,6 +207,7 @@ def _gain_row(ax, row, diff, interval, colour, marker='D', lw=2, limit=None):
     for bound in (diff, *filter(None, interval)):
         if limit and abs(100*bound) > limit: ax.plot(math.copysign(limit, bound), row, '>' if bound > 0 else '<', ms=7, color=colour, clip_on=False)
 
+# %% ../nbs/20_plots.ipynb #d7cc7978
 def _of_diverged(c):
     "Whether the answer is of all seeds or of the runs that trained, whose interval is drawn, and how many those are"
     trained = '' if c.diff is None else answer_words(c, 'when it trains')
@@ -252,8 +253,9 @@ def plot_forest(
 ): # The axes
     "The gain in each study, the mean over studies or the difference of two, and where a further study may fall"
     n_rows, margin = pooled.k+1+bool(pooled.predicted), 100*pooled.delta
-    left, right = ([(o['study'], '') for o in pooled.of_studies], [_word_and_more(o) for o in (pooled.answer_words, *(o['answer_words'] for o in pooled.of_studies))])
-    if ax is None: ax = new_axes(max(7, 3.4+_room(left)+_room(right)), 1+0.5*n_rows)
+    studies = [(o['study'], '') for o in pooled.of_studies]
+    answers = [_word_and_more(o['answer_words']) for o in pooled.of_studies] + [_word_and_more(pooled.answer_words)]
+    if ax is None: ax = new_axes(max(7, 3.4+_room(studies)+_room(answers)), 1+0.5*n_rows)
     ax = _row_axes(ax, n_rows, f'Gain; {interval_words(pooled)}', f'gain over the baseline, pp (band: margin of ±{rate(pooled.delta)})')
     ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axvline(0, color=grey, lw=1)

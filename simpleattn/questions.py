@@ -87,18 +87,6 @@ class Pooled(Record):
         first, second = self.estimates
         return second-first
     @property
-    def diff(self): return self.estimate.value
-    @property
-    def se(self): return self.estimate.se
-    @property
-    def df(self): return self.estimate.df
-    @property
-    def interval(self)->Interval: return self.estimate.interval(self.level)
-    @property
-    def low(self): return self.interval.low
-    @property
-    def high(self): return self.interval.high
-    @property
     def answer(self): return read_answer(*self.interval, self.delta)
     @property
     def answer_words(self): return words.answer_words(self)
@@ -108,6 +96,20 @@ class Pooled(Record):
     def words(self): return words.pool_words(self)
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.pool_rows(self), 'md')}\n\n{self.words}"
+
+# %% ../nbs/19_questions.ipynb #fe06ada5
+@patch(as_prop=True)
+def diff(self:Pooled): return self.estimate.value
+@patch(as_prop=True)
+def se(self:Pooled): return self.estimate.se
+@patch(as_prop=True)
+def df(self:Pooled): return self.estimate.df
+@patch(as_prop=True)
+def interval(self:Pooled)->Interval: return self.estimate.interval(self.level)
+@patch(as_prop=True)
+def low(self:Pooled): return self.interval.low
+@patch(as_prop=True)
+def high(self:Pooled): return self.interval.high
 
 # %% ../nbs/19_questions.ipynb #878955a8
 @patch(as_prop=True)
@@ -198,6 +200,7 @@ def _alike(one, other):
     same = all(any(abs(o-x) <= near for o in rest) for x in few) # each has one for itself
     return _Alike(one.arm, len(pairs), named(a for a,b in pairs if abs(a-b) <= near), named(few if same else ()))
 
+# %% ../nbs/19_questions.ipynb #69bf0c34
 def _told_by(sample):
     "What tells every run: bits, recipe and conditions, or nothing"
     if all(o is not None for o in sample.correct): return 'bits'
@@ -329,22 +332,24 @@ class Best(Record):
         return to_the_best(self.means[:,None]-self.means, half)
 
     @property
-    def arms(self): # as dicts, the best mean first, and last those that cannot be compared
-        lost = {arm: (diverged, n) for arm,diverged,n in self.lost}
-        def told(arm, n, why=None): return dict(zip(('diverged','n_all'), lost.get(arm, (0, n))), why=why)
-        def row(i, arm):
-            low, high, may_be = (o[i] for o in self._constrained)
-            behind = self.means[i]-np.delete(self.means, i).max()
-            bounds = dict(low=plain(low), high=plain(high)) # None where the differences do not vary
-            n = len(self.samples[arm])
-            return dict(arm=arm, n=n, mean=float(self.means[i]), diff=float(behind), **bounds, may_be_best=bool(may_be)) | told(arm, n)
-        compared = sorted([row(*o) for o in enumerate(self.samples)], key=lambda o: -o['mean'])
-        nothing = dict.fromkeys(compared[0])
-        return [*compared, *(nothing | dict(arm=arm, n=n) | told(arm, n, why) for arm,n,why in self.refused)]
-    @property
     def words(self): return words.best_words(self)
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.best_rows(self), 'md')}\n\n{self.words}"
+
+# %% ../nbs/19_questions.ipynb #d024336d
+@patch(as_prop=True)
+def arms(self:Best): # as dicts, the best mean first, and last those that cannot be compared
+    lost = {arm: (diverged, n) for arm,diverged,n in self.lost}
+    def told(arm, n, why=None): return dict(zip(('diverged','n_all'), lost.get(arm, (0, n))), why=why)
+    def row(i, arm):
+        low, high, may_be = (o[i] for o in self._constrained)
+        behind = self.means[i]-np.delete(self.means, i).max()
+        bounds = dict(low=plain(low), high=plain(high)) # None where the differences do not vary
+        n = len(self.samples[arm])
+        return dict(arm=arm, n=n, mean=float(self.means[i]), diff=float(behind), **bounds, may_be_best=bool(may_be)) | told(arm, n)
+    compared = sorted([row(*o) for o in enumerate(self.samples)], key=lambda o: -o['mean'])
+    nothing = dict.fromkeys(compared[0])
+    return [*compared, *(nothing | dict(arm=arm, n=n) | told(arm, n, why) for arm,n,why in self.refused)]
 
 # %% ../nbs/19_questions.ipynb #3b02643d
 @patch(as_prop=True)
@@ -392,8 +397,10 @@ def best(
     samples = read_samples(runs, n_images)
     if len(samples) < 2: raise ValueError(f'{len(samples)} arm: which is best needs at least two')
     if is_table(runs): check_columns(runs, [*combinations(samples, 2)])
-    refused, lost = tuple(_refused(samples)), tuple((arm, o.n_diverged, len(o)) for arm,o in samples.items() if o.n_diverged)
-    trained = {arm: o.trained for arm,o in samples.items() if arm not in {o[0] for o in refused}}
+    refused = tuple(_refused(samples))
+    lost = tuple((arm, o.n_diverged, len(o)) for arm,o in samples.items() if o.n_diverged)
+    too_few = {arm for arm,*_ in refused}
+    trained = {arm: o.trained for arm,o in samples.items() if arm not in too_few}
     if len(trained) < 2: raise ValueError(refused[0][2])
     said = [f"diverged runs are left out: {', '.join(f'{arm} {n} of {of}' for arm,n,of in lost)}"] if lost else []
     counting, paired, notes = _counting(trained, said)

@@ -39,7 +39,6 @@ def _records(cs):
     baseline = dict(arm=cs.baseline, n=c.n_baseline, mean=c.mean_baseline, sd=c.sd_baseline, verdict='baseline')
     return [dict.fromkeys(records[0]) | baseline, *records]
 
-# %% ../nbs/21_report.ipynb #28c72152
 def comparison_table(
     comparisons,        # `Comparisons`
     fmt:str='table',    # table, md, latex, json (the whole result), csv (fractions)
@@ -414,7 +413,6 @@ def _tables(report):
         if table := make(report): yield table
     if report.harness: yield _Table('The harness on this recipe', [], [], report.harness)
 
-# %% ../nbs/21_report.ipynb #59186dfb
 def _terms(comparisons):
     "The words of the comparison, a line each"
     delta, level = rate(comparisons.delta), rate(1-comparisons.alpha)
@@ -669,17 +667,21 @@ def keep_report(
     if not reading.is_declared: return write_report(reading, harness=harness)
     while True:
         with claim(root, folder) as ours: # of several that end at once, one writes
-            if ours: return root/folder/'index.html' if _made_of(root, folder, reading, harness) else write_report(reading, harness=harness)
+            if ours and _made_of(root, folder, reading, harness): return root/folder/'index.html'
+            if ours: return write_report(reading, harness=harness)
         time.sleep(.2)
 
 def _made_of(root, folder, reading, harness):
     "Is there a page, made of this declaration, these runs and this control?"
     try:
         said = read_json(get(root, f'{folder}/report.json'))
-        of = said['study'], said['env'], said.get('harness', []), {o['arm']:o['n_failed'] for o in said['arms']}, {(o['path'], o['acc'], o['finished']) for o in said['runs']}
+        failed = {o['arm']:o['n_failed'] for o in said['arms']}
+        runs = {(o['path'], o['acc'], o['finished']) for o in said['runs']}
+        made_of = said['study'], said['env'], said.get('harness', []), failed, runs
     except (CliError, FileNotFoundError, ValueError, KeyError, TypeError): return False
     runs = {(r.path, r.acc, r.machine['finished']) for runs in reading.runs.values() for r in runs}
-    return of==(reading.declaration, reading.study.env, [*harness], reading.failed, runs) and is_there(root, f'{folder}/index.html')
+    same = made_of==(reading.declaration, reading.study.env, [*harness], reading.failed, runs)
+    return same and is_there(root, f'{folder}/index.html')
 
 # %% ../nbs/21_report.ipynb #livepg02
 @contextmanager

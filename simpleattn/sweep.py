@@ -76,7 +76,6 @@ def _at_the_edge(values, grid):
         if len(numbers)>2 and float(values[field]) in (min(numbers), max(numbers)): return True
     return False
 
-# %% ../nbs/26_sweep.ipynb #c7a00006
 def sweep_table(
     sweep:Study # From `make_sweep`, and run
 )->list: # Dicts, one for each value of each arm
@@ -199,7 +198,6 @@ def _still_holds(matched, arms, by):
     epochs = matched['epochs']
     return epochs.keys()=={a.label for a in arms} and epochs[arms[0].label]==arms[0].recipe.epochs
 
-# %% ../nbs/26_sweep.ipynb #f0150fc7
 def match_rows(
     study:Study # From `reported_study`, with `match`
 )->list: # Dicts, one an arm
