@@ -1000,8 +1000,11 @@ def _is_file(name, root):
 
 def _check_asked(what, summary, root):
     "Refuse what cannot be compared"
-    at_most = 1 if any(_is_file(o, root) for o in what) else 2
-    if bool(summary)==bool(what) or len(what)>at_most:
+    n_files = sum(_is_file(o, root) for o in what)
+    if 1 < n_files == len(what):
+        raise CliError('Give one csv file, with the runs of all of them and columns arm and seed. Of logs with a row an epoch --where epoch=last '
+            'then keeps the last. Files of one data set each are pooled by --pool.')
+    if bool(summary)==bool(what) or len(what) > (1 if n_files else 2):
         raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
 
 def _check_together(what, pool, best, summary, against):
@@ -1231,7 +1234,7 @@ def _run(f, arguments, words=()):
     except Told as e:
         if e.out: _show(e.out, fmt)
         return _mistake(e, e.code)
-    except OtherData as e: return _mistake(f'{e} This works: {_with_change(words, e.change, e.path)}' if e.change else e)
+    except OtherData as e: return _mistake(f'{e.args[0]} This works: {_with_change(words, e.change, e.path)}' if e.change else e)
     except CliError as e: return _mistake(e)
     except ValueError as e:
         if type(e) is not ValueError: raise # a kind of its own is a fault of the program

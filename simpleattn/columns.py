@@ -259,5 +259,5 @@ def check_columns(runs, pairs):
         found.pop('recipe_hash', None)
     if not found: return
     first, names = next(iter(found)), [*found]
-    raise ValueError(f"{said_columns(runs, found)}. No answer mixes them. Keep one value, runs[runs[{first!r}] == ...]; "
+    raise ValueError(f"{said_columns(runs, found)}. One answer cannot mix them. Keep one value, runs[runs[{first!r}] == ...]; "
         f"compare each value for itself, runs.groupby({first!r}); or where it does not matter, runs.drop(columns={names})")

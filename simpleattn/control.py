@@ -42,7 +42,7 @@ class Repeat(Record):
         return facts(self.first)==facts(self.again)
     @property
     def otherwise(self)->list: # what was another when it was made again
-        return made_otherwise(self.first, self.again)
+        return made_otherwise(self.first.machine, self.again.machine)
     @property
     def diff(self): # of the accuracies (fraction); None where a run has none
         accs = self.first.acc, self.again.acc

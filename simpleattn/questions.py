@@ -384,7 +384,7 @@ def _counting(trained, notes):
     "Runs that trained, on common seeds where there are enough; whether there are; and what is to be said"
     common = set.intersection(*[{*o.seeds} for o in trained.values()]) - {None}
     most = max(map(len, trained.values()))
-    if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms, fewer than 3 or 80 %']
+    if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms; pairs need 3, and 80 % of them']
     if len(common) < most: notes.append(f'on the {len(common)} seeds that all arms have')
     return {arm: o.take([i for i,seed in enumerate(o.seeds) if seed in common]) for arm,o in trained.items()}, None, notes
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PIPELINE', 'name_re', 'plain_name_re', 'most_letters', 'choices', 'CallbackText', 'read_callbacks', 'Recipe', 'near',
-           'settings_path', 'built_in', 'Recipes', 'load_recipes', 'derive', 'NamedRecipe', 'stream', 'check_seed',
-           'OtherData']
+           'settings_path', 'built_in', 'Recipes', 'load_recipes', 'named_recipe', 'derive', 'NamedRecipe', 'stream',
+           'check_seed', 'OtherData']
 
 # %% ../nbs/04_recipes.ipynb #d3f3d5b1
-import ast,configparser,dataclasses,hashlib,json,math,re
+import ast,configparser,dataclasses,hashlib,json,math,re,shlex
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -317,12 +317,19 @@ def _read_found(path): # {name: `Recipe`}, {name of another section: why it is n
     return recipes, others
 
 # %% ../nbs/04_recipes.ipynb #13901929
+def named_recipe(
+    recipe # Name or `Recipe`
+)->Recipe: # Of the present folder's settings, where it is a name
+    "A recipe by its name; a recipe is itself"
+    return load_recipes()[recipe] if isinstance(recipe, str) else recipe
+
 def derive(
-    recipe:Recipe,   # The recipe to start from
+    recipe,          # Name or `Recipe` to start from
     name:str=None,   # Name of the new one; None appends the changes to the old name
     **changes        # Fields and new values; text is converted to the field's type
 )->Recipe: # A new recipe
     "`recipe` with some fields changed and a name of its own"
+    recipe = named_recipe(recipe)
     values = {k:_typed(recipe.name, k, v) if isinstance(v, str) or k not in _types else v for k,v in changes.items()}
     name = name or '_'.join([recipe.name, *(f"{k}-{_slug(v)}" for k,v in values.items())])
     return dataclasses.replace(recipe, name=name, **values)
@@ -365,5 +372,6 @@ class OtherData(CliError):
         super().__init__(why)
         self.change,self.path = change,path
     def __str__(self):
-        works = f' It can be trained on with {self.change}.' if self.change else ''
+        words = [o.partition('=') for o in shlex.split(self.change)]
+        works = f" What trains on it: derive(recipe, {', '.join(f'{k}={v!r}' for k,_,v in words)})." if words else ''
         return super().__str__() + works

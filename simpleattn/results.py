@@ -540,7 +540,7 @@ def _check_mixed(asked, runs, by):
     others = [*_mixed(rows, by)]
     if others: ways = '; '.join(_ways_on(asked, runs, rows, by, others, last))
     else: ways = f'keep the last row of each run: {asked.command(where=last)}'
-    asked.refuse(f'{said_columns(runs, found)}. No answer mixes them. {ways[0].upper()}{ways[1:]}')
+    asked.refuse(f'{said_columns(runs, found)}. One answer cannot mix them. {ways[0].upper()}{ways[1:]}')
 
 def _last_of_log(asked, runs, found):
     "The last rows of the runs of a log, and the word of --where that keeps them; all rows and no word where it is none"
@@ -778,7 +778,7 @@ def _said_aside(runs, by):
     "The columns that vary and were left aside"
     roles = ('arm','seed','acc','status',*(o for o in comparable if o != 'precision'), *by)
     own = [o.strip() for o in runs.columns if o not in roles and _differing(runs, o) > 1]
-    return [f"left aside as a run's own: {', '.join(own)}"] if own else []
+    return [f"not used, because each run has its own: {', '.join(own)}"] if own else []
 
 # %% ../nbs/24_results.ipynb #e59d39fc
 def read_results(

@@ -60,7 +60,7 @@ def check_ends(runs):
             "nor failed. If it does not matter:", 'status')
     runs = runs.assign(status=words.map(_ends), word=words)
     said = []
-    for end,one,many in (('failed', 'failed, and counts as no accuracy', 'failed, and count as no accuracy'),
+    for end,one,many in (('failed', 'failed, and its accuracy is not used', 'failed, and their accuracies are not used'),
             ('unfinished', 'is not finished, and is left out', 'are not finished, and are left out')):
         there = runs[runs.status == end]
         what = one if len(there) == 1 else many

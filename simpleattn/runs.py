@@ -1022,9 +1022,8 @@ def machine_facts(
         finished=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
 
 def made_otherwise(
-    one,  # A `Run`
-    other # Another
+    one,  # `machine` of a `Run`, or `machine_facts`
+    other # Of another
 )->list:  # Of: commit, versions, device, system, cpu
-    "What was another when the second run was made, as far as both records say it"
-    facts = one.machine, other.machine
-    return [k for k in ('commit','versions','device','system','cpu') if all(k in o for o in facts) and facts[0][k]!=facts[1][k]]
+    "What was another when the second run was made, as far as both say it"
+    return [k for k in ('commit','versions','device','system','cpu') if k in one and k in other and one[k]!=other[k]]

@@ -10,7 +10,7 @@ __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decompositio
            'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
 
 # %% ../nbs/17_stats.ipynb #b8f97c06
-import math
+import math,warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -252,7 +252,10 @@ def _are_counts(arms, n_images, above=1):
     if not n_images: return False
     x = np.concatenate([np.ravel(_numbers(x, arm)) for arm,x in arms.items()] or [[]])
     x = x[np.isfinite(x)]
-    return bool(len(x)) and x.max() > above and bool((x == x.round()).all())
+    are_whole = bool(len(x)) and x.max() > 1 and bool((x == x.round()).all())
+    if are_whole and above < x.max() <= 100 < n_images:
+        warnings.warn(f"{x.max():g} is read as a count of {n_images} images, {x.max()/n_images:.1%}. If it is percent, divide by 100.", stacklevel=3)
+    return are_whole and x.max() > above
 
 # %% ../nbs/17_stats.ipynb #e386f7ba
 def as_fractions(
@@ -568,7 +571,7 @@ def _may_pair(base, variant, shared, paired):
     values = zip(*base.conditions, *variant.conditions)
     differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
     if paired is False: return False, words.note('across', what=', '.join(differ)) if differ else words.note('asked_unpaired')
-    both, why = f'{base.arm!r} and {variant.arm!r}', f'{shared} of {larger} seeds shared, fewer than 3 or 80 %'
+    both, why = f'{base.arm!r} and {variant.arm!r}', f'{shared} of {larger} seeds shared; pairs need 3, and 80 % of them'
     if differ:
         raise ValueError(f"{both} differ in {', '.join(differ)}, so their runs are no pairs: "
             "train them under one, or compare with paired=False (--unpaired)")

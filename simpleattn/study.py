@@ -21,7 +21,7 @@ from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,p
 from .words import counted,interval_text,note,percent,points,printable,tell,screen_width
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put,read_json
-from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,made_otherwise,probe,publish_parked,
+from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,machine_facts,made_otherwise,probe,publish_parked,
     read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,waiting_records,write_declaration,write_failure)
 from .engines import Task,check_engine,make_engine,pinning
 
@@ -455,7 +455,7 @@ def _note_programs(comparisons, runs):
     def of_pairs(c):
         if not c.contrast.paired: return None
         before,after = ({r.seed:r for r in _counted(runs, o)} for o in (c.contrast.before, c.contrast.after))
-        others = {seed:made_otherwise(before[seed], after[seed]) for seed in before if seed in after}
+        others = {seed:made_otherwise(before[seed].machine, after[seed].machine) for seed in before if seed in after}
         seeds = [seed for seed,what in others.items() if what]
         what = dict.fromkeys(o for seed in seeds for o in others[seed])
         return note('programs', what=' and '.join(what), seeds=counted('seed', seeds)) if seeds else None
@@ -757,7 +757,7 @@ def _stopping(study): # what is entered into the stack that it gives is closed i
         if before: signal.alarm(0)
         started.close()
         now = study.read()
-        tell(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept; the same command goes on.")
+        tell(f"\nStopped. {now.n_runs} of {now.n_declared} runs are finished and kept. The same command resumes the study.")
         raise
     finally:
         if before: signal.alarm(0)
@@ -805,6 +805,28 @@ def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as
     return [gpus[int(number)]], replace(machine, device='cuda')
 
 @patch
+def _joining(self:Study)->list:
+    "Arms that join the declared family of a study that has runs"
+    declared = self.on_file()
+    if declared is None or not self.read().n_runs: return []
+    return [label for label in self.arms if label not in _declared_arms(declared)]
+
+@patch
+def _said_before(self:Study, joining):
+    "What the runs that are there, and a look at them, mean for those to come: a sentence each"
+    now = self.read()
+    if not now.missing: return
+    if joining: yield f"{', '.join(joining)} joins {self.name}: more comparisons share its error rate, and their intervals are wider."
+    if now.grown and not self.raced: yield (f'{self.name} was looked at before it grew, so its interval is the wider one of the confidence sequence. '
+        'Fresh seeds in a study of another name keep the narrow one.')
+    here = machine_facts()
+    others = {r.path:made_otherwise(r.machine, here | dict(device=r.machine.get('device'))) for runs in now.runs.values() for r in runs}
+    what = dict.fromkeys(o for found in others.values() for o in found)
+    n = sum(map(bool, others.values()))
+    if n: yield (f"{n} of the runs that are there {'was' if n==1 else 'were'} made with another {' and '.join(what)}. "
+        'A pair of such a run and a new one may differ by more than the arm; in another root all are trained anew.')
+
+@patch
 def _task(self:Study, label, seed, machine):
     arm = self.arms[label]
     if not arm.can_train: raise CliError(f"Study {self.name!r} was read from its declaration. Make it from recipes and variants to train.")
@@ -842,8 +864,10 @@ def run(self:Study,
         eng = make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address, compiled=compiled)
         started.enter_context(closing(eng))
         with _one_driver(self):
+            joining = self._joining()
             self.declare()
             self._tidy()
+        for said in self._said_before(joining): tell(said)
         if after: after(self)
         for todo in self._portions(eng, progress):
             with closing(Progress(len(todo), None if progress and todo else io.StringIO())) as bar:

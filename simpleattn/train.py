@@ -26,7 +26,7 @@ from fastai.callback.mixup import MixUp
 from fastai.callback.progress import ShowGraphCallback # and gives a Learner `no_bar`
 from fastai.callback.schedule import ParamScheduler
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
-from .recipes import CliError,PIPELINE,Recipe,check_seed,stream
+from .recipes import CliError,PIPELINE,Recipe,check_seed,named_recipe,stream
 from .files import as_root,get,is_there,is_url,move_aside,open_folder,put,remove
 from .words import tell
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
@@ -409,9 +409,10 @@ def _make_lean(learn, recipe, key):
 # %% ../nbs/13_train.ipynb #a46fb2f1
 def fit_recipe(
     learn:Learner, # From `get_learner`
-    r:Recipe       # The recipe
+    recipe         # Name or `Recipe`
 ): # Trains `learn`
     "Fit as the recipe says"
+    r = named_recipe(recipe)
     if r.sched=='one-cycle': return learn.fit_one_cycle(r.epochs, r.lr, div=r.div, pct_start=r.pct_start)
     if r.sched=='flat-cos': return learn.fit_flat_cos(r.epochs, r.lr, pct_start=r.pct_start)
     if r.sched=='constant': return learn.fit(r.epochs, r.lr)

@@ -493,8 +493,11 @@ def _difference(c):
     p = '' if c.p is None else f"; {'always-valid ' if c.sequential else ''}{p_words(c.p, c.alpha/c.family)} of no difference"
     return f'The difference is {points(c.diff)} ({_interval(c)}{p}){_means(c)}.'
 
-def _of_answer(c): return '' if c.p_verdict is None else f' ({p_words(c.p_verdict, c.alpha)} of that answer)'
-def _with_p(c): return f'"{c.verdict_words}"{_of_answer(c)}'
+def _of_answer(c, answer):
+    "The p of an answer's word, which may be followed by more"
+    return '' if c.p_verdict is None else f' ({p_words(c.p_verdict, c.alpha)} of "{answer}")'
+
+def _with_p(c): return f'"{c.verdict_words}"{_of_answer(c, c.verdict)}'
 
 def _answer(c, population):
     images = f' of {c.n_images:,} images' if c.n_images else ''
@@ -519,9 +522,10 @@ def _diverging(c):
     "What diverged, or the rate that n clean runs cannot exclude"
     if c.divergence_upper is None:
         of_gains = 'differences' in c.test # none of whose runs diverged
-        return '' if of_gains else 'Whether runs failed was not told: a failure that is rarer than these runs are many would not have been seen.'
-    if not c.any_diverged: return (f'None of {c.n_all_variant} runs diverged ({rate(1-c.alpha)} % interval up to {percent(c.divergence_upper, digits=1)} %): '
-            'a failure that is rarer would not have been seen.')
+        return '' if of_gains else 'It is not known whether runs failed, and so few can miss a rare failure.'
+    if not c.any_diverged:
+        upper = percent(c.divergence_upper, digits=1)
+        return f'None of {c.n_all_variant} runs diverged; the true rate may be up to {upper} % ({rate(1-c.alpha)} % interval).'
     valid, lost = ('always-valid ', 'lost') if c.sequential else ('', 'ranked worst')
     counts = f'Diverged: {c.diverged_variant} of {c.n_all_variant}, baseline {c.diverged_baseline} of {c.n_all_baseline}'
     all_seeds = f'over all seeds, a diverged run {lost}, {valid}{p_words(c.p_worst_rank)}'
@@ -554,7 +558,7 @@ notes = dict( # what is said, with what is filled in
     alone='runs without a partner, left out: {runs}',
     looked='sequential: valid at every n',
     later='pairs after the one that decided, left out: {n}',
-    seen_early='pairs there before this study was declared: {n}, so it is judged as one that was looked at; it holds only where its seeds were not chosen by them',
+    seen_early='pairs there before this study was declared: {n}, so it has the wider interval of a study that was looked at, which holds only if its seeds were not chosen by their results',
     grown='seeds were added after this study was looked at, so it is judged by the confidence sequence',
     stopped='stopped early: {runs}; compared by the last epoch that each reached',
     unchecked='do not say which images were right, so their accuracy is believed as it stands: {records}',
@@ -648,11 +652,11 @@ def _of_recipes(p):
 def _of_two(p):
     first, second = p.names
     return (f'Two studies are too few for a mean over studies, so each stands for itself. {second} minus {first}: {points(p.diff)}'
-        f' ({interval_words(p)}: {_span(p.interval, p)}; Welch t): {p.answer_words}{_of_answer(p)}.')
+        f' ({interval_words(p)}: {_span(p.interval, p)}; Welch t): {p.answer_words}{_of_answer(p, p.answer)}.')
 
 def _of_the_mean(p):
     return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {_span(p.interval, p)};'
-        f' t on {p.df} degrees of freedom): {p.answer_words}{_of_answer(p)}.')
+        f' t on {p.df} degrees of freedom): {p.answer_words}{_of_answer(p, p.answer)}.')
 
 def _of_further_studies(p):
     "A further study, and how far studies vary"

@@ -152,7 +152,7 @@ def stopped(tmp_path_factory, tiny, settings, layers):
 def test_ctrl_c_stops_within_5_s_and_says_what_is_kept(stopped):
     n = len(stopped['kept'])
     assert stopped['seconds']<5 and stopped['code']==130 and 0<n<6
-    assert f'Stopped. {n} of 6 runs are finished and kept; the same command goes on.' in stopped['said'] and 'Traceback' not in stopped['said']
+    assert f'Stopped. {n} of 6 runs are finished and kept. The same command resumes the study.' in stopped['said'] and 'Traceback' not in stopped['said']
 
 def test_ctrl_c_leaves_no_process_and_no_half_record(stopped):
     assert stopped['ended']

@@ -503,7 +503,7 @@ def test_studies_and_their_mean_speak_as_a_comparison_does():
         assert p.family == 2 and p.p_verdict == (None if p.answer == 'undecided' else pytest.approx(2*max(p.estimate.p_of(o) for o in ([0.] if p.answer in ('better','worse') else [-.01,.01]))))
         head, rows = words.pool_rows(p)
         assert head[-1] == 'p of that answer' and [o[3] for o in rows[:3]] == [o[arm].verdict_words for o in answers.values()]
-    assert f'{words.p_words(p.p_verdict)} of that answer' in p.words and p.to_dict()['p_verdict'] == p.p_verdict
+    assert f'{words.p_words(p.p_verdict)} of "{p.answer}"' in p.words and p.to_dict()['p_verdict'] == p.p_verdict
 
 def test_a_part_of_a_study_under_other_seeds_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

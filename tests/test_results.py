@@ -215,7 +215,7 @@ def test_the_export_of_a_tool_needs_no_option(call, tool):
     f = wrote('\n'.join([header, *(row(i, *o) for i,o in enumerate(ROWS))]))
     (c,),err = comparisons(call, f)
     is_the_five(c)
-    assert "left aside as a run's own: " in err and err.count('\n')==1
+    assert "not used, because each run has its own: " in err and err.count('\n')==1
 
 LOGS = dict(fastai='epoch,train_loss,valid_loss,accuracy,time', timm='epoch,train_loss,eval_loss,eval_top1,eval_top5,lr', lightning='epoch,step,train_loss,val_loss,val_acc')
 @pytest.mark.parametrize('tool', LOGS)
@@ -323,7 +323,7 @@ def test_a_column_that_keeps_runs_apart_is_refused_by_name(call, column):
 @pytest.mark.parametrize('column', KEEPS_APART)
 def test_a_frame_is_refused_as_a_file_is(column):
     df = pd.DataFrame(as_rows()).assign(**{column:KEEPS_APART[column]})
-    with pytest.raises(ValueError, match=rf"^{column} \(.*No answer mixes them.*drop\(columns=\['{column}'\]\)"): compare_many(df)
+    with pytest.raises(ValueError, match=rf"^{column} \(.*One answer cannot mix them.*drop\(columns=\['{column}'\]\)"): compare_many(df)
     assert compare_many(df.drop(columns=column))['simple'].diff==pytest.approx(.028)
 
 def test_a_frame_with_a_column_for_each_run_is_compared():
@@ -375,7 +375,7 @@ OWN = dict(time=[f'0:06:{i}' for i in range(10)], Runtime=range(10), train_loss=
 def test_what_is_a_runs_own_needs_no_role(call, column):
     (c,),err = comparisons(call, wrote(with_columns(**{column:[*OWN[column]]})))
     is_the_five(c)
-    assert err==f"r.csv: left aside as a run's own: {column}.\n"
+    assert err==f"r.csv: not used, because each run has its own: {column}.\n"
 
 def test_the_list_of_a_runs_own_is_one_and_is_shown():
     assert {*of_a_run}=={'id','time','told','measured','size'} and '*_loss' in of_a_run['measured'].split()
@@ -731,7 +731,7 @@ def test_statuses_mean_what_they_mean(call, good, bad):
     (c,),err = comparisons(call, wrote(text))
     is_four(c)
     word = bad.lower().replace(' ', '_')
-    assert c['failed_baseline']==1 and f'1 of 10 runs failed, and counts as no accuracy ({word})' in err
+    assert c['failed_baseline']==1 and f'1 of 10 runs failed, and its accuracy is not used ({word})' in err
 
 def test_a_run_that_goes_on_is_left_out_and_counted(call):
     (c,),err = comparisons(call, wrote(with_columns(State=['finished']*9+['running'])))

@@ -433,7 +433,7 @@ def test_sentence_names_everything():
     for w in ('paired t', 'n = 10', 'imagewoof-128-5', '95 % interval, 2 comparisons: ', 'correlation', 'At a margin of 1 pp on this validation set the answer is "undecided".'): assert w in s
     want = runs_needed(.01, c.sd_diff, alpha=.025), runs_needed(.01, sd_upper(c.sd_diff, 9), alpha=.025)
     assert f'80 % of studies find 1 pp with {want[0]} to {want[1]}' in s and 'judged by the confidence sequence' in s and 'no difference ' not in s
-    done = compare(BASE, V1, n_images=500); assert done.next is None and 'Next' not in done.sentence() and 'p = 0.0122 of that answer' in done.sentence()
+    done = compare(BASE, V1, n_images=500); assert done.next is None and 'Next' not in done.sentence() and 'p = 0.0122 of "better"' in done.sentence()
     assert 'unpaired' in compare(BASE, V1, n_images=500, paired=False).sentence()
 
 def test_summary_is_six():

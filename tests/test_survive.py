@@ -303,7 +303,7 @@ def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what
     assert p.wait(60)==130 and time.time()-t0<5
     assert wait_for(lambda: session(p.pid)==[], 5-(time.time()-t0)), 'nothing is left'
     n = len(finished(tmp_path))
-    assert f'Stopped. {n} of 40 runs are finished and kept; the same command goes on.' in p.said() and 'Traceback' not in p.said()
+    assert f'Stopped. {n} of 40 runs are finished and kept. The same command resumes the study.' in p.said() and 'Traceback' not in p.said()
     before = Counter(stub())
     assert driver(2, 20, seconds=.01).wait(120)==0
     assert len(find_runs(tmp_path/'runs')[0])==40 and sum((stub()-before).values())==40-n and failures(tmp_path/'runs')==[]
