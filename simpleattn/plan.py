@@ -52,9 +52,9 @@ def check_rates(
     alpha:float  # Error rate
 ):
     "Raise a `ValueError` for a margin or an error rate that is none"
-    if not 0 < delta <= .2:
-        raise ValueError(f"delta must be positive and at most 0.2, got {delta}: "
-            "the smallest difference that matters as a fraction, 0.01 for one point")
+    if not 0 < delta < 1:
+        raise ValueError(f"delta must be positive and below 1, got {delta}: "
+            "the smallest difference that matters, 0.01 for one point")
     if not 0 < alpha < 0.5: raise ValueError(f"alpha must lie between 0 and 0.5, got {alpha}")
 
 # %% ../nbs/14_plan.ipynb #1d8f42c9

@@ -326,10 +326,22 @@ def plot_cost(
         half_width = None if s.half_width is None else 100*s.half_width
         ax.errorbar(median, 100*s.mean, yerr=half_width, fmt='D', ms=6, color=colour, lw=1.8, capsize=3,
             label=f'{arm}, {_three_digits(median)} {unit}')
-    ax.set_xlim(*_at_least_a_tenth(runs[cost].min(), runs[cost].max()))
-    ax.ticklabel_format(axis='x', useOffset=False)
+    low, high = runs[cost].min(), runs[cost].max()
+    if high > 5*low > 0: _logarithmic(ax, low, high) # a busy machine may take many times as long
+    else:
+        ax.set_xlim(*_at_least_a_tenth(low, high))
+        ax.ticklabel_format(axis='x', useOffset=False)
     _legend(ax, f'median {what} of a run')
     return ax
+
+def _logarithmic(ax, low, high):
+    "A logarithmic axis with plain numbers"
+    from matplotlib.ticker import LogLocator,NullFormatter,StrMethodFormatter
+    ax.set_xscale('log')
+    ax.set_xlim(low/1.2, 1.2*high)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 def _three_digits(x): return f'{x:,.0f}' if x >= 100 else f'{x:.3g}'
 

@@ -429,7 +429,7 @@ def _terms(comparisons):
 # %% ../nbs/21_report.ipynb #aac50b10
 _arm_columns = {'arm':'label', 'n ok':'summary.n', 'diverged':'summary.n_diverged', 'failed tries':'summary.n_failed',
     'mean, %':'summary.mean', '± 95 %':'summary.half_width', 'sd, pp':'summary.sd', 'min, %':'summary.low',
-    'max, %':'summary.high', 'parameters':'params', 'MFLOPs an image':'flops', 'seconds a run':'seconds'}
+    'max, %':'summary.high', 'parameters':'params', 'MFLOPs an image':'flops', 'whole run, s':'seconds'}
 
 def _rows(columns, things):
     "A row for each thing; columns are heads with the attribute that stands below"
@@ -440,7 +440,7 @@ def _written(head, value):
     if value is None: return 'not detectable' if head=='seed sd, pp' else ''
     if head.endswith(('%','pp')): return percent(value)
     if head.startswith('p '): return p_value(value)
-    if head.startswith('seconds'): return f'{value:.0f}'
+    if head=='whole run, s': return f'{value:.0f}'
     if head.startswith('MFLOPs'): return f'{value/1e6:,.1f}' if value else ''
     return cell(value)
 

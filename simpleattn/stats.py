@@ -1068,7 +1068,13 @@ def _compared(before, after, paired, sequential, delta, alpha, family, goal):
     contrast, note = contrast_of(before, after, paired)
     c = Comparison(contrast, delta, alpha, family, goal)
     c.over_images # raises where the bits do not fit the accuracies
-    return c.noted(*filter(None, [note]), *_left_out(before, after, contrast), *limits(contrast))
+    return c.noted(*filter(None, [note]), *_left_out(before, after, contrast), *limits(contrast), *_narrow_by_luck(c.over_images.noise))
+
+def _narrow_by_luck(noise):
+    "Where differences vary less from seed to seed than they would if single images flipped by chance and nothing else"
+    if noise is None or noise.var_churn <= 0: return
+    p = float(sp.fdtr(noise.n_runs-1, noise.df_churn, noise.f))
+    if p < .01: yield words.note('narrow', p=words.p_words(p))
 
 def _compared_in_order(before, after, paired, delta, alpha, family, goal):
     "The same of seeds that were looked at"

@@ -549,6 +549,7 @@ notes = dict( # what is said, with what is filled in
     outlier='{arm} has a run of {acc} %{seed}, far outside its other runs: look at it; it is counted',
     few='{runs}: with three or fewer, the interval rests on noise being normal',
     spread='the sds differ more than 3-fold ({small} and {large}): where such noise is skewed too, answers err more often than alpha',
+    narrow='its differences vary less between seeds than single images do by chance ({p}), so its intervals are narrow by luck: more seeds widen them',
     constant='nothing to test with. Are the runs copies of one another? Add seeds',
     same='nothing to test with: the two arms came out alike in every run. Does what is compared reach the output, or are these the same runs?',
     summaries='from summaries: unpaired',

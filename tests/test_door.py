@@ -395,3 +395,25 @@ def test_an_arm_that_cannot_be_tested_keeps_its_place_and_the_others_their_answe
     why = {o['arm']: o['why'] for o in found.arms}
     assert found.k == 5 and [o for o,reason in why.items() if reason] == ['one', 'lost'] and "'one' has 1 finished run" in found.words
     assert 'risky is the best of 3 arms that can be compared when it trains (1 of 4 diverged)' in found.words
+
+# ---- what looks like something else
+
+def test_a_small_count_that_may_be_percent_is_told():
+    with pytest.warns(UserWarning, match=r'64 is read as a count of 500 images, 12.8%. If it is percent, divide by 100'): compare([62,64,61,63], [64,63,63,62], n_images=500)
+    with pytest.warns(UserWarning, match='count of 500'): compare_many({'baseline':[62,64,61,63], 'v':[64,63,63,62]}, n_images=500)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        compare([310,320,305], [312,322,301], n_images=500); compare([62,64,61], [61,64,66], n_images=100); compare([.62,.64,.61], [.6,.61,.62], n_images=500)
+
+def bits_of(rng, accs, n_images=400): return np.array([rng.permutation(n_images)<round(a*n_images) for a in accs])
+
+def test_differences_that_vary_less_than_images_flip_are_told():
+    rng = np.random.default_rng(0)
+    a,b = [.72,.73,.705],[.75,.76,.7325] # 3.00, 3.00 and 2.75 points, of images that flip at random
+    correct = bits_of(rng, a),bits_of(rng, b)
+    assert 'narrow by luck' in notes(compare([o.mean() for o in correct[0]], [o.mean() for o in correct[1]], correct=correct))
+    told = 0
+    for _ in range(400):
+        correct = [rng.random((3,400))<.7 for _ in range(2)]
+        told += 'narrow by luck' in notes(compare(*(o.mean(1) for o in correct), correct=correct))
+    assert told<=12, 'one of a hundred'

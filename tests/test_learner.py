@@ -501,3 +501,6 @@ def test_an_edited_layer_gets_the_next_free_name(recipe, tiny):
     assert register_variant('edited', third, again='elsewhere').name=='edited-3' and register_variant('simple', third, again=True).name=='simple-2'
     study = Study('s', ['baseline', first, 'edited-2'], 2, recipe=recipe).run('serial', data=tiny, progress=False)
     assert study.missing()==[] and study.compare()['edited-2'].n==2
+
+def test_loaders_are_no_folder_of_images():
+    with pytest.raises(CliError, match='data is a list: give a folder or an archive of images.*insert_attention'): get_learner('demo', data=[1])

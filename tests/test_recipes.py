@@ -276,3 +276,9 @@ def test_a_derived_name_is_for_people_and_is_not_read_back():
     "A record holds its recipe in full, so no name has to be understood"
     base = load_recipes(ROOT/'settings.ini')
     with pytest.raises(CliError, match='No recipe'): base[derive(base['demo'], lr=8e-3).name]
+
+def test_a_recipe_is_meant_by_its_name():
+    from simpleattn.recipes import named_recipe
+    demo = load_recipes()['demo']
+    assert named_recipe('demo')==demo==named_recipe(demo) and derive('demo', lr=.1)==derive(demo, lr=.1)
+    with pytest.raises(CliError, match="No recipe 'dmeo'.*demo"): derive('dmeo', lr=.1)

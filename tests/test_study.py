@@ -370,3 +370,35 @@ def test_records_that_do_not_say_which_images_were_right_are_named_where_they_ar
     for v in ('baseline','simple'): fill(tmp_path, [v], (1,2), **(dict(correct='') if v in arms else {}))
     note = [o for o in study(tmp_path).compare()['simple'].notes if 'believed as it stands' in o]
     assert len(note)==bool(arms) and all(o in note[0] for o in names)
+
+# ---- what is said before anything is trained
+
+def said_before(s, joining=()): return list(s._said_before(joining))
+HERE = dict(finished='2026-01-01T00:00:00Z', device='cpu')
+
+def test_runs_made_otherwise_are_told_before_they_are_paired(tmp_path):
+    s = study(tmp_path)
+    fill(tmp_path, ['baseline'], machine=dict(HERE, commit='another', cpu='another'))
+    said, = [o for o in said_before(s) if 'made with another' in o]
+    assert said.startswith('3 of the runs that are there were made with another commit and cpu.') and 'in another root all are trained anew' in said
+    fill(tmp_path, ['simple'], machine=dict(HERE, commit='another', cpu='another'))
+    assert said_before(s)==[], 'nothing is left to train'
+
+def test_runs_of_this_program_and_machine_are_not_told_apart(tmp_path):
+    from simpleattn.runs import machine_facts
+    fill(tmp_path, ['baseline'], machine=machine_facts('cpu'))
+    assert said_before(study(tmp_path))==[]
+
+def test_growth_is_told_before_it_costs(tmp_path):
+    s = study(tmp_path); s.declare()
+    assert said_before(s)==[]
+    fill(tmp_path)
+    more = study(tmp_path, seeds=5)
+    assert any('was looked at before it grew' in o and 'study of another name' in o for o in said_before(more))
+
+def test_an_arm_that_joins_is_told(tmp_path):
+    s = study(tmp_path); s.declare()
+    fill(tmp_path)
+    more = study(tmp_path, ['baseline','simple','self'])
+    assert s._joining()==[] and more._joining()==['self']
+    assert said_before(more, more._joining())[0].startswith('self joins s: more comparisons share its error rate')
