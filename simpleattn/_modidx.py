@@ -98,6 +98,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.board._failed': ('board.html#_failed', 'simpleattn/board.py'),
                                   'simpleattn.board._of_the_pick': ('board.html#_of_the_pick', 'simpleattn/board.py'),
                                   'simpleattn.board._one_a_seed': ('board.html#_one_a_seed', 'simpleattn/board.py'),
+                                  'simpleattn.board._raced_arms': ('board.html#_raced_arms', 'simpleattn/board.py'),
                                   'simpleattn.board._row': ('board.html#_row', 'simpleattn/board.py'),
                                   'simpleattn.board._set_text': ('board.html#_set_text', 'simpleattn/board.py'),
                                   'simpleattn.board._to_send': ('board.html#_to_send', 'simpleattn/board.py'),

@@ -15,7 +15,8 @@ from fastcore.basics import groupby,patch
 from scipy.special import stdtr
 from .recipes import CliError,Recipe,load_recipes
 from .variants import spelled
-from .runs import find_runs,list_files
+from .files import list_names
+from .runs import find_runs,list_files,read_declaration
 from .stats import Estimate,Interval,summarise
 from .published import published_entry
 from .words import percent,winner_words
@@ -91,6 +92,7 @@ class Entry:
     failed:int=0       # Failed tries beside them
     root:str='runs'    # Folder of all runs
     rivals:tuple=None  # The other entries of the cell, best first, of one that `leaderboard` picked; None: not picked
+    raced:bool=False   # Did a race choose how many seeds there are?
 
     @cached_property
     def arm(self): return self.runs[0].arm
@@ -116,8 +118,8 @@ class Entry:
     def __repr__(self): return f'Entry {self.arm.name} ({self.cell.source}): {_accuracy(self.score)}'
 
 def _accuracy(score):
-    half_width = f' ± {percent(score.half_width)}' if score.half_width else ''
-    return f'{percent(score.mean)}{half_width} (n {score.n})'
+    half_width = f' ± {percent(score.half_width)} pp' if score.half_width else ''
+    return f'{percent(score.mean)} %{half_width} (n {score.n})'
 
 # %% ../nbs/25_board.ipynb #b7c0e103
 def board_entries(
@@ -127,7 +129,13 @@ def board_entries(
     "Every arm in every cell"
     runs,_ = find_runs(root, env=env or '*')
     by_arm = groupby(runs, lambda r: (Cell.of(r), r.arm))
-    return [Entry(_one_a_seed(rs), _failed(rs, root), str(root)) for rs in by_arm.values()]
+    raced = _raced_arms(root)
+    return [Entry(_one_a_seed(rs), _failed(rs, root), str(root), raced=rs[0].arm.key in raced) for rs in by_arm.values()]
+
+def _raced_arms(root): # hashes of the recipe and the variant of each
+    names = [o.rpartition('/')[2].removesuffix('.json') for o in list_names(root, '_studies', '*.json')]
+    declared = [read_declaration(root, o) for o in names]
+    return {(arm['recipe_hash'], arm['variant']['hash']) for o in declared if o.get('raced') for arm in o['arms']}
 
 def _one_a_seed(runs):
     "An arm may stand in two folders, where its name was once spelled in another way"
@@ -175,7 +183,9 @@ def over_k(self:Entry)->Interval: # None where nothing was picked, or of one run
 @patch(as_prop=True)
 def picked_words(self:Entry):
     if self.over_k is None: return f'{self.arm.name} was picked as the best of {self.best_of} arms.'
-    return winner_words(self.arm.name, self.best_of, self.over_k, .05)
+    raced = any(e.raced for e in (self, *self.rivals))
+    by_race = ' A race chose how many seeds there are, and this interval does not allow for that.' if raced else ''
+    return winner_words(self.arm.name, self.best_of, self.over_k, .05) + by_race
 
 # %% ../nbs/25_board.ipynb #b7c0e105
 def _derived_from(entry, recipes):

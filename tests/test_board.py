@@ -196,7 +196,7 @@ def test_the_chance_of_a_new_run_is_what_it_says(n):
 def test_the_board_in_every_format(tmp_path, call):
     put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], variant='simple')
     code,out,err = call('leaderboard', '--root', tmp_path)
-    assert code==0 and err=='' and '78.00 ± 0.98 (n 5)' in out and '76.61 (n 5)' in out and 'best of 2' in out and 'simpleattn study woof-128-5 --variants' in out
+    assert code==0 and err=='' and '78.00 % ± 0.98 pp (n 5)' in out and '76.61 % (n 5)' in out and 'best of 2' in out and 'simpleattn study woof-128-5 --variants' in out
     rows = json.loads(call('leaderboard', '--root', tmp_path, '--fmt', 'json')[1])
     assert rows==[e.to_dict() for e in leaderboard(board_entries(tmp_path))]
     head,line = call('leaderboard', '--root', tmp_path, '--fmt', 'csv')[1].strip().split('\n')
@@ -418,3 +418,11 @@ def test_the_published_protocol_on_the_demo_recipe(tmp_path):
 def test_a_value_that_is_given_twice_is_not_swept_twice(tmp_path):
     with pytest.raises(CliError, match='lr=1e-3,0.001 has one twice'):
         make_sweep(WOOF, ['baseline'], dict(lr=['1e-3','0.001']), root=tmp_path, env=ENV)
+
+def test_a_pick_of_a_race_says_that_its_interval_does_not_know_of_it(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], variant='simple')
+    pick, = leaderboard(board_entries(tmp_path))
+    assert 'race' not in pick.picked_words
+    race = Study('race', ['baseline','simple'], 5, recipe=WOOF, root=tmp_path, env=ENV, raced=dict(arms=1)); race.declare()
+    pick, = leaderboard(board_entries(tmp_path))
+    assert pick.raced and pick.picked_words.endswith('A race chose how many seeds there are, and this interval does not allow for that.')
