@@ -244,7 +244,7 @@ def confirm(self:Entry)->str: # None where nothing was picked
 def confirm_words(self:Entry)->str: # Empty where nothing was picked
     "What a pick's mean is worth, and what confirms it: its reserved seeds, or a command while they are fewer than five"
     if not self.rivals: return ''
-    if self.confirmed: return f'{self.picked_words} Its reserved seeds, in percent: {_accuracy(self.fresh)}.'
+    if self.confirmed: return f'{self.picked_words} Its reserved seeds: {_accuracy(self.fresh)}.'
     return f'{self.picked_words} Reserved seeds confirm it: {self.confirm}'
 
 # %% ../nbs/25_board.ipynb #b7c0e107
@@ -285,7 +285,7 @@ def _row(e):
     return dict(dataset=cell.dataset, split=cell.split, source=cell.source, px=cell.size, epochs=cell.epochs,
         best=e.arm.name, accuracy=_accuracy(e.score), diverged=e.score.diverged, failed=e.failed,
         picked=f'best of {e.best_of}' if e.rivals else '', fresh_seeds=_accuracy(e.fresh) if e.fresh else '',
-        published=f"{percent(published['acc'])} (n {published['n']})" if published else '', env=cell.env)
+        published=f"{percent(published['acc'])} % (n {published['n']})" if published else '', env=cell.env)
 
 # %% ../nbs/25_board.ipynb #a813a124
 def broken_rules(

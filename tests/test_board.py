@@ -96,7 +96,7 @@ def test_a_pick_is_confirmed_on_reserved_seeds_which_take_no_part_in_it(tmp_path
     assert again.to_dict()['over_k']==[*e.over_k] and json.loads(json.dumps(again.to_dict()))['fresh']['n']==2
     put(tmp_path, [.52,.53,.54], recipe, 'simple', seeds=[1002,1003,1004])
     done, = leaderboard(board_entries(tmp_path))
-    assert done.confirm_words==f'{e.picked_words} Its reserved seeds, in percent: {board_rows([done])[0]["fresh_seeds"]}.'
+    assert done.confirm_words==f'{e.picked_words} Its reserved seeds: {board_rows([done])[0]["fresh_seeds"]}.'
 
 def test_the_command_names_sites_as_the_command_line_takes_them(tmp_path):
     v = get_variant('simple@1.-1+2.-1')
