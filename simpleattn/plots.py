@@ -168,7 +168,7 @@ def plot_differences(
     "Gains over the baseline with their intervals, the margin, and the answers that are read off them"
     baseline, margin = comparisons.baseline, 100*comparisons.delta
     ax = _row_axes(ax, 1+len(comparisons), f'Gain; {interval_words(comparisons)}',
-        f'gain over the baseline, pp (band: margin of ±{rate(comparisons.delta)})', max(4.8, 3.4+_room_beside(comparisons, names)))
+        f"{'gain over the baseline' if all(c.baseline==baseline for c in comparisons) else 'difference'}, pp (band: margin of ±{rate(comparisons.delta)})", max(4.8, 3.4+_room_beside(comparisons, names)))
     ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
     ax.axvline(0, color=grey, lw=1)
     ax.plot(0, 0, 'D', ms=5, color=grey)
@@ -237,10 +237,11 @@ def plot_study(
     baseline = comparisons.baseline
     compared = [c.arm for c in comparisons if c.baseline==baseline]
     n_others = len({*compared, *runs.arm} - {baseline})
-    room = _room([(arm, '00.00 %, sd 0.00, n 00') for arm in {baseline, *compared, *runs.arm}]) + _room_beside(comparisons, False)
+    names = len(compared) < len(comparisons) or len({*compared}) < len(compared) # rows that are not those of the arms beside them
+    room = _room([(arm, '00.00 %, sd 0.00, n 00') for arm in {baseline, *compared, *runs.arm}]) + _room_beside(comparisons, names)
     axes = new_axes(max(9, 2*2.6+room), _height(1+max(len(comparisons), n_others)), 2)
     plot_runs(runs, baseline, axes[0], compared)
-    plot_differences(comparisons, axes[1], names=False)
+    plot_differences(comparisons, axes[1], names=names)
     figure = axes[0].figure
     figure.get_layout_engine().set(wspace=0.06)
     if title: figure.suptitle(title, x=0.01, ha='left', size=12, weight='bold', color=ink)

@@ -87,7 +87,7 @@ class Pooled(Record):
         first, second = self.estimates
         return second-first
     @property
-    def answer(self): return read_answer(*self.interval, self.delta)
+    def answer(self): return read_answer(*self.interval, self.delta, all(c.goal == 'noninferior' for c in self.studies))
     @property
     def answer_words(self): return words.answer_words(self)
     @property

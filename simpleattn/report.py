@@ -418,10 +418,11 @@ def _terms(comparisons):
     delta, level = rate(comparisons.delta), rate(1-comparisons.alpha)
     together = {1:'the interval', 2:'both intervals'}.get(comparisons.family, f'all {comparisons.family} intervals')
     looked = ', after every seed' if comparisons.sequential else ''
+    not_worse = f'Above -{delta} pp, where that was asked: not worse. ' if any(c.goal=='noninferior' for c in comparisons) else ''
     return [
         ('gain', "mean accuracy of the arm minus the baseline's, in percentage points (pp). Accuracy is last-epoch top-1 on the whole validation set."),
         ('interval', f'in {level} % of studies, {together} {"holds" if comparisons.family==1 else "hold"} the true gain{looked}. Seeds vary, the images stay.'),
-        ('answer', f'read off the interval. Above 0: better. Below 0: worse. Within ±{delta} pp: equivalent. Else: undecided. '
+        ('answer', f'read off the interval. Above 0: better. Below 0: worse. Within ±{delta} pp: equivalent. {not_worse}Else: undecided. '
             'Its p is the smallest error rate at which it still stands.'),
         ('next', f'seeds with which 80 % of studies answer: better at a gain of {delta} pp, equivalent at none.'),
         ('on new images', 'the same rule where the images are a sample too, as if the validation set were drawn anew.')]

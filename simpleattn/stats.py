@@ -312,6 +312,7 @@ class Sample:
     in_order:bool=False    # Do the runs stand in an order that was declared, as those of a study?
 
     test = 'Welch t' # of runs that are no pairs
+    of_pairs = 'paired t'
     @property
     def arms(self): return (self.arm,)
 
@@ -515,7 +516,7 @@ class _Sides:
     @property
     def recipe(self):
         names = [*self.before.recipes, *self.after.recipes]
-        return ' and '.join(map(str, filter(None, dict.fromkeys(names) if self.has_runs else names))) or None
+        return ' and '.join(map(str, filter(None, dict.fromkeys(names)))) or None
     @cached_property
     def trained(self): # the runs of both arms that count
         return _both_trained(self.before, self.after) if self.paired else (self.before.trained, self.after.trained)
@@ -759,6 +760,7 @@ class OverImages:
         noise = decompose(matrices[1]-matrices[0]) if contrast.paired else None
         estimate = noise.new_images if noise else _unpaired_on_new_images(*matrices)
         if estimate.se <= 0: return cls(n_images=known)
+        estimate = replace(estimate, value=contrast.diff) # accuracies may be rounded more than the bits are
         return cls(_no_fewer(estimate, contrast), matrices[0].shape[1], noise)
 
 def _no_fewer(estimate, contrast):
@@ -837,15 +839,17 @@ class _Judged(_Declared):
         return 'worse' if self.worse_over_all_seeds else self.answer
     @property
     def p_verdict(self): # the smallest alpha at which the verdict would stand, None where undecided
-        if self.worse_over_all_seeds: return min(1., self.family*self.p_over_all_seeds)
-        return p_of_answer(self.answer, self.evidence, self.delta, self.family)
+        p = p_of_answer(self.answer, self.evidence, self.delta, self.family)
+        if not self.worse_over_all_seeds: return p
+        over_all_seeds = min(1., self.family*self.p_over_all_seeds)
+        return min(p, over_all_seeds) if self.answer == 'worse' else over_all_seeds
 
     @cached_property
     def over_images(self): return OverImages.of(self.contrast)
     @cached_property
     def new_interval(self): # no narrower than that of this set
         estimate = self.over_images.estimate
-        if estimate is None or self._bounds is None: return None
+        if estimate is None or self._bounds is None or self.worse_over_all_seeds: return None
         if not self.sequential: return estimate.interval(self.level).at_least(self._bounds)
         of_seeds = self.evidence.interval(self.level/2) # alpha is halved between seeds and images
         if of_seeds is None: return None
@@ -881,7 +885,7 @@ class _Tested(_Judged):
         if self.why or c.n is None: return None
         if self.sequential: return 't-mixture confidence sequence' if c.enough else 'always-valid test of divergence'
         if not c.enough: return 'worst-rank signed-rank' if c.paired else 'worst-rank Mann-Whitney'
-        return 'paired t' if c.paired else c.after.test
+        return c.after.of_pairs if c.paired else c.after.test
     @property
     def se(self): return 0. if self.constant else self.contrast.here and self.contrast.here.se
     @cached_property
@@ -951,7 +955,7 @@ def _far_from_the_median(x):
     typical = np.median(away)
     reach = 1.4826*sp.stdtrit(len(x)//2, 1-_FAR/2/len(x)) # half of the runs make the median of the deviations
     is_far = (typical > 1e-9) & (away > reach*typical)
-    collapsed = (x < np.median(x)/2) & (away > 10*typical)
+    collapsed = (x < np.median(x)/2) & (away > np.maximum(10*typical, .02)) # some images of a few right are no collapse
     return np.flatnonzero(is_far | collapsed).tolist()
 
 # %% ../nbs/17_stats.ipynb #2c78a4b3
@@ -1186,8 +1190,29 @@ def _gain_of_gains(samples, names, sequential, declared):
     if not first or not second:
         raise ValueError(f"{' and '.join(names)}: "
             "a difference of differences has no form for diverged runs")
-    contrast = Contrast(first, second)
+    share_runs = bool({*names[:2]} & {*names[2:]})
+    contrast = _by_seed(samples, names) if share_runs else Contrast(first, second)
     return Comparison(contrast, *declared).noted(*notes, *more, *limits(contrast))
+
+@dataclass(frozen=True, eq=False)
+class _Gains(Sample):
+    "The gain of an arm in each seed, in the place of accuracies"
+    of_arms:tuple=()
+    of_pairs = 'paired t on differences'
+    @property
+    def arms(self): return self.of_arms
+
+def _by_seed(samples, names):
+    "Two gains that share an arm, and so its runs, as pairs of the seeds that both have"
+    contrasts = [contrast_of(samples[b], samples[v], paired=True)[0] for b,v in _pairs_of_arms(names)]
+    gains = [dict(zip(zip(c.before.conditions, c.before.seeds), c.differences)) for c in contrasts]
+    rows = [o for o in gains[0] if o in gains[1]]
+    if len(rows) < 2: raise ValueError(f"{' and '.join(names)}: the two gains share {len(rows)} seeds, and a comparison needs at least two")
+    conditions, seeds = zip(*rows)
+    def side(c, gain):
+        return _Gains(f'({c.arm} - {c.baseline})', np.array([gain[o] for o in rows]), list(seeds), [None]*len(rows), list(conditions),
+            [c.recipe]*len(rows), of_arms=(c.baseline, c.arm))
+    return Contrast(*map(side, contrasts, gains), True)
 
 def _not_comparable(samples, names, why, sequential, declared, goal):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"

@@ -464,15 +464,16 @@ def _note_programs(comparisons, runs):
 def _note_after_a_gap(comparisons, runs):
     "A note on each undecided arm of a race that has runs after a seed which one of the two arms lacks"
     def of_arm(c):
-        if c.verdict!='undecided': return None
-        seeds = [r.seed for r in runs[c.arm] if r.seed not in c.contrast.after.seeds]
+        if c.verdict not in ('undecided','not comparable'): return None
+        counted_seeds = c.contrast.after.seeds if c.contrast.has_runs else [r.seed for r in runs[c.arm][:1]]
+        seeds = [r.seed for r in runs[c.arm] if r.seed not in counted_seeds]
         return note('gap', runs=f"{counted('seed', seeds)} of {c.arm}") if seeds else None
     return comparisons.noted(of_arm)
 
 def _note_missing(comparisons, seeds):
     "A note on each comparison whose arms lack declared seeds; `seeds` has those that are there, the declared ones and whose they are, by arm"
     def of_arms(c):
-        arms = (c.baseline, c.arm) if c.arm in seeds else seeds
+        arms = {*c.contrast.before.arms, *c.contrast.after.arms}
         there,declared,whose = min(seeds[label] for label in arms)
         return note('missing', there=there, declared=declared, whose=whose) if there<declared else None
     return comparisons.noted(of_arms)

@@ -362,12 +362,16 @@ def gain_text(
     none:str='no interval' # What is said of no interval
 )->str:               # Such as: -0.06 (-0.55 to +0.43)
     "A gain with its interval, in percentage points without the unit"
-    if None in interval: return f"{percent(diff, '+')} ({none})"
-    bounds = [float(_bound(o, delta)) for o in interval]
-    for digits in range(2, 9): # a short interval has more
-        gain = percent(diff, '+', digits)
-        if bounds[0] <= float(gain) <= bounds[1]: break
-    return f'{gain} ({interval_text(interval, delta)})'
+    return f'{_within(diff, interval, delta)} ({none if None in interval else interval_text(interval, delta)})'
+
+def _within(diff, interval, delta):
+    "A gain with as many digits as it needs to stand within the interval that is printed beside it"
+    if None in interval: return percent(diff, '+')
+    low, high = (float(_bound(o, delta)) for o in interval)
+    written = (percent(diff, '+', digits) for digits in range(2, 9))
+    return next((o for o in written if low <= float(o) <= high), percent(diff, '+', 8))
+
+def _gain(c): return _within(c.diff, c.interval, c.delta)
 
 # %% ../nbs/05_words.ipynb #d50df6c1
 def _how_much(answer, low, high, delta):
@@ -491,7 +495,7 @@ def _means(c):
 def _difference(c):
     if c.diff is None: return ''
     p = '' if c.p is None else f"; {'always-valid ' if c.sequential else ''}{p_words(c.p, c.alpha/c.family)} of no difference"
-    return f'The difference is {points(c.diff)} ({_interval(c)}{p}){_means(c)}.'
+    return f'The difference is {_gain(c)} pp ({_interval(c)}{p}){_means(c)}.'
 
 def _of_answer(c, answer):
     "The p of an answer's word, which may be followed by more"
@@ -542,7 +546,9 @@ def sentence(
     title = f"{c.arm} against {c.baseline}{f' on {recipe}' if recipe else ''}:"
     if c.why: said = [title, f'{c.verdict_words}.']
     else: said = [title, _how(c), _difference(c), _answer(c, population), _new_images(c), _next(c), _diverging(c)]
-    return ' '.join([*filter(None, said)] + [f'{o[0].upper()}{o[1:]}.' for o in c.notes])
+    return ' '.join([*filter(None, said), *map(_as_sentence, c.notes)])
+
+def _as_sentence(said): return f"{said[0].upper()}{said[1:]}{'' if said.endswith('?') else '.'}"
 
 # %% ../nbs/05_words.ipynb #084d6b14
 notes = dict( # what is said, with what is filled in
@@ -591,7 +597,7 @@ def _against_exact(c):
     "The difference from a number without a spread, and the answer"
     if c.diff is not None:
         p = '' if c.p is None else f'; {p_words(c.p, c.level)} of no difference'
-        yield f"one-sample t, n = {c.n}. The difference is {points(c.diff)} ({_interval(c)}{p}), from a mean of {percent(c.mean_variant)} % (sd {points(c.sd_variant, '')})."
+        yield f"one-sample t, n = {c.n}. The difference is {_gain(c)} pp ({_interval(c)}{p}), from a mean of {percent(c.mean_variant)} % (sd {points(c.sd_variant, '')})."
     yield f'Were that number exact, the answer at a margin of {rate(c.delta)} pp is {_with_p(c)}.'
 
 def against_words(
@@ -652,11 +658,11 @@ def _of_recipes(p):
 
 def _of_two(p):
     first, second = p.names
-    return (f'Two studies are too few for a mean over studies, so each stands for itself. {second} minus {first}: {points(p.diff)}'
+    return (f'Two studies are too few for a mean over studies, so each stands for itself. {second} minus {first}: {_gain(p)} pp'
         f' ({interval_words(p)}: {_span(p.interval, p)}; Welch t): {p.answer_words}{_of_answer(p, p.answer)}.')
 
 def _of_the_mean(p):
-    return (f'Over {p.k} studies, weighted alike, the mean gain is {points(p.diff)} ({interval_words(p)}: {_span(p.interval, p)};'
+    return (f'Over {p.k} studies, weighted alike, the mean gain is {_gain(p)} pp ({interval_words(p)}: {_span(p.interval, p)};'
         f' t on {p.df} degrees of freedom): {p.answer_words}{_of_answer(p, p.answer)}.')
 
 def _of_further_studies(p):
