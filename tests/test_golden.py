@@ -44,6 +44,8 @@ CHANGED = {
     **{k:'the words of the one interval; a margin of races' for k in ('reports/*/index.html','reports/*/report.md','reports/*/report.tex','reports/*/race','reports/*/race/*','races/*','old_store/*/race_states*')},
     **{k:'the help of compare and plan says so' for k in ('helps/*/all/out','helps/*/compare/out','helps/*/none/out','helps/*/option/err','helps/*/plan/out')},
     **{k:'the sd is that of pairs with the baseline' for k in ('plans/cli * json/out/*','plans/* {"runs": 1}','plans/* {"corr": *}/*')},
+    **{o:'two gains that share an arm share its runs: they are compared seed by seed' for o in ('compare_more/woof-contrasts/json/out/comparisons/4/*','compare_more/asked/json/out/comparisons/4/*',
+        'comparisons/woof-contrasts/to_dict/comparisons/4/*','comparisons/woof-contrasts/detectable/4',*(f'statistics/{k} compare_many/{how}/to_dict/comparisons/{i}/*' for k,contrast in ((35,4),(36,7),(37,8),(38,4),(39,9),(40,9),(41,9),(42,5),(43,6),(44,6),(45,9),(46,4),(47,4),(48,10),(49,8)) for how,i in (('contrasts',contrast),('only',2))))},
     'statistics/*/maxt':'max-T is gone', 'statistics/* compare_summary/cli/out':'the table of the one interval',
     **{k:'the table of the one interval' for k in ('statistics/* csv_two_datasets/*/out','old_store/*/compare/*/out','old_store/*/report.md')},
     'statistics/* decompose_tie/decompose/df_new_images':'the images add nothing where mean squares tie',

@@ -186,3 +186,11 @@ def test_a_picture_is_as_wide_as_its_labels(draw, recwarn):
         for text in ax.texts:
             box = text.get_window_extent()
             assert page.x0-1 <= box.x0 and box.x1 <= page.x1+1, text.get_text()
+
+def test_rows_that_are_no_arms_beside_the_baseline_are_named():
+    import pandas as pd
+    rng = np.random.default_rng(0)
+    arms = {k:.6+.01*rng.normal(size=6) for k in ('baseline','self','simple')}
+    runs = pd.DataFrame([dict(arm=k, acc=x, seed=i) for k,o in arms.items() for i,x in enumerate(o)])
+    def said(contrasts): return [t.get_text() for t in plot_study(runs, compare_many(runs, contrasts=contrasts))[1].texts]
+    assert any('simple - self' in o or 'simple against self' in o or o.startswith('simple') for o in said([('self','simple')])) and 'simple' not in said([])

@@ -525,3 +525,11 @@ def test_two_studies_have_no_bound_of_alpha(tmp_path, capsys, monkeypatch):
         rows = '\n'.join(f'{a},{s},{.6+.01*rng.normal():.4f}' for a in ('baseline','v') for s in range(6))
         (tmp_path/name).write_text('variant,seed,accuracy\n'+rows+'\n')
     assert main(['compare','a.csv','b.csv','--pool','--alpha','0.1'])==0
+
+def test_a_pool_of_noninferiority_answers_as_its_studies_do():
+    rng = np.random.default_rng(0)
+    studies = {f's{k}':compare(*(a.tolist() for a in (.6+rng.normal(0,.003,10), .606+rng.normal(0,.003,10))), goal='noninferior') for k in range(4)}
+    pooled = pool(studies)
+    assert pooled.answer in ('better','not worse') and pooled.p_verdict is not None
+    wide = pool({k:replace(c, delta=.02) for k,c in studies.items()})
+    assert wide.answer!='undecided'

@@ -112,7 +112,7 @@ def says_what_its_interval_says(c):
 def stands_down_to_its_p(c):
     "`p_verdict` is the smallest alpha at which the answer would still stand"
     if c.p_verdict is None or c.p_verdict < 1e-10: return
-    def said(alpha): o = replace(c, alpha=alpha); return o.worse_over_all_seeds if c.worse_over_all_seeds else o.verdict == c.verdict
+    def said(alpha): return replace(c, alpha=alpha).verdict == c.verdict
     assert said(c.p_verdict*1.0001) and not said(c.p_verdict*.9999)
 
 def says_so_in_words(c):

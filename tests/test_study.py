@@ -402,3 +402,15 @@ def test_an_arm_that_joins_is_told(tmp_path):
     more = study(tmp_path, ['baseline','simple','self'])
     assert s._joining()==[] and more._joining()==['self']
     assert said_before(more, more._joining())[0].startswith('self joins s: more comparisons share its error rate')
+
+def test_a_gain_of_gains_misses_only_the_seeds_of_its_own_arms(tmp_path):
+    s = study(tmp_path, ['baseline','simple','self','symmetric'], 3, contrasts=[('baseline','simple','baseline','self')]); s.declare()
+    fill(tmp_path, ['baseline','simple','self']); fill(tmp_path, ['symmetric'], seeds=[0])
+    gains = [c for c in s.compare() if c.arm.startswith('(')][0]
+    assert not any('declared seeds' in o for o in gains.notes)
+
+def test_a_race_with_a_gap_at_its_second_seed_says_which_runs_wait(tmp_path):
+    s = study(tmp_path, ['baseline','simple','self'], 4, raced=dict(arms=2)); s.declare()
+    fill(tmp_path, ['baseline','self'], seeds=range(4)); fill(tmp_path, ['simple'], seeds=(0,2,3))
+    c = s.read().compare()['simple']
+    assert c.verdict=='not comparable' and any('seeds 2, 3 of simple' in o for o in c.notes), c.notes
