@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'short_name', 'with_index', 'plain_value', 'is_accuracy', 'is_error', 'seed_in', 'counted',
-           'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error', 'seed_in',
+           'counted', 'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re
@@ -65,6 +65,16 @@ def with_index(
         return runs.index.get_level_values(i).dtype.kind not in 'iuf' # unnamed numbers only count
     levels = [i for i,name in enumerate(runs.index.names) if tells(i, name)]
     return runs.reset_index(levels) if levels else runs
+
+def check_names(
+    names,            # DataFrame, or names of columns
+    error=ValueError, # Class of what is raised
+    what='the table'  # That has them
+):
+    "Refuse two columns of one name"
+    names = [str(o) for o in names]
+    twice = sorted({o for o in names if names.count(o) > 1})
+    if twice: raise error(f"{what} names {', '.join(twice)} twice. Rename one, or remove it.")
 
 def plain_value(
     value # A cell

@@ -150,6 +150,11 @@ def _refuse_counted(asked, table):
     asked.refuse(f'{there} are accuracies of several seeds or epochs. If of seeds: {asked.command(wide=True)}; if of epochs, keep the last: {keep}')
 
 # %% ../nbs/24_results.ipynb #6d6aa3ec
+def _refuse_either(asked, there):
+    "Refuse several accuracies; one on held-out images is offered, as a bare one beside it is that of training"
+    held_out = [o for o in there if re.match('val|eval|dev', short_name(o))]
+    asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
+
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
@@ -157,9 +162,7 @@ def _acc_column(asked, table):
     for known in (is_accuracy, is_error, {'value','values_0','score','objective'}.__contains__):
         there = [o for o in table.columns if known(short_name(o)) and _has_number(table[o])]
         if not there: continue
-        if len({tuple(table[o]) for o in there}) > 1:
-            held_out = [o for o in there if re.match('val|eval|dev', short_name(o))] # a bare accuracy beside it is that of training
-            asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
+        if len({tuple(table[o]) for o in there}) > 1: _refuse_either(asked, there)
         return there[0]
     return next((o for o in table.columns if is_accuracy(short_name(o)) and table[o].map(is_blank).all()), None)
 
@@ -276,15 +279,27 @@ def _long_names(rows, names):
     return rows.rename(columns={o:f'{o} ' for o in names.values()} | names)
 
 # %% ../nbs/24_results.ipynb #cc5a3235
+def _list_of_accuracies(asked, table, lists):
+    "The column of lists that holds accuracies; None where each is of an arm"
+    if asked.acc: return _named(asked, table, asked.acc)
+    if len(lists) < 2: return lists[0]
+    named = [o for o in lists if is_accuracy(short_name(o))]
+    if len(named) > 1: _refuse_either(asked, named)
+    return next(iter(named), None)
+
 def _long_lists(asked, table, lists):
     _check_heeded(asked, dict(arm=asked.arm, acc=asked.acc, seed=_seed_column(asked, table, None)), 'the seeds are positions')
-    header = _named(asked, table, asked.acc) if asked.acc else lists[0]
-    if header not in lists: asked.refuse(f'--acc {asked.acc}: it holds no lists, and {lists[0]} does.')
-    if len(lists) > 1 and not asked.acc: # a list for each arm, a row for each part
+    header = _list_of_accuracies(asked, table, lists)
+    if header and header not in lists: asked.refuse(f'--acc {asked.acc}: it holds no lists, and {lists[0]} does.')
+    if header is None: # a list for each arm, a row for each part
         table = table.melt([o for o in table.columns if o not in lists], lists, 'arm ', header := 'accuracies ')
     arm = 'arm ' if 'arm ' in table else _arm_column(asked, table.drop(columns=lists)) or next((o for o in table.columns if o not in lists), None)
     if arm is None: asked.refuse(f'{header} holds lists, and no column names their arms.')
-    rows = _long_names(table.assign(**{header:table[header].map(listed)}).explode(header), {arm:'arm', header:'accuracy'})
+    beside = [o for o in lists if o in table and o != header]
+    if not all(len(listed(a)) == len(listed(b)) for o in beside for a,b in zip(table[header], table[o])):
+        asked.refuse(f"{header} and {', '.join(beside)} hold lists of different lengths. Leave one out of the table.")
+    cells = table.assign(**{o:table[o].map(listed) for o in (header, *beside)})
+    rows = _long_names(cells.explode([header, *beside]), {arm:'arm', header:'accuracy'})
     said, place = f'arm = {arm}, accuracies = the list {header}', rows.groupby(level=0).cumcount()
     rows.index = range(1, len(rows)+1)
     seed = _seed_column(asked, table, arm)
@@ -325,18 +340,13 @@ def _accuracies(asked, runs):
 def _as_fractions(asked, runs, numbers):
     "Numbers without a unit as fractions"
     largest, counts = numbers.max(), bool((numbers == numbers.round()).all())
-    if asked.percent or asked.says_percent:
-        if largest <= 1 and not asked.percent: return numbers
-        if largest <= 1: asked.refuse('--percent: no accuracy is above 1, so they are fractions. Leave it out.')
-        above = numbers[numbers > 0]
-        if above.min() < 1: asked.refuse(f'--percent: {row_name(runs, above.idxmin())} looks like a fraction. Write them alike.')
-        return (numbers/100).round(12)
+    if asked.percent or asked.says_percent: return _of_percent(asked, runs, numbers)
     if largest <= 1: return numbers
     if counts and 'n_images' in runs and (asked.counts or largest > 100):
         return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
     at, least = row_name(runs, numbers.idxmax()), numbers[numbers > 0].min()
     if asked.counts: asked.refuse(f'{at} has {largest:g} correct: of how many images? Add a column n_images.')
-    if least < 1:
+    if least < 1 and not (asked.errors and _is_one_unit(numbers)):
         asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: '
             'a percent and a fraction. Write them alike.')
     hint = 'if counts of correct, add a column n_images'
@@ -345,6 +355,21 @@ def _as_fractions(asked, runs, numbers):
     asked.refuse(why, percent=True)
 
 # %% ../nbs/24_results.ipynb #96d36508
+def _of_percent(asked, runs, numbers):
+    "Numbers that are said to be percent as fractions: an error may be below 1 %, an accuracy is hardly"
+    above = numbers[numbers > 0]
+    are_small = numbers.max() <= 1 and not asked.errors
+    if are_small and not asked.says_percent: asked.refuse('--percent: no accuracy is above 1, so they are fractions. Leave it out.')
+    if are_small and not asked.percent:
+        asked.refuse(f"{asked.roles['acc']} names percent, and no accuracy is above 1. If they are fractions, name the column accuracy; "
+            'if they are below 1 %:', percent=True)
+    is_mixed = not are_small and len(above) and above.min() < 1
+    if is_mixed and not (asked.errors and _is_one_unit(numbers)):
+        asked.refuse(f'--percent: {row_name(runs, above.idxmin())} looks like a fraction. Write them alike.')
+    return (numbers/100).round(12)
+
+def _is_one_unit(numbers): return numbers.max() < 50*numbers[numbers > 0].min() # a percent and a fraction lie further apart
+
 def _checked(asked, runs, fractions):
     "Refuse what is no fraction"
     outside = (fractions < 0) | (fractions > 1)
