@@ -6,7 +6,7 @@
 __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 
 # %% ../nbs/23_formats.ipynb #d1b21dbd
-import ast,bz2,codecs,csv,gzip,io,json,lzma,re,sys,zlib
+import ast,bz2,codecs,csv,gzip,io,json,lzma,os,re,sys,zlib
 from contextlib import nullcontext
 from pathlib import Path
 import pandas as pd
@@ -102,7 +102,7 @@ def _lines(text):
     reader = csv.reader(io.StringIO(text[start:], newline=''), delimiter=separator, skipinitialspace=separator != '\t')
     rows = []
     for cells in reader:
-        comment = cells and cells[0].startswith('#') and not rows
+        comment = cells and cells[0].startswith('#') and (not rows or len(cells) < len(rows[0][1]))
         rule = all(re.fullmatch(r'[\s:]*-*[\s:]*', o) for o in cells) # of a table of markdown
         again = bool(rows) and cells == rows[0][1] # the header, where files were put together
         if not (comment or rule or again): rows.append((reader.line_num + bool(said), _with_lists(cells, separator)))
@@ -205,8 +205,19 @@ def _flat(record, before=''):
         flat |= _flat(value, f'{before}{key}.') if isinstance(value, dict) else {f'{before}{key}':value}
     return flat
 
+def _without(record, keys): return {k:v for k,v in record.items() if k not in keys}
+
+def _singular(key):
+    "Such as seed of seeds and acc of accs, where that is a name that is known"
+    one = re.sub('ies$', 'y', key) if key.endswith('ies') else key.removesuffix('s')
+    return one if short_name(one) in seed_names or is_accuracy(short_name(one)) else key
+
 def _each(record):
-    "The rows of a record whose seeds or epochs are a list, beside lists of as many numbers"
+    "The rows of a record that holds a list of runs, or whose seeds or epochs are a list, beside lists of as many numbers"
+    def are_runs(rows): return all(any(is_accuracy(short_name(k)) for k in o) for o in rows)
+    parts = [k for k,v in record.items() if _is_rows(v) and are_runs(v)]
+    if len(parts) == 1 and not are_runs([record]): return [_without(record, parts) | _flat(o) for o in record[parts[0]]]
+    record = {_singular(k) if isinstance(v, list) else k:v for k,v in record.items()}
     lists = {k:v for k,v in record.items() if isinstance(v, list)}
     counts = {short_name(k) for k in lists} & {*seed_names, *of_a_log}
     if not counts or len({*map(len, lists.values())}) > 1: return [record]
@@ -334,6 +345,8 @@ def read_table(path):
         named = with_index(path)
         check_names(named, CliError)
         return as_cells((named.drop(columns='correct') if has_bits(named) else named).to_dict('records'))
+    if not isinstance(path, (str,os.PathLike)):
+        raise CliError(f'a {type(path).__name__} is no table of runs: give the name of a file, or a DataFrame with the columns arm, seed and acc.')
     text = _text(path)
     read = _read_json if text.lstrip()[0] in '[{' else _read_csv
     table = _without_chart(_opened(read(text, path)))

@@ -30,6 +30,7 @@ _statuses = [*'status state run_state run_status job_state job_status trial_stat
 _ends = '''outcome result success successful succeeded finished completed complete done ok
     failed fail crashed error errored killed aborted'''.split() # where they hold words of an end, or yes and no
 
+_scores = {'value','values_0','score','objective'} # of any goal, which may be a loss
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean avg average avg_acc acc_avg'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
 _ns = 'n runs n_runs seeds n_seeds'.split()
@@ -65,7 +66,10 @@ class Asked:
     def name(self): return 'the table' if isinstance(self.path, pd.DataFrame) else str(self.path)
 
     def with_(self, **more):
-        "The same with something more"
+        "The same with something more; new conditions on a column stand for those that were asked"
+        columns = {str(o).split('=')[0].strip().casefold() for o in more.get('where', ())}
+        kept = tuple(o for o in self.where if str(o).split('=')[0].strip().casefold() not in columns)
+        if len(kept) < len(self.where): return replace(self, where=kept).with_(**more)
         return replace(self, **{k:(*getattr(self, k), *v) if isinstance(v, (list,tuple)) else v for k,v in more.items()})
 
     def command(self, **more):
@@ -159,7 +163,7 @@ def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
     _refuse_counted(asked, table)
-    for known in (is_accuracy, is_error, {'value','values_0','score','objective'}.__contains__):
+    for known in (is_accuracy, is_error, _scores.__contains__):
         there = [o for o in table.columns if known(short_name(o)) and _has_number(table[o])]
         if not there: continue
         if len({tuple(table[o]) for o in there}) > 1: _refuse_either(asked, there)
@@ -347,10 +351,12 @@ def _as_fractions(asked, runs, numbers):
     at, least = row_name(runs, numbers.idxmax()), numbers[numbers > 0].min()
     if asked.counts: asked.refuse(f'{at} has {largest:g} correct: of how many images? Add a column n_images.')
     if least < 1 and not (asked.errors and _is_one_unit(numbers)):
-        asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: '
-            'a percent and a fraction. Write them alike.')
+        is_score = short_name(asked.roles['acc']) in _scores
+        way = f"{asked.roles['acc']} may be a loss: name the accuracy by --acc." if is_score else 'a percent and a fraction. Write them alike.'
+        asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: {way}')
     hint = 'if counts of correct, add a column n_images'
     if counts and 'n_images' in runs: hint = 'if counts of correct images, call the column correct'
+    if short_name(asked.roles['acc']) in _scores: hint = f"if {asked.roles['acc']} is a loss, it is no accuracy: name that one by --acc"
     why = f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.'
     asked.refuse(why, percent=True)
 
@@ -438,6 +444,9 @@ def _logged(runs):
     if not counts: return runs, []
     has = ~runs.acc.map(is_blank)
     beside = ~has & has.groupby(_blocks(runs[[*_run_keys(runs), counts[0]]])).transform('any')
+    for other in (o for o in runs.columns if has.any() and o != 'acc' and is_accuracy(short_name(o))): # a test that follows the training has rows of its own
+        there = ~runs[other].map(is_blank)
+        if not (there & has).any(): beside |= there
     return runs[~beside], [f'{beside.sum()} rows of a log without an accuracy are left out'] if beside.any() else []
 
 # %% ../nbs/24_results.ipynb #f27b5210
@@ -583,7 +592,7 @@ def _tells_pairs(runs, header):
 # %% ../nbs/24_results.ipynb #7e5c86c2
 def _ways_on(asked, log, runs, by, others, last):
     "The commands that go on, each with what it does; `runs` are the last rows of a log"
-    if runs.arm.nunique() < 2: # another column may hold the arms
+    if runs.arm.nunique() < 2 or not runs.arm.duplicated().any(): # another column may hold the arms
         for o in (o for o in others if 1 < _differing(runs, o) <= len(runs)/2):
             yield f"if {o.strip()} is what was compared: {asked.command(arm=o.strip(), where=last)}"
     values = _one_value(runs, others)
@@ -797,7 +806,11 @@ def _said_roles(asked, runs):
     if all(v.lower() in plain[k] for k,v in roles.items()): return []
     if asked.errors: roles['acc'] = f"1 - {roles['acc']}"
     words = [f"{'accuracy' if k == 'acc' else k} = {v}" for k,v in roles.items()]
-    return [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
+    said = [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
+    is_of_optuna = any(short_name(o) in ('number','datetime_start','datetime_complete') for o in runs.columns) # which minimises, unless told
+    if short_name(roles['acc']) in _scores and is_of_optuna and not asked.acc:
+        said.append(f"{roles['acc']} may be a loss or an error: then more is worse, and this answer is wrong; --acc {shlex.quote(roles['acc'])} says that it is an accuracy")
+    return said
 
 def _said_aside(runs, by):
     "The columns that vary and were left aside"

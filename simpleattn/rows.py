@@ -94,7 +94,7 @@ def _sums_up(arm, rows, names):
 def _words(text): return re.findall(r'[^\W_]+', text.lower())
 
 summary_words = {*'''mean average avg std sd stdev stddev sem median min max total sum overall
-    mittel mittelwert durchschnitt moyenne promedio media'''.split()}
+    mittel mittelwert durchschnitt ø moyenne promedio media'''.split()}
 _maybe_summary = {*'all best worst final top runs seeds n of over combined pooled aggregate summary'.split()} # where an arm has fewer rows than the one it names
 
 # %% ../nbs/16_rows.ipynb #891c006d

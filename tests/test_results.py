@@ -1028,6 +1028,7 @@ def test_two_metrics_of_each_arm_are_not_pooled(call):
     err = refused(call, wrote(json.dumps(dict(test_acc=better, val_acc=arms)), 'r.json'), '--wide', says='the accuracy may be test_acc or val_acc')
     is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
 
+@pytest.mark.parametrize('runs', [lambda xs: xs, lambda xs: {str(i):o for i,o in enumerate(xs)}], ids=['lists','by seed'])
 def test_two_data_sets_of_a_metric_are_not_pooled(call, runs):
     found = dict(val_acc={o:dict(baseline=runs(BASE), simple=runs(SIMPLE)) for o in ('woof','nette')})
     refused(call, wrote(json.dumps(found), 'r.json'), '--wide')
@@ -1080,3 +1081,70 @@ def test_a_frame_that_names_a_column_twice_is_refused(name):
     table = pd.concat([table, table[[name]]], axis=1)
     with pytest.raises(CliError, match=f'names {name} twice'): read_results(table)
     with pytest.raises(ValueError, match=f'names {name} twice'): compare_many(table)
+
+SCORES = ['value','values_0','score','objective']
+@pytest.mark.parametrize('header', SCORES)
+def test_a_score_that_may_be_a_loss_says_so(call, header):
+    path = wrote(csv_text([(a,s,x,i) for i,(a,s,x) in enumerate(ROWS)], header=('arm','seed',header,'number'))) # as optuna writes trials
+    cs,err = comparisons(call, path)
+    is_the_five(cs[0])
+    assert f'accuracy = {header}' in err and f'{header} may be a loss or an error' in err
+    assert 'may be a loss' not in comparisons(call, path, '--acc', header)[1]
+    refused(call, wrote(csv_text([(a,s,2*x) for a,s,x in ROWS], ('arm','seed',header))), says=f'if {header} is a loss')
+    refused(call, wrote(csv_text([(a,s,1.6*x) for a,s,x in ROWS], ('arm','seed',header))), says=f'{header} may be a loss')
+
+SIZES = {o:[o, [25.5]*5+[26.1]*5] for o in ('param_count','params_m','#params (M)','n_params','Params (Millions)','FLOPs (G)')} | dict(suffix=['params', ['25.5M']*5+['26.1M']*5])
+@pytest.mark.parametrize('kind', SIZES)
+def test_the_size_of_a_network_needs_no_role(call, kind):
+    header, values = SIZES[kind]
+    is_the_five(comparisons(call, wrote(with_columns(**{header:values})))[0][0])
+    refused(call, wrote(with_columns(**{header:[values[0],values[-1]]*5})), says='varies within an arm')
+
+MEASURED = 'val/best_acc|max_val_acc|mcc|balanced_accuracy|train_time_min|inference_time_ms|latency|img/s|time/epoch (s)'.split('|')
+@pytest.mark.parametrize('header', MEASURED)
+def test_what_was_measured_needs_no_role_and_what_was_chosen_is_refused(call, header):
+    is_the_five(comparisons(call, wrote(with_columns(**{header:[.513,.527,.531,.544,.559,.562,.573,.581,.594,.6]})))[0][0])
+    refused(call, wrote(with_columns(**{header:[.1,.2]*5})), says='varies within an arm')
+
+def test_remarks_need_no_role_where_each_is_of_one_run(call):
+    for header,values in dict(pid=[*range(4711, 4721)], Notes=['restarted',*['']*9], Commit=[f'a{i}b' for i in range(10)], stopped_epoch=[31,28,33,40,29,35,30,27,36,38]).items():
+        is_the_five(comparisons(call, wrote(with_columns(**{header:values})))[0][0])
+    for header in ('Notes','Commit'): refused(call, wrote(with_columns(**{header:['lr1','lr2']*5})), says='varies within an arm')
+    is_the_five(comparisons(call, wrote(with_columns(**{'log-model.history':['x' if i else 'y' for i in range(10)]})))[0][0])
+
+def test_comments_below_a_header_are_none_of_its_rows(call):
+    is_the_five(comparisons(call, wrote(csv_text().replace('simple,0', '# with attention\nsimple,0')+'# the end\n'))[0][0])
+    assert '#1' in read_results(wrote(csv_text([('#1' if a=='baseline' else a,s,x) for a,s,x in ROWS]))).arm.tolist()
+
+def test_a_row_of_means_may_be_called_by_its_sign(call):
+    refused(call, wrote(csv_text([*ROWS[:5],('baseline','Ø',.6232),*ROWS[5:],('simple','Ø',.6512)])), says='no run')
+
+@pytest.mark.parametrize('what', [pd.Series(BASE), BASE, dict(a=BASE)], ids=['Series','list','dict'])
+def test_what_is_neither_file_nor_frame_gets_a_sentence(what):
+    with pytest.raises(CliError, match='is no table of runs: give the name of a file, or a DataFrame'): read_results(what)
+
+def test_the_test_after_a_training_is_no_epoch_of_it(call):
+    rows = [row for a,s,x in ROWS for row in ((a,s,0,49,.3,''), (a,s,1,99,x,''), (a,s,2,100,'',x-.01))]
+    path = wrote(csv_text(rows, ('arm','seed','epoch','step','val_acc','test_acc')))
+    cs,err = comparisons(call, path, '--acc', 'val_acc', '--where', 'epoch=last')
+    is_the_five(cs[0])
+    assert 'rows of a log without an accuracy are left out' in err
+    lost = wrote(csv_text([row for a,s,x in ROWS for row in ((a,s,0,.3,.2), (a,s,1,x if (a,s)!=('simple',2) else 'nan',.5))], ('arm','seed','epoch','val_acc','test_acc')))
+    refused(call, lost, '--acc', 'val_acc', '--where', 'epoch=last', says='has no accuracy')
+
+def test_a_condition_that_is_offered_stands_for_the_one_that_was_asked(call):
+    of_sets = [(a,s,x,o) for o in ('woof','nette','wang') for a,s,x in ROWS]
+    err = refused(call, wrote(csv_text(of_sets, ('arm','seed','acc','dataset'))), '--where', 'dataset=woof', 'dataset=nette', says='woof, nette')
+    first = commands(err)[0][1:]
+    assert sum(o.startswith('dataset=') for o in first)==1
+    is_the_five(comparisons(call, *first)[0][0])
+
+def test_a_switch_beside_names_of_runs_may_hold_the_arms(call):
+    rows = [(f'dashing-sky-{i}',a=='simple',s,x) for i,(a,s,x) in enumerate(ROWS)]
+    err = refused(call, wrote(csv_text(rows, ('Name','use_attention','seed','acc'))), says='--arm use_attention')
+    assert comparisons(call, *commands(err)[0][1:])[0][0]['n']==5
+
+NESTED = dict(lists=[dict(arm=a, seeds=[0,1,2,3,4], accs=xs) for a,xs in (('baseline',BASE),('simple',SIMPLE))],
+    runs=[dict(arm=a, runs=[dict(seed=i, acc=x) for i,x in enumerate(xs)]) for a,xs in (('baseline',BASE),('simple',SIMPLE))])
+@pytest.mark.parametrize('kind', NESTED)
+def test_the_runs_of_an_arm_may_be_listed_under_it(call, kind): is_the_five(comparisons(call, wrote(json.dumps(NESTED[kind]), 'r.json'))[0][0])
