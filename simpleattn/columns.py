@@ -186,6 +186,10 @@ def _may_be_chosen(header, values, arms):
     one_an_arm = values.groupby(arms).agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
     return one_an_arm or not _is_a_best(header) and all_repeat(values, arms)
 
+def _is_of_network(header): # Does it count a network's parameters? Two counts within an arm are two networks
+    return bool(re.search('param|flops|macs', short_name(header)))
+
+# %% ../nbs/15_columns.ipynb #86c26b2f
 def _is_a_best(header): return short_name(header).startswith('best_')
 
 def _are_since_1970(values): return all(o == '' or o > 1e8 for o in values) # in seconds
@@ -194,10 +198,6 @@ def _are_numbers(values): return all(isinstance(o, float) or o == '' for o in va
 
 def _are_switches(values): return all(str(o).lower() in ('true','false','yes','no','on','off','1.0','0.0','') for o in values)
 
-def _is_of_network(header): # Does it count a network's parameters? Two counts within an arm are two networks
-    return bool(re.search('param|flops|macs', short_name(header)))
-
-# %% ../nbs/15_columns.ipynb #86c26b2f
 def all_repeat(
     values, # Series
     arms    # Series: the arm of each

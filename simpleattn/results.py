@@ -38,6 +38,18 @@ _settings = '''epochs num_epochs n_epochs max_epochs lr learning_rate bs batch_s
     momentum dropout drop_rate ema_decay label_smoothing'''.split()
 _helper = re.compile('(.*_)?(diff|difference|delta|gain|improvement|p|p_?value|pval)(_.*)?')
 
+def _call(asked):
+    "The command in Python, for a table that is no file"
+    given = {o:getattr(asked, o) for o in ('arm','seed','acc','percent','wide','where','by','ignore') if getattr(asked, o)}
+    words = [f'{k}={list(v) if isinstance(v, tuple) else v!r}' for k,v in given.items()]
+    return f"{'compare' if asked.by else 'read'}_results({', '.join(['table', *words])})"
+
+def _on_others(where, words):
+    "The conditions on other columns than those that these words name"
+    def column(word): return str(word).split('=')[0].strip().casefold()
+    columns = {*map(column, words)}
+    return tuple(o for o in where if column(o) not in columns)
+
 # %% ../nbs/24_results.ipynb #2cbabd9e
 @dataclass(frozen=True)
 class Asked:
@@ -67,15 +79,13 @@ class Asked:
 
     def with_(self, **more):
         "The same with something more; new conditions on a column stand for those that were asked"
-        columns = {str(o).split('=')[0].strip().casefold() for o in more.get('where', ())}
-        kept = tuple(o for o in self.where if str(o).split('=')[0].strip().casefold() not in columns)
-        if len(kept) < len(self.where): return replace(self, where=kept).with_(**more)
-        return replace(self, **{k:(*getattr(self, k), *v) if isinstance(v, (list,tuple)) else v for k,v in more.items()})
+        old = replace(self, where=_on_others(self.where, more.get('where', ())))
+        return replace(old, **{k:(*getattr(old, k), *v) if isinstance(v, (list,tuple)) else v for k,v in more.items()})
 
     def command(self, **more):
         "The command that asks this, and something more"
         asked = self.with_(**more)
-        if isinstance(self.path, pd.DataFrame): return asked.call()
+        if isinstance(self.path, pd.DataFrame): return _call(asked)
         words = ['simpleattn', 'compare', *([] if asked.name in asked.others else [asked.name]), *asked.others]
         for option in ('arm','seed','acc'):
             if getattr(asked, option): words += [f'--{option}', getattr(asked, option)]
@@ -83,12 +93,6 @@ class Asked:
         for option in ('where','by','ignore'):
             if getattr(asked, option): words += [f'--{option}', *getattr(asked, option)]
         return ' '.join(shlex.quote(str(o)) for o in words)
-
-    def call(self):
-        "The same in Python, for a table that is no file"
-        given = {o:getattr(self, o) for o in ('arm','seed','acc','percent','wide','where','by','ignore') if getattr(self, o)}
-        words = [f'{k}={list(v) if isinstance(v, tuple) else v!r}' for k,v in given.items()]
-        return f"{'compare' if self.by else 'read'}_results({', '.join(['table', *words])})"
 
     def refuse(self, why, **more):
         "A `CliError` that begins with the file, and ends with the command that goes on, if there is one"
