@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'short_name', 'with_index', 'plain_value', 'is_accuracy', 'is_error', 'seed_in', 'counted',
-           'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error', 'seed_in',
+           'counted', 'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re
@@ -53,7 +53,8 @@ def short_name(
     "A column's name in lower case with _ between words, without the tool's own prefix"
     words_of = re.sub(r'[^a-z0-9]+', '_', str(header).lower()).strip('_')
     containers = '|'.join(_containers.split())
-    return re.sub(rf'^(?:data_(?=(?:{containers})_))?(?:(?:{containers})_)+(?=.)', '', words_of)
+    no_count = r'(?!params?_(?:count|total|m|mio|k|b|million|millions)$)' # of parameters
+    return re.sub(rf'^(?:data_(?=(?:{containers})_))?(?:{no_count}(?:{containers})_)+(?=.)', '', words_of)
 
 # %% ../nbs/15_columns.ipynb #b2e02e68
 def with_index(
@@ -65,6 +66,16 @@ def with_index(
         return runs.index.get_level_values(i).dtype.kind not in 'iuf' # unnamed numbers only count
     levels = [i for i,name in enumerate(runs.index.names) if tells(i, name)]
     return runs.reset_index(levels) if levels else runs
+
+def check_names(
+    names,            # DataFrame, or names of columns
+    error=ValueError, # Class of what is raised
+    what='the table'  # That has them
+):
+    "Refuse two columns of one name"
+    names = [str(o) for o in names]
+    twice = sorted({o for o in names if names.count(o) > 1})
+    if twice: raise error(f"{what} names {', '.join(twice)} twice. Rename one, or remove it.")
 
 def plain_value(
     value # A cell
@@ -113,21 +124,24 @@ def counted(
 
 # %% ../nbs/15_columns.ipynb #f5c8e29c
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
-    told='reason history wandb correct train_seconds wall_seconds host hostname *_host *_hostname node nodename node_name user username',
-    id='''id *_id *runid uuid *_uuid name label run run_name runname display_name number trial trial_number index column_* path *_path
+    told='reason history *_history wandb correct train_seconds wall_seconds host hostname *_host *_hostname node nodename node_name user username',
+    id='''id *_id *runid pid uuid *_uuid name label run run_name runname display_name number trial trial_number index column_* path *_path
         checkpoint *_checkpoint ckpt *_ckpt log_dir run_dir output_dir url *_url *_uri''',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
         completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime
-        *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
+        time_* *_time_s *_time_sec *_time_min *_time_h *_time_ms inference_time* latency *_latency latency_*
+        img_s imgs_s images_s samples_s *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
     measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc*
-        best_val* best_epoch best_step best_metric best_loss train_acc train_acc1 train_acc_* train_accuracy* training_acc
+        best_val* *_best_acc* max_acc* max_val_acc* max_test_acc* *_max_acc* best_epoch stopped_epoch best_step best_metric best_loss
+        mcc *_mcc balanced_acc* *_balanced_acc* kappa *_kappa train_acc train_acc1 train_acc_* train_accuracy* training_acc
         training_acc_* training_accuracy* *top5* *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall
         precision_macro precision_micro precision_weighted precision_score precision_at_* error error_rate''',
-    size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count
-        flops *_flops gflops macs gmacs memory_mb memory_gb memory_peak* memory_max* memory_us* memory_alloc*
+    size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count *params_count
+        *params_total *params_m *params_mio *params_k *params_b *params_million* flops flops_* *_flops gflops macs macs_* gmacs memory_mb memory_gb memory_peak* memory_max* memory_us* memory_alloc*
         memory_reserved* *peak_mem* *gpu_mem* *cuda_mem* *max_mem* *used_mem*
         gpu_util* cpu_util* ram ram_mb ram_gb ram_us* peak_ram* vram vram_mb vram_gb vram_us* peak_vram*''')
+_remarks = '''note notes remark remarks comment comments commit commit_* *_commit git_hash git_sha sha'''.split() # a run's own where each is of one run
 of_a_log = 'epoch step global_step iteration iter batch_idx train_epoch train_step current_epoch'.split() # Columns that count the rows of one run
 
 # %% ../nbs/15_columns.ipynb #174dba1c
@@ -142,16 +156,23 @@ def _is_of_a_run(header, values, runs, one_run):
     "Whether what is in a column is what its name says: a run's own"
     kind, arms = _kind_of_a_run(header), runs[one_run[0]]
     if str(header).strip().lower() == '_step' and 'seed' in one_run: return not runs.duplicated(one_run).any() # how often wandb was told
+    if any(fnmatchcase(short_name(header), o) for o in _remarks): return _names_one_run(header, values[values != ''], runs[values != ''], one_run)
     if kind is None: return False
     if kind == 'id': return _names_one_run(header, values, runs, one_run)
     if _are_switches(values): return _is_a_best(header)
     if kind == 'told': return True
+    if kind == 'size': values = values.map(_size_in)
     if not _are_numbers(values): return kind == 'time' and _are_times(values, arms)
     if kind == 'time' and _are_since_1970(values): return True
     if kind == 'size':
         follows_from_the_arm = values.groupby(arms).nunique().max() < 2
         if follows_from_the_arm or _is_of_network(header): return follows_from_the_arm
     return not _may_be_chosen(header, values, arms)
+
+def _size_in(value):
+    "The number of a size such as 25.5M"
+    size = re.fullmatch(r'([\d.]+)\s*[kmgbt]i?b?', str(value).lower())
+    return plain_value(size[1]) if size else value
 
 def _names_one_run(header, values, runs, one_run):
     "Whether each id names one run; a run's number names one of its arm"
@@ -165,6 +186,10 @@ def _may_be_chosen(header, values, arms):
     one_an_arm = values.groupby(arms).agg(lambda o: len(o) > 1 and o.nunique() == 1).all()
     return one_an_arm or not _is_a_best(header) and all_repeat(values, arms)
 
+def _is_of_network(header): # Does it count a network's parameters? Two counts within an arm are two networks
+    return bool(re.search('param|flops|macs', short_name(header)))
+
+# %% ../nbs/15_columns.ipynb #86c26b2f
 def _is_a_best(header): return short_name(header).startswith('best_')
 
 def _are_since_1970(values): return all(o == '' or o > 1e8 for o in values) # in seconds
@@ -173,10 +198,6 @@ def _are_numbers(values): return all(isinstance(o, float) or o == '' for o in va
 
 def _are_switches(values): return all(str(o).lower() in ('true','false','yes','no','on','off','1.0','0.0','') for o in values)
 
-def _is_of_network(header): # Does it count a network's parameters? Two counts within an arm are two networks
-    return bool(re.search('param|flops|macs', short_name(header)))
-
-# %% ../nbs/15_columns.ipynb #86c26b2f
 def all_repeat(
     values, # Series
     arms    # Series: the arm of each

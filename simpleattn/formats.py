@@ -6,12 +6,11 @@
 __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 
 # %% ../nbs/23_formats.ipynb #d1b21dbd
-import ast,bz2,codecs,csv,gzip,io,json,lzma,re,sys,zlib
-from collections import Counter
+import ast,bz2,codecs,csv,gzip,io,json,lzma,os,re,sys,zlib
 from contextlib import nullcontext
 from pathlib import Path
 import pandas as pd
-from .columns import arm_names,as_cells,is_accuracy,is_blank,number_in,of_a_log,seed_in,seed_names,short_name,with_index
+from .columns import arm_names,as_cells,check_names,is_accuracy,is_blank,number_in,of_a_log,seed_in,seed_names,short_name,with_index
 from .recipes import CliError
 
 # %% ../nbs/23_formats.ipynb #12bb9c2c
@@ -103,7 +102,7 @@ def _lines(text):
     reader = csv.reader(io.StringIO(text[start:], newline=''), delimiter=separator, skipinitialspace=separator != '\t')
     rows = []
     for cells in reader:
-        comment = cells and cells[0].startswith('#') and not rows
+        comment = cells and cells[0].startswith('#') and (not rows or len(cells) < len(rows[0][1]))
         rule = all(re.fullmatch(r'[\s:]*-*[\s:]*', o) for o in cells) # of a table of markdown
         again = bool(rows) and cells == rows[0][1] # the header, where files were put together
         if not (comment or rule or again): rows.append((reader.line_num + bool(said), _with_lists(cells, separator)))
@@ -121,15 +120,14 @@ def _with_lists(cells, separator):
 def _is_decimal(text): return number_in(text) is not None and bool(re.search('[.,%]', text))
 
 # %% ../nbs/23_formats.ipynb #7fc423c4
-def _with_header(rows, path):
+def _with_header(rows, text, path):
     "The rows of a file, and above them the header that it lacks, if its first line is a run or a list already"
     first = rows[0][1]
     if _is_one_list(rows): return [(0, ['accuracy']), *((line, [o]) for line,cells in rows for o in cells)]
-    if _is_header(first): return rows
-    lists = (0, ['arm','accuracies'])
-    if len(first) == 2 and listed(first[1]): return [lists, *rows]
-    if all(_is_named_list(cells) for _,cells in rows):
-        return [lists, *((line, [name, f"[{'; '.join(numbers)}]"]) for line,(name,*numbers) in rows)]
+    if _is_known_header(first): return rows
+    lists = _named_lists(text)
+    if lists: return [(0, ['arm','accuracies']), *lists]
+    if not any(_is_decimal(o) or listed(o) for o in first): return rows
     raise CliError(f"{path}: the first line ({', '.join(first[:4])}) holds numbers, so it names no columns. "
         'Put a header above it, such as variant,seed,accuracy.')
 
@@ -138,14 +136,38 @@ def _is_one_list(rows):
     in_a_line = len(rows) == 1 or len(rows[0][1]) == 1
     return in_a_line and all(are_numbers(cells) for _,cells in rows)
 
-def _is_header(cells):
-    "Names that are known, or no numbers"
-    known = short_name(cells[0]) in {*arm_names, *seed_names} or any(is_accuracy(short_name(o)) for o in cells)
-    return known or not any(_is_decimal(o) or listed(o) for o in cells)
+def _is_known_header(cells):
+    return short_name(cells[0]) in {*arm_names, *seed_names} or any(is_accuracy(short_name(o)) for o in cells)
 
-def _is_named_list(cells):
-    name, *numbers = cells
-    return number_in(name) is None and len(numbers) > 1 and all(map(_is_decimal, numbers))
+# %% ../nbs/23_formats.ipynb #6e1652a3
+_ends_a_name = (r':|=|\||;|\t|\s[-–—]\s', r',|\s') # the second may stand within a name too
+
+def _named_lists(text):
+    "Name and list of each line of a file such as baseline: 0.62, 0.644; None where a line is none, or unclear"
+    lines = [(i, o) for i,o in enumerate(text.splitlines(), 1) if o.strip() and not o.startswith(('#','sep='))]
+    found = [(i, _named_list(o)) for i,o in lines]
+    if not all(o for _,o in found): return None
+    names = [name for _,(name,_) in found]
+    are_runs = max(len(numbers) for _,(_,numbers) in found) < 2
+    if are_runs or len({*names}) < len(names) or any(map(seed_in, names)): return None
+    return [(i, [name, f"[{'; '.join(numbers)}]"]) for i,(name,numbers) in found]
+
+def _named_list(line):
+    "The name and the numbers of a line; None where it is not clear at which number the list begins"
+    for separators in _ends_a_name:
+        for end in re.finditer(separators, line):
+            name, rest = line[:end.start()].strip(' |"\''), line[end.end():].strip(' |,;\t"\'')
+            numbers = _numbers_of(rest)
+            if not name or number_in(name) is not None or not numbers: continue
+            is_clear = separators == _ends_a_name[0] and (end[0] in ':=' or end[0] not in rest) or rest[0] in '[('
+            may_be_a_number = re.search(r'\s[\d.,]+%?$', name) or not all(map(_is_decimal, numbers)) # of the name, or of the list
+            if is_clear or not may_be_a_number: return name, numbers
+            break
+
+def _numbers_of(text):
+    "The cells of a list of numbers, or of one number"
+    cells = listed(text.replace('|', ' ')) or [text]
+    return cells if are_numbers(cells) else None
 
 # %% ../nbs/23_formats.ipynb #088813ea
 def _same_width(rows, path):
@@ -165,10 +187,9 @@ def _read_csv(text, path):
     try: rows = _lines(text)
     except csv.Error as e: raise CliError(f'{path} is no table: {e}.') from None
     if not rows: raise CliError(f'{path} cannot be read: it is empty.')
-    header, rows = _same_width(_with_header(rows, path), path)
+    header, rows = _same_width(_with_header(rows, text, path), path)
     header = [o.strip() or f'column {i}' for i,o in enumerate(header, 1)]
-    twice = sorted(o for o,n in Counter(header).items() if n > 1)
-    if twice: raise CliError(f"{path}: the header names {', '.join(twice)} twice. Rename one, or remove it.")
+    check_names(header, CliError, f'{path}: the header')
     table = pd.DataFrame([cells for _,cells in rows], [line for line,_ in rows], header, dtype=str)
     def is_empty(o): return o.startswith('column ') and len(table) > 0 and not table[o].str.strip().any()
     return table.drop(columns=[o for o in header if is_empty(o)])
@@ -184,8 +205,19 @@ def _flat(record, before=''):
         flat |= _flat(value, f'{before}{key}.') if isinstance(value, dict) else {f'{before}{key}':value}
     return flat
 
+def _without(record, keys): return {k:v for k,v in record.items() if k not in keys}
+
+def _singular(key):
+    "Such as seed of seeds and acc of accs, where that is a name that is known"
+    one = re.sub('ies$', 'y', key) if key.endswith('ies') else key.removesuffix('s')
+    return one if short_name(one) in seed_names or is_accuracy(short_name(one)) else key
+
 def _each(record):
-    "The rows of a record whose seeds or epochs are a list, beside lists of as many numbers"
+    "The rows of a record that holds a list of runs, or whose seeds or epochs are a list, beside lists of as many numbers"
+    def are_runs(rows): return all(any(is_accuracy(short_name(k)) for k in o) for o in rows)
+    parts = [k for k,v in record.items() if _is_rows(v) and are_runs(v)]
+    if len(parts) == 1 and not are_runs([record]): return [_without(record, parts) | _flat(o) for o in record[parts[0]]]
+    record = {_singular(k) if isinstance(v, list) else k:v for k,v in record.items()}
     lists = {k:v for k,v in record.items() if isinstance(v, list)}
     counts = {short_name(k) for k in lists} & {*seed_names, *of_a_log}
     if not counts or len({*map(len, lists.values())}) > 1: return [record]
@@ -200,8 +232,22 @@ def _records(found):
     if all(isinstance(o, (int,float)) for o in found): return [dict(accuracy=o) for o in found]
     if found and all(isinstance(o, list) for o in found): return _of_split(found[0], found[1:])
 
-def _of_split(header, rows): # as pandas splits a table
-    return [dict(zip(header, row)) for row in rows if isinstance(row, list)]
+def _of_split(header, rows, index=()):
+    "Rows of a table that pandas has split; an index that only counts is none, nor are bare numbers beside seeds"
+    rows = [dict(zip(header, row)) for row in rows if isinstance(row, list)]
+    counts = all(isinstance(o, (int,float)) for o in index) and any(short_name(o) in seed_names for o in header)
+    if len(index) != len(rows) or _are_positions(index) or counts: return rows
+    return [_levels(key) | row for key,row in zip(index, rows)]
+
+def _are_positions(keys): return sorted(map(str, keys)) == sorted(map(str, range(len(keys))))
+
+def _levels(key):
+    "What a row is called, as columns without a name; several levels are a list, or a tuple as Python writes it"
+    if isinstance(key, str) and re.fullmatch(r'\(.*,.*\)', key):
+        try: key = ast.literal_eval(key)
+        except (ValueError, SyntaxError): pass
+    levels = key if isinstance(key, (list,tuple)) else [key]
+    return {f'column {i}':o for i,o in enumerate(levels, 1)}
 
 _wrappers = {*'results result data experiments scores accuracies runs arms'.split()}
 
@@ -210,7 +256,7 @@ def _of_object(found):
     names, parts = {short_name(o) for o in found}, [*found.values()]
     wraps = len(parts) == 1 and isinstance(parts[0], dict) and names & _wrappers
     if wraps: return _records(parts[0])
-    if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list): return _of_split(found['columns'], found['data'])
+    if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list): return _of_split(found['columns'], found['data'], found.get('index') or ())
     return _of_tables(found, names) or _of_parts(found, names)
 
 def _of_tables(found, names):
@@ -234,10 +280,12 @@ def _of_parts(found, names):
     return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
 
 def _of_columns(columns):
-    "Rows of a dict of columns, each a list, or a dict by row as pandas writes it"
-    columns = {k:dict(enumerate(v)) if isinstance(v, list) else v for k,v in columns.items()}
+    "Rows of a dict of columns, each a list, or a dict by row as pandas writes it; rows with names keep them"
+    def by_row(column): return {str(k):o for k,o in (enumerate(column) if isinstance(column, list) else column.items())}
+    columns = {k:by_row(column) for k,column in columns.items()}
     rows = dict.fromkeys(k for column in columns.values() for k in column)
-    return [{name:column[row] for name,column in columns.items() if row in column} for row in rows]
+    def name_of(row): return {} if _are_positions(rows) else _levels(row)
+    return [name_of(row) | {name:column[row] for name,column in columns.items() if row in column} for row in rows]
 
 def _of_dicts(found):
     "Rows of dicts by name: runs by seed for each arm, or a run each"
@@ -295,7 +343,10 @@ def read_table(path):
     "A file, or a table that is one already, as a table of text"
     if isinstance(path, pd.DataFrame):
         named = with_index(path)
+        check_names(named, CliError)
         return as_cells((named.drop(columns='correct') if has_bits(named) else named).to_dict('records'))
+    if not isinstance(path, (str,os.PathLike)):
+        raise CliError(f'a {type(path).__name__} is no table of runs: give the name of a file, or a DataFrame with the columns arm, seed and acc.')
     text = _text(path)
     read = _read_json if text.lstrip()[0] in '[{' else _read_csv
     table = _without_chart(_opened(read(text, path)))

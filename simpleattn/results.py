@@ -30,12 +30,25 @@ _statuses = [*'status state run_state run_status job_state job_status trial_stat
 _ends = '''outcome result success successful succeeded finished completed complete done ok
     failed fail crashed error errored killed aborted'''.split() # where they hold words of an end, or yes and no
 
+_scores = {'value','values_0','score','objective'} # of any goal, which may be a loss
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean avg average avg_acc acc_avg'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
 _ns = 'n runs n_runs seeds n_seeds'.split()
 _settings = '''epochs num_epochs n_epochs max_epochs lr learning_rate bs batch_size size image_size img_size resolution wd weight_decay
     momentum dropout drop_rate ema_decay label_smoothing'''.split()
 _helper = re.compile('(.*_)?(diff|difference|delta|gain|improvement|p|p_?value|pval)(_.*)?')
+
+def _call(asked):
+    "The command in Python, for a table that is no file"
+    given = {o:getattr(asked, o) for o in ('arm','seed','acc','percent','wide','where','by','ignore') if getattr(asked, o)}
+    words = [f'{k}={list(v) if isinstance(v, tuple) else v!r}' for k,v in given.items()]
+    return f"{'compare' if asked.by else 'read'}_results({', '.join(['table', *words])})"
+
+def _on_others(where, words):
+    "The conditions on other columns than those that these words name"
+    def column(word): return str(word).split('=')[0].strip().casefold()
+    columns = {*map(column, words)}
+    return tuple(o for o in where if column(o) not in columns)
 
 # %% ../nbs/24_results.ipynb #2cbabd9e
 @dataclass(frozen=True)
@@ -65,13 +78,14 @@ class Asked:
     def name(self): return 'the table' if isinstance(self.path, pd.DataFrame) else str(self.path)
 
     def with_(self, **more):
-        "The same with something more"
-        return replace(self, **{k:(*getattr(self, k), *v) if isinstance(v, (list,tuple)) else v for k,v in more.items()})
+        "The same with something more; new conditions on a column stand for those that were asked"
+        old = replace(self, where=_on_others(self.where, more.get('where', ())))
+        return replace(old, **{k:(*getattr(old, k), *v) if isinstance(v, (list,tuple)) else v for k,v in more.items()})
 
     def command(self, **more):
         "The command that asks this, and something more"
         asked = self.with_(**more)
-        if isinstance(self.path, pd.DataFrame): return asked.call()
+        if isinstance(self.path, pd.DataFrame): return _call(asked)
         words = ['simpleattn', 'compare', *([] if asked.name in asked.others else [asked.name]), *asked.others]
         for option in ('arm','seed','acc'):
             if getattr(asked, option): words += [f'--{option}', getattr(asked, option)]
@@ -79,12 +93,6 @@ class Asked:
         for option in ('where','by','ignore'):
             if getattr(asked, option): words += [f'--{option}', *getattr(asked, option)]
         return ' '.join(shlex.quote(str(o)) for o in words)
-
-    def call(self):
-        "The same in Python, for a table that is no file"
-        given = {o:getattr(self, o) for o in ('arm','seed','acc','percent','wide','where','by','ignore') if getattr(self, o)}
-        words = [f'{k}={list(v) if isinstance(v, tuple) else v!r}' for k,v in given.items()]
-        return f"{'compare' if self.by else 'read'}_results({', '.join(['table', *words])})"
 
     def refuse(self, why, **more):
         "A `CliError` that begins with the file, and ends with the command that goes on, if there is one"
@@ -150,16 +158,19 @@ def _refuse_counted(asked, table):
     asked.refuse(f'{there} are accuracies of several seeds or epochs. If of seeds: {asked.command(wide=True)}; if of epochs, keep the last: {keep}')
 
 # %% ../nbs/24_results.ipynb #6d6aa3ec
+def _refuse_either(asked, there):
+    "Refuse several accuracies; one on held-out images is offered, as a bare one beside it is that of training"
+    held_out = [o for o in there if re.match('val|eval|dev', short_name(o))]
+    asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
+
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
     _refuse_counted(asked, table)
-    for known in (is_accuracy, is_error, {'value','values_0','score','objective'}.__contains__):
+    for known in (is_accuracy, is_error, _scores.__contains__):
         there = [o for o in table.columns if known(short_name(o)) and _has_number(table[o])]
         if not there: continue
-        if len({tuple(table[o]) for o in there}) > 1:
-            held_out = [o for o in there if re.match('val|eval|dev', short_name(o))] # a bare accuracy beside it is that of training
-            asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
+        if len({tuple(table[o]) for o in there}) > 1: _refuse_either(asked, there)
         return there[0]
     return next((o for o in table.columns if is_accuracy(short_name(o)) and table[o].map(is_blank).all()), None)
 
@@ -276,15 +287,27 @@ def _long_names(rows, names):
     return rows.rename(columns={o:f'{o} ' for o in names.values()} | names)
 
 # %% ../nbs/24_results.ipynb #cc5a3235
+def _list_of_accuracies(asked, table, lists):
+    "The column of lists that holds accuracies; None where each is of an arm"
+    if asked.acc: return _named(asked, table, asked.acc)
+    if len(lists) < 2: return lists[0]
+    named = [o for o in lists if is_accuracy(short_name(o))]
+    if len(named) > 1: _refuse_either(asked, named)
+    return next(iter(named), None)
+
 def _long_lists(asked, table, lists):
     _check_heeded(asked, dict(arm=asked.arm, acc=asked.acc, seed=_seed_column(asked, table, None)), 'the seeds are positions')
-    header = _named(asked, table, asked.acc) if asked.acc else lists[0]
-    if header not in lists: asked.refuse(f'--acc {asked.acc}: it holds no lists, and {lists[0]} does.')
-    if len(lists) > 1 and not asked.acc: # a list for each arm, a row for each part
+    header = _list_of_accuracies(asked, table, lists)
+    if header and header not in lists: asked.refuse(f'--acc {asked.acc}: it holds no lists, and {lists[0]} does.')
+    if header is None: # a list for each arm, a row for each part
         table = table.melt([o for o in table.columns if o not in lists], lists, 'arm ', header := 'accuracies ')
     arm = 'arm ' if 'arm ' in table else _arm_column(asked, table.drop(columns=lists)) or next((o for o in table.columns if o not in lists), None)
     if arm is None: asked.refuse(f'{header} holds lists, and no column names their arms.')
-    rows = _long_names(table.assign(**{header:table[header].map(listed)}).explode(header), {arm:'arm', header:'accuracy'})
+    beside = [o for o in lists if o in table and o != header]
+    if not all(len(listed(a)) == len(listed(b)) for o in beside for a,b in zip(table[header], table[o])):
+        asked.refuse(f"{header} and {', '.join(beside)} hold lists of different lengths. Leave one out of the table.")
+    cells = table.assign(**{o:table[o].map(listed) for o in (header, *beside)})
+    rows = _long_names(cells.explode([header, *beside]), {arm:'arm', header:'accuracy'})
     said, place = f'arm = {arm}, accuracies = the list {header}', rows.groupby(level=0).cumcount()
     rows.index = range(1, len(rows)+1)
     seed = _seed_column(asked, table, arm)
@@ -325,26 +348,38 @@ def _accuracies(asked, runs):
 def _as_fractions(asked, runs, numbers):
     "Numbers without a unit as fractions"
     largest, counts = numbers.max(), bool((numbers == numbers.round()).all())
-    if asked.percent or asked.says_percent:
-        if largest <= 1 and not asked.percent: return numbers
-        if largest <= 1: asked.refuse('--percent: no accuracy is above 1, so they are fractions. Leave it out.')
-        above = numbers[numbers > 0]
-        if above.min() < 1: asked.refuse(f'--percent: {row_name(runs, above.idxmin())} looks like a fraction. Write them alike.')
-        return (numbers/100).round(12)
+    if asked.percent or asked.says_percent: return _of_percent(asked, runs, numbers)
     if largest <= 1: return numbers
     if counts and 'n_images' in runs and (asked.counts or largest > 100):
         return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
     at, least = row_name(runs, numbers.idxmax()), numbers[numbers > 0].min()
     if asked.counts: asked.refuse(f'{at} has {largest:g} correct: of how many images? Add a column n_images.')
-    if least < 1:
-        asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: '
-            'a percent and a fraction. Write them alike.')
+    if least < 1 and not (asked.errors and _is_one_unit(numbers)):
+        is_score = short_name(asked.roles['acc']) in _scores
+        way = f"{asked.roles['acc']} may be a loss: name the accuracy by --acc." if is_score else 'a percent and a fraction. Write them alike.'
+        asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: {way}')
     hint = 'if counts of correct, add a column n_images'
     if counts and 'n_images' in runs: hint = 'if counts of correct images, call the column correct'
+    if short_name(asked.roles['acc']) in _scores: hint = f"if {asked.roles['acc']} is a loss, it is no accuracy: name that one by --acc"
     why = f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.'
     asked.refuse(why, percent=True)
 
 # %% ../nbs/24_results.ipynb #96d36508
+def _of_percent(asked, runs, numbers):
+    "Numbers that are said to be percent as fractions: an error may be below 1 %, an accuracy is hardly"
+    above = numbers[numbers > 0]
+    are_small = numbers.max() <= 1 and not asked.errors
+    if are_small and not asked.says_percent: asked.refuse('--percent: no accuracy is above 1, so they are fractions. Leave it out.')
+    if are_small and not asked.percent:
+        asked.refuse(f"{asked.roles['acc']} names percent, and no accuracy is above 1. If they are fractions, name the column accuracy; "
+            'if they are below 1 %:', percent=True)
+    is_mixed = not are_small and len(above) and above.min() < 1
+    if is_mixed and not (asked.errors and _is_one_unit(numbers)):
+        asked.refuse(f'--percent: {row_name(runs, above.idxmin())} looks like a fraction. Write them alike.')
+    return (numbers/100).round(12)
+
+def _is_one_unit(numbers): return numbers.max() < 50*numbers[numbers > 0].min() # a percent and a fraction lie further apart
+
 def _checked(asked, runs, fractions):
     "Refuse what is no fraction"
     outside = (fractions < 0) | (fractions > 1)
@@ -413,6 +448,9 @@ def _logged(runs):
     if not counts: return runs, []
     has = ~runs.acc.map(is_blank)
     beside = ~has & has.groupby(_blocks(runs[[*_run_keys(runs), counts[0]]])).transform('any')
+    for other in (o for o in runs.columns if has.any() and o != 'acc' and is_accuracy(short_name(o))): # a test that follows the training has rows of its own
+        there = ~runs[other].map(is_blank)
+        if not (there & has).any(): beside |= there
     return runs[~beside], [f'{beside.sum()} rows of a log without an accuracy are left out'] if beside.any() else []
 
 # %% ../nbs/24_results.ipynb #f27b5210
@@ -558,7 +596,7 @@ def _tells_pairs(runs, header):
 # %% ../nbs/24_results.ipynb #7e5c86c2
 def _ways_on(asked, log, runs, by, others, last):
     "The commands that go on, each with what it does; `runs` are the last rows of a log"
-    if runs.arm.nunique() < 2: # another column may hold the arms
+    if runs.arm.nunique() < 2 or not runs.arm.duplicated().any(): # another column may hold the arms
         for o in (o for o in others if 1 < _differing(runs, o) <= len(runs)/2):
             yield f"if {o.strip()} is what was compared: {asked.command(arm=o.strip(), where=last)}"
     values = _one_value(runs, others)
@@ -772,7 +810,11 @@ def _said_roles(asked, runs):
     if all(v.lower() in plain[k] for k,v in roles.items()): return []
     if asked.errors: roles['acc'] = f"1 - {roles['acc']}"
     words = [f"{'accuracy' if k == 'acc' else k} = {v}" for k,v in roles.items()]
-    return [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
+    said = [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
+    is_of_optuna = any(short_name(o) in ('number','datetime_start','datetime_complete') for o in runs.columns) # which minimises, unless told
+    if short_name(roles['acc']) in _scores and is_of_optuna and not asked.acc:
+        said.append(f"{roles['acc']} may be a loss or an error: then more is worse, and this answer is wrong; --acc {shlex.quote(roles['acc'])} says that it is an accuracy")
+    return said
 
 def _said_aside(runs, by):
     "The columns that vary and were left aside"

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from itertools import combinations
 import numpy as np
-from .columns import as_cells,is_blank,is_id,is_whole,number_in,plain_value,seed_value,short_name,with_index
+from .columns import as_cells,check_names,is_blank,is_id,is_whole,number_in,plain_value,seed_value,short_name,with_index
 from .runs import comparable
 
 # %% ../nbs/16_rows.ipynb #7fbcaa23
@@ -94,7 +94,7 @@ def _sums_up(arm, rows, names):
 def _words(text): return re.findall(r'[^\W_]+', text.lower())
 
 summary_words = {*'''mean average avg std sd stdev stddev sem median min max total sum overall
-    mittel mittelwert durchschnitt moyenne promedio media'''.split()}
+    mittel mittelwert durchschnitt ø moyenne promedio media'''.split()}
 _maybe_summary = {*'all best worst final top runs seeds n of over combined pooled aggregate summary'.split()} # where an arm has fewer rows than the one it names
 
 # %% ../nbs/16_rows.ipynb #891c006d
@@ -190,7 +190,7 @@ def _summaries_at(texts, at):
 def derived(table):
     "Columns of numbers that are the difference or the mean of two others, in every row"
     x = table.map(number_in).astype(float).dropna().to_numpy()
-    if len(x) < 3 or x.shape[1] > 100: return [] # so many are no arms
+    if len(x) < 3 or not 2 < x.shape[1] <= 100: return [] # so many are no arms
     written = np.array([max(map(_digits, table[o])) for o in table.columns])
     near, size = np.minimum(.5*10.**-written, x.std(0)/10) + 1e-9, abs(x).mean(0)
     found = np.zeros(len(near), bool)
@@ -198,7 +198,9 @@ def derived(table):
         if (abs(x[:,i]-x[:,j]) < 1e-9).all(): continue
         gap, least = x[:,[i]]-x[:,[j]], min(size[i], size[j]) # baseline is no difference of variant and difference
         for made,may_be in ((gap, size < least), (-gap, size < least), (100*gap, True), (-100*gap, True), (x[:,[i]]-gap/2, True)):
-            found |= (abs(x-made) <= near).all(0) & may_be
+            is_made = (abs(x-made) <= near).all(0) & may_be
+            is_made[[i,j]] = False # these two are what others are made of
+            found |= is_made
     return [o for o,is_made in zip(table.columns, found) if is_made]
 
 def _check_derived(runs):
@@ -266,6 +268,7 @@ def _cells_of(runs):
 def plain_runs(runs):
     "A table with arms and statuses read as those of a file are, and what was left out"
     runs = with_index(runs)
+    check_names(runs)
     arm, _ = roles_of(runs)
     if not len(runs): return runs, []
     cells, said = _cells_of(runs), []

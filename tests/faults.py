@@ -433,7 +433,7 @@ CHANGES = {
     'against-family': ('results', 'delta, alpha, len(samples))', 'delta, alpha, 1)'),
     'lists-unequal': ('results', "if place.groupby(rows.arm).size().nunique() > 1: return", 'if not len(rows): return'),
     'some-percent': ('results', 'if units.any(): asked.refuse', 'if units.all(): asked.refuse'),
-    'percent-fraction': ('results', 'if above.min() < 1: asked.refuse', 'if above.min() < 0: asked.refuse'),
+    'percent-fraction': ('results', 'len(above) and above.min() < 1', 'len(above) and above.min() < 0'),
     'member-outside': ('folders', "if '..' in path.parts:", "if path.parts[:1]==('..',):"),
     'archive-checksum': ('folders', '.split()[:1]!=[file_digest(archive)]', '.split()[:1]==[]'),
     'archive-end': ('folders', 'if tar.fileobj.read(tarfile.BLOCKSIZE)!=tarfile.NUL*tarfile.BLOCKSIZE:', 'if not tar.fileobj:'),

@@ -988,3 +988,163 @@ def test_an_arm_over_two_lines_is_said_on_one(call):
 def test_a_list_in_brackets_is_one_cell_without_quotes(text):
     runs = read_results(wrote(text), wide=True, percent=True)
     assert [*runs.arm.unique()]==['baseline','simple'] and runs[runs.arm=='simple'].acc.tolist()[:2]==[.652,.658]
+
+# Names before lists, keys of JSON, units
+
+ENDS_A_NAME = [': ',' = ','=',' ','\t',' - ','; ',' | ',', ',':']
+BETWEEN = [', ',',','; ',' ']
+@pytest.mark.parametrize('end', ENDS_A_NAME)
+@pytest.mark.parametrize('between', BETWEEN)
+@pytest.mark.parametrize('scale', [1,100])
+def test_no_number_of_a_named_list_is_lost(call, end, between, scale):
+    def line(name, xs): return f'{name}{end}{between.join(f"{scale*o:.3f}" for o in xs)}\n'
+    unit = ['--percent'] if scale>1 else []
+    is_the_five(comparisons(call, wrote(line('baseline', BASE)+line('simple', SIMPLE), 'r.txt'), '--wide', *unit)[0][0])
+
+@pytest.mark.parametrize('text', ['baseline: [0.62, 0.644]\nsimple: [0.652, 0.658]\n', '"baseline" = (.62, .644)\n"simple" = (.652, .658)\n',
+    'baseline: 62,0; 64,4\nsimple: 65,2; 65,8\n', 'baseline: 62, 64.4\nsimple = 65.2, 65.8\n', 'baseline\t62.0, 64.4\nsimple: 65.2 65.8\n', 'baseline | 62, 64.4\nsimple | 65.2, 65.8\n',
+    'baseline: 62.0, 64.4,\nsimple: 65.2,\n', '# by hand\nbaseline|62.0|64.4\n\nsimple|65.2|65.8\n'])
+def test_a_name_before_a_list_ends_where_it_is_clear(text):
+    runs = read_results(wrote(text), wide=True, percent='.6' not in text)
+    assert [*runs.arm.unique()]==['baseline','simple'] and runs.acc[runs.arm=='baseline'].round(2).tolist()==[.62,.64] and runs.acc[runs.arm=='simple'].iloc[0]==.652
+
+def test_a_name_may_end_in_a_number_before_a_colon():
+    assert [*read_results(wrote('resnet 50: .62, .644\nlr=0.1: .652, .658\n'), wide=True).arm.unique()]==['resnet 50','lr=0.1']
+
+@pytest.mark.parametrize('text', ['baseline 62, 64.4\nsimple 65, 65.8\n', 'resnet 50 .62 .644\nresnet 101 .652 .658\n', 'seed 0: .62, .652\nseed 1: .644, .658\n',
+    'lr=0.1,.62,.644\nlr=0.2,.652,.658\n', '0: .62, .652\n1: .644, .658\n'])
+def test_a_name_before_a_list_that_may_hold_a_number_of_it_is_refused(call, text): refused(call, wrote(text), '--wide', says='names no columns')
+
+METRICS = dict(one=dict(accuracy=dict(baseline=BASE, simple=SIMPLE)), seeds=dict(acc={a:{str(i):x for i,x in enumerate(xs)} for a,xs in (('baseline',BASE),('simple',SIMPLE))}),
+    named_seeds=dict(acc={a:{f'seed{i}':x for i,x in enumerate(xs)} for a,xs in (('baseline',BASE),('simple',SIMPLE))}))
+@pytest.mark.parametrize('kind', METRICS)
+def test_a_metric_with_a_part_for_each_arm_is_read(call, kind): is_the_five(comparisons(call, wrote(json.dumps(METRICS[kind]), 'r.json'), '--wide')[0][0])
+
+def test_two_metrics_of_each_arm_are_not_pooled(call):
+    arms, better = dict(baseline=BASE, simple=SIMPLE), dict(baseline=[x+.2 for x in BASE], simple=[x+.23 for x in SIMPLE])
+    cs,err = comparisons(call, wrote(json.dumps(dict(train_acc=better, val_acc=arms)), 'r.json'), '--wide')
+    is_the_five(cs[0])
+    assert len(cs)==1 and 'accuracies = the list val_acc' in err and 'not used, because each run has its own: train_acc' in err
+    err = refused(call, wrote(json.dumps(dict(test_acc=better, val_acc=arms)), 'r.json'), '--wide', says='the accuracy may be test_acc or val_acc')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('runs', [lambda xs: xs, lambda xs: {str(i):o for i,o in enumerate(xs)}], ids=['lists','by seed'])
+def test_two_data_sets_of_a_metric_are_not_pooled(call, runs):
+    found = dict(val_acc={o:dict(baseline=runs(BASE), simple=runs(SIMPLE)) for o in ('woof','nette')})
+    refused(call, wrote(json.dumps(found), 'r.json'), '--wide')
+
+def of_two_sets(): return pd.concat([frame(dataset='woof'), frame([(a,s,x+.2) for a,s,x in ROWS], dataset='nette')])
+SPLIT = dict(split=lambda df: df.set_index('dataset').to_json(orient='split'), levels=lambda df: df.set_index(['dataset','seed']).to_json(orient='split'),
+    keys=lambda df: df.set_index(['dataset','variant','seed'])[['accuracy']].to_json(), table=lambda df: df.set_index('dataset').to_json(orient='table') if df.dataset.is_unique else df.to_json(orient='records'))
+@pytest.mark.parametrize('kind', SPLIT)
+def test_an_index_that_pandas_wrote_is_a_column(call, kind):
+    path = wrote(SPLIT[kind](of_two_sets()), 'r.json')
+    refused(call, path, *(['--arm','column 2','--seed','column 3'] if kind=='keys' else ['--seed','column 2'] if kind=='levels' else []), says='woof, nette')
+
+def test_an_index_of_seeds_that_pandas_wrote_may_pair_the_runs(call):
+    err = refused(call, wrote(frame().set_index('seed').to_json(orient='split'), 'r.json'), says='Pair the runs by it')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('orient', ['split','columns'])
+def test_an_index_that_only_counts_is_none(call, orient):
+    df = frame().iloc[::-1]
+    is_the_five(comparisons(call, wrote(df.to_json(orient=orient), 'r.json'), '--baseline', 'baseline')[0][0])
+    halves = pd.concat([df.iloc[:5].reset_index(drop=True), df.iloc[5:].reset_index(drop=True)])
+    is_the_five(comparisons(call, wrote(halves.to_json(orient='split'), 'r.json'), '--baseline', 'baseline')[0][0])
+
+SMALL = [('baseline',0,.62),('baseline',1,.58),('baseline',2,.66),('simple',0,.55),('simple',1,.53),('simple',2,.57)]
+def test_an_error_below_one_percent_is_read_as_its_header_says(call):
+    for header,unit in (('test error (%)',[]),('err_pct',[]),('test error',['--percent'])):
+        c = comparisons(call, wrote(csv_text(SMALL, ('arm','seed',header))), *unit)[0][0]
+        assert c['diff']==pytest.approx(.0007)
+
+def test_errors_around_one_percent_are_of_one_unit(call):
+    path = wrote(csv_text([(a,s,round(x+.43, 2)) for a,s,x in SMALL], ('arm','seed','error')))
+    err = refused(call, path, says='--percent')
+    assert comparisons(call, *commands(err)[0][1:])[0][0]['diff']==pytest.approx(.0007)
+    mixed = wrote(csv_text([(a,s,x if s else .38) for a,s,x in ((a,s,100*x) for a,s,x in ROWS)], ('arm','seed','error')))
+    refused(call, mixed, '--percent', says='looks like a fraction')
+
+def test_accuracies_below_one_that_are_called_percent_are_asked_for(call):
+    path = wrote(csv_text(header=('arm','seed','acc (%)')))
+    err = refused(call, path, says=('If they are fractions, name the column accuracy','--percent'))
+    assert comparisons(call, *commands(err)[0][1:])[0][0]['diff']==pytest.approx(.00028)
+
+NEAR = [(a,s,x) for a,xs in (('baseline',(62.0,64.4,60.2,63.2,61.8)),('simple',(62.1,64.4,60.3,63.1,61.9))) for s,x in enumerate(xs)]
+def test_two_arms_that_are_nearly_equal_are_made_of_none(call):
+    assert comparisons(call, wrote(csv_text(NEAR)), '--percent')[0][0]['diff']==pytest.approx(.0004)
+    assert comparisons(call, wrote('seed,baseline,simple\n'+''.join(f'{s},{a[2]},{b[2]}\n' for s,(a,b) in enumerate(zip(NEAR[:5], NEAR[5:])))), '--percent', '--wide')[0][0]['n']==5
+
+@pytest.mark.parametrize('name', ['acc','arm','seed'])
+def test_a_frame_that_names_a_column_twice_is_refused(name):
+    table = pd.DataFrame(ROWS, columns=['arm','seed','acc'])
+    table = pd.concat([table, table[[name]]], axis=1)
+    with pytest.raises(CliError, match=f'names {name} twice'): read_results(table)
+    with pytest.raises(ValueError, match=f'names {name} twice'): compare_many(table)
+
+SCORES = ['value','values_0','score','objective']
+@pytest.mark.parametrize('header', SCORES)
+def test_a_score_that_may_be_a_loss_says_so(call, header):
+    path = wrote(csv_text([(a,s,x,i) for i,(a,s,x) in enumerate(ROWS)], header=('arm','seed',header,'number'))) # as optuna writes trials
+    cs,err = comparisons(call, path)
+    is_the_five(cs[0])
+    assert f'accuracy = {header}' in err and f'{header} may be a loss or an error' in err
+    assert 'may be a loss' not in comparisons(call, path, '--acc', header)[1]
+    refused(call, wrote(csv_text([(a,s,2*x) for a,s,x in ROWS], ('arm','seed',header))), says=f'if {header} is a loss')
+    refused(call, wrote(csv_text([(a,s,1.6*x) for a,s,x in ROWS], ('arm','seed',header))), says=f'{header} may be a loss')
+
+SIZES = {o:[o, [25.5]*5+[26.1]*5] for o in ('param_count','params_m','#params (M)','n_params','Params (Millions)','FLOPs (G)')} | dict(suffix=['params', ['25.5M']*5+['26.1M']*5])
+@pytest.mark.parametrize('kind', SIZES)
+def test_the_size_of_a_network_needs_no_role(call, kind):
+    header, values = SIZES[kind]
+    is_the_five(comparisons(call, wrote(with_columns(**{header:values})))[0][0])
+    refused(call, wrote(with_columns(**{header:[values[0],values[-1]]*5})), says='varies within an arm')
+
+MEASURED = 'val/best_acc|max_val_acc|mcc|balanced_accuracy|train_time_min|inference_time_ms|latency|img/s|time/epoch (s)'.split('|')
+@pytest.mark.parametrize('header', MEASURED)
+def test_what_was_measured_needs_no_role_and_what_was_chosen_is_refused(call, header):
+    is_the_five(comparisons(call, wrote(with_columns(**{header:[.513,.527,.531,.544,.559,.562,.573,.581,.594,.6]})))[0][0])
+    refused(call, wrote(with_columns(**{header:[.1,.2]*5})), says='varies within an arm')
+
+def test_remarks_need_no_role_where_each_is_of_one_run(call):
+    for header,values in dict(pid=[*range(4711, 4721)], Notes=['restarted',*['']*9], Commit=[f'a{i}b' for i in range(10)], stopped_epoch=[31,28,33,40,29,35,30,27,36,38]).items():
+        is_the_five(comparisons(call, wrote(with_columns(**{header:values})))[0][0])
+    for header in ('Notes','Commit'): refused(call, wrote(with_columns(**{header:['lr1','lr2']*5})), says='varies within an arm')
+    is_the_five(comparisons(call, wrote(with_columns(**{'log-model.history':['x' if i else 'y' for i in range(10)]})))[0][0])
+
+def test_comments_below_a_header_are_none_of_its_rows(call):
+    is_the_five(comparisons(call, wrote(csv_text().replace('simple,0', '# with attention\nsimple,0')+'# the end\n'))[0][0])
+    assert '#1' in read_results(wrote(csv_text([('#1' if a=='baseline' else a,s,x) for a,s,x in ROWS]))).arm.tolist()
+
+def test_a_row_of_means_may_be_called_by_its_sign(call):
+    refused(call, wrote(csv_text([*ROWS[:5],('baseline','Ø',.6232),*ROWS[5:],('simple','Ø',.6512)])), says='no run')
+
+@pytest.mark.parametrize('what', [pd.Series(BASE), BASE, dict(a=BASE)], ids=['Series','list','dict'])
+def test_what_is_neither_file_nor_frame_gets_a_sentence(what):
+    with pytest.raises(CliError, match='is no table of runs: give the name of a file, or a DataFrame'): read_results(what)
+
+def test_the_test_after_a_training_is_no_epoch_of_it(call):
+    rows = [row for a,s,x in ROWS for row in ((a,s,0,49,.3,''), (a,s,1,99,x,''), (a,s,2,100,'',x-.01))]
+    path = wrote(csv_text(rows, ('arm','seed','epoch','step','val_acc','test_acc')))
+    cs,err = comparisons(call, path, '--acc', 'val_acc', '--where', 'epoch=last')
+    is_the_five(cs[0])
+    assert 'rows of a log without an accuracy are left out' in err
+    lost = wrote(csv_text([row for a,s,x in ROWS for row in ((a,s,0,.3,.2), (a,s,1,x if (a,s)!=('simple',2) else 'nan',.5))], ('arm','seed','epoch','val_acc','test_acc')))
+    refused(call, lost, '--acc', 'val_acc', '--where', 'epoch=last', says='has no accuracy')
+
+def test_a_condition_that_is_offered_stands_for_the_one_that_was_asked(call):
+    of_sets = [(a,s,x,o) for o in ('woof','nette','wang') for a,s,x in ROWS]
+    err = refused(call, wrote(csv_text(of_sets, ('arm','seed','acc','dataset'))), '--where', 'dataset=woof', 'dataset=nette', says='woof, nette')
+    first = commands(err)[0][1:]
+    assert sum(o.startswith('dataset=') for o in first)==1
+    is_the_five(comparisons(call, *first)[0][0])
+
+def test_a_switch_beside_names_of_runs_may_hold_the_arms(call):
+    rows = [(f'dashing-sky-{i}',a=='simple',s,x) for i,(a,s,x) in enumerate(ROWS)]
+    err = refused(call, wrote(csv_text(rows, ('Name','use_attention','seed','acc'))), says='--arm use_attention')
+    assert comparisons(call, *commands(err)[0][1:])[0][0]['n']==5
+
+NESTED = dict(lists=[dict(arm=a, seeds=[0,1,2,3,4], accs=xs) for a,xs in (('baseline',BASE),('simple',SIMPLE))],
+    runs=[dict(arm=a, runs=[dict(seed=i, acc=x) for i,x in enumerate(xs)]) for a,xs in (('baseline',BASE),('simple',SIMPLE))])
+@pytest.mark.parametrize('kind', NESTED)
+def test_the_runs_of_an_arm_may_be_listed_under_it(call, kind): is_the_five(comparisons(call, wrote(json.dumps(NESTED[kind]), 'r.json'))[0][0])
