@@ -254,6 +254,21 @@ def test_a_note_that_came_with_a_folder_leads_nowhere(flat, call, tmp_path):
         assert call('data', folder/'flat', '--split', '0.2')[0]==0 and split_list(folder/'flat').parent==folder.resolve()
     assert (home/'flat.split.csv').read_text()=='path,part\nmine/1.png,train\n'
 
+def test_a_note_in_somebodys_folder_is_no_name_of_it(tmp_path, call):
+    "What cannot be read is called by its own place"
+    for folder in (tmp_path/'theirs', tmp_path/'unpacked-01234567'):
+        write_set(folder/'pics', parts=('train',))
+        (folder/'.unpacked-from').write_text('/bin/sh')
+        code,_,err = call('data', folder/'pics')
+        assert code==2 and str(folder/'pics') in err and '/bin/sh' not in err
+
+@pytest.mark.parametrize('seal', [b'\xff\xfe\x00', b'', b'0'*64, b'\x00'*10**6])
+def test_a_seal_of_the_drawn_images_that_is_damaged_is_written_anew(embedded, seal):
+    file = embedded.with_suffix('.sha256')
+    before = file.read_bytes()
+    file.write_bytes(seal)
+    assert get_path('shapes', 'full')==embedded and file.read_bytes()==before
+
 def test_the_list_of_another_folder_is_not_replaced(flat, call):
     theirs = 'path,part\nmine/1.png,train\nmine/2.png,val\n'
     split_list(flat).write_text(theirs)
