@@ -676,6 +676,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'simpleattn.models._Maker.__call__': ('models.html#_maker.__call__', 'simpleattn/models.py'),
                                    'simpleattn.models._Maker.__init__': ('models.html#_maker.__init__', 'simpleattn/models.py'),
                                    'simpleattn.models._Maker.__repr__': ('models.html#_maker.__repr__', 'simpleattn/models.py'),
+                                   'simpleattn.models._Maker._checked': ('models.html#_maker._checked', 'simpleattn/models.py'),
                                    'simpleattn.models._MapSize': ('models.html#_mapsize', 'simpleattn/models.py'),
                                    'simpleattn.models._Place': ('models.html#_place', 'simpleattn/models.py'),
                                    'simpleattn.models._Place.put': ('models.html#_place.put', 'simpleattn/models.py'),

@@ -137,7 +137,9 @@ def _extract(archive, folder):
             (place.parent if file else place).mkdir(parents=True, exist_ok=True)
             if not file: continue
             with file, open(place, 'wb') as f: shutil.copyfileobj(file, f)
-    except _broken_archive as e: raise CliError(f"{archive} cannot be unpacked: {e}") from None
+    except _broken_archive as e:
+        if getattr(e, 'errno', None) in (errno.ENOSPC, errno.EDQUOT): raise # of the cache, whose place is named
+        raise CliError(f"{archive} cannot be unpacked: {e}") from None
 
 # %% ../nbs/09_folders.ipynb #cb745558
 image_suffixes = {f'.{o}' for o in

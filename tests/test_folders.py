@@ -730,3 +730,12 @@ def test_a_known_set_of_one_size_is_checked_without_its_size(tmp_path, call):
         assert code==0 and 'missing: 49990 of 50000 train images' in out, (words, err)
     code,_,err = call('data', 'cifar10', '--source', '160')
     assert code==2 and err=='simpleattn: cifar10 is not stored at 160. There is: full.\n'
+
+def test_a_full_cache_is_not_laid_on_the_archive(tmp_path, monkeypatch):
+    import errno
+    write_set(tmp_path/'set'/'pics')
+    archive = shutil.make_archive(str(tmp_path/'pics'), 'zip', tmp_path/'set')
+    def full(*args): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(shutil, 'copyfileobj', full)
+    with pytest.raises(CliError, match='The cache .* cannot be written .No space left') as e: get_path('pics', 'full', archive)
+    assert 'cannot be unpacked' not in str(e.value)

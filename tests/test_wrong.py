@@ -281,3 +281,41 @@ def test_a_failure_is_its_exception_and_its_place_whatever_the_log_says():
     try: json.loads('{')
     except ValueError as e: ended = _failed(None, e)
     assert ended.why.startswith('json.decoder.JSONDecodeError: Expecting') and 'decoder.py, line' in ended.why and ended.error.startswith('Traceback')
+
+OWN_LAYERS = """
+from torch import nn
+from simpleattn.variants import register_variant
+class Plain:
+    def __init__(self, c): pass
+def three(c): return 3
+class Raises(nn.Module):
+    def __init__(self, c): super().__init__()
+    def forward(self, x): raise NotImplementedError
+class Asserts(Raises):
+    def forward(self, x): assert x.ndim==7
+for name,layer in dict(plain=Plain, three=three, raises=Raises, asserts=Asserts).items(): register_variant(name, layer)
+"""
+
+@pytest.mark.parametrize('layer', ['plain','three','raises','asserts'])
+def test_an_own_layer_that_is_none_or_raises_is_one_true_line(here, layer):
+    Path('mine.py').write_text(OWN_LAYERS)
+    err = said(['cost','--backbone','xresnet18','--variants',layer,'--import','mine.py'])
+    assert err.count('\n')==1 and layer in err and 'another size of map' not in err
+    assert ('nn.Module' in err)==(layer in ('plain','three')) and ('raised in its own code' in err)==(layer in ('raises','asserts'))
+
+@pytest.mark.parametrize('layer', ['plain','three'])
+def test_training_with_what_is_no_layer_is_one_line(tmp_path, monkeypatch, layer):
+    monkeypatch.chdir(place(tmp_path))
+    Path('mine.py').write_text(OWN_LAYERS)
+    err = said(['train','demo','--variant',layer,'--root','fresh','--import','mine.py'])
+    assert 'nn.Module' in err.splitlines()[-1] and 'Traceback' not in err
+
+@pytest.mark.parametrize('words,why', [(['runs','--merge','runs','--variant','simple'],'--variant: not for --merge'), (['runs','--merge','runs','--recipe','demo'],'--recipe: not for --merge'),
+    (['runs','--merge','runs','--verify'],'--verify: not for --merge'), (['cost','--threads','2'],'nothing without --bs'), (['runs','--merge','afolder'],'neither a record nor a declaration'),
+    (['runs','--root','memory://x/y'],'gone with the process'), (['train','demo','--root','memory://x/y'],'gone with the process')], ids=lambda o: ' '.join(o) if isinstance(o, list) else '')
+def test_options_that_would_mean_nothing_are_refused(here, words, why): assert why in said(words)
+
+def test_help_needs_no_docstrings():
+    import subprocess,sys
+    done = subprocess.run([sys.executable,'-OO','-m','simpleattn','--help'], capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    assert done.returncode==0 and 'leaderboard' in done.stdout and not done.stderr
