@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 'Data', 'Folder', 'Margin', 'Count', 'Side',
-           'Many', 'Threads', 'Seeds', 'Device', 'Fmt', 'Callbacks', 'Changes', 'Words', 'Names', 'What', 'Source',
-           'SplitSeed', 'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'Picture', 'examples', 'verbs', 'read_arguments',
-           'recipes', 'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race', 'control', 'first_study',
-           'demo', 'demo_text', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs', 'completion',
-           'main']
+           'Many', 'Threads', 'StepThreads', 'Seeds', 'Device', 'Fmt', 'Callbacks', 'Changes', 'Words', 'Names', 'What',
+           'Source', 'SplitSeed', 'Pick', 'SweepRuns', 'Match', 'SdRuns', 'Url', 'Picture', 'examples', 'verbs',
+           'read_arguments', 'recipes', 'list_variants', 'Told', 'data', 'cost', 'train', 'study', 'race', 'control',
+           'first_study', 'demo', 'demo_text', 'plan', 'comparison', 'said', 'compare', 'report', 'leaderboard', 'runs',
+           'completion', 'main']
 
 # %% ../nbs/28_cli.ipynb #205b5e17
 import json,os,re,shlex,shutil,signal,sys,threading,traceback,warnings
@@ -43,6 +43,7 @@ Count = Annotated[int, 'How many', dict(least=1, most=65536)]
 Side = Annotated[int, 'px', dict(least=1, most=4096)]
 Many = Annotated[int, 'How many', dict(most=1_000_000)]
 Threads = Annotated[int, 'CPU threads', dict(least=1, most=1024)]
+StepThreads = Annotated[int, 'CPU threads', dict(least=1, most=1024, only_with='bs')]
 Seeds = Annotated[str, 'Seeds', dict(instead_of=('runs','cap'))]
 Device = Annotated[str, 'cpu, cuda; the GPU if there is one']
 Fmt = Annotated[str, 'table, json, csv, md, latex']
@@ -88,6 +89,7 @@ def _why_no_place(text, place): # Empty where it can be one
 
 def _why_no_url(text, place):
     if place!='store': return 'a URL is not read here. Give a path'
+    if text.startswith('memory:'): return 'what is there is gone with the process. Give a folder, or a bucket such as s3://bucket/runs'
     if text.startswith(('http:','https:')): return 'it is a web page. Give a folder, or a bucket such as s3://bucket/runs'
 
 # %% ../nbs/28_cli.ipynb #e41ea2a3
@@ -281,7 +283,7 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
     if not name or (what,name)==('env','any'): return ''
     from simpleattn.runs import list_files
     at = ('recipe','variant','env').index(what)
-    there = sorted({o.split('/')[at] for o in list_files(root)})
+    there = sorted({o.split('/')[at] for o in list_files(root, passes=lambda folder: True)}) # a folder that somebody keeps private is not asked for
     return f'There are no runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
 
 # %% ../nbs/28_cli.ipynb #8cc811f9
@@ -438,7 +440,7 @@ def cost(
     size:Side=128,                       # Side of the image, px
     n_out:Count=10,                      # Classes
     bs:Count=None,                       # Also measure a training step of this many images: ms, and MiB at its peak; run it alone
-    threads:Threads=1,                   # CPU threads of the measured step
+    threads:StepThreads=1,               # CPU threads of the measured step
     import_file:OwnVariants=None,        # Python file that registers your own
     fmt:Fmt='table'
 ):
@@ -1115,8 +1117,10 @@ def runs(
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
     from simpleattn.runs import has_store,load_runs,merge_runs
+    if merge: _refuse('--merge, which copies all that is missing', recipe=recipe, variant=variant, verify=verify)
     if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
     merged = merge_runs(merge, root) if merge else None
+    if merged and not any(merged.values()): raise CliError(f"{merge} holds neither a record nor a declaration, so there is nothing to merge.")
     for what,name in dict(recipe=recipe, variant=variant).items():
         if why := _why_not_named(root, what, name): _tell(why)
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
@@ -1170,7 +1174,7 @@ verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost
 def _help():
     about = 'Does an attention layer help? Paired runs with and without it, and verdicts.'
     def line(name, f):
-        head,*more = wrapped(f.__doc__, max(0, screen_width()-14)).split('\n')
+        head,*more = wrapped(f.__doc__ or '', max(0, screen_width()-14)).split('\n')
         return '\n'.join([f'  {name:<11} {head}', *(f"{'':14}{o}" for o in more)])
     lines = [line(*o) for o in verbs.items()]
     ends = ['simpleattn VERB --help says more of each, with examples.', 'simpleattn --completion bash (or zsh) prints a script that completes what you type.']

@@ -208,12 +208,16 @@ def run_control(
 def harness_words(
     study:Study # Any
 )->tuple: # Sentences; none where no complete control of its baseline is there
-    "What the control of a study's recipe says of the harness"
-    baseline = study.arms[study.baseline]
-    name = f'control-{baseline.recipe.name}'
+    "What the control of a study's recipe says of the harness, or why it cannot be read"
+    name = f'control-{study.arms[study.baseline].recipe.name}'
+    try: return _said_by(name, study)
+    except CliError as e: return (f'What {name} says of the harness is not known: {e}',)
+
+def _said_by(name, study):
+    "Sentences of a control, where it is complete and of the study's baseline"
     declared = read_declaration(study.root, name)
-    if not declared or declared['env']!=study.env or 'control' not in declared.get('protocol', ()): return ()
+    if not declared or declared['env']!=study.env or 'control' not in (declared.get('protocol') or {}): return ()
     control = load_study(name, study.root)
-    if control.arms[control.baseline]!=baseline: return ()
+    if control.arms[control.baseline]!=study.arms[study.baseline] or len(control.arms)<2: return ()
     found = read_control(control)
     return () if found.reading.missing else tuple(found.sentences)

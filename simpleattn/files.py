@@ -306,35 +306,42 @@ def is_alive(
     return True
 
 # %% ../nbs/03_files.ipynb #ec2df5ab
+def _passes_none(folder): return False
+
 def list_names(
-    root,     # Folder or URL
-    *patterns # Of each folder on the way, and of the file
+    root,      # Folder or URL
+    *patterns, # Of each folder on the way, and of the file
+    passes=_passes_none # Of a folder's name below the root: is it passed over where its owner keeps it private?
 )->list: # Names below the root
     "The files of a store whose names match"
     root = as_root(root)
-    return sorted(_objects(root, patterns) if is_url(root) else _files(root, patterns))
+    return sorted(_objects(root, patterns) if is_url(root) else _files(root, patterns, passes))
 
 def list_strange(
-    root,     # Folder or URL
-    *patterns # Of each folder on the way, and of the file
+    root,      # Folder or URL
+    *patterns, # Of each folder on the way, and of the file
+    passes=_passes_none # As for `list_names`
 )->list: # Names below the root; an object store has nothing but objects
     "What matches, but is a link or a device, or a folder in the place of a file"
     root = as_root(root)
-    return [] if is_url(root) else sorted(name for name,kind,is_last in _found(root, patterns) if kind!='file' and (is_last or not kind))
+    return [] if is_url(root) else sorted(name for name,kind,is_last in _found(root, patterns, passes) if kind!='file' and (is_last or not kind))
 
-def _files(folder, patterns):
+def _files(folder, patterns, passes):
     "Files of a local folder"
-    return [name for name,kind,is_last in _found(folder, patterns) if is_last and kind=='file']
+    return [name for name,kind,is_last in _found(folder, patterns, passes) if is_last and kind=='file']
 
-def _found(folder, patterns, at=''):
+def _found(folder, patterns, passes, at=''):
     "Name, kind, and whether it stands where a file is meant, of all that matches; no link is followed"
     def look():
         try:
             with os.scandir(folder) as it: return [(e.name, e.path, _kind(e)) for e in it if fnmatchcase(e.name, patterns[0])]
         except (FileNotFoundError, NotADirectoryError): return []
+        except PermissionError:
+            if at and passes(at.rstrip('/')): return []
+            raise
     deeper = patterns[1:]
     for name,path,kind in patiently(look, _unread(folder)):
-        if deeper and kind=='folder': yield from _found(path, deeper, f'{at}{name}/')
+        if deeper and kind=='folder': yield from _found(path, deeper, passes, f'{at}{name}/')
         else: yield at+name, kind, not deeper
 
 def _kind(entry):

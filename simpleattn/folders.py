@@ -137,7 +137,9 @@ def _extract(archive, folder):
             (place.parent if file else place).mkdir(parents=True, exist_ok=True)
             if not file: continue
             with file, open(place, 'wb') as f: shutil.copyfileobj(file, f)
-    except _broken_archive as e: raise CliError(f"{archive} cannot be unpacked: {e}") from None
+    except _broken_archive as e:
+        if getattr(e, 'errno', None) in (errno.ENOSPC, errno.EDQUOT): raise # of the cache, whose place is named
+        raise CliError(f"{archive} cannot be unpacked: {e}") from None
 
 # %% ../nbs/09_folders.ipynb #cb745558
 image_suffixes = {f'.{o}' for o in
@@ -176,7 +178,7 @@ def split_list(
 def _called(path):
     "What the user calls a data set's folder: the archive, where it was unpacked from one"
     note = Path(path).resolve().parent/_archive_note
-    return Path(note.read_text('utf-8', 'surrogateescape')) if note.is_file() else path
+    return Path(note.read_text('utf-8', 'surrogateescape')) if _is_unpacked(note.parent) and note.is_file() else path
 
 # %% ../nbs/09_folders.ipynb #eb270091
 val_folders = ('val','valid','validation','test') # The first of these that is there validates
@@ -354,7 +356,7 @@ def _embedded(data):
     if given.exists() and given.resolve()!=path.resolve() and (given.is_file() or _is_data_set(given) or _is_flat(given)):
         raise _other_data(given, 'shapes', 'shapes are drawn here and need no --data')
     seal = path.with_suffix('.sha256')
-    if path.is_dir() and not (seal.is_file() and seal.read_text()==_shapes_now(path, _folder_times(path))):
+    if path.is_dir() and not (seal.is_file() and seal.read_bytes()==_shapes_now(path, _folder_times(path)).encode()):
         with tempfile.TemporaryDirectory(dir=cache_dir()) as tmp: os.rename(path, f'{tmp}/old')
     if not path.is_dir():
         clear_left(path.parent, '.shapes-*')

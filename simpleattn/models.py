@@ -438,9 +438,13 @@ class _Maker:
 
     def __repr__(self): return f"Variant {self.variant.name!r}: {self.variant.path or 'the backbone'}"
 
+    def _checked(self, layer):
+        if isinstance(layer, nn.Module): return layer
+        raise CliError(f"{self} gives no layer, but {type(layer).__name__}: its class must be an nn.Module, and call super().__init__().")
+
     def __call__(self, *channels, **sizes):
         kwargs = self.variant.kwargs
-        try: return self.func(*channels, **sizes, **kwargs)
+        try: return self._checked(self.func(*channels, **sizes, **kwargs))
         except self.mistakes as e:
             raise CliError(f"{self} at {self.variant.site} with {channels} channels, {sizes|kwargs}: {e}") from e
         except Exception as e:
@@ -461,8 +465,10 @@ def _insert(model, variant, size, seed):
     except Exception as e: raise CliError(f"{make} fails at {site} on {size} px: {_why(e)}") from e
 
 def _why(error):
-    another_map = 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
-    return f'{type(error).__name__}: {str(error).strip() or another_map}'
+    *_,(frame,_) = traceback.walk_tb(error.__traceback__)
+    is_own = frame.f_globals.get('__name__', '').partition('.')[0] not in ('simpleattn','fastai','timm','torch')
+    unsaid = 'raised in its own code' if is_own else 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
+    return f'{type(error).__name__}: {str(error).strip() or unsaid}'
 
 # %% ../nbs/07_models.ipynb #91c0de19
 @patch

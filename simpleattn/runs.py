@@ -22,7 +22,7 @@ from operator import attrgetter
 from pathlib import Path
 from fastcore.basics import groupby,patch
 from fastcore.xdg import xdg_state_home
-from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,name_re
+from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,name_re,plain_name_re
 from .files import as_root,get,get_many,is_folder,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,open_folder,put,read_json,remove,tidy
 from .words import percent,printable,tell
 from .variants import Arm,Variant
@@ -461,13 +461,18 @@ def set_aside(
     return beside
 
 # %% ../nbs/11_runs.ipynb #acbefea4
+def _is_no_recipe(folder):
+    "Can no run stand in a folder, by its name?"
+    return not plain_name_re.fullmatch(folder.partition('/')[0])
+
 def list_files(
     root,              # Folder of all runs, or its URL
-    *patterns          # Patterns of recipe, variant, env and file
+    *patterns,         # Patterns of recipe, variant, env and file
+    passes=_is_no_recipe # Of a folder's name below the root: is it passed over where its owner keeps it private?
 )->list: # RECIPE/VARIANT/ENV/FILE, in the order of recipe, variant, env, seed
     "Names of the files of a store"
-    patterns = [*patterns, *'****'[len(patterns):]]
-    found = list_names(root, *patterns)
+    recipe,*others = [*patterns, *'****'[len(patterns):]]
+    found = list_names(root, '[!_.]*' if recipe=='*' else recipe, *others, passes=passes)
     return sorted((o for o in found if o[0]!='_' and o.endswith('.json')), key=lambda o: (o.split('/')[:-1], _seed_of(o), o))
 
 _beside_re = re.compile(r'(\d+)\.(failed|corrupt)-\d+\.json', re.ASCII)
@@ -532,7 +537,9 @@ def _is_under(folder, arm): return folder.startswith(f'{arm.name}/')
 
 def _files_of(arms, root, env): # for each arm, names below the root
     "The files of the folders that hold the runs of arms"
-    folders = groupby(list_files(root, '*', '*', env), lambda name: name.rpartition('/')[0])
+    named = {name for arm in arms for name in (arm.name, _older_name(arm))}
+    def is_foreign(folder): return not any(o.startswith(f'{folder}/') or f'{folder}/'.startswith(f'{o}/') for o in named)
+    folders = groupby(list_files(root, '*', '*', env, passes=is_foreign), lambda name: name.rpartition('/')[0])
     foreign = [o for o in folders if not all(_is_under(o, arm) for arm in arms)]
     holders = _holders(root, {o:folders[o] for o in foreign})
     return [[name for o in _folders_of(arm, folders, holders) for name in folders[o]] for arm in arms]
@@ -669,8 +676,7 @@ def _check_rest(facts):
     if wrong: raise ValueError(f"{', '.join(wrong)} of another type")
     words = [facts.get('taken_back', []), *facts.get('contrasts', [])]
     if not all(isinstance(o, list) and all(isinstance(w, str) for w in o) for o in words): raise ValueError('a contrast is no list of names')
-    arms = (facts.get('raced') or {}).get('arms', 1)
-    if type(arms) is not int or arms<1: raise ValueError('raced has no number of arms')
+    _check_race_and_protocol(facts)
     for growth in facts.get('growth', ()): _check_growth(growth)
 
 def _check_growth(growth):
@@ -679,6 +685,29 @@ def _check_growth(growth):
     has_all = isinstance(growth, dict) and all(_is_of(growth.get(k), o) for k,o in types.items())
     can_be_read = has_all and all(isinstance(o, str) for o in growth['arms']) and all(type(o) is int for o in growth['seeds'])
     if not can_be_read: raise ValueError('its growth cannot be read')
+
+# %% ../nbs/11_runs.ipynb #ca59b24e
+_protocol_types = dict(sweep=str, rule=str, picks=str, grid=dict, values=dict, picked=dict, match=dict, control=dict)
+_inside_protocol = dict(grid=list, values=dict, picked=dict)
+_match_types = dict(by=str, unit=str, costs=dict, epochs=dict, share=dict)
+_handicaps = 'epochs','noise'
+
+def _check_race_and_protocol(facts):
+    "Raise `ValueError` for a race, a control, a sweep or matched epochs that nobody could have declared"
+    raced,protocol = facts.get('raced'), facts.get('protocol') or {}
+    if raced is not None and not (type(raced.get('arms')) is int and 1<=raced['arms']<10**6): raise ValueError('raced has no number of arms')
+    wrong = [k for k,wanted in _protocol_types.items() if k in protocol and not _is_of(protocol[k], wanted)]
+    wrong += [k for k,wanted in _inside_protocol.items() if k in protocol and k not in wrong and not all(isinstance(o, wanted) for o in protocol[k].values())]
+    if wrong: raise ValueError(f"{', '.join(wrong)} of its protocol of another type")
+    if 'control' in protocol and protocol['control'].get('handicap') not in _handicaps: raise ValueError('its control has no known handicap')
+    if 'match' in protocol: _check_match(protocol['match'])
+
+def _check_match(match):
+    "Raise `ValueError` for matched epochs that cannot be read"
+    if not all(_is_of(match.get(k), wanted) for k,wanted in _match_types.items()): raise ValueError('match of its protocol cannot be read')
+    numbers = match['epochs'], match['costs'], match['share']
+    can_be_read = all(o.keys()==match['epochs'].keys() and all(_is_of(v, float) for v in o.values()) for o in numbers)
+    if not can_be_read or not all(type(o) is int and o>0 for o in match['epochs'].values()): raise ValueError('match of its protocol has no number for each arm')
 
 # %% ../nbs/11_runs.ipynb #360eead8
 def _check_arms_and_seeds(facts):
@@ -716,6 +745,16 @@ def _check_family(facts):
         if not is_one or c[0]==c[1]: raise ValueError(f'{c} is no contrast')
         unknown = {*c[:2], *(c if len(c)==4 else ())} - {*names}
         if unknown: raise ValueError(f"a contrast names {', '.join(sorted(unknown))}, which is not among its arms")
+    _check_arms_of_protocol(facts)
+
+def _check_arms_of_protocol(facts):
+    "Raise `ValueError` for a control without its two arms and four seeds, and for a sweep whose arms have no values"
+    protocol = facts.get('protocol') or {}
+    if 'control' in protocol and (len(facts['arms'])<2 or len(facts['seeds'])<4): raise ValueError('a control has two arms, and four seeds or more')
+    if 'grid' not in protocol: return
+    values = protocol.get('values', {})
+    for arm in facts['arms']:
+        if not protocol['grid'].keys()<=values.get(arm['recipe'], {}).keys(): raise ValueError(f"its sweep has no values for {arm['recipe']!r}")
 
 def check_declaration(
     name:str,     # _studies/NAME.json or _studies/NAME.growth/K.json
@@ -792,12 +831,15 @@ def write_declaration(
     facts:dict,       # JSON types
     growth:bool=False # Is it a growth of one that is there?
 ):
-    "Publish a declaration, or its next growth; raises `FileExistsError` where another process was faster"
+    "Publish a declaration, or its next growth; raises `FileExistsError` where another process was faster, and `CliError` for one that would not be believed"
     file = f'_studies/{name}.json'
     if growth:
         number = 1+max(map(_seed_of, _growth_files(root, name)), default=0)
         file = f'_studies/{name}.growth/{number}.json'
-    put(root, file, json.dumps(facts, indent=1)+'\n')
+    content = json.dumps(facts, indent=1)+'\n'
+    try: check_declaration(file, content.encode())
+    except ValueError as e: raise CliError(f"Study {name!r} cannot be declared: {e}.") from None
+    put(root, file, content)
 
 # %% ../nbs/11_runs.ipynb #bcb8278f
 def merge_runs(
@@ -867,7 +909,7 @@ def check_failures(
     root='runs' # Folder of all runs, or its URL
 )->tuple: # (how many failed tries, {path below the root: reason})
     "Failed tries that cannot be believed, and what stands in the place of a record and is no plain file"
-    strange = list_strange(root, '[!_.]*', '*', '*', '*.json')
+    strange = list_strange(root, '[!_.]*', '*', '*', '*.json', passes=_is_no_recipe)
     wrong = dict.fromkeys(strange, 'is no plain file, or lies in a linked folder, and is not read')
     failed = [o for o in list_files(root) if _kind(o)=='failed']
     for name,content in get_many(root, failed):

@@ -681,7 +681,7 @@ def count_failure(self:_Driver, ended):
     error = ended.error or 'There is no record of it in the store.'
     path = write_failure(recipe, variant, study.env, task.seed, error, study.root, ended.why)
     self.failed[task] += 1
-    self.last[task] = ended.why or error.strip().split('\n')[0]
+    self.last[task] = ended.why or error.strip().split('\n')[0].rstrip('.')
     alike = len(self.last)>2 and len({*self.last.values()})==1
     if alike and not self.bar.done:
         raise CliError(f"The first {len(self.last)} runs all failed alike: {self.last[task]}. The whole error is in {path}.")

@@ -9,12 +9,13 @@ __all__ = ['parse_site', 'site_name', 'identity', 'layer_identity', 'Variant', '
 
 # %% ../nbs/06_variants.ipynb #b139d3d8
 import ast,dataclasses,hashlib,inspect,itertools,json,os,re,sys,textwrap,traceback,types,weakref
+from contextlib import suppress
 from dataclasses import dataclass,field
 from functools import cached_property,partial
 from importlib import import_module,metadata,util
 from pathlib import Path
-from fastcore.basics import patch
-from .files import read_json
+from fastcore.basics import groupby,patch
+from .files import get_many,list_names,read_json
 from .recipes import CallbackText,CliError,NamedRecipe,Recipe,derive,load_recipes,name_re,near,read_callbacks
 
 # %% ../nbs/06_variants.ipynb #d218529e
@@ -366,14 +367,25 @@ def _next_free(v, root):
     "The same under the first name that no other definition has"
     for k in itertools.count(1):
         named = dataclasses.replace(v, name=v.name if k==1 else f'{v.name}-{k}')
-        if _registry.get(named.name, v)==v and _hashes_on_file(named.name, Path(root))<={v.hash}: return named
+        if _registry.get(named.name, v)==v and _hashes_on_file(named.name, root)<={v.hash}: return named
 
 def _hashes_on_file(name, root):
     "Hashes of the variants that records and declarations know by a name"
-    first = {next(folder.glob('*.json'), None) for folder in root.glob(f'*/{name}/*')} - {None}
-    found = [read_json(o.read_bytes()).get('variant') for o in first]
-    for o in root.glob('_studies/*.json'): found += [arm['variant'] for arm in read_json(o.read_bytes()).get('arms', ())]
-    return {o['hash'] for o in found if isinstance(o, dict) and o['name']==name}
+    listed = partial(list_names, root, passes=lambda folder: True) # of what is private, no run stands beside one of ours
+    records = groupby(listed('[!_.]*', name, '*', '*.json'), lambda o: o.rpartition('/')[0])
+    declarations = listed('_studies', '*.json') + listed('_studies', '*.growth', '*.json')
+    found = [next(_hashes_in(root, names, name), None) for names in records.values()] # the runs of a folder have one variant
+    return {*found, *_hashes_in(root, declarations, name)} - {None}
+
+def _hashes_in(root, names, variant):
+    "Hashes of the variants of this name, by files of JSON; those that are damaged, or no record and no declaration, say nothing"
+    for _,content in get_many(root, names):
+        facts = None
+        with suppress(ValueError): facts = read_json(content)
+        arms = facts.get('arms', [facts]) if isinstance(facts, dict) else None
+        for arm in arms if isinstance(arms, list) else ():
+            said = arm.get('variant') if isinstance(arm, dict) else None
+            if isinstance(said, dict) and said.get('name')==variant and isinstance(said.get('hash'), str): yield said['hash']
 
 # %% ../nbs/06_variants.ipynb #144fde20
 def _ours(layer, site, name, doc, **kwargs):

@@ -209,6 +209,30 @@ def test_a_control_that_is_not_complete_or_of_another_recipe_is_not_carried(stor
     next((store.root/'little'/'baseline'/ENV).glob('5.json')).unlink()
     assert harness_words(Study('other', ['baseline','simple'], 6, recipe=LITTLE, root=store.root, env=ENV))==()
 
+@pytest.mark.parametrize('control', [{}, [], 'x', None, dict(handicap='size'), dict(handicap=['epochs'])], ids=str)
+def test_a_control_that_cannot_be_read_is_told_and_stops_no_other_study(store, control):
+    other = Study('other', ['baseline','simple'], 6, recipe=LITTLE, root=store.root, env=ENV)
+    file = store.root/'_studies'/'control-little.json'
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps(facts | dict(protocol=dict(control=control))))
+    said, = harness_words(other)
+    assert said.startswith('What control-little says of the harness is not known: ') and str(file) in said
+    file.write_text(json.dumps(facts | dict(protocol=None)))
+    assert harness_words(other)==()
+
+@pytest.mark.parametrize('change,why', [(dict(arms=1), 'two arms'), (dict(seeds=3), 'four seeds')], ids=str)
+def test_a_control_without_its_arms_or_seeds_is_no_declaration(store, change, why):
+    file = store.root/'_studies'/'control-little.json'
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps(facts | {k:facts[k][:n] for k,n in change.items()}))
+    with pytest.raises(CliError, match=why): load_study('control-little', store.root)
+
+@pytest.mark.parametrize('protocol', [dict(control={}), dict(match=3), dict(grid=dict(lr=['1'])), dict(values=[1])], ids=str)
+def test_a_protocol_that_could_not_be_read_is_not_declared(tmp_path, protocol):
+    s = Study('odd', ['baseline','simple'], 4, recipe=LITTLE, root=tmp_path, env=ENV, protocol=protocol)
+    with pytest.raises(CliError, match="'odd' cannot be declared"): s.declare()
+    assert not (tmp_path/'_studies').exists()
+
 # ---- calibration
 
 @pytest.fixture(scope='module')

@@ -585,6 +585,36 @@ def test_a_record_that_another_user_keeps_for_himself_ends_the_command_and_count
     mine.chmod(0o644)
     assert len(find_runs(runs)[0])==4
 
+PRIVATE = ['lost+found', '.Trash-0', '_reports', 'other', 'tiny/gate']
+
+@needs_setpriv
+@pytest.mark.parametrize('private', PRIVATE)
+def test_a_private_folder_that_is_not_asked_for_stops_nothing(tmp_path, private):
+    runs = tmp_path/'runs'
+    a_study_with_runs(runs)
+    (runs/'.lock').touch()
+    (runs/private/'simple').mkdir(parents=True)
+    owned(runs/private, 1000 if os.getuid()==0 else os.getuid(), 0o700 if os.getuid()==0 else 0)
+    holds_none = not private[0].isalpha() or '+' in private
+    def as_another(*words): return run_process(*AS_ANOTHER, sys.executable, '-m', 'simpleattn', *words, '--root', runs, cwd=tmp_path, env=dict(PYTHONPATH=str(ROOT)))
+    try:
+        for words in (['compare','s'], ['compare','s','--env',ENV], ['report','s','--out',tmp_path/'out']): assert (res := as_another(*words)).returncode==0, (words, res.stderr)
+        if private!='tiny/gate': assert (res := as_another('runs','--recipe','tiny')).returncode==0 and 'simple' in res.stdout, res.stderr
+        for words in (['runs'], ['runs','--verify'], ['leaderboard']):
+            res = as_another(*words)
+            assert res.returncode==(0 if holds_none else 2) and (holds_none or f'{runs/private} cannot be read now' in res.stderr), (words, res.stderr)
+    finally: owned(runs/private, os.getuid(), 0o755)
+
+@pytest.mark.parametrize('private', ['lost+found', '.Trash-0', '_x', 'other'])
+def test_a_study_goes_on_beside_a_private_folder(tmp_path, monkeypatch, private):
+    a_study_with_runs(tmp_path)
+    (tmp_path/private/'simple'/ENV).mkdir(parents=True)
+    flaky = Flaky(monkeypatch, str(tmp_path/private), 10**6, errno.EACCES)
+    assert a_study(tmp_path).read().missing==[] and a_study(tmp_path, seeds=3).read().missing==[('baseline',2),('simple',2)]
+    assert len(find_runs(tmp_path, 'tiny')[0])==4
+    flaky.part = f'{tmp_path}/tiny/simple'
+    with pytest.raises(CliError, match='cannot be read now'): a_study(tmp_path).read()
+
 CACHE = """
 from fastcore.script import CliError
 from simpleattn.folders import get_path

@@ -254,6 +254,21 @@ def test_a_note_that_came_with_a_folder_leads_nowhere(flat, call, tmp_path):
         assert call('data', folder/'flat', '--split', '0.2')[0]==0 and split_list(folder/'flat').parent==folder.resolve()
     assert (home/'flat.split.csv').read_text()=='path,part\nmine/1.png,train\n'
 
+def test_a_note_in_somebodys_folder_is_no_name_of_it(tmp_path, call):
+    "What cannot be read is called by its own place"
+    for folder in (tmp_path/'theirs', tmp_path/'unpacked-01234567'):
+        write_set(folder/'pics', parts=('train',))
+        (folder/'.unpacked-from').write_text('/bin/sh')
+        code,_,err = call('data', folder/'pics')
+        assert code==2 and str(folder/'pics') in err and '/bin/sh' not in err
+
+@pytest.mark.parametrize('seal', [b'\xff\xfe\x00', b'', b'0'*64, b'\x00'*10**6])
+def test_a_seal_of_the_drawn_images_that_is_damaged_is_written_anew(embedded, seal):
+    file = embedded.with_suffix('.sha256')
+    before = file.read_bytes()
+    file.write_bytes(seal)
+    assert get_path('shapes', 'full')==embedded and file.read_bytes()==before
+
 def test_the_list_of_another_folder_is_not_replaced(flat, call):
     theirs = 'path,part\nmine/1.png,train\nmine/2.png,val\n'
     split_list(flat).write_text(theirs)
@@ -715,3 +730,12 @@ def test_a_known_set_of_one_size_is_checked_without_its_size(tmp_path, call):
         assert code==0 and 'missing: 49990 of 50000 train images' in out, (words, err)
     code,_,err = call('data', 'cifar10', '--source', '160')
     assert code==2 and err=='simpleattn: cifar10 is not stored at 160. There is: full.\n'
+
+def test_a_full_cache_is_not_laid_on_the_archive(tmp_path, monkeypatch):
+    import errno
+    write_set(tmp_path/'set'/'pics')
+    archive = shutil.make_archive(str(tmp_path/'pics'), 'zip', tmp_path/'set')
+    def full(*args): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(shutil, 'copyfileobj', full)
+    with pytest.raises(CliError, match='The cache .* cannot be written .No space left') as e: get_path('pics', 'full', archive)
+    assert 'cannot be unpacked' not in str(e.value)

@@ -1,5 +1,5 @@
 """Variants: declarative, torch-free, and identified by what they are"""
-import json,sys
+import json,os,sys
 import pytest
 from fastcore.script import CliError
 from conftest import cli,python
@@ -335,3 +335,37 @@ def test_a_file_registers_variants_at_the_command_line(tmp_path):
     assert res.returncode==0, res.stderr
     mine = {o['variant']:o for o in json.loads(res.stdout)}['from-file']
     assert (mine['site'],mine['about'])==('2.-1','my own')
+
+# ---- an edited variant under the next free name
+
+class First: pass
+class Second: pass
+
+ODD_FILES = {'broken':b'{"variant": ', 'no text':b'\xff\xfe', 'nested':b'['*10**5, 'a list':b'[1]', 'no variant':b'{"seed": 1}', 'a text':b'{"variant": "x"}', 'no hash':b'{"variant": {"name": "edited"}}',
+    'odd hash':b'{"variant": {"name": "edited", "hash": [1]}}', 'arms of another type':b'{"arms": 3}', 'odd arms':b'{"arms": [3, {}, {"variant": 3}, null]}', 'no arms':b'{"arms": null}'}
+
+def held(root, text=None):
+    "Where a record of a variant called `edited` stands, a declaration, and its growth"
+    for name in ('demo/edited/cpu/3.json', '_studies/s.json', '_studies/s.growth/1.json'):
+        file = root/name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if text is not None: file.write_bytes(text)
+        yield file
+
+@pytest.mark.parametrize('odd', ODD_FILES)
+def test_a_free_name_is_found_beside_what_is_no_record(tmp_path, odd):
+    [*held(tmp_path, ODD_FILES[odd])]
+    assert register_variant('edited', First, again=tmp_path).name=='edited'
+
+@pytest.mark.parametrize('kind', ['pipe','link','folder'])
+def test_a_free_name_is_found_without_what_is_no_plain_file(tmp_path, kind):
+    (tmp_path/'secret.json').write_text(json.dumps(dict(variant=dict(name='edited', hash='x'), arms=[dict(variant=dict(name='edited', hash='x'))])))
+    for file in held(tmp_path): dict(pipe=lambda: os.mkfifo(file), folder=file.mkdir, link=lambda: file.symlink_to(tmp_path/'secret.json'))[kind]()
+    assert register_variant('edited', First, again=tmp_path).name=='edited'
+
+@pytest.mark.parametrize('where', range(3))
+def test_a_name_that_a_record_or_a_declaration_has_is_not_free(tmp_path, where):
+    file = [*held(tmp_path, b'{')][where]
+    arm = dict(variant=Variant('edited', Second).to_dict())
+    (file.with_name('4.json') if where==0 else file).write_text(json.dumps(arm if where==0 else dict(arms=[arm])))
+    assert register_variant('edited', First, again=str(tmp_path)).name=='edited-2' and register_variant('edited', Second, again=tmp_path).name=='edited'

@@ -105,10 +105,24 @@ def resealed(facts):
 
 READING = [['runs'], ['runs','--verify'], ['runs','--merge','other'], ['compare','demo'], ['compare','demo','--full','--fmt','json'], ['report','demo'], ['leaderboard'], ['leaderboard','--fmt','json'], ['plan','demo']]
 
+def protocols():
+    "Name -> a declaration of a control, a race, a sweep and matched epochs"
+    demo,control = (json.loads((ROOT/'runs'/'_studies'/f'{o}.json').read_text()) for o in ('demo','control-demo'))
+    labels = [a['arm'] for a in demo['arms']]
+    match = dict(by='time', unit='ms an image', costs={o:1.5 for o in labels}, epochs={o:2 for o in labels}, share={o:1. for o in labels})
+    more = dict(race=dict(raced=dict(arms=len(labels)-1)), sweep=dict(protocol=dict(grid=dict(lr=['1e-3']), rule='baseline', picks='highest', values=dict(demo=dict(lr='1e-3')))),
+        matched=dict(protocol=dict(sweep='sweep', rule='each', picked={o:dict(lr='1e-3') for o in labels}, match=match)))
+    return {'control-demo':control} | {name:demo | dict(name=name) | o for name,o in more.items()}
+
+def whole(file):
+    "What stands in a file of the odd world before anything is odd"
+    name = Path(file).stem
+    return protocols()[name] if name in protocols() else json.loads((ROOT/'runs'/file).read_text())
+
 def odd_files():
     "(id, file below the root, its content) of every odd record and declaration"
-    for file in ('demo/simple/cpu-torch2.15/1.json', '_studies/demo.json'):
-        facts = json.loads((ROOT/'runs'/file).read_text())
+    for file in ('demo/simple/cpu-torch2.15/1.json', '_studies/demo.json', *(f'_studies/{o}.json' for o in protocols())):
+        facts = whole(file)
         facts |= dict(growth=[dict(date='2026-01-01T00:00:00Z', runs_before=0, arms=[], seeds=[4])]) if 'growth' in facts else {}
         for at,value in itertools.product(spots(facts), ODD):
             if at==('sha256',): continue
@@ -125,10 +139,12 @@ def is_believed(file, text):
     return True
 
 def odd_world(folder):
-    "A working folder with a store and another one to merge, of one study"
+    "A working folder with a store and another one to merge, of one recipe"
     shutil.copytree(ROOT/'runs'/'demo', folder/'runs'/'demo')
     (folder/'runs'/'_studies').mkdir()
+    for o in ('demo_epochs-2','_repeats'): shutil.copytree(ROOT/'runs'/o, folder/'runs'/o)
     shutil.copy(ROOT/'runs'/'_studies'/'demo.json', folder/'runs'/'_studies')
+    for name,facts in protocols().items(): (folder/'runs'/'_studies'/f'{name}.json').write_text(json.dumps(facts))
     shutil.copytree(folder/'runs', folder/'other')
 
 def read_odd(chosen):
@@ -136,7 +152,8 @@ def read_odd(chosen):
     for what,file,text in chosen:
         before = Path('runs', file).read_bytes()
         for root in ('runs','other'): Path(root, file).write_text(text)
-        for words in READING if is_believed(file, text) else READING[:4]:
+        its_own = [[verb, Path(file).stem] for verb in ('compare','report')] if file[0]=='_' else []
+        for words in [*(READING if is_believed(file, text) else READING[:4]), *its_own]:
             code,_,err,_ = tried(words)
             if code not in (0,1,2) or 'Traceback' in err: yield what, words, code
         Path('runs', file).write_bytes(before)
@@ -150,6 +167,24 @@ def test_odd_records_and_declarations_are_believed_or_named(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     odd_world(tmp_path)
     assert [*read_odd(some_odd(8))]==[]
+
+BROKEN = {'control-demo':(('protocol','control'),{}), 'race':(('raced',),dict(a=1)), 'sweep':(('protocol','values'),{}), 'matched':(('protocol','match'),3)}
+
+def test_what_a_race_or_a_protocol_says_is_believed_or_named_and_breaks_no_other_study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd_world(tmp_path)
+    for name,facts in protocols().items():
+        file,before = Path('runs/_studies')/f'{name}.json', json.dumps(facts)
+        assert is_believed(f'_studies/{name}.json', before)
+        for at in [o for o in spots(facts) if o[0] in ('raced','protocol')]:
+            odd = [json.dumps(changed(facts, at, value)) for value in (None, 3, 'x', [], {}, {'a':1})]
+            believed = [is_believed(f'_studies/{name}.json', o) for o in odd]
+            if at[-1] in ('control','match','epochs','costs','share','handicap'): assert not any(believed), at
+            if at in [('raced',),('protocol',)]: assert not all(believed) and believed[0], at
+        at,value = BROKEN[name]
+        file.write_text(json.dumps(changed(facts, at, value)))
+        for words,code in ((['runs','--verify'],1), (['compare',name],2), (['compare','demo'],0)): assert tried(words)[0]==code, (name, words)
+        file.write_text(before)
 
 @pytest.mark.slow
 def test_records_and_declarations_with_every_field_of_another_type(tmp_path, monkeypatch):
@@ -246,3 +281,41 @@ def test_a_failure_is_its_exception_and_its_place_whatever_the_log_says():
     try: json.loads('{')
     except ValueError as e: ended = _failed(None, e)
     assert ended.why.startswith('json.decoder.JSONDecodeError: Expecting') and 'decoder.py, line' in ended.why and ended.error.startswith('Traceback')
+
+OWN_LAYERS = """
+from torch import nn
+from simpleattn.variants import register_variant
+class Plain:
+    def __init__(self, c): pass
+def three(c): return 3
+class Raises(nn.Module):
+    def __init__(self, c): super().__init__()
+    def forward(self, x): raise NotImplementedError
+class Asserts(Raises):
+    def forward(self, x): assert x.ndim==7
+for name,layer in dict(plain=Plain, three=three, raises=Raises, asserts=Asserts).items(): register_variant(name, layer)
+"""
+
+@pytest.mark.parametrize('layer', ['plain','three','raises','asserts'])
+def test_an_own_layer_that_is_none_or_raises_is_one_true_line(here, layer):
+    Path('mine.py').write_text(OWN_LAYERS)
+    err = said(['cost','--backbone','xresnet18','--variants',layer,'--import','mine.py'])
+    assert err.count('\n')==1 and layer in err and 'another size of map' not in err
+    assert ('nn.Module' in err)==(layer in ('plain','three')) and ('raised in its own code' in err)==(layer in ('raises','asserts'))
+
+@pytest.mark.parametrize('layer', ['plain','three'])
+def test_training_with_what_is_no_layer_is_one_line(tmp_path, monkeypatch, layer):
+    monkeypatch.chdir(place(tmp_path))
+    Path('mine.py').write_text(OWN_LAYERS)
+    err = said(['train','demo','--variant',layer,'--root','fresh','--import','mine.py'])
+    assert 'nn.Module' in err.splitlines()[-1] and 'Traceback' not in err
+
+@pytest.mark.parametrize('words,why', [(['runs','--merge','runs','--variant','simple'],'--variant: not for --merge'), (['runs','--merge','runs','--recipe','demo'],'--recipe: not for --merge'),
+    (['runs','--merge','runs','--verify'],'--verify: not for --merge'), (['cost','--threads','2'],'nothing without --bs'), (['runs','--merge','afolder'],'neither a record nor a declaration'),
+    (['runs','--root','memory://x/y'],'gone with the process'), (['train','demo','--root','memory://x/y'],'gone with the process')], ids=lambda o: ' '.join(o) if isinstance(o, list) else '')
+def test_options_that_would_mean_nothing_are_refused(here, words, why): assert why in said(words)
+
+def test_help_needs_no_docstrings():
+    import subprocess,sys
+    done = subprocess.run([sys.executable,'-OO','-m','simpleattn','--help'], capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    assert done.returncode==0 and 'leaderboard' in done.stdout and not done.stderr
