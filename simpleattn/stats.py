@@ -1091,6 +1091,7 @@ def _compared_in_order(before, after, paired, delta, alpha, family, goal):
     alone = _left_out(before, after, pairs)
     return c.noted(*_of_a_race(c, len(pairs.before)-len(contrast.before)), *alone, *limits(contrast))
 
+# %% ../nbs/17_stats.ipynb #c1ebcc08
 def compare(
     baseline:np.ndarray,    # (n,) accuracies in seed order: fractions, or counts of correct with `n_images`; a Series by seed
     variant:np.ndarray,     # (m,) the same of the variant

@@ -805,6 +805,7 @@ def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as
     if int(number)>=len(gpus): raise CliError(f"Device {machine.device!r}: there are GPUs 0 to {len(gpus)-1} here.")
     return [gpus[int(number)]], replace(machine, device='cuda')
 
+# %% ../nbs/18_study.ipynb #e2011060
 @patch
 def _joining(self:Study)->list:
     "Arms that join the declared family of a study that has runs"

@@ -138,6 +138,7 @@ sys.exit(str([m for m in ('torch','fastai') if m in sys.modules] or ''))'''
     res = python(code)
     assert res.stderr.strip()=='' and 'simple against baseline' in res.stdout, res.stderr
 
+@pytest.mark.slow
 def test_candidates_for_local_attention_on_a_gpu_agree_with_the_layer_and_so_do_their_gradients():
     "Triton interprets its kernel here; maps that fill no block, and a window wider than the map"
     code = f'''

@@ -311,6 +311,7 @@ class Slow(nn.Module):
 register_variant('slow', Slow)
 '''
 
+@pytest.mark.slow
 def test_epochs_are_matched_by_steps_timed_in_a_process_of_its_own(tmp_path, recipe):
     from simpleattn.variants import import_file
     (tmp_path/'slow.py').write_text(SLOW); import_file(tmp_path/'slow.py')
@@ -389,6 +390,7 @@ def test_several_values_of_a_tuple_or_of_a_single_run_are_no_sweep(call, tiny, s
     from simpleattn.cli import _grid
     assert _grid(['stem=16,32,64','lr=1,2','bs=8','opt=adam,sgd'])==(['stem=16,32,64','bs=8'], dict(lr=['1','2'], opt=['adam','sgd']))
 
+@pytest.mark.slow
 def test_sweep_pick_match_and_report_from_the_command_line(call, tiny, settings):
     args = ['study','tiny','--variants','simple,baseline','--baseline','baseline','--set','split=tune','lr=1e-3,1e-2','bs=4','epochs=3','--pick','each','--sweep-runs','2','--runs','2','--match','flops',
         '--settings',settings,'--data',tiny,'--device','cpu','--engine','serial']

@@ -196,6 +196,7 @@ def test_a_folder_that_was_given_is_not_called_the_official_archive(woof, tiny):
     assert source_facts(woof, Recipe('r', source='160'))['source']=='160-unverified'
     assert source_facts(tiny, Recipe('r', dataset='tiny', source='full'))['source']=='full'
 
+@pytest.mark.slow
 def test_without_a_home_a_folder_that_was_given_is_what_it_is(tiny, tmp_path):
     "fastai writes its configuration there; a run was lost at its end for want of it"
     known = tmp_path/'imagewoof2-160'

@@ -229,7 +229,8 @@ def insist(f):
         except CliError as e: assert 'cannot be' in str(e), e
     raise AssertionError('never')
 
-@pytest.mark.parametrize('seed', [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1,2))])
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', [0,1,2])
 def test_with_45_of_100_requests_failing_nothing_is_lost_duplicated_renamed_or_left_out(s3, state, monkeypatch, seed, capsys):
     root = f's3://bucket/faulty-{seed}/runs'
     as_root(root)
@@ -340,7 +341,7 @@ for k in range(rounds): # nothing of the store is open in the parent
     print(*[os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in pids])
 '''
 
-@pytest.mark.parametrize('n', [2,4])
+@pytest.mark.parametrize('n', [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_growths_at_the_same_moment_lose_no_arm_with_locks_or_without(root, n, capsys):
     "12 rounds, the first of which declares the study"
     res = python(GROW, root, 12, n, env=dict(PYTHONPATH=str(ROOT)))
@@ -551,7 +552,8 @@ def owned(root, uid, mode):
         o.chmod(mode if o.is_dir() else mode & 0o666)
 
 @needs_setpriv
-@pytest.mark.parametrize('uid,mode', [(0,0o555), (1000,0o755), (1000,0o555)], ids=['read-only','of another user','of another user, read-only'])
+@pytest.mark.parametrize('uid,mode', [pytest.param(0, 0o555, id='read-only', marks=pytest.mark.slow), pytest.param(1000, 0o755, id='of another user', marks=pytest.mark.slow),
+    pytest.param(1000, 0o555, id='of another user, read-only')])
 def test_a_store_that_may_only_be_read_is_read_and_nothing_is_trained_for_it(tmp_path, uid, mode):
     if uid and os.getuid(): pytest.skip('only root gives files to another user')
     runs = tmp_path/'runs'
@@ -585,7 +587,7 @@ def test_a_record_that_another_user_keeps_for_himself_ends_the_command_and_count
     mine.chmod(0o644)
     assert len(find_runs(runs)[0])==4
 
-PRIVATE = ['lost+found', '.Trash-0', '_reports', 'other', 'tiny/gate']
+PRIVATE = ['lost+found', *(pytest.param(o, marks=pytest.mark.slow) for o in ('.Trash-0','_reports','other')), 'tiny/gate']
 
 @needs_setpriv
 @pytest.mark.parametrize('private', PRIVATE)

@@ -466,7 +466,7 @@ def questions():
     spec.loader.exec_module(m := importlib.util.module_from_spec(spec))
     return m
 
-@pytest.mark.parametrize('section', ['pooled','unlike_studies','skewed_studies','two_studies','apart','best_arm','unequal_seeds'])
+@pytest.mark.parametrize('section', ['unlike_studies','skewed_studies','two_studies','apart','unequal_seeds', *(pytest.param(o, marks=pytest.mark.slow) for o in ('pooled','best_arm'))])
 def test_error_rates_in_short(section, questions):
     "A part of the studies, some of them judged by the public functions too: a share may stray four standard errors over its bound"
     for r in questions.SECTIONS[section](.05):

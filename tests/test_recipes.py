@@ -55,6 +55,7 @@ def test_the_last_published_epoch_is_the_published_run():
     assert len(last)==720 and len(published('epochs'))==3600
     assert all(runs[k]==pytest.approx(acc) for k,acc in last.items())
 
+@pytest.mark.slow
 def test_published_epochs_are_of_a_recipe_and_what_may_differ_in_it():
     def n(recipe): return len(published_epochs(recipe))
     of_study = [r for r in ALL.values() if n(r)]

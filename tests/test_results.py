@@ -909,6 +909,7 @@ def test_no_input_ends_in_a_traceback(data, args):
     with contextlib.redirect_stdout(io.StringIO()),contextlib.redirect_stderr(err): code = main(['compare', 'fuzz.csv', *args])
     assert code in (0,2) and (code==0 or err.getvalue().startswith('simpleattn: ')), err.getvalue()
 
+@pytest.mark.slow
 def test_thousands_of_rows_are_read_in_seconds(call):
     import time
     rng = np.random.default_rng(0)

@@ -150,6 +150,7 @@ def forked(root, env):
     try: yield pid,r
     finally: os.close(r)
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_200_writers_killed_at_random_moments_lose_and_tear_nothing(tmp_path):
     rng,acknowledged = random.Random(0),set()

@@ -55,7 +55,7 @@ def test_a_declaration_is_held_against_what_json_makes_of_it(tmp_path):
     "Tuples in arguments and protocols are lists in the file, and nothing has changed"
     from simpleattn.report import report_data
     arms = ['baseline', Variant('x', 'simpleattn.attention:SelfAttention', kwargs=dict(sizes=(1,2)))]
-    protocol = dict(grid=dict(stem=[(32,64,64),(32,32,64)]))
+    protocol = dict(grid=dict(stem=[(32,64,64),(32,32,64)]), values=dict(tiny=dict(stem=(32,64,64))))
     for _ in range(3): d = study(tmp_path, arms, protocol=protocol).declare()
     assert [a['arm'] for a in d['arms']]==['baseline','x'] and d['growth']==[]
     fill(tmp_path, ['baseline']); study(tmp_path, [*arms,'simple'], protocol=protocol).declare()

@@ -264,6 +264,7 @@ def test_ralamb_published_is_the_published_definition(norm):
         assert torch.allclose(ours, want, rtol=1e-10, atol=1e-12)
         if norm: assert not torch.allclose(lamb, want, rtol=.01)
 
+@pytest.mark.slow
 def test_published_arms_of_ralamb_and_over9000_have_the_published_ratio():
     p = torch.nn.Parameter(torch.ones(2))
     for row in published('runs'):
