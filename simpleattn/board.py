@@ -133,9 +133,12 @@ def board_entries(
     return [Entry(_one_a_seed(rs), _failed(rs, root), str(root), raced=rs[0].arm.key in raced) for rs in by_arm.values()]
 
 def _raced_arms(root): # hashes of the recipe and the variant of each
-    names = [o.rpartition('/')[2].removesuffix('.json') for o in list_names(root, '_studies', '*.json')]
-    declared = [read_declaration(root, o) for o in names]
-    return {(arm['recipe_hash'], arm['variant']['hash']) for o in declared if o.get('raced') for arm in o['arms']}
+    raced = set()
+    for file in list_names(root, '_studies', '*.json'):
+        try: declared = read_declaration(root, file.rpartition('/')[2].removesuffix('.json')) or {}
+        except CliError: continue # `runs --verify` names what is damaged; runs are ranked without it
+        if declared.get('raced'): raced |= {(arm['recipe_hash'], arm['variant']['hash']) for arm in declared['arms']}
+    return raced
 
 def _one_a_seed(runs):
     "An arm may stand in two folders, where its name was once spelled in another way"

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
            'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error', 'seed_in',
-           'counted', 'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'numbered', 'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re
+from collections import Counter
 from fnmatch import fnmatchcase
 from .runs import comparable
 
@@ -73,8 +74,7 @@ def check_names(
     what='the table'  # That has them
 ):
     "Refuse two columns of one name"
-    names = [str(o) for o in names]
-    twice = sorted({o for o in names if names.count(o) > 1})
+    twice = sorted(o for o,n in Counter(map(str, names)).items() if n > 1)
     if twice: raise error(f"{what} names {', '.join(twice)} twice. Rename one, or remove it.")
 
 def plain_value(
@@ -111,7 +111,7 @@ def seed_in(header):
     named = is_accuracy(rest) or re.fullmatch(_before+'score', rest)
     return parts[3] if not rest or parts[2] and named else None
 
-def counted(
+def numbered(
     headers # Names of columns
 )->dict:    # Such as acc -> {0: 'acc_0', 1: 'acc_1'}
     "Columns of one name that are numbered one after another, from 0 or 1"

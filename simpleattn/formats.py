@@ -159,7 +159,8 @@ def _named_list(line):
             name, rest = line[:end.start()].strip(' |"\''), line[end.end():].strip(' |,;\t"\'')
             numbers = _numbers_of(rest)
             if not name or number_in(name) is not None or not numbers: continue
-            is_clear = separators == _ends_a_name[0] and (end[0] in ':=' or end[0] not in rest) or rest[0] in '[('
+            ends_only_names = separators == _ends_a_name[0] and (end[0] in ':=' or end[0] not in rest)
+            is_clear = ends_only_names or rest[0] in '[('
             may_be_a_number = re.search(r'\s[\d.,]+%?$', name) or not all(map(_is_decimal, numbers)) # of the name, or of the list
             if is_clear or not may_be_a_number: return name, numbers
             break

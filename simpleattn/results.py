@@ -15,7 +15,7 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates,parts
 from .runs import comparable
-from .columns import (all_repeat,arm_names,counted,is_accuracy,is_blank,is_error,is_whole,known_columns,number_in,of_a_log,plain_value,
+from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
     said_columns,seed_in,seed_names,seed_value,short_name,unexplained)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
@@ -139,17 +139,17 @@ def _seed_column(asked, table, arm):
 def _has_number(column): # or a mean with its sd
     return any(number_in(o) is not None or _spread.fullmatch(o) for o in column)
 
-def _counted_accuracies(table):
+def _numbered_accuracies(table):
     "Of columns such as acc_0, acc_1, acc_2 or epoch_1, epoch_2: the name and the columns in order; nothing where an accuracy stands beside them"
     known = {o for o in table.columns if is_accuracy(short_name(o))}
-    for name,columns in counted(table.columns).items():
+    for name,columns in numbered(table.columns).items():
         may_be_one = is_accuracy(name) or name in of_a_log
         if may_be_one and known <= {*columns.values()} and all(_has_number(table[o]) for o in columns.values()): return name, columns
     return '', {}
 
-def _refuse_counted(asked, table):
+def _refuse_numbered(asked, table):
     "Refuse accuracies in numbered columns: they are of seeds or of epochs, and only a person knows which"
-    name, columns = _counted_accuracies(table)
+    name, columns = _numbered_accuracies(table)
     if not columns: return
     *before, last = columns.values()
     keep = asked.command(acc=last, ignore=before)
@@ -166,7 +166,7 @@ def _refuse_either(asked, there):
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
     if asked.acc: return _named(asked, table, asked.acc)
-    _refuse_counted(asked, table)
+    _refuse_numbered(asked, table)
     for known in (is_accuracy, is_error, _scores.__contains__):
         there = [o for o in table.columns if known(short_name(o)) and _has_number(table[o])]
         if not there: continue
@@ -198,7 +198,7 @@ def _is_index(column):
 def _seeds_of_columns(table):
     "Header -> its seed, of columns of numbers that name a seed; where none does, of accuracies that are numbered"
     named = {o:seed_in(o) for o in _numeric(table) if seed_in(o)}
-    name, columns = _counted_accuracies(table)
+    name, columns = _numbered_accuracies(table)
     return named or ({} if {*name.split('_')} & {*of_a_log} else {header:str(i) for i,header in columns.items()})
 
 def _wide_parts(asked, table):
@@ -206,7 +206,7 @@ def _wide_parts(asked, table):
     by_seed = [*_seeds_of_columns(table)]
     rest = [o for o in table.columns if o not in by_seed]
     arm = _arm_column(asked, table[rest]) or next((o for o in rest if short_name(o) not in of_a_log), None)
-    if len(by_seed) > 1 and (arm or len(table) == 1 and _counted_accuracies(table)[1]): return 'seeds', arm, by_seed
+    if len(by_seed) > 1 and (arm or len(table) == 1 and _numbered_accuracies(table)[1]): return 'seeds', arm, by_seed
     if _names_arms(asked, table): return None
     seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o]) and short_name(o) not in of_a_log), None)
     varying = unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', seed})
@@ -261,7 +261,7 @@ def _long(asked, table):
 
 def _refuse_wide(asked, table):
     "No wide table: where a column names the arms, the numbers beside it may be accuracies"
-    _refuse_counted(replace(asked, wide=False), table)
+    _refuse_numbered(replace(asked, wide=False), table)
     arm = _names_arms(asked, table)
     if arm: _refuse_numbers(asked, table, arm)
     beside = f' {arm} names arms of one row each, and what stands beside it are no seeds.' if arm else ''
@@ -448,7 +448,8 @@ def _logged(runs):
     if not counts: return runs, []
     has = ~runs.acc.map(is_blank)
     beside = ~has & has.groupby(_blocks(runs[[*_run_keys(runs), counts[0]]])).transform('any')
-    for other in (o for o in runs.columns if has.any() and o != 'acc' and is_accuracy(short_name(o))): # a test that follows the training has rows of its own
+    others = [o for o in runs.columns if o != 'acc' and is_accuracy(short_name(o))]
+    for other in others if has.any() else (): # a test that follows the training has rows of its own
         there = ~runs[other].map(is_blank)
         if not (there & has).any(): beside |= there
     return runs[~beside], [f'{beside.sum()} rows of a log without an accuracy are left out'] if beside.any() else []

@@ -991,11 +991,11 @@ def outlying(
 
 # %% ../nbs/17_stats.ipynb #7a5f23b7
 def far_outside(
-    samples,  # Arms; of a `Summary` nothing is known
+    samples,  # Arms; of a `Summary` nothing is known, and of gains their arms tell
     beside=() # Further arms, which tell how much runs vary
 ):            # Sentences
     "Runs that lie far outside their arm"
-    samples = [o for o in samples if isinstance(o, Sample)]
+    samples = [o for o in samples if isinstance(o, Sample) and not isinstance(o, _Gains)]
     for sample in samples:
         others = [o for o in (*samples, *beside) if o is not sample]
         for i in outlying(sample, others):
@@ -1192,7 +1192,7 @@ def _gain_of_gains(samples, names, sequential, declared):
         raise ValueError(f"{' and '.join(names)}: "
             "a difference of differences has no form for diverged runs")
     share_runs = bool({*names[:2]} & {*names[2:]})
-    contrast = _by_seed(samples, names) if share_runs else Contrast(first, second)
+    contrast = _gains_by_seed(samples, names) if share_runs else Contrast(first, second)
     return Comparison(contrast, *declared).noted(*notes, *more, *limits(contrast))
 
 @dataclass(frozen=True, eq=False)
@@ -1203,7 +1203,7 @@ class _Gains(Sample):
     @property
     def arms(self): return self.of_arms
 
-def _by_seed(samples, names):
+def _gains_by_seed(samples, names):
     "Two gains that share an arm, and so its runs, as pairs of the seeds that both have"
     contrasts = [contrast_of(samples[b], samples[v], paired=True)[0] for b,v in _pairs_of_arms(names)]
     gains = [dict(zip(zip(c.before.conditions, c.before.seeds), c.differences)) for c in contrasts]

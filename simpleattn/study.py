@@ -461,13 +461,14 @@ def _note_programs(comparisons, runs):
         return note('programs', what=' and '.join(what), seeds=counted('seed', seeds)) if seeds else None
     return comparisons.noted(of_pairs)
 
-def _note_after_a_gap(comparisons, runs):
+def _note_after_a_gap(comparisons, runs, seeds):
     "A note on each undecided arm of a race that has runs after a seed which one of the two arms lacks"
     def of_arm(c):
         if c.verdict not in ('undecided','not comparable'): return None
-        counted_seeds = c.contrast.after.seeds if c.contrast.has_runs else [r.seed for r in runs[c.arm][:1]]
-        seeds = [r.seed for r in runs[c.arm] if r.seed not in counted_seeds]
-        return note('gap', runs=f"{counted('seed', seeds)} of {c.arm}") if seeds else None
+        there = [{r.seed for r in runs[o]} for o in (c.baseline, c.arm)]
+        before_a_gap = {*takewhile(set.intersection(*there).__contains__, seeds)}
+        left_out = [r.seed for r in runs[c.arm] if r.seed not in before_a_gap]
+        return note('gap', runs=f"{counted('seed', left_out)} of {c.arm}") if left_out else None
     return comparisons.noted(of_arm)
 
 def _note_missing(comparisons, seeds):
@@ -483,7 +484,7 @@ def _note_missing(comparisons, seeds):
 def _noted(self:StudyRuns, comparisons):
     "With a note where pairs were there before the declaration, or seeds are missing"
     for more in (_note_stopped, _note_unchecked, _note_programs): comparisons = more(comparisons, self.runs)
-    if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs)
+    if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs, self.study.seeds)
     if self.early_pairs: return comparisons.noted(note('seen_early', n=self.early_pairs), first=True)
     if self.study.raced: return comparisons
     if self.grown: return comparisons.noted(note('grown'), first=True)
@@ -810,21 +811,26 @@ def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as
 def _joining(self:Study)->list:
     "Arms that join the declared family of a study that has runs"
     declared = self.on_file()
-    if declared is None or not self.read().n_runs: return []
-    return [label for label in self.arms if label not in _declared_arms(declared)]
+    there = self.arms if declared is None else _declared_arms(declared)
+    joining = [label for label in self.arms if label not in there]
+    return joining if joining and self.read().n_runs else []
 
 @patch
 def _said_before(self:Study, joining):
     "What the runs that are there, and a look at them, mean for those to come: a sentence each"
     now = self.read()
     if not now.missing: return
-    if joining: yield f"{', '.join(joining)} joins {self.name}: more comparisons share its error rate, and their intervals are wider."
-    if now.grown and not self.raced: yield (f'{self.name} was looked at before it grew, so its interval is the wider one of the confidence sequence. '
-        'Fresh seeds in a study of another name keep the narrow one.')
+    if joining: yield f"New in {self.name}: {', '.join(joining)}. More comparisons share its error rate now, and their intervals are wider."
+    if now.grown and not self.raced:
+        yield (f'Pairs of {self.name} were there to be seen before it was declared or grew, so its interval is the wider one of the confidence sequence. '
+            'Fresh seeds in a study of another name keep the narrow one.')
+    yield from _said_of_others(chain(*now.runs.values()))
+
+def _said_of_others(runs):
+    "What was another when runs were made, against this machine and this program"
     here = machine_facts()
-    others = {r.path:made_otherwise(r.machine, here | dict(device=r.machine.get('device'))) for runs in now.runs.values() for r in runs}
-    what = dict.fromkeys(o for found in others.values() for o in found)
-    n = sum(map(bool, others.values()))
+    found = [made_otherwise(r.machine, here | dict(device=r.machine.get('device'))) for r in runs]
+    n, what = sum(map(bool, found)), dict.fromkeys(chain(*found))
     if n: yield (f"{n} of the runs that are there {'was' if n==1 else 'were'} made with another {' and '.join(what)}. "
         'A pair of such a run and a new one may differ by more than the arm; in another root all are trained anew.')
 

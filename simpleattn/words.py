@@ -548,7 +548,10 @@ def sentence(
     else: said = [title, _how(c), _difference(c), _answer(c, population), _new_images(c), _next(c), _diverging(c)]
     return ' '.join([*filter(None, said), *map(_as_sentence, c.notes)])
 
-def _as_sentence(said): return f"{said[0].upper()}{said[1:]}{'' if said.endswith('?') else '.'}"
+def _as_sentence(said, begins_with_a_name=False):
+    "A note with its capital, unless it begins with a name, and its full stop, unless it asks"
+    begun = said if begins_with_a_name else f'{said[0].upper()}{said[1:]}'
+    return begun if begun.endswith('?') else f'{begun}.'
 
 # %% ../nbs/05_words.ipynb #084d6b14
 notes = dict( # what is said, with what is filled in
@@ -611,7 +614,7 @@ def against_words(
     if None not in one.interval:
         said.append(f'Were it one run that spreads like these, the interval would be {interval_text(one.interval, one.delta)} pp, and the answer "{one.verdict_words}".')
     said.append('Nor can this know whether data, epochs and code were the same.')
-    return ' '.join([*said, *(f'{o[0].upper()}{o[1:]}.' for o in a.notes)])
+    return ' '.join([*said, *map(_as_sentence, a.notes)])
 
 def against_rows(
     answers:list # `Against`s
@@ -679,8 +682,8 @@ def pool_words(
 )->str: # Paragraph
     "What several studies say together"
     said = [_of_two(p)] if p.what == 'difference' else [_of_the_mean(p), *_of_further_studies(p)]
-    def begun(o): return o if ':' in o.partition(' ')[0] else f'{o[0].upper()}{o[1:]}' # names stay as they are
-    return ' '.join([*said, _of_sets(p), *(f'{begun(o)}.' for o in p.notes)])
+    more = (_as_sentence(o, begins_with_a_name=':' in o.partition(' ')[0]) for o in p.notes) # such as demo/simple: ...
+    return ' '.join([*said, _of_sets(p), *more])
 
 # %% ../nbs/05_words.ipynb #265460e5
 def best_rows(
@@ -720,7 +723,7 @@ def best_words(
     alone = f"{among[0]['arm']} is the best of {of}{_when_it_trains(among[0])}"
     said = alone if len(among) == 1 else f"{len(among)} of {of} cannot be told from the best: {', '.join(names)}"
     how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; a family of its own, beside the comparisons with a baseline"
-    more = [f"{o['arm']} is not comparable: {o['why']}." for o in refused] + [f'{o[0].upper()}{o[1:]}.' for o in b.notes]
+    more = [f"{o['arm']} is not comparable: {o['why']}." for o in refused] + [*map(_as_sentence, b.notes)]
     return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"Fresh seeds confirm it{f': {b.confirm}' if b.confirm else '.'}"])
 
 # %% ../nbs/05_words.ipynb #f5ba22aa
@@ -744,7 +747,8 @@ def null_words(
 def _found(c):
     "A difference, its interval and its p"
     if c.low is None: return f'{points(c.diff)} (n/a to n/a), {p_words(c.p)}'
-    return f"{points(c.diff)} ({interval_text((c.low, c.high), unit=' pp')}), {p_words(c.p, c.alpha/c.family)}"
+    bounds = c.low, c.high
+    return f"{_within(c.diff, bounds, 0.)} pp ({interval_text(bounds, unit=' pp')}), {p_words(c.p, c.alpha/c.family)}"
 
 def _leaves_out_0(c): return c.low is not None and not c.low <= 0 <= c.high
 

@@ -428,3 +428,9 @@ def test_a_pick_of_a_race_says_that_its_interval_does_not_know_of_it(tmp_path):
     race = Study('race', ['baseline','simple'], 5, recipe=WOOF, root=tmp_path, env=ENV, raced=dict(arms=1)); race.declare()
     pick, = leaderboard(board_entries(tmp_path))
     assert pick.raced and pick.picked_words.endswith('A race chose how many seeds there are, and this interval does not allow for that.')
+
+def test_a_damaged_declaration_stops_no_leaderboard(tmp_path):
+    put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], variant='simple')
+    (tmp_path/'_studies').mkdir(); (tmp_path/'_studies'/'odd.json').write_text('{broken'); (tmp_path/'_studies'/'A b.json').write_text('[]')
+    pick, = leaderboard(board_entries(tmp_path))
+    assert pick.arm.variant.name=='simple' and not pick.raced

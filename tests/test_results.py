@@ -1149,3 +1149,11 @@ NESTED = dict(lists=[dict(arm=a, seeds=[0,1,2,3,4], accs=xs) for a,xs in (('base
     runs=[dict(arm=a, runs=[dict(seed=i, acc=x) for i,x in enumerate(xs)]) for a,xs in (('baseline',BASE),('simple',SIMPLE))])
 @pytest.mark.parametrize('kind', NESTED)
 def test_the_runs_of_an_arm_may_be_listed_under_it(call, kind): is_the_five(comparisons(call, wrote(json.dumps(NESTED[kind]), 'r.json'))[0][0])
+
+def test_twenty_thousand_columns_are_counted_once():
+    from simpleattn.columns import check_names
+    import time
+    before = time.process_time()
+    check_names([f'c{i}' for i in range(100_000)])
+    with pytest.raises(ValueError, match='names a twice'): check_names(['a','b','a'])
+    assert time.process_time()-before<5, 'a list that is counted for each name takes minutes'

@@ -394,14 +394,14 @@ def test_growth_is_told_before_it_costs(tmp_path):
     assert said_before(s)==[]
     fill(tmp_path)
     more = study(tmp_path, seeds=5)
-    assert any('was looked at before it grew' in o and 'study of another name' in o for o in said_before(more))
+    assert any('to be seen before it was declared or grew' in o and 'study of another name' in o for o in said_before(more))
 
 def test_an_arm_that_joins_is_told(tmp_path):
     s = study(tmp_path); s.declare()
     fill(tmp_path)
     more = study(tmp_path, ['baseline','simple','self'])
     assert s._joining()==[] and more._joining()==['self']
-    assert said_before(more, more._joining())[0].startswith('self joins s: more comparisons share its error rate')
+    assert said_before(more, more._joining())[0].startswith('New in s: self. More comparisons share its error rate')
 
 def test_a_gain_of_gains_misses_only_the_seeds_of_its_own_arms(tmp_path):
     s = study(tmp_path, ['baseline','simple','self','symmetric'], 3, contrasts=[('baseline','simple','baseline','self')]); s.declare()
