@@ -313,6 +313,7 @@ class Sample:
 
     test = 'Welch t' # of runs that are no pairs
     of_pairs = 'paired t'
+    single_runs = True # Is each value the accuracy of one run?
     @property
     def arms(self): return (self.arm,)
 
@@ -374,7 +375,7 @@ class Summary:
     arms:tuple=()            # Whose runs it is made of
 
     n_images = n_runs = None
-    n_diverged, status_told = 0, False
+    n_diverged, status_told, single_runs = 0, False, False
 
     @property
     def trained(self): return self
@@ -995,7 +996,7 @@ def far_outside(
     beside=() # Further arms, which tell how much runs vary
 ):            # Sentences
     "Runs that lie far outside their arm"
-    samples = [o for o in samples if isinstance(o, Sample) and not isinstance(o, _Gains)]
+    samples = [o for o in samples if o.single_runs]
     for sample in samples:
         others = [o for o in (*samples, *beside) if o is not sample]
         for i in outlying(sample, others):
@@ -1200,6 +1201,7 @@ class _Gains(Sample):
     "The gain of an arm in each seed, in the place of accuracies"
     of_arms:tuple=()
     of_pairs = 'paired t on differences'
+    single_runs = False
     @property
     def arms(self): return self.of_arms
 
