@@ -55,7 +55,8 @@ def comparison_table(
 def _every_field(comparisons):
     "Head and rows, one a field"
     columns = [c.to_dict() for c in comparisons]
-    rows = [[field, *(cell(o[field]) for o in columns)] for field in columns[0]]
+    of_shares = {f'p_improve{o}' for o in ('_low','_high','_unpaired_low','_unpaired_high')} # whose level is not alpha
+    rows = [[f'{field} (95 %)' if field in of_shares else field, *(cell(o[field]) for o in columns)] for field in columns[0]]
     return ['field', *map(comparisons.label, comparisons)], rows
 
 # %% ../nbs/21_report.ipynb #8ca4fdf9

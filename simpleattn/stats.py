@@ -254,7 +254,7 @@ def _are_counts(arms, n_images, above=1):
     x = x[np.isfinite(x)]
     are_whole = bool(len(x)) and x.max() > 1 and bool((x == x.round()).all())
     if are_whole and above < x.max() <= 100 < n_images:
-        warnings.warn(f"{x.max():g} is read as a count of {n_images} images, {x.max()/n_images:.1%}. If it is percent, divide by 100.", stacklevel=3)
+        warnings.warn(f"{x.max():g} is read as a count of {n_images} images, {words.percent(x.max()/n_images, digits=1)} %. If it is percent, divide by 100.", stacklevel=3)
     return are_whole and x.max() > above
 
 # %% ../nbs/17_stats.ipynb #e386f7ba

@@ -398,7 +398,7 @@ def verdict_words(
     "The verdict, with its margin and with what diverged"
     if c.why: return f'not comparable: {c.why}'
     if not c.any_diverged: return answer_words(c)
-    baseline = f', baseline {c.diverged_baseline} of {c.n_all_baseline}' if c.n_all_baseline else '' # a published number has no runs
+    baseline = f', {c.baseline} {c.diverged_baseline} of {c.n_all_baseline}' if c.n_all_baseline else '' # a published number has no runs
     diverged = f'({c.diverged_variant} of {c.n_all_variant} diverged{baseline})'
     trained = answer_words(c, 'when it trains') if c.diff is not None else ''
     if c.worse_over_all_seeds: return '; '.join(filter(None, [f'worse over all seeds {diverged}', trained]))
@@ -526,12 +526,14 @@ def _diverging(c):
     "What diverged, or the rate that n clean runs cannot exclude"
     if c.divergence_upper is None:
         of_gains = 'differences' in c.test # none of whose runs diverged
-        return '' if of_gains else 'It is not known whether runs failed, and so few can miss a rare failure.'
+        if of_gains: return ''
+        seldom = ', and so few can miss a rare failure' if c.n_variant < 60 else '' # of sixty, one in twenty is hardly missed
+        return f'It is not known whether runs failed{seldom}.'
     if not c.any_diverged:
         upper = percent(c.divergence_upper, digits=1)
         return f'None of {c.n_all_variant} runs diverged; the true rate may be up to {upper} % ({rate(1-c.alpha)} % interval).'
     valid, lost = ('always-valid ', 'lost') if c.sequential else ('', 'ranked worst')
-    counts = f'Diverged: {c.diverged_variant} of {c.n_all_variant}, baseline {c.diverged_baseline} of {c.n_all_baseline}'
+    counts = f'Diverged: {c.diverged_variant} of {c.n_all_variant}, {c.baseline} {c.diverged_baseline} of {c.n_all_baseline}'
     all_seeds = f'over all seeds, a diverged run {lost}, {valid}{p_words(c.p_worst_rank)}'
     said = f'{counts} ({valid}{p_words(c.p_divergence)}); {all_seeds}.'
     return said if c.diff is None else f'{said} The difference is among completers.'

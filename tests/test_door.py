@@ -399,7 +399,7 @@ def test_an_arm_that_cannot_be_tested_keeps_its_place_and_the_others_their_answe
 # ---- what looks like something else
 
 def test_a_small_count_that_may_be_percent_is_told():
-    with pytest.warns(UserWarning, match=r'64 is read as a count of 500 images, 12.8%. If it is percent, divide by 100'): compare([62,64,61,63], [64,63,63,62], n_images=500)
+    with pytest.warns(UserWarning, match=r'64 is read as a count of 500 images, 12.8 %. If it is percent, divide by 100'): compare([62,64,61,63], [64,63,63,62], n_images=500)
     with pytest.warns(UserWarning, match='count of 500'): compare_many({'baseline':[62,64,61,63], 'v':[64,63,63,62]}, n_images=500)
     with warnings.catch_warnings():
         warnings.simplefilter('error')

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np, pandas as pd, pytest
 from scipy import integrate, stats
 from simpleattn.plan import *
+from simpleattn.report import comparison_table
 from simpleattn.stats import *
 from simpleattn.words import answer_words
 
@@ -365,6 +366,18 @@ def test_failed_are_counted_not_used():
 def test_none_diverged_still_bounds():
     assert '30.8 %' in compare_many(frame(normal(22), status='ok'))['v1'].sentence()
     assert 'diverged' not in compare_many(frame(normal(22)))['v1'].sentence()  # nobody said whether any did
+    assert 'so few can miss a rare failure' in compare_many(frame(normal(22)))['v1'].sentence()
+    many = compare_many(frame(normal(22, n=60)))['v1'].sentence()
+    assert 'It is not known whether runs failed.' in many and 'so few' not in many
+
+def test_who_lost_runs_is_called_by_its_name():
+    c = compare_many(lossy(3, both=2), 'v1')['baseline']
+    for said in (c.verdict_words, c.sentence()): assert 'v1 3 of 10' in said and 'baseline 3' not in said
+
+@pytest.mark.parametrize('fmt', ['table','md'])
+def test_shares_of_wins_say_their_own_level(fmt):
+    said = comparison_table(compare_many(frame(normal(22)), alpha=.01), fmt, full=True)
+    assert 'p_improve_low (95 %)' in said and 'p_improve_unpaired_high (95 %)' in said
 
 # ---- race
 def e_by_integration(d, mu0=0.):
