@@ -289,7 +289,7 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
 # %% ../nbs/28_cli.ipynb #8cc811f9
 def _tell(what, lines=False):
     "Say on standard error what is no result: a sentence, or the lines of a table"
-    tell(wrapped(printable(str(what), lines), screen_width(sys.stderr)))
+    tell(printable(str(what), lines))
 
 def _import(path):
     "Register the user's variants"
@@ -710,9 +710,10 @@ def demo_text(
 )->str: # Table, what the control found, where the report lies, and two commands
     "What the demo says at its end"
     from simpleattn.control import harness_words
+    from simpleattn.folders import get_path
     from simpleattn.report import comparison_table,keep_report
     reading,harness = study.read(), harness_words(study)
-    report = f'Report: {keep_report(reading, harness)}'
+    report = f"Report: {keep_report(reading, harness, get_path('shapes'))}" # which names the images
     return '\n\n'.join([comparison_table(reading.compare()), *harness, report, _next_of_demo(study.root)])
 
 def _next_of_demo(root):

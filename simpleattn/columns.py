@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error', 'seed_in',
-           'numbered', 'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error', 'is_loss',
+           'seed_in', 'numbered', 'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re
@@ -101,6 +101,8 @@ _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
+def is_loss(name): # Is less better, and is it no share of images?
+    return bool(re.fullmatch('(.*_)?(loss|logloss|nll|ppl|perplexity|mae|mse|rmse|ece|brier|cross_entropy|cost)(_.*)?', name))
 
 # %% ../nbs/15_columns.ipynb #cde18046
 def seed_in(header):
@@ -125,15 +127,16 @@ def numbered(
 # %% ../nbs/15_columns.ipynb #f5c8e29c
 of_a_run = dict( # Columns that are a run's own and need no role, as globs of names in lower case with _ between words
     told='reason history *_history wandb correct train_seconds wall_seconds host hostname *_host *_hostname node nodename node_name user username',
-    id='''id *_id *runid pid uuid *_uuid name label run run_name runname display_name number trial trial_number index column_* path *_path
-        checkpoint *_checkpoint ckpt *_ckpt log_dir run_dir output_dir url *_url *_uri''',
+    id='''id *_id *runid pid uuid *_uuid name label run run_name runname display_name exp_name trial_name number trial trial_number
+        experiment_tag agent index column_* path *_path checkpoint *_checkpoint ckpt *_ckpt *_dir logdir rundir workdir savedir
+        outdir url *_url *_uri''',
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
         completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime
         time_* *_time_s *_time_sec *_time_min *_time_h *_time_ms inference_time* latency *_latency latency_*
         img_s imgs_s images_s samples_s *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
     measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc*
-        best_val* *_best_acc* max_acc* max_val_acc* max_test_acc* *_max_acc* best_epoch stopped_epoch best_step best_metric best_loss
+        best_val* *_best_acc* max_acc* max_val_acc* max_test_acc* *_max_acc* best_epoch stopped_epoch epochs_to_* best_step best_metric best_loss
         mcc *_mcc balanced_acc* *_balanced_acc* kappa *_kappa train_acc train_acc1 train_acc_* train_accuracy* training_acc
         training_acc_* training_accuracy* *top5* *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall
         precision_macro precision_micro precision_weighted precision_score precision_at_* error error_rate''',

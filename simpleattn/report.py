@@ -353,7 +353,9 @@ def make_report(
     known = _Known.of(before)
     arms = tuple(_reported(reading, label, flops, known) for label in reading.study.arms)
     baseline, = (arm for arm in arms if arm.label==reading.study.baseline)
-    differ = [o for arm in arms if arm is not baseline and (o := _differing(arm.label, baseline.runs, arm.runs))]
+    others = [arm for arm in arms if arm is not baseline]
+    most = max(1, min(4, 8//len(others))) # gained and lost, so that the table stays on its page
+    differ = [o for arm in others if (o := _differing(arm.label, baseline.runs, arm.runs, most))]
     if differ and (data or images): differ = _named(differ, baseline.runs[0], data, images)
     report = Report(reading, arms, tuple(differ), tuple(harness))
     return replace(report, differ=tuple(map(known.named, differ))) if known.data==report.facts['data'] else report
@@ -660,17 +662,18 @@ def _write(root, folder, forms, before):
 
 # %% ../nbs/21_report.ipynb #7f9218b0
 def keep_report(
-    study,     # A `Study`, or its `read()`
-    harness=() # What a control of the recipe says, from `control.harness_words`
+    study,      # A `Study`, or its `read()`
+    harness=(), # What a control of the recipe says, from `control.harness_words`
+    data=None   # As for `write_report`, which takes it where it writes
 )->Path: # index.html
     "Write a study's report, unless the one that is there was made of the same"
     reading = _read(study)
     root,folder = _home(reading)
-    if not reading.is_declared: return write_report(reading, harness=harness)
+    if not reading.is_declared: return write_report(reading, data=data, harness=harness)
     while True:
         with claim(root, folder) as ours: # of several that end at once, one writes
             if ours and _made_of(root, folder, reading, harness): return root/folder/'index.html'
-            if ours: return write_report(reading, harness=harness)
+            if ours: return write_report(reading, data=data, harness=harness)
         time.sleep(.2)
 
 def _made_of(root, folder, reading, harness):

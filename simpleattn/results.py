@@ -15,7 +15,7 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import check_rates,parts
 from .runs import comparable
-from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
+from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_loss,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
     said_columns,seed_in,seed_names,seed_value,short_name,unexplained)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
@@ -163,9 +163,14 @@ def _refuse_either(asked, there):
     held_out = [o for o in there if re.match('val|eval|dev', short_name(o))]
     asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
 
+def _checked_name(asked, header):
+    "Refuse a loss in the place of an accuracy: its answer would stand on its head"
+    if is_loss(short_name(header)): asked.refuse(f'--acc {header}: that is a loss, of which less is better, and no accuracy.')
+    return header
+
 def _acc_column(asked, table):
     "The column of accuracies, None where there is none"
-    if asked.acc: return _named(asked, table, asked.acc)
+    if asked.acc: return _checked_name(asked, _named(asked, table, asked.acc))
     _refuse_numbered(asked, table)
     for known in (is_accuracy, is_error, _scores.__contains__):
         there = [o for o in table.columns if known(short_name(o)) and _has_number(table[o])]
@@ -270,7 +275,8 @@ def _refuse_wide(asked, table):
 def _refuse_numbers(asked, table, arm):
     "Arms of several rows each, and columns of numbers without the name of an accuracy"
     seed = _seed_column(asked, table, arm)
-    numbers = [o for o in _numeric(table) if o not in (arm, seed) and short_name(o) not in _settings and _differing(table, o) > 1]
+    def may_be_one(o): return o not in (arm, seed) and short_name(o) not in _settings and not is_loss(short_name(o))
+    numbers = [o for o in _numeric(table) if may_be_one(o) and _differing(table, o) > 1]
     if not numbers or not table[arm].duplicated().any(): return
     asked.refuse(f"{arm} names the arms, and the accuracy may be {' or '.join(numbers[:4])}. Say which one:",
         wide=False, arm=arm, acc=numbers[0], ignore=numbers[1:])
@@ -613,7 +619,8 @@ def _ways_on(asked, log, runs, by, others, last):
     if values and '--best' not in asked.others: # which has one answer
         columns = _fewest(others, lambda some: not _mixed(runs, [*by, *some]))
         yield f'one answer for each value: {asked.command(by=[o.strip() for o in columns], where=last)}'
-    if len(others) == 1 and short_name(others[0]) in arm_names and asked.arm is None and not by: # either may be what was compared
+    may_be_the_arm = len(others) == 1 and short_name(others[0]) in arm_names and asked.arm is None and not by
+    if may_be_the_arm and runs[others[0]].groupby(runs.arm).nunique().max() > 1: # either may be what was compared
         yield f"one answer for each {asked.roles['arm']}: {asked.command(arm=others[0].strip(), by=[asked.roles['arm']], where=last)}"
     yield f'where it does not matter: {asked.command(ignore=[o.strip() for o in others], where=last)}'
 
@@ -677,7 +684,7 @@ def _refuse_roles(asked, table, roles):
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
     if missing == ['arm'] and len(table.columns) == 1: _refuse_lone(asked, len(table))
-    asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there are none of '
+    asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there is no column of '
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
 
 # %% ../nbs/24_results.ipynb #dffce2dc

@@ -573,7 +573,7 @@ def _may_pair(base, variant, shared, paired):
     values = zip(*base.conditions, *variant.conditions)
     differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
     if paired is False: return False, words.note('across', what=', '.join(differ)) if differ else words.note('asked_unpaired')
-    both, why = f'{base.arm!r} and {variant.arm!r}', f'{shared} of {larger} seeds shared; pairs need 3, and 80 % of them'
+    both, why = f'{base.arm!r} and {variant.arm!r}', f'pairs need 3 shared seeds, and 80 % of the larger arm; {shared} of {larger} are shared'
     if differ:
         raise ValueError(f"{both} differ in {', '.join(differ)}, so their runs are no pairs: "
             "train them under one, or compare with paired=False (--unpaired)")

@@ -19,7 +19,7 @@ from fastcore.imports import in_notebook
 from fastcore.meta import delegates
 from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,plain_name_re
 from .words import counted,interval_text,note,percent,points,printable,tell,screen_width
-from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,spell_callback
+from .variants import Arm,add_callbacks,has_source,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put,read_json
 from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,machine_facts,made_otherwise,probe,publish_parked,
     read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,waiting_records,write_declaration,write_failure)
@@ -164,6 +164,10 @@ def _check_arms(study, declared):
         if now==arm: continue
         again = '' if now.variant==arm.variant else ' `register_variant(..., again=True)` takes the next free one.'
         if now.recipe.name!=arm.recipe.name: again = f' It was declared with the recipe {arm.recipe.name}: `load_study` reads it, `run(cbs=...)` goes on.'
+        layer = now.variant.layer
+        if callable(layer) and not has_source(layer):
+            raise CliError(f"Arm {label!r} of study {study.name!r} cannot be told from another one: at this prompt the lines of {layer.__name__} are not known. "
+                "Define it in a notebook, in IPython or in a file.")
         raise CliError(f"Arm {label!r} of study {study.name!r} has changed since it was declared. Give the recipe or variant another name.{again}")
 
 def _check_seeds(study, declared):
@@ -596,9 +600,11 @@ class Progress:
         return f'{said}, about {_span(gone/self.done*left)} left' if self.done and left else said
 
     def fitted(self, what, width):
-        "The line and what has ended, on one row of a terminal: the bar gives way first, then the end is cut"
+        "The line and what has ended, on one row of a terminal: the bar gives way first, then all but the counts, then the end is cut"
         bar = width-len(self.line(0))-len(what)-3
-        return f'{self.line(max(4, min(24, bar)))}  {what}'[:width-1]
+        counts = f'{self.done}/{self.total} runs, {self.failed} failed'
+        said = self.line(min(24, bar)) if bar >= 4 else counts
+        return f'{said}  {what}'[:width-1]
 
     def update(self, what=''):
         "Write the line again; `what` names the run that has just ended"

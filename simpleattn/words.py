@@ -146,8 +146,9 @@ def tell(
     end='\n',  # What follows it
     file=None  # A stream; standard error if not given
 ):
-    "Print for whoever watches; a stream that is gone or full costs the line and nothing else"
-    try: print(text, end=end, file=file or sys.stderr, flush=True)
+    "Print for whoever watches, whole lines as wide as the terminal; a stream that is gone or full costs the line and nothing else"
+    stream = file or sys.stderr
+    try: print(wrapped(text, screen_width(stream)) if end == '\n' else text, end=end, file=stream, flush=True)
     except OSError:
         if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w') # else Python fails once more at its end
 
@@ -566,7 +567,7 @@ notes = dict( # what is said, with what is filled in
     summaries='from summaries: unpaired',
     asked_unpaired='unpaired on request',
     across='unpaired on request, across {what}',
-    few_shared='unpaired: {why}',
+    few_shared='not paired: {why}',
     alone='runs without a partner, left out: {runs}',
     looked='sequential: valid at every n',
     later='pairs after the one that decided, left out: {n}',

@@ -625,6 +625,24 @@ def test_counts_need_their_images(call):
     refused(call, wrote(csv_text([(*o,'many') for o in counts], ('variant','seed','correct','n_images'))), says='number of validation images')
     refused(call, wrote(csv_text([(a,s,round(100*x),500) for a,s,x in ROWS], ('variant','seed','accuracy','n_images'))), says=('--percent','call the column correct'))
 
+@pytest.mark.parametrize('header', ['val_loss','loss','mae','test/perplexity','eval_nll','log_loss'])
+def test_a_loss_is_no_accuracy(call, header):
+    "Of a loss less is better, so its answer would stand on its head"
+    path = wrote(csv_text([(a,s,round(1-x, 4)) for a,s,x in ROWS], ('model','seed',header)))
+    assert '--acc COLUMN' in refused(call, path, says='accuracies') and header not in ' '.join(sum(commands(refused(call, path, says='accuracies')), []))
+    refused(call, path, '--acc', header, says='less is better')
+
+def test_a_way_that_leads_nowhere_is_not_offered(call):
+    files = dict(baseline='cfg/baseline.yaml', simple='cfg/gate.yaml')
+    err = refused(call, wrote(csv_text([(a,s,x,files[a]) for a,s,x in ROWS], ('model','seed','acc','config'))), says='config')
+    (c,),_ = comparisons(call, *commands(err)[0][1:])
+    is_the_five(c)
+
+@pytest.mark.parametrize('header,value', [('logdir','out/{a}_{s}'),('exp_name','{a}-{s}-x'),('agent','sweep-{a}{s}'),('trial_dir','t/{s}{a}'),('epochs to best','{n}')])
+def test_what_each_run_has_of_its_own_needs_no_role(call, header, value):
+    rows = [(a,s,x,value.format(a=a, s=s, n=3+7*i%11)) for i,(a,s,x) in enumerate(ROWS)]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('model','seed','acc',header))))[0][0])
+
 # ---- wide tables
 
 WIDE = dict(named_seeds=('variant,seed0,seed1,seed2,seed3,seed4\n'+''.join(f"{a},{','.join(map(str, x))}\n" for a,x in (('baseline',BASE),('simple',SIMPLE)))),

@@ -4,7 +4,7 @@ import pytest
 from conftest import ROOT,SIMPLEATTN,run_process
 from simpleattn import cli
 from simpleattn.study import Progress
-from simpleattn.words import screen_width,text_table,wrapped
+from simpleattn.words import screen_width,tell,text_table,wrapped
 
 pty = pytest.importorskip('pty')
 
@@ -68,9 +68,17 @@ def test_progress_is_one_row_and_into_a_file_one_line_a_run(monkeypatch):
         for bar.done in (1,2,3): bar.update(what)
         bar.close()
     rows = screen.getvalue().removesuffix('\n').split('\r\033[K')[1:]
-    assert len(rows)==3 and all(len(o)<80 and '\n' not in o and '/400 runs' in o for o in rows)
+    assert len(rows)==3 and all(len(o)<80 and '\n' not in o and '/400 runs' in o and o.endswith(what) for o in rows)
     lines = file.getvalue().rstrip('\n').split('\n')
     assert len(lines)==3 and '\r' not in file.getvalue() and all(o.endswith(what) for o in lines)
+
+def test_what_is_told_fits_the_terminal(monkeypatch):
+    monkeypatch.setattr(shutil, 'get_terminal_size', lambda *a: os.terminal_size((60,24)))
+    said = 'Pairs of control-first were there to be seen before it was declared, and so it is judged by a wider interval: simpleattn compare control-first'
+    screen,file = Screen(),io.StringIO()
+    for out in (screen,file): tell(said, file=out)
+    assert all(len(o)<=60 for o in screen.getvalue().split('\n')) and '\n  simpleattn compare control-first\n' in screen.getvalue()
+    assert file.getvalue()==said+'\n'
 
 def test_a_table_finds_its_place(monkeypatch):
     monkeypatch.setattr('simpleattn.words.screen_width', lambda file=None: 60)
