@@ -20,7 +20,7 @@ import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from PIL import Image
 from fastcore.basics import patch,store_attr
 from fastcore.foundation import L,is_indexer
-from fastai.data.all import Categorize,Category,CategoryMap,CrossEntropyLossFlat,DataLoaders,IntToFloatTensor,Normalize,TensorCategory,TfmdDL,default_device,to_device
+from fastai.data.all import Categorize,Category,CategoryMap,CrossEntropyLossFlat,DataLoaders,IntToFloatTensor,Normalize,Pipeline,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
 import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
@@ -533,15 +533,32 @@ def _take_fractions(pipeline):
     if not added or any(isinstance(o, IntToFloatTensor) for o in added): return
     pipeline.fs = L([*pipeline.fs, IntToFloatTensor()]).sorted(key='order')
 
+def _with_normalisation(tfms, pipeline):
+    "Transforms that are no whole pipeline, as `tta(batch_tfms=aug_transforms())` gives them, with the normalisation of one"
+    tfms = Pipeline(tfms).fs
+    is_whole = not tfms or any(isinstance(o, (IntToFloatTensor,Normalize)) for o in tfms)
+    return tfms if is_whole else [*tfms, *(o for o in pipeline.fs if isinstance(o, Normalize))]
+
+def _check_no_items(dl):
+    "What is added for single images would never run"
+    tfms = [type(o).__name__ for event in (dl.after_item, dl.before_batch) for o in getattr(event, 'fs', [])]
+    if tfms: raise CliError(f"Images are cut a batch at a time, so transforms of single items never run here: {', '.join(tfms)}. "
+        "Those of batches do (`after_batch`); sizes and crops are keys of the recipe.")
+
 # %% ../nbs/10_data.ipynb #986df382
 class CroppedDL(TfmdDL):
     "A fastai loader over `CroppedImages`"
     epoch = 0
     at_once = 0 # Images that are cut and normalised at a time, where they are cut on a device; 0: those of a batch
+    def new(self, dataset=None, cls=None, **kwargs):
+        if kwargs.get('after_batch'): kwargs['after_batch'] = _with_normalisation(kwargs['after_batch'], self.after_batch)
+        return super().new(dataset, cls, **kwargs)
+
     def do_item(self, i): return i
     def do_batch(self, idxs): return self.dataset.batch(idxs, self.epoch)
     def before_iter(self):
         super().before_iter()
+        _check_no_items(self)
         _take_fractions(self.after_batch)
     def after_iter(self): self.epoch += self.shuffle
 

@@ -14,7 +14,7 @@ from fastai.learner import load_learner
 from fastai.data.core import show_at
 from fastai.data.transforms import IntToFloatTensor,Normalize
 from fastai.torch_core import set_seed
-from fastai.vision.augment import (Brightness,Contrast,Dihedral,Flip,Hue,RandomErasing,RandomResizedCropGPU,Rotate,Saturation,Warp,
+from fastai.vision.augment import (Brightness,Contrast,Dihedral,Flip,Hue,RandomErasing,RandomResizedCropGPU,Resize,Rotate,Saturation,Warp,
     Zoom,aug_transforms)
 from fastai.vision.core import PILImage,TensorImage,imagenet_stats
 from fastcore.script import CliError
@@ -194,8 +194,23 @@ def test_every_door_by_which_they_come(unfitted):
     assert valid.new().one_batch()[0].dtype==torch.float32 and names(by_pipeline.dls.valid)==['NormaliseBytes']
     made = unfitted().dls.train.new(after_batch=[Rotate(), valid.after_batch.normalise_bytes])
     assert made.one_batch()[0].dtype==torch.float32
-    raw = unfitted().dls.train.new(after_batch=[])
-    assert raw.one_batch()[0].dtype==torch.uint8, 'a pipeline of ones own is taken whole'
+    for tfms,dtype in (([], torch.uint8), ([IntToFloatTensor()], torch.float32)):
+        x,_ = unfitted().dls.train.new(after_batch=tfms).one_batch()
+        assert x.dtype==dtype and x.min()>=0, "a pipeline of one's own is taken whole"
+
+def test_tta_takes_batch_transforms(unfitted):
+    learn = unfitted()
+    want,still = learn.get_preds()[0], learn.tta(n=1, batch_tfms=Brightness(p=0.), beta=None)[0][1]
+    assert torch.allclose(still, want, atol=1e-5), 'normalised as ever'
+    assert learn.tta(n=1, batch_tfms=aug_transforms())[0].shape==want.shape and torch.equal(learn.get_preds()[0], want)
+
+@pytest.mark.parametrize('event', ['after_item','before_batch'])
+def test_transforms_of_single_items_are_not_dropped_in_silence(unfitted, event):
+    learn = unfitted()
+    learn.dls.add_tfms(Resize(28), event)
+    for ask in (learn.dls.one_batch, learn.dls.show_batch):
+        with pytest.raises(CliError, match='never run here: Resize.*after_batch'): ask()
+    with pytest.raises(CliError, match='never run here: Resize'): unfitted().tta(item_tfms=Resize(28))
 
 def test_where_nothing_is_added_no_bit_changes(unfitted):
     plain,for_training = unfitted(), added_to(unfitted(), aug_transforms(), loaders='train')
