@@ -14,12 +14,13 @@ import hashlib,io,json,math,os,tempfile,time
 from contextlib import contextmanager,suppress
 from dataclasses import dataclass
 from functools import cached_property,lru_cache
+from itertools import takewhile
 from pathlib import Path
-import numpy as np, torch, torch.nn.functional as F
+import numpy as np, pandas as pd, torch, torch.nn.functional as F
 from PIL import Image
 from fastcore.basics import patch,store_attr
 from fastcore.foundation import L,is_indexer
-from fastai.data.all import Categorize,Category,CategoryMap,CrossEntropyLossFlat,DataLoaders,Normalize,TensorCategory,TfmdDL,default_device,to_device
+from fastai.data.all import Categorize,Category,CategoryMap,CrossEntropyLossFlat,DataLoaders,IntToFloatTensor,Normalize,Pipeline,TensorCategory,TfmdDL,default_device,to_device
 from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
 import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
@@ -352,12 +353,17 @@ class CroppedImages:
     categorize = property(lambda self: Categorize(self.vocab, sort=False))
     items = property(lambda self: L(image_files(self.root, self.files) if self.root else [])) # of an exported learner there are none
     split_idx = property(lambda self: int(not self.train) if self.as_part is None else self.as_part)
+    splits = property(lambda self: [[*range(len(self))]]) # a part has one part, itself
+    def subset(self, i): return [self][i]
     def __len__(self): return len(self.files)
     def __getitem__(self, i):
         if not is_indexer(i): return [self[int(k)] for k in L(range(len(self)))[i]] # a slice, a list or a mask
         return tuple(o[0] for o in self.batch([int(i)], 0))
     def new_empty(self): return CroppedImages(None, [], [], self.vocab, self.recipe, self.seed, self.train)
     def decode(self, o, full=True): return (o[0], *(Category(class_name(self.vocab[int(y)])) for y in o[1:]))
+    def show(self, o, ctx=None, **kwargs):
+        for part in self.decode(o): ctx = part.show(ctx=ctx, **kwargs)
+        return ctx
 
     @cached_property
     def _centers_on_device(self):
@@ -453,6 +459,7 @@ def _as_bytes(a):
         a = (a.float() if a.is_floating_point() else a).numpy()
         if a.ndim==3 and a.shape[0] in (1,3,4): a = a.transpose(1,2,0)
     if a.ndim==3 and a.shape[2]==1: a = a[...,0]
+    if a.ndim not in (2,3): raise CliError(f"An array of shape {a.shape} is no image: give one of (H, W) or (H, W, 3). `dls.test_dl` takes many.")
     if a.dtype in (np.uint8, np.uint16, bool): return a
     if not 0<=a.min()<=a.max()<=255:
         raise CliError(f"Pixels from {a.min():.3g} to {a.max():.3g} are no image: give 0 to 255, or fractions from 0 to 1. "
@@ -470,7 +477,8 @@ def decode_item(
     if isinstance(item, bytes): return _decode(io.BytesIO(item), presize)
     if isinstance(item, (np.ndarray,Tensor)): item = Image.fromarray(_as_bytes(item))
     if isinstance(item, Image.Image): return _pixels(item, presize)
-    raise CliError(f"{item!r} is no image: give a path, bytes of a file, an image of Pillow, an array (H, W, 3) or a tensor (3, H, W).")
+    said = f'{item!r} ({type(item).__name__})' if isinstance(item, (int,float)) else f'A value of type {type(item).__name__}'
+    raise CliError(f"{said} is no image: give a path, bytes of a file, an image of Pillow, an array (H, W, 3) or a tensor (3, H, W).")
 
 # %% ../nbs/10_data.ipynb #09b6cfd2
 class OtherImages(CroppedImages):
@@ -512,19 +520,52 @@ class NormaliseBytes(Normalize):
         for o,r in zip(out.split(at_once), rows.split(at_once)): o.copy_(r).mul_(scale).add_(shift)
         return TensorImage(out.view(n,h,w,c).permute(0,3,1,2))
 
+# %% ../nbs/10_data.ipynb #4aa72684
+def _added(pipeline):
+    "Transforms that were added before `NormaliseBytes`; none where it is not there, as whoever leaves it out brings all"
+    tfms = getattr(pipeline, 'fs', []) # a function is taken as it is
+    before = [*takewhile(lambda o: not isinstance(o, NormaliseBytes), tfms)]
+    return before if len(before)<len(tfms) else []
+
+def _take_fractions(pipeline):
+    "fastai's transforms take fractions, in validation too: where one was added, `IntToFloatTensor` comes first, as in fastai's loaders"
+    added = _added(pipeline)
+    if not added or any(isinstance(o, IntToFloatTensor) for o in added): return
+    pipeline.fs = L([*pipeline.fs, IntToFloatTensor()]).sorted(key='order')
+
+def _with_normalisation(tfms, pipeline):
+    "Transforms that are no whole pipeline, as `tta(batch_tfms=aug_transforms())` gives them, with the normalisation of one"
+    tfms = Pipeline(tfms).fs
+    is_whole = not tfms or any(isinstance(o, (IntToFloatTensor,Normalize)) for o in tfms)
+    return tfms if is_whole else [*tfms, *(o for o in pipeline.fs if isinstance(o, Normalize))]
+
+def _check_no_items(dl):
+    "What is added for single images would never run"
+    tfms = [type(o).__name__ for event in (dl.after_item, dl.before_batch) for o in getattr(event, 'fs', [])]
+    if tfms: raise CliError(f"Images are cut a batch at a time, so transforms of single items never run here: {', '.join(tfms)}. "
+        "Those of batches do (`after_batch`); sizes and crops are keys of the recipe.")
+
 # %% ../nbs/10_data.ipynb #986df382
 class CroppedDL(TfmdDL):
     "A fastai loader over `CroppedImages`"
     epoch = 0
     at_once = 0 # Images that are cut and normalised at a time, where they are cut on a device; 0: those of a batch
+    def new(self, dataset=None, cls=None, **kwargs):
+        if kwargs.get('after_batch'): kwargs['after_batch'] = _with_normalisation(kwargs['after_batch'], self.after_batch)
+        return super().new(dataset, cls, **kwargs)
+
     def do_item(self, i): return i
     def do_batch(self, idxs): return self.dataset.batch(idxs, self.epoch)
+    def before_iter(self):
+        super().before_iter()
+        _check_no_items(self)
+        _take_fractions(self.after_batch)
     def after_iter(self): self.epoch += self.shuffle
 
     def __iter__(self):
         "Batches; those that are cut together are views of one tensor"
-        if not self.at_once or self.dataset.device is None: return super().__iter__()
-        return self._many_at_once()
+        in_batches = not self.at_once or self.dataset.device is None or _added(self.after_batch) # they draw for a batch
+        return super().__iter__() if in_batches else self._many_at_once()
 
     def _many_at_once(self):
         self.randomize()
@@ -542,6 +583,7 @@ class CroppedDL(TfmdDL):
         return rng.permutation(len(idxs)).tolist()
 
     def _one_pass(self): # fastai asks for the types of a batch
+        self.before_iter()
         batch = self.after_batch(to_device(self.dataset.batch([0], 0), self.device or 'cpu'))
         self._n_inp, self._types = 1, {tuple:[type(o) for o in batch]}
 
@@ -569,10 +611,16 @@ def _class_number(label, vocab):
     raise CliError(f"{label!r} is no class of this learner. There are: {', '.join(vocab)}. "
         "With labels, an item is a path CLASS/FILE, or a pair of an image and its class.")
 
+def _as_items(items):
+    "One item or many as a list; a column, an array of paths and a batch of images are many"
+    if isinstance(items, pd.DataFrame):
+        raise CliError("A DataFrame is no list of images: give its column of paths, as `test_dl(df['file'])`, or a list of paths or images.")
+    return L([*items] if getattr(items, 'ndim', None) in (1,4) else items)
+
 class CroppedLoaders(DataLoaders):
     "The loaders of a recipe; `test_dl` takes paths, Pillow's images, arrays and tensors, and cuts them as validation does"
     def test_dl(self, test_items, rm_type_tfms=None, with_labels=False, **kwargs):
-        items = OtherImages(L(test_items), self.valid_ds)
+        items = OtherImages(_as_items(test_items), self.valid_ds)
         if with_labels: items.labels = self._labels(items.items)
         return self.valid.new(items, **kwargs)
 

@@ -2,7 +2,7 @@
 import copy,pickle,warnings
 from functools import partial
 from pathlib import Path
-import numpy as np,pytest,torch
+import numpy as np,pandas as pd,pytest,torch
 from fastai.callback.core import Callback,CancelFitException
 from fastai.callback.mixup import CutMix
 from fastai.callback.progress import CSVLogger,ProgressCallback,ShowGraphCallback
@@ -11,7 +11,12 @@ from fastai.callback.tracker import EarlyStoppingCallback,SaveModelCallback
 from fastai.callback.training import ShortEpochCallback
 from fastai.interpret import ClassificationInterpretation,Interpretation
 from fastai.learner import load_learner
-from fastai.vision.core import PILImage,TensorImage
+from fastai.data.core import show_at
+from fastai.data.transforms import IntToFloatTensor,Normalize
+from fastai.torch_core import set_seed
+from fastai.vision.augment import (Brightness,Contrast,Dihedral,Flip,Hue,RandomErasing,RandomResizedCropGPU,Resize,Rotate,Saturation,Warp,
+    Zoom,aug_transforms)
+from fastai.vision.core import PILImage,TensorImage,imagenet_stats
 from fastcore.script import CliError
 from PIL import Image
 from torch import nn
@@ -116,6 +121,145 @@ def test_it_works_whatever_the_recipe(fitted, changes):
     again = pickle.loads(pickle.dumps(learn))
     works(again, learn.get_preds()[0])
     again.fit(1)
+
+# ---- transforms that a person adds
+
+ADDED = dict(usual=aug_transforms, vertical=lambda: aug_transforms(flip_vert=True, batch=True), smaller=lambda: aug_transforms(size=24),
+    brightness=Brightness, contrast=Contrast, hue=Hue, saturation=Saturation, rotate=Rotate, zoom=Zoom, warp=Warp, flip=Flip,
+    dihedral=Dihedral, crop=lambda: RandomResizedCropGPU(28), erasing=RandomErasing, both=lambda: [Rotate(), RandomErasing()],
+    said=lambda: [IntToFloatTensor(), *aug_transforms()])
+
+def added_to(learn, tfms, **kwargs):
+    learn.dls.add_tfms(tfms, 'after_batch', **kwargs)
+    return learn
+
+@pytest.fixture
+def unfitted(recipe, tiny):
+    def get():
+        learn = get_learner(recipe, 'simple', 0, tiny, device='cpu')
+        learn.remove_cb(ProgressCallback)
+        return learn
+    return get
+
+@pytest.mark.parametrize('kind', ADDED)
+def test_batch_transforms_of_fastai_are_added_as_to_its_own_loaders(unfitted, tmp_path, kind):
+    plain,learn = unfitted(), added_to(unfitted(), ADDED[kind]())
+    preds,path = plain.get_preds()[0], plain.dls.valid_ds.items[3]
+    x,_ = learn.dls.one_batch()
+    assert x.dtype==torch.float32 and x.isfinite().all() and learn.dls.train.after_batch.normalise_bytes.order==99
+    if kind not in ('smaller','crop'): # whose validation images are smaller too
+        assert torch.allclose(learn.dls.valid.one_batch()[0], plain.dls.valid.one_batch()[0], atol=1e-4), 'validation is as it was, up to rounding'
+        assert torch.allclose(learn.get_preds()[0], preds, atol=1e-4)
+        predicts(learn, path, learn.get_preds()[0][3])
+        assert torch.allclose(learn.predict(path)[2], preds[3], atol=1e-4)
+    learn.dls.show_batch(max_n=2)
+    learn.show_results(max_n=2)
+    with learn.no_logging(): learn.fit(1, 1e-3)
+    assert learn.tta(n=1)[0].shape==preds.shape
+    want = learn.get_preds()[0]
+    for again in (copy.deepcopy(learn), pickle.loads(pickle.dumps(learn))): assert torch.equal(again.get_preds()[0], want)
+    learn.export(tmp_path/'e.pkl')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        there = load_learner(tmp_path/'e.pkl')
+    predicts(there, path, want[3])
+
+def test_what_is_added_works_on_fractions_and_is_normalised_last(unfitted):
+    turn,light = Flip(p=1.), Brightness(p=1., draw=.7)
+    plain,learn = unfitted().dls, added_to(unfitted(), [light, turn]).dls
+    x,y = learn.one_batch()
+    pixels,labels = plain.train_ds.batch(plain.train.get_idxs()[:len(y)], epoch=0)
+    want = Normalize.from_stats(*imagenet_stats, cuda=False)(light(turn(pixels.float()/255, split_idx=0), split_idx=0))
+    assert torch.allclose(x, want, atol=1e-5) and torch.equal(y, labels)
+    still = added_to(unfitted(), [Brightness(p=0.), Contrast(p=0.)]).dls.one_batch()[0]
+    as_it_was = plain.one_batch()[0]
+    assert torch.allclose(still, as_it_was, atol=1e-6)
+    assert torch.allclose(still.mean((0,2,3)), as_it_was.mean((0,2,3)), atol=1e-6) and torch.allclose(still.std((0,2,3)), as_it_was.std((0,2,3)), atol=1e-6)
+
+def test_every_door_by_which_they_come(unfitted):
+    "Added to the loaders or a pipeline, once or twice, before or after the first batch, in loaders that are put in or made anew"
+    def names(dl): return [type(o).__name__ for o in dl.after_batch.fs]
+    by_loaders,by_pipeline,put_in,twice = (unfitted() for _ in range(4))
+    added_to(by_loaders, Rotate())
+    by_pipeline.dls.train.after_batch.add(Rotate())
+    put_in.dls = added_to(unfitted(), Rotate()).dls
+    first = twice.dls.one_batch()
+    added_to(added_to(twice, Brightness()), Rotate())
+    for learn in (by_loaders, by_pipeline, put_in, twice):
+        train = learn.dls.train
+        anew = train.new(bs=4), train.new(after_batch=train.after_batch.fs)
+        for dl in (train, *anew, train): assert dl.one_batch()[0].dtype==torch.float32
+        for dl in (train, *anew): assert names(dl)==['IntToFloatTensor','Rotate',*['Brightness']*(learn is twice),'NormaliseBytes']
+    valid = by_loaders.dls.valid
+    assert valid.new().one_batch()[0].dtype==torch.float32 and names(by_pipeline.dls.valid)==['NormaliseBytes']
+    made = unfitted().dls.train.new(after_batch=[Rotate(), valid.after_batch.normalise_bytes])
+    assert made.one_batch()[0].dtype==torch.float32
+    for tfms,dtype in (([], torch.uint8), ([IntToFloatTensor()], torch.float32)):
+        x,_ = unfitted().dls.train.new(after_batch=tfms).one_batch()
+        assert x.dtype==dtype and x.min()>=0, "a pipeline of one's own is taken whole"
+
+def test_tta_takes_batch_transforms(unfitted):
+    learn = unfitted()
+    want,still = learn.get_preds()[0], learn.tta(n=1, batch_tfms=Brightness(p=0.), beta=None)[0][1]
+    assert torch.allclose(still, want, atol=1e-5), 'normalised as ever'
+    assert learn.tta(n=1, batch_tfms=aug_transforms())[0].shape==want.shape and torch.equal(learn.get_preds()[0], want)
+
+@pytest.mark.parametrize('event', ['after_item','before_batch'])
+def test_transforms_of_single_items_are_not_dropped_in_silence(unfitted, event):
+    learn = unfitted()
+    learn.dls.add_tfms(Resize(28), event)
+    for ask in (learn.dls.one_batch, learn.dls.show_batch):
+        with pytest.raises(CliError, match='never run here: Resize.*after_batch'): ask()
+    with pytest.raises(CliError, match='never run here: Resize'): unfitted().tta(item_tfms=Resize(28))
+
+def test_where_nothing_is_added_no_bit_changes(unfitted):
+    plain,for_training = unfitted(), added_to(unfitted(), aug_transforms(), loaders='train')
+    for_training.dls.one_batch()
+    assert torch.equal(for_training.dls.valid.one_batch()[0], plain.dls.valid.one_batch()[0])
+    assert torch.equal(for_training.get_preds()[0], plain.get_preds()[0])
+    assert len(plain.dls.train.after_batch.fs)==len(for_training.dls.valid.after_batch.fs)==1
+
+def test_a_fit_with_added_transforms_repeats_after_set_seed(unfitted):
+    def trained(seed):
+        learn = added_to(unfitted(), aug_transforms(), loaders='train')
+        set_seed(seed)
+        with learn.no_logging(): learn.fit(1, 1e-3)
+        return weights_hash(learn.model)
+    assert trained(0)==trained(0)!=trained(1)
+
+def test_they_draw_for_a_batch_where_many_are_cut_at_a_time(recipe, tiny):
+    def shapes(tfms):
+        dls = get_learner(recipe, 'baseline', 0, tiny, device='cpu').dls
+        dls.train.at_once,dls.train_ds.device = 1024, torch.device('cpu')
+        if tfms: dls.add_tfms(tfms, 'after_batch')
+        return [x.untyped_storage().data_ptr() for x,_ in dls.train]
+    assert len({*shapes(None)})==1 and len({*shapes(Flip())})>1
+
+# ---- data sets and lists of items
+
+def test_a_part_shows_its_images_as_fastais_does(fitted):
+    dls = fitted('simple').dls
+    for ds in (dls.train_ds, dls.valid_ds): assert show_at(ds, 0).get_title()==ds.vocab[int(ds[0][1])]
+    assert show_at(dls.test_dl(dls.valid_ds.items[:2]).dataset, 1) is not None
+    assert dls.train_ds.subset(0) is dls.train_ds and dls.train_ds.splits==[[*range(48)]]
+    with pytest.raises(IndexError): dls.train_ds.subset(1)
+
+def test_columns_arrays_of_paths_and_batches_of_images_are_lists(fitted):
+    learn = fitted('simple')
+    paths,want = [*learn.dls.valid_ds.items], learn.get_preds()[0]
+    images = np.stack([array(o) for o in paths])
+    for many in (pd.Series(paths, index=range(7, 7+len(paths))), np.array(paths), np.array([*map(str, paths)]), images, torch.tensor(images).permute(0,3,1,2), tuple(paths), (o for o in paths)):
+        assert torch.equal(learn.get_preds(dl=learn.dls.test_dl(many))[0], want)
+    assert len(learn.dls.test_dl(images[0]).dataset)==1, 'and one image is one'
+
+@pytest.mark.parametrize('ask', [lambda l,df: l.dls.test_dl(df), lambda l,df: l.predict(df), lambda l,df: l.dls.test_dl([df]).one_batch(),
+    lambda l,df: l.predict(df.file), lambda l,df: l.predict({'file': 'x'*999}), lambda l,df: l.predict(np.zeros((2,40,40,3), 'u1'))])
+def test_what_is_no_image_is_named_in_a_line(fitted, ask):
+    table = pd.DataFrame(dict(file=fitted('simple').dls.valid_ds.items))
+    with pytest.raises(CliError, match='no (image|list of images): give') as e: ask(fitted('simple'), table)
+    assert len(str(e.value))<300 and '\n' not in str(e.value)
+
+# ---- copies
 
 def test_a_copy_fits_on_as_its_original_does(recipe, tiny):
     learn = get_learner(derive(recipe, mixup=.2), 'simple', 0, tiny, device='cpu')
