@@ -243,7 +243,7 @@ def _refuse_study(name, root):
     from simpleattn.runs import read_declaration
     try: declared = read_declaration(root, name)
     except ValueError: return # no name of a study
-    if declared: raise CliError(f"{name!r} is a study of the recipe {declared['arms'][0]['recipe']}. The command that declared it goes on with it; simpleattn compare {name} shows it.")
+    if declared: raise CliError(f"{name!r} is a study of the recipe {declared['arms'][0]['recipe']}. The command that declared it resumes it; simpleattn compare {name} shows it.")
 
 def _recipe_of(recipe, settings, changes, root='runs'):
     "The recipe of a command, with its --set"
@@ -492,7 +492,7 @@ def _told_when_stopped(checkpoints):
     before = {o:signal.signal(o, stop) for o in heard} if threading.current_thread() is threading.main_thread() else {}
     try: yield
     except KeyboardInterrupt:
-        _tell('Stopped. ' + ('The same command goes on from the last checkpoint, if an epoch was finished.' if checkpoints else
+        _tell('Stopped. ' + ('The same command resumes from the last checkpoint, if an epoch was finished.' if checkpoints else
             'The run is not finished, and the same command begins it anew; with --checkpoints FOLDER it would go on.'))
         raise
     finally:
@@ -685,7 +685,7 @@ def demo(
     workers:Count=None,    # Worker processes; one for each core if not given
     runs:int=8             # Seeds an arm
 ):
-    "Two attention layers and a longer training, on the embedded image set: a minute or two, answers, a report, and what to type next"
+    "Two attention layers and a longer training, on the embedded image set: two or three minutes, answers, a report, and what to type next"
     s = first_study(root, runs)
     _tell(s)
     control = _control_of_demo(s) if runs>=4 else None # fewer have no two halves

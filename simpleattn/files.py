@@ -87,13 +87,13 @@ def _unread(path):
     def said(why):
         if why==_too_long: return _too_long_at(path)
         return (f"{path} cannot be read now ({why}). It is left as it is, and counts neither as missing nor as broken; "
-            "the same command goes on once it can be read.")
+            "the same command resumes once it can be read.")
     return said
 
 def _unwritten(path):
     def said(why):
         if why==_too_long: return _too_long_at(path)
-        return f"{path} cannot be written ({why}). What is finished is kept; the same command goes on once it can be written."
+        return f"{path} cannot be written ({why}). What is finished is kept; the same command resumes once it can be written."
     return said
 
 # %% ../nbs/03_files.ipynb #fe824f79

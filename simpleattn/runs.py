@@ -1020,7 +1020,7 @@ class Machine:
     threads:int=1        # CPU threads of a run; one is what studies use
     loaders:int=0        # Loader processes of a run
     data:str=None        # Folder or archive of the data set; None: SIMPLEATTN_DATA, then fastai's addresses
-    checkpoints:str=None # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
+    checkpoints:str=None # Folder of checkpoints, from which a run that was stopped resumes; None: none are written
     observers:tuple=()   # Callbacks that only watch, as `CallbackText`
 
     def __post_init__(self):

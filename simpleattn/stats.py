@@ -592,7 +592,7 @@ def contrast_of(
     after:Sample,     # Variant
     paired:bool=None  # Pair by seed; None: where 3 seeds and 80 % of the larger arm are shared
 )->tuple:             # `Contrast`, and a note where it is not paired
-    "Two arms as pairs or as two heaps, or a `ValueError` that says why neither"
+    "Two arms as pairs or as two unpaired groups, or a `ValueError` that says why neither"
     check_enough(before, after)
     pairs = shared_runs(before, after)
     paired, note = _may_pair(before, after, len(pairs[0]), paired)

@@ -788,7 +788,7 @@ def train_one(
     progress:bool=False,# fastai's progress bars
     cbs=None,           # Further callbacks, as objects, classes or text; the record's recipe names those that change a training
     root=None,          # Folder of runs, or its URL, to write the record to; None only returns it
-    checkpoints=None    # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
+    checkpoints=None    # Folder of checkpoints, from which a run that was stopped resumes; None: none are written
 )->Run: # The run
     "Train one arm with one seed, by names"
     machine = Machine(device, threads, workers, data, checkpoints)

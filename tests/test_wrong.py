@@ -253,7 +253,7 @@ def test_a_file_that_ends_the_program_is_a_mistake(here, verb, text):
 @pytest.mark.parametrize('verb', ['study','race'])
 def test_what_is_refused_leaves_nothing_where_runs_would_be(here, verb, words):
     err = said([verb,'demo','--root','fresh',*words])
-    assert not Path('fresh').exists() and 'goes on' not in err
+    assert not Path('fresh').exists() and 'resumes' not in err
 
 @pytest.mark.parametrize('error,kind', [("ValueError('the real cause\\nsecond line')",'ValueError: the real cause second line'), ('SystemExit(3)','SystemExit: 3')])
 def test_what_a_layer_raises_is_one_line_with_its_kind_and_place(here, monkeypatch, error, kind):
