@@ -163,7 +163,7 @@ def _check_arms(study, declared):
         now = study.arms.get(label, arm)
         if now==arm: continue
         again = '' if now.variant==arm.variant else ' `register_variant(..., again=True)` takes the next free one.'
-        if now.recipe.name!=arm.recipe.name: again = f' It was declared with the recipe {arm.recipe.name}: `load_study` reads it, `run(cbs=...)` goes on.'
+        if now.recipe.name!=arm.recipe.name: again = f' It was declared with the recipe {arm.recipe.name}: `load_study` reads it, `run(cbs=...)` resumes it.'
         layer = now.variant.layer
         if callable(layer) and not has_source(layer):
             raise CliError(f"Arm {label!r} of study {study.name!r} cannot be told from another one: at this prompt the lines of {layer.__name__} are not known. "
@@ -857,7 +857,7 @@ def run(self:Study,
     loaders:int=0,         # Loader processes of a run
     tries:int=3,           # Attempts at a run that raises or dies
     progress=True,         # A line of progress
-    checkpoints=None,      # Folder of checkpoints, from which a run that was stopped goes on; None: none are written
+    checkpoints=None,      # Folder of checkpoints, from which a run that was stopped resumes; None: none are written
     address:str=None,      # ray: an existing cluster; None: one on this machine
     gpus_per_run=1,        # 0.25: four runs share a GPU
     cbs=None,              # Callbacks for all arms, as text, classes or objects; those that change a training become a key of the arms' recipes

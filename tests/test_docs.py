@@ -206,8 +206,6 @@ def test_a_hidden_import_and_a_later_name_are_seen(tmp_path):
     page.write_text(json.dumps(dict(cells=[dict(cell_type='code', source=[o]) for o in cells])))
     assert [*not_made(page)]==[(3,['later']), (6,['nothing'])]
 
-def waits(page): return pytest.param(page, marks=pytest.mark.xfail(reason='its import of test_eq is hidden')) if page.stem=='05_words' else page
-
-@pytest.mark.parametrize('page', map(waits, PAGES), ids=lambda o: o.stem)
+@pytest.mark.parametrize('page', PAGES, ids=lambda o: o.stem)
 def test_what_a_visible_cell_uses_was_made_in_a_visible_one(page):
     assert [*not_made(page)]==[]
