@@ -149,7 +149,7 @@ def tell(
     "Print for whoever watches; a stream that is gone or full costs the line and nothing else"
     try: print(text, end=end, file=file or sys.stderr, flush=True)
     except OSError:
-        if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w') # else Python fails once more at its end
+        if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w', errors='replace') # else Python fails once more at its end
 
 # %% ../nbs/05_words.ipynb #d0927ec6
 def _widths(columns, width):
