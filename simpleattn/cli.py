@@ -1117,26 +1117,37 @@ def runs(
     fmt:Fmt='table'
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
-    from simpleattn.runs import has_store,load_runs,merge_runs
+    from simpleattn.runs import check_records,has_store,merge_runs
     if merge: _refuse('--merge, which copies all that is missing', recipe=recipe, variant=variant, verify=verify)
     if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
+    filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
+    if not merge and not verify: return _listed_runs(root, filters)
     merged = merge_runs(merge, root) if merge else None
     if merged and not any(merged.values()): raise CliError(f"{merge} holds neither a record nor a declaration, so there is nothing to merge.")
-    for what,name in dict(recipe=recipe, variant=variant).items():
-        if why := _why_not_named(root, what, name): _tell(why)
-    filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
-    df = load_runs(root, _run_columns, **filters)
-    n_declared,wrong = _beside_the_records(root, df, filters) if verify else (0, {})
-    suspect = df.attrs['corrupt'] | wrong | _suspect_there(merge, merged)
-    for path,why in suspect.items(): _tell(f'{path}: {why}')
-    if not merged and not verify: return df.astype(object).where(df.notna(), None).to_dict('records')
-    out = _merged_words(merged) if merged else _verified_words(df, n_declared, wrong)
+    checked = check_records(root, **filters)
+    n_declared,wrong = _beside_the_records(root, checked, filters) if verify else (0, {})
+    suspect = checked.corrupt | wrong | _suspect_there(merge, merged)
+    _tell_beside(root, filters, suspect)
+    out = _merged_words(merged) if merged else _verified_words(checked, n_declared, wrong)
     why = f"{len(suspect)} files need a look; see above. A corrupt record's run is made again by its study."
     if suspect: raise Told(out, why)
     return out
 
+def _listed_runs(root, filters):
+    "The rows of a list of runs"
+    from simpleattn.runs import load_runs
+    df = load_runs(root, _run_columns, **filters)
+    _tell_beside(root, filters, df.attrs['corrupt'])
+    return df.astype(object).where(df.notna(), None).to_dict('records')
+
+def _tell_beside(root, filters, suspect):
+    "Say which names have no runs, and why files cannot be believed"
+    for what,name in filters.items():
+        if why := _why_not_named(root, what, name): _tell(why)
+    for path,why in suspect.items(): _tell(f'{path}: {why}')
+
 # %% ../nbs/28_cli.ipynb #50c6f1dc
-def _beside_the_records(root, df, filters):
+def _beside_the_records(root, checked, filters):
     "How many declarations a store has, and what it holds beside its records that cannot be believed: path -> reason"
     from simpleattn.files import as_root,holds_something
     from simpleattn.runs import check_failures
@@ -1144,7 +1155,7 @@ def _beside_the_records(root, df, filters):
     n_declared,wrong_studies = check_studies(root)
     n_failed,wrong_tries = check_failures(root)
     wrong = {f'{as_root(root)/name}':why for name,why in (wrong_studies | wrong_tries).items()}
-    is_empty = not (len(df) or df.attrs['corrupt'] or filters or n_declared or n_failed or wrong)
+    is_empty = not (checked.n_believed or checked.corrupt or filters or n_declared or n_failed or wrong)
     if is_empty and holds_something(root): wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
     return n_declared, wrong
 
@@ -1160,10 +1171,10 @@ def _merged_words(merged):
     if not merged['same']: return said
     return f"{said}. Of those that were there, {len(merged['same'])} are the same result in another time or on another machine; the one that is here stays."
 
-def _verified_words(df, n_declared, wrong):
-    n_corrupt = len(df.attrs['corrupt'])
-    said = f'{len(df)} records, each with its path, schema and checksum held against its content; {n_corrupt} not believed'
-    if unchecked := df.attrs['unchecked']:
+def _verified_words(checked, n_declared, wrong):
+    n_corrupt = len(checked.corrupt)
+    said = f'{checked.n_believed} records, each with its path, schema and checksum held against its content; {n_corrupt} not believed'
+    if unchecked := checked.unchecked:
         said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands:\n'
         said += '\n'.join(unchecked)
     return f'{said}\n{n_declared} declarations and states of races; {len(wrong)} not believed' if n_declared else said
@@ -1188,7 +1199,8 @@ def _show(result, fmt):
     if isinstance(result, list): result = table(result, fmt)
     if not isinstance(result, str): result = json.dumps(result, indent=1)
     result = printable(result, lines=True)
-    print(wrapped(result, screen_width()) if fmt=='table' else result, flush=True)
+    try: print(wrapped(result, screen_width()) if fmt=='table' else result, flush=True)
+    except BrokenPipeError: sys.stdout = open(os.devnull, 'w') # its reader has seen enough
 
 def _mistake(why, status=2):
     _tell(f'simpleattn: {why}')
@@ -1241,15 +1253,18 @@ def _is_ours(error):
     return Path(place.filename).parent==Path(__file__).parent
 
 # %% ../nbs/28_cli.ipynb #c3cbdf23
+def _call(f, arguments):
+    "Print what a verb returns, then its reason for an exit status that is not 0; gives the status"
+    fmt = arguments.get('fmt', 'table')
+    if fmt not in _formats: raise CliError(f'--fmt {fmt}: choose table, json, csv, md or latex.')
+    try: out,reason = f(**arguments), None
+    except Told as e: out,reason = e.out, e
+    if out or not reason: _show(out, fmt)
+    return _mistake(reason, reason.code) if reason else 0
+
 def _run(f, arguments, words=()):
     "Call a verb, print what it returns or the sentence of a mistake, and give the exit status"
-    fmt = arguments.get('fmt', 'table')
-    try:
-        if fmt not in _formats: raise CliError(f'--fmt {fmt}: choose table, json, csv, md or latex.')
-        _show(f(**arguments), fmt)
-    except Told as e:
-        if e.out: _show(e.out, fmt)
-        return _mistake(e, e.code)
+    try: return _call(f, arguments)
     except OtherData as e: return _mistake(f'{e.args[0]} This works: {_with_change(words, e.change, e.path)}' if e.change else e)
     except CliError as e: return _mistake(e)
     except ValueError as e:
@@ -1257,19 +1272,17 @@ def _run(f, arguments, words=()):
         return _mistake(e if _is_ours(e) else _said_of(e))
     except SystemExit as e: return _mistake(f'{_said_of(e)}: code that was imported ends the program.')
     except KeyboardInterrupt: return 130
-    except BrokenPipeError: # of a reader that has seen enough
-        sys.stdout = open(os.devnull, 'w')
-        return 0
     except OSError as e:
         if not e.errno: raise # of Python, not of a disk
         if e.filename is None: sys.stdout = open(os.devnull, 'w') # it may have been full, and would fail once more at the end
         return _mistake(f"{e.filename or 'A file'} cannot be written or read ({e.strerror}). What is finished is kept.")
-    return 0
 
 def _open_streams():
-    "A stream that was closed outside swallows what it is told, and has nothing to read"
+    "A stream that was closed outside swallows what it is told, and has nothing to read; one that lacks a character shows its number"
     for name,mode in dict(stdin='r', stdout='w', stderr='w').items():
         if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, mode))
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, 'errors', None) in ('strict','surrogateescape') and hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
 
 def main(
     argv:list=None # Arguments; None: the command line's

@@ -153,11 +153,27 @@ def _write_beside(path, content):
         raise
     return beside
 
+_no_links = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS} # what disks without hard links say
+
+def _take_name(beside, path):
+    "Give a file a name that is free; a disk without hard links has it taken by an empty file, which nobody believes, and that is replaced at once"
+    try: return os.link(beside, path)
+    except OSError as e:
+        if e.errno not in _no_links: raise
+    try: os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        if not path.stat().st_size: raise OSError(errno.EBUSY, 'another process has begun to write it') from None
+        raise
+    try: os.replace(beside, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
 def _put_in_folder(root, name, content, over):
     path = _local(root, name)
     make_folder(path.parent)
     beside = _write_beside(path, content)
-    give_name = os.replace if over else os.link
+    give_name = os.replace if over else _take_name
     try: give_name(beside, path)
     finally: beside.unlink(missing_ok=True)
     _fsync(path.parent)

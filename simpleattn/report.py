@@ -8,7 +8,7 @@ __all__ = ['comparison_table', 'ReportedArm', 'count_flops', 'DifferingImage', '
            'live_page']
 
 # %% ../nbs/21_report.ipynb #13124983
-import base64, io, json, re, sys, time
+import base64, hashlib, io, json, re, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fastcore.basics import GetAttr, patch
@@ -635,11 +635,16 @@ def _in_repository(folder):
 def _forms(report):
     "File -> its text; None for one that this report does not have"
     compared, runs = report.comparisons, [{k:v for k,v in o.items() if k!='history'} for o in report.rows]
+    facts = report.to_dict()
     picture = _study_picture(report) if compared else None
-    return {'study.svg': picture, 'report.csv': compared and comparison_table(compared, 'csv')+'\n',
+    forms = {'study.svg': picture, 'report.csv': compared and comparison_table(compared, 'csv')+'\n',
         'runs.csv': csv_table(runs)+'\n' if runs else None, 'report.tex': to_latex(report),
-        'report.md': to_markdown(report, picture and 'study.svg'),
-        'index.html': to_html(report), 'report.json': json.dumps(report.to_dict(), indent=1, allow_nan=False)+'\n'}
+        'report.md': to_markdown(report, picture and 'study.svg'), 'index.html': to_html(report), 'report.json': _json(facts)}
+    hashes = {name:_hash(text.encode()) for name,text in forms.items() if text is not None}
+    return forms | {'report.json': _json(facts | dict(forms=hashes))}
+
+def _json(facts): return json.dumps(facts, indent=1, allow_nan=False)+'\n'
+def _hash(content): return hashlib.sha256(content).hexdigest()[:16]
 
 def _study_picture(report):
     import pandas as pd
@@ -677,16 +682,23 @@ def keep_report(
         time.sleep(.2)
 
 def _made_of(root, folder, reading, harness):
-    "Is there a page, made of this declaration, these runs and this control?"
+    "Is the report there as it was written, and made of this declaration, these runs and this control?"
     try:
         said = read_json(get(root, f'{folder}/report.json'))
         failed = {o['arm']:o['n_failed'] for o in said['arms']}
         runs = {(o['path'], o['acc'], o['finished']) for o in said['runs']}
         made_of = said['study'], said['env'], said.get('harness', []), failed, runs
-    except (CliError, FileNotFoundError, ValueError, KeyError, TypeError): return False
+        is_whole = _is_whole(root, folder, said)
+    except (CliError, FileNotFoundError, ValueError, KeyError, TypeError, AttributeError): return False
     runs = {(r.path, r.acc, r.machine['finished']) for runs in reading.runs.values() for r in runs}
     same = made_of==(reading.declaration, reading.study.env, [*harness], reading.failed, runs)
-    return same and is_there(root, f'{folder}/index.html')
+    return same and is_whole and is_there(root, f'{folder}/index.html')
+
+def _is_whole(root, folder, said):
+    "Is each form as report.json says? It says so of itself without its list; an older one has no list"
+    rest = {k:v for k,v in said.items() if k!='forms'}
+    def content(name): return _json(rest).encode() if name=='report.json' else get(root, f'{folder}/{name}')
+    return all(_hash(content(name))==o for name,o in said.get('forms', {}).items())
 
 # %% ../nbs/21_report.ipynb #livepg02
 @contextmanager

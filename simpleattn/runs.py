@@ -6,9 +6,9 @@
 __all__ = ['comparable', 'handicaps', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'Parked', 'write_run',
            'parked_folders', 'waiting_records', 'write_failure', 'claim', 'read_run', 'set_aside', 'list_files',
            'iter_runs', 'is_record', 'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure',
-           'runs_frame', 'load_runs', 'check_declaration', 'read_declaration', 'write_declaration', 'merge_runs',
-           'has_store', 'check_failures', 'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit',
-           'Machine', 'machine_facts', 'made_otherwise']
+           'runs_frame', 'load_runs', 'Checked', 'check_records', 'check_declaration', 'read_declaration',
+           'write_declaration', 'merge_runs', 'strange_declarations', 'has_store', 'check_failures', 'publish_parked',
+           'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts', 'made_otherwise']
 
 # %% ../nbs/11_runs.ipynb #1ea356ca
 import base64,dataclasses,errno,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
@@ -486,12 +486,28 @@ def _seed_of(name): # -1 where a file is not named by a seed
     seed = name.rpartition('/')[2].split('.')[0]
     return int(seed) if re.fullmatch('[0-9]{1,10}', seed) else -1
 
+# %% ../nbs/11_runs.ipynb #769fd027
+def _strange_records(root, recipe='*', variant='*', env='*'):
+    "What stands where records are, and is a link, or else no plain file"
+    return list_strange(root, '[!_.]*' if recipe=='*' else recipe, variant, env, '*.json', passes=_is_no_recipe)
+
+def _refuse_strange(root, *patterns):
+    "Raise `CliError` for it: what lies behind it would be left out in silence"
+    strange = _strange_records(root, *patterns)
+    if strange: raise _not_read(root, strange[0])
+
+_unlike_its_name = 'is a link, or else not what its name says, and is not read'
+
+def _not_read(root, name):
+    return CliError(f"{as_root(root)/name} {_unlike_its_name}. Look at it, and put a plain file or folder in its place.")
+
 # %% ../nbs/11_runs.ipynb #2ec8af7e
 def iter_runs(
     root='runs',                      # Folder of all runs, or its URL
     recipe='*', variant='*', env='*'  # Names, or patterns of them
 ): # (path below the root, `Run`, or the reason why it is not believed)
-    "Every record of a store, one after another"
+    "Every record of a store, one after another; a link in a record's place is refused"
+    _refuse_strange(root, recipe, variant, env)
     return read_files(root, filter(is_record, list_files(root, recipe, variant, env)))
 
 def is_record(name:str)->bool: # Below the root
@@ -522,15 +538,6 @@ def _believed(root, found, corrupt): # `Run`s
         else: corrupt[str(as_root(root)/name)] = run
 
 # %% ../nbs/11_runs.ipynb #5066f1fc
-def _refuse_strange(arm, root, env):
-    "Raise `CliError` where a link, or what is no plain file, stands where an arm's records are"
-    for name in {arm.name, _older_name(arm)}:
-        strange = list_strange(root, *name.split('/'), env, '*.json')
-        if strange: raise _not_read(root, strange[0])
-
-def _not_read(root, name):
-    return CliError(f"{as_root(root)/name} is a link, or else not what its name says, and is not read. Look at it, and put a plain file or folder in its place.")
-
 def _older_name(arm): return arm.name.replace('@', '-at-').replace('+', '_') # as folders were called once
 
 def _is_under(folder, arm): return folder.startswith(f'{arm.name}/')
@@ -580,7 +587,7 @@ def runs_of_arms(
     env='*'     # Class of machine, or a pattern of it
 )->list: # For each arm, as `arm_runs` gives it
     "The runs of several arms, for which a store is looked through once; a link in a record's place is refused"
-    for arm in arms: _refuse_strange(arm, root, env)
+    for name in {name for arm in arms for name in (arm.name, _older_name(arm))}: _refuse_strange(root, *name.split('/'), env)
     return [_runs_among(root, names) for names in _files_of(arms, root, env)]
 
 def _runs_among(root, names): # as `arm_runs` gives it
@@ -634,7 +641,7 @@ def load_runs(
     columns=None, # Columns to keep; None: all. `correct`, a bit for each validation image, is by far the largest
     **filters     # recipe, variant, env, status, seed: a value or a list of them
 ): # pandas DataFrame, one row a run; `attrs` names records that were not believed (corrupt), and that have no bits to hold the accuracy against (unchecked)
-    "All runs as a table"
+    "All runs as a table; a link in a record's place is refused"
     for k in [*filters, *(columns or ())]:
         if k not in _columns: raise CliError(f"Runs have no {k!r}. There are: {', '.join(_columns)}.")
     wanted = {k:set(v) if isinstance(v, (list,tuple,set,range)) else {v} for k,v in filters.items()}
@@ -643,6 +650,7 @@ def load_runs(
         said = dict(zip(in_path, name.split('/')), seed=_seed_of(name))
         return is_record(name) and all(v in (-1, *wanted[k]) for k,v in said.items() if k in wanted)
     patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
+    _refuse_strange(root, *patterns)
     corrupt, unchecked = {}, []
     names = filter(may_be_wanted, list_files(root, *patterns))
     runs = _noting_unchecked(_believed(root, read_files(root, names), corrupt), unchecked)
@@ -655,6 +663,24 @@ def _noting_unchecked(runs, unchecked):
     for run in runs:
         if run.is_unchecked: unchecked.append(run.path)
         yield run
+
+# %% ../nbs/11_runs.ipynb #ed75cea1
+@dataclass(frozen=True)
+class Checked:
+    "What a look at records found"
+    n_believed:int  # Records that can be believed
+    corrupt:dict    # path -> reason, of the others
+    unchecked:list  # Paths of those believed that have no bits to hold the accuracy against
+
+def check_records(
+    root='runs',             # Folder of all runs, or its URL
+    recipe='*', variant='*'  # Names, or patterns of them
+)->Checked:
+    "Hold every record against its path and itself"
+    corrupt, unchecked = {}, []
+    found = read_files(root, filter(is_record, list_files(root, recipe, variant)))
+    n_believed = sum(1 for _ in _noting_unchecked(_believed(root, found, corrupt), unchecked))
+    return Checked(n_believed, corrupt, unchecked)
 
 # %% ../nbs/11_runs.ipynb #b761618b
 _always_declared = {'seeds','baseline','delta','alpha','env','growth','arms'}
@@ -852,12 +878,20 @@ def merge_runs(
     names = [o for o in list_files(source) if _kind(o)!='corrupt']
     names += list_names(source, '_studies', '*.json')
     names += sorted(list_names(source, '_studies', '*.growth', '*.json'), key=_seed_of)
-    merged = dict(copied=0, there=0, same=[], differ=[], corrupt={}, copied_names=[], there_names=[])
+    strange = dict.fromkeys([*_strange_records(source), *strange_declarations(source)], _unlike_its_name)
+    merged = dict(copied=0, there=0, same=[], differ=[], corrupt=strange, copied_names=[], there_names=[])
     for name,content in get_many(source, names):
         try: _check_file(name, content)
         except (ValueError, CliError) as e: merged['corrupt'][name] = str(e)
         else: _merge_file(as_root(root), name, content, merged)
     return merged
+
+def strange_declarations(
+    root # Folder of all runs, or its URL
+)->list: # Names below the root
+    "What stands in the place of declarations and their growth, and is a link, or else not what its name says"
+    strange = list_strange(root, '_studies', '*.json') + list_strange(root, '_studies', '*.growth', '*.json')
+    return strange + list_names(root, '_studies') + list_names(root, '_studies', '*.growth')
 
 def has_store(
     root # Folder of all runs, or its URL
@@ -909,8 +943,7 @@ def check_failures(
     root='runs' # Folder of all runs, or its URL
 )->tuple: # (how many failed tries, {path below the root: reason})
     "Failed tries that cannot be believed, and what stands in the place of a record and is no plain file"
-    strange = list_strange(root, '[!_.]*', '*', '*', '*.json', passes=_is_no_recipe)
-    wrong = dict.fromkeys(strange, 'is no plain file, or lies in a linked folder, and is not read')
+    wrong = dict.fromkeys(_strange_records(root), _unlike_its_name)
     failed = [o for o in list_files(root) if _kind(o)=='failed']
     for name,content in get_many(root, failed):
         try: _check_file(name, content)

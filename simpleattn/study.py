@@ -22,7 +22,7 @@ from .words import counted,interval_text,note,percent,points,printable,tell,scre
 from .variants import Arm,add_callbacks,has_source,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put,read_json
 from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,machine_facts,made_otherwise,probe,publish_parked,
-    read_declaration,read_run,runs_frame,runs_of_arms,set_aside,this_env,waiting_records,write_declaration,write_failure)
+    read_declaration,read_run,runs_frame,runs_of_arms,set_aside,strange_declarations,this_env,waiting_records,write_declaration,write_failure)
 from .engines import Task,check_engine,make_engine,pinning
 
 # %% ../nbs/18_study.ipynb #6a52cfa9
@@ -336,9 +336,7 @@ def check_studies(
 
 def _strange_studies(root):
     "What stands in the place of declarations, their growth and states of races, and is none"
-    strange = [o for kind in ('*.json','*.race.jsonl') for o in list_strange(root, '_studies', kind)]
-    strange += list_strange(root, '_studies', '*.growth', '*.json')
-    return strange + list_names(root, '_studies') + list_names(root, '_studies', '*.growth')
+    return strange_declarations(root) + list_strange(root, '_studies', '*.race.jsonl')
 
 # %% ../nbs/18_study.ipynb #f6a2935c
 def _check_place(root, growth):

@@ -150,7 +150,7 @@ def tell(
     stream = file or sys.stderr
     try: print(wrapped(text, screen_width(stream)) if end == '\n' else text, end=end, file=stream, flush=True)
     except OSError:
-        if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w') # else Python fails once more at its end
+        if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w', errors='replace') # else Python fails once more at its end
 
 # %% ../nbs/05_words.ipynb #d0927ec6
 def _widths(columns, width):

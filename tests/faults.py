@@ -366,7 +366,7 @@ CHANGES = {
     'checksum': ('runs', 'if seal!=_seal(facts):', 'if seal is not None and not _seal(facts):'),
     'path': ('runs', 'if path not in (None, run.path):', 'if path is not None and not run.path:'),
     'newer-schema': ('runs', 'schema>1', 'schema>2'),
-    'overwrite': ('files', 'os.replace if over else os.link', 'os.replace'),
+    'overwrite': ('files', 'os.replace if over else _take_name', 'os.replace'),
     'failed-as-runs': ('runs', "return _kind(name)=='record'", "return _kind(name)!='corrupt'"),
     'bits-order': ('runs', 'np.unpackbits(packed, count=n)', "np.unpackbits(packed, count=n, bitorder='little')"),
     'seeds-as-text': ('runs', "(o.split('/')[:-1], _seed_of(o), o)", "(o.split('/')[:-1], o)"),

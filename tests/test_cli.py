@@ -433,6 +433,36 @@ def test_output_that_finds_no_room_is_a_line(tmp_path):
     done = subprocess.run(f'"{sys.executable}" -m simpleattn recipes > /dev/full', shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode==2 and done.stderr.count('\n')==1 and 'No space left' in done.stderr
 
+LOCALES = dict(cp1252=dict(PYTHONIOENCODING='cp1252'), ascii=dict(PYTHONIOENCODING='ascii'), C=dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0'))
+
+@pytest.mark.parametrize('locale', LOCALES)
+@pytest.mark.parametrize('fmt', ['table','csv'])
+def test_a_stream_that_lacks_a_character_shows_its_number(tmp_path, locale, fmt):
+    import subprocess,sys
+    rows = [f'{arm},{seed},{.5+.1*i+.01*seed}' for i,arm in enumerate(['基线','注意力→']) for seed in range(5)]
+    (tmp_path/'u.csv').write_text('\n'.join(['arm,seed,acc',*rows]), encoding='utf-8')
+    for seed in range(5): write_run(a_run(seed, acc=.5+.01*seed), tmp_path/'runs')
+    for words in (['compare','u.csv','--fmt',fmt], ['leaderboard','--root','runs','--fmt',fmt]):
+        done = subprocess.run([sys.executable, '-m', 'simpleattn', *words], cwd=tmp_path, capture_output=True, env={**os.environ, **LOCALES[locale]})
+        assert done.returncode==0 and b'Error' not in done.stderr, done.stderr
+        if words[0]=='compare' and fmt=='csv': assert rb'\u57fa\u7ebf' in done.stdout
+
+def test_closed_streams_lack_no_character(tmp_path):
+    import subprocess,sys
+    for seed in range(5): write_run(a_run(seed, acc=.5+.01*seed), tmp_path/'runs')
+    done = subprocess.run(f'"{sys.executable}" -m simpleattn leaderboard --root runs >&-', shell=True, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, **LOCALES['C']})
+    assert done.returncode==0 and done.stderr=='', done.stderr
+
+@pytest.mark.parametrize('to,status', [('| head -1',1), ('| true',1), ('> /dev/full',2)])
+def test_a_reader_that_has_seen_enough_hides_no_finding(tmp_path, to, status):
+    import subprocess,sys
+    write_run(a_run(), tmp_path/'S')
+    (tmp_path/'S'/'_studies').mkdir(); (tmp_path/'S'/'_studies'/'s.race.jsonl').write_text('?')
+    words = f'("{sys.executable}" -m simpleattn runs --verify --root S; echo $? >status) {to}'
+    for _ in range(3):
+        done = subprocess.run(['bash','-c',words], cwd=tmp_path, capture_output=True, text=True)
+        assert 'Traceback' not in done.stderr and int((tmp_path/'status').read_text())==status, done.stderr
+
 def test_a_file_name_forges_no_line(tmp_path, call):
     from simpleattn.shapes import make_shapes
     pics = make_shapes(tmp_path/'pics', 12, 12)

@@ -502,7 +502,86 @@ def test_a_merge_believes_nothing_unread_and_follows_no_link(tmp_path):
     shutil.copy(source/'_studies'/'s.json', source/'_studies'/'copy.json')
     merged = merge_runs(source, tmp_path/'target')
     assert sorted(o for o,_ in everything(tmp_path/'target'))==['_studies/s.json', f'tiny/baseline/{ENV}/7.failed-1.json']
-    assert sorted(merged['corrupt'])==['_studies/copy.json','_studies/other.json',*(f'tiny/baseline/{ENV}/{k}.failed-1.json' for k in (2,3))]
+    assert sorted(merged['corrupt'])==[*(f'_studies/{o}.json' for o in ('copy','linked','other')), *(f'tiny/baseline/{ENV}/{k}.failed-1.json' for k in (1,2,3))]
+
+IN_THE_WAY = {**LINKED, 'a declaration':'_studies/s.json', 'the declarations':'_studies', 'growth':'_studies/s.growth', 'a growth':'_studies/s.growth/1.json'}
+
+@pytest.mark.parametrize('what', IN_THE_WAY)
+def test_a_merge_names_what_lies_behind_a_link(tmp_path, what):
+    source = tmp_path/'source'
+    for variant in ('baseline','simple'): write_run(a_run(0, variant), source)
+    a_study(source).declare(); a_study(source, seeds=3).declare()
+    link(source, IN_THE_WAY[what], tmp_path/'larger-disc')
+    code,out,err = cli_main(['runs','--merge',source,'--root',tmp_path/'target'])
+    assert code==1 and f'{source/IN_THE_WAY[what]}: is a link' in err and '1 not believed' in out, out+err
+
+@pytest.mark.parametrize('what', LINKED)
+@pytest.mark.parametrize('verb', [['leaderboard'],['leaderboard','--fmt','json'],['leaderboard','--env',ENV],['leaderboard','--pr','tiny/baseline'],['runs'],['runs','--fmt','csv'],
+    ['runs','--recipe','tiny'],['runs','--recipe','tiny','--variant','simple'],['plan','tiny','--env',ENV]], ids=' '.join)
+def test_lists_leave_nothing_out_that_lies_behind_a_link(tmp_path, monkeypatch, what, verb):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'settings.ini').write_text('[tiny]\n')
+    for variant in ('baseline','simple'):
+        for seed in range(3): write_run(a_run(seed, variant), 'runs')
+    assert cli_main(verb)[0]==0 or '--pr' in verb
+    to_link(tmp_path/'runs'/LINKED[what])
+    code,out,err = cli_main(verb)
+    assert code==2 and out=='' and f'runs/{LINKED[what]} is a link, or else not what its name says' in ' '.join(err.split()), out+err
+
+# ---- a disk without hard links
+
+def without_links(monkeypatch, code=errno.EOPNOTSUPP):
+    def link(*args): raise OSError(code, os.strerror(code))
+    monkeypatch.setattr(os, 'link', link)
+
+@pytest.mark.parametrize('code', [errno.EOPNOTSUPP,errno.EPERM,errno.ENOSYS,errno.ENOTSUP], ids=errno.errorcode.get)
+def test_a_disk_without_hard_links_holds_a_store(tmp_path, monkeypatch, code):
+    without_links(monkeypatch, code)
+    probe(tmp_path)
+    write_run(a_run(), tmp_path)
+    a_study(tmp_path).declare(); a_study(tmp_path, seeds=3).declare()
+    for again in (lambda: write_run(a_run(acc=.3), tmp_path), lambda: put(tmp_path, '_studies/s.json', 'x')):
+        with pytest.raises(FileExistsError): again()
+    assert find_runs(tmp_path)==([a_run()],{}) and read_declaration(tmp_path, 's')['seeds']==[0,1,2]
+    assert not [o.name for o in tmp_path.rglob('.*') if o.name!='.lock']
+
+def test_a_name_that_was_taken_and_not_written_is_free_again(tmp_path, monkeypatch):
+    without_links(monkeypatch)
+    replace = os.replace
+    def fails_once(*args):
+        monkeypatch.setattr(os, 'replace', replace)
+        raise OSError(errno.EIO, 'Input/output error')
+    monkeypatch.setattr(os, 'replace', fails_once)
+    with pytest.raises(CliError, match='cannot be written'): put(tmp_path, 'x.json', 'x', patient=False)
+    assert [*tmp_path.iterdir()]==[]
+    put(tmp_path, 'x.json', 'x')
+    assert get(tmp_path, 'x.json')==b'x'
+
+def test_a_name_that_another_process_has_taken_is_waited_for(tmp_path, monkeypatch):
+    without_links(monkeypatch)
+    (tmp_path/'x.json').touch()
+    monkeypatch.setattr(files.time, 'sleep', lambda seconds: (tmp_path/'x.json').write_text('theirs'))
+    with pytest.raises(FileExistsError): put(tmp_path, 'x.json', 'ours')
+    assert get(tmp_path, 'x.json')==b'theirs'
+
+ONE_OF_MANY = '''
+import errno,os,sys
+from simpleattn.files import get,put
+def link(*args): raise OSError(errno.EOPNOTSUPP, 'Operation not supported')
+os.link = link
+root,me = sys.argv[1:]
+for k in range(200):
+    try: put(root, f'{k}.json', f'{me} {k}'*1000); print(k)
+    except FileExistsError: assert get(root, f'{k}.json').endswith(f' {k}'.encode())
+'''
+
+def test_of_several_writers_without_hard_links_one_wins_each_name(tmp_path):
+    import subprocess
+    writers = [subprocess.Popen([sys.executable, '-c', ONE_OF_MANY, tmp_path, str(o)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH':str(ROOT)}) for o in range(4)]
+    said = [o.communicate(timeout=120) for o in writers]
+    assert [err for _,err in said]==['']*4
+    won = {me:{int(k) for k in out.split()} for me,(out,_) in enumerate(said)}
+    assert sum(map(len, won.values()))==200 and all(get(tmp_path, f'{k}.json')==(f'{me} {k}'*1000).encode() for me,names in won.items() for k in names)
 
 def test_a_merge_into_a_linked_folder_is_refused(tmp_path):
     write_run(a_run(), tmp_path/'source')

@@ -59,6 +59,7 @@ CHANGED = {
     **{f'*/{fmt}{o}/err':'what a table has no place for, its notes, are said on standard error' for fmt in ('csv','md','latex') for o in ('',' --full')},
     'helps/3.11/train/out':'callbacks are taken by --cbs',
     'reports/*/svgs':'an undecided study has a power curve',
+    '*/report.json/forms':'a report keeps a hash of each of its forms, so that one that was damaged is written again',
     'helps/3.11/odd/err':'the verb control', 'leaderboard/pr */err':'does not qualify, in plain words',
     **{f'helps/*/{o}/out':'two examples at the end, no default where it is nothing, and names or patterns of recipes and variants' for o in ('demo','recipes','variants','cost','report','leaderboard','runs')},
 }

@@ -60,7 +60,9 @@ def md_tables(text):
 
 def test_the_result_is_plain_json(study, page):
     d = report_data(study)
-    assert json.loads(json.dumps(d, allow_nan=False))==d==json.loads(page.with_name('report.json').read_text())
+    said = json.loads(page.with_name('report.json').read_text())
+    assert {*said.pop('forms')}=={o.name for o in page.parent.iterdir()}
+    assert json.loads(json.dumps(d, allow_nan=False))==d==said
 
 def test_the_result_is_what_compare_says(study):
     d,cs = report_data(study),study.compare()
@@ -113,6 +115,30 @@ def test_a_report_is_written_again_only_where_something_is_new(tmp_path):
     Study('little', ['baseline','self','simple'], 9, recipe=Recipe('little', dataset='shapes'), root=tmp_path, env=ENV).declare(); assert not kept() and kept()
     os.utime(page, (0,0)); assert kept(), 'a fresh checkout has other times, and what `report` found out about images and FLOPs stays'
     page.with_name('report.json').write_text('{'); assert not kept() and kept()
+
+FORMS = 'index.html report.md report.tex report.csv report.json runs.csv study.svg'.split()
+DAMAGES = dict(replaced=lambda p: p.write_text('old'), removed=lambda p: p.unlink(), cut=lambda p: p.write_bytes(p.read_bytes()[:-9]),
+    edited=lambda p: p.write_text(re.sub(r'(?<=[0-9])[1-8](?=[^0-9])', '9', p.read_text())))
+
+@pytest.mark.parametrize('how', DAMAGES)
+@pytest.mark.parametrize('form', FORMS)
+def test_a_form_that_was_damaged_is_written_again(tmp_path, form, how):
+    s = make(tmp_path); s.declare()
+    place = keep_report(s).with_name(form)
+    written = place.read_bytes()
+    DAMAGES[how](place)
+    assert not place.exists() or place.read_bytes()!=written
+    keep_report(load_study('little', tmp_path))
+    assert place.read_bytes()==written
+
+def test_a_report_without_hashes_counts_as_whole(tmp_path):
+    s = make(tmp_path); s.declare()
+    place = keep_report(s).with_name('report.json')
+    said = json.loads(place.read_text()); del said['forms']
+    place.write_text(json.dumps(said))
+    place.with_name('report.md').write_text('of an older version')
+    keep_report(load_study('little', tmp_path))
+    assert json.loads(place.read_text())==said and place.with_name('report.md').read_text()=='of an older version'
 
 def test_reports_do_not_enter_the_runs(study, page): assert len(study.runs())==24 and study.missing()==[]
 

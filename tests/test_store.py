@@ -6,7 +6,7 @@ import pytest
 from fastcore.script import CliError
 from conftest import ROOT,cli,python
 from simpleattn.recipes import Recipe
-from simpleattn.runs import as_root,find_runs,list_files,load_runs,merge_runs,probe,read_run,set_aside,this_env,write_failure,write_run
+from simpleattn.runs import as_root,find_runs,iter_runs,list_files,load_runs,merge_runs,probe,read_run,set_aside,this_env,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import get_variant
 from stub_runs import stub_run
@@ -226,7 +226,9 @@ def test_linked_records_and_folders_are_not_followed(tmp_path):
     write_run(a_run(0), tmp_path/'else')
     (tmp_path/'runs').mkdir()
     (tmp_path/'runs'/'tiny').symlink_to(tmp_path/'else'/'tiny')
-    assert find_runs(tmp_path/'runs')==([],{})
+    for read in (find_runs, load_runs, lambda root: [*iter_runs(root)]):
+        with pytest.raises(CliError, match='runs/tiny is a link'): read(tmp_path/'runs')
+    assert find_runs(tmp_path/'runs', 'other')==([],{}), 'what was not asked for is not in the way'
 
 @pytest.mark.parametrize('change', [dict(seed=-1), dict(seed=2**32), dict(seed=True), dict(env='a/b'), dict(acc=float('nan')), dict(acc=1.5), dict(status=None), dict(data={}), dict(variant=dict(name='<b>', hash='x'))], ids=str)
 def test_what_is_no_run_is_not_made(tmp_path, change):
