@@ -165,9 +165,7 @@ def _check_arms(study, declared):
         again = '' if now.variant==arm.variant else ' `register_variant(..., again=True)` takes the next free one.'
         if now.recipe.name!=arm.recipe.name: again = f' It was declared with the recipe {arm.recipe.name}: `load_study` reads it, `run(cbs=...)` resumes it.'
         layer = now.variant.layer
-        if callable(layer) and not has_source(layer):
-            raise CliError(f"Arm {label!r} of study {study.name!r} cannot be told from another one: at this prompt the lines of {layer.__name__} are not known. "
-                "Define it in a notebook, in IPython or in a file.")
+        if callable(layer) and not has_source(layer): again += f' Or only the lines of {layer.__name__} are not known here, as of what is typed at a plain Python prompt: define it in a notebook, in IPython or in a file.'
         raise CliError(f"Arm {label!r} of study {study.name!r} has changed since it was declared. Give the recipe or variant another name.{again}")
 
 def _check_seeds(study, declared):

@@ -94,14 +94,14 @@ def test_the_readme_says_what_the_records_say():
         ('self-attention', span(self)), ('a training step in bfloat16', span(steps))):
         assert re.search(rf'^\| {what}.*\| {re.escape(str(text))}\b', table, re.M), what
 
-def test_a_layer_that_is_not_faster_fails_its_row(monkeypatch):
+def test_a_layer_that_is_not_faster_or_takes_more_memory_fails_its_row():
     sys.path.insert(0, str(BENCH))
     import layers,torch
     x = torch.randn(2,8,6,6, requires_grad=True)
     a,b = (torch.nn.Conv2d(8,8,k) for k in (1,5))
     forms = dict(ours=lambda: layers.step(a, a, x), theirs=lambda: layers.step(b, b, x))
     assert not layers.row('a', 'b', 1000., forms, rounds=3)['ok'] and layers.row('a', 'b', .001, forms, 100., rounds=3)['ok']
-    assert not layers.row('a', 'b', .001, forms, .0001, rounds=3)['ok']
+    assert not layers.row('a', 'b', .001, forms, -1, rounds=3)['ok'], 'a part that nothing meets; so small layers may take 0 MiB more'
 
 def test_plain_fastai_trains_the_same_network(tiny, recipe):
     "What the study's benchmark compares with: fastai's loaders and layer, this library's initial weights"
