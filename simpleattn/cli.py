@@ -1079,7 +1079,7 @@ def leaderboard(
     from simpleattn import board
     from simpleattn.runs import find_runs
     _check_named(root, env=env)
-    entries,not_believed = board.board_entries(root, env), find_runs(root)[1]
+    entries,not_believed = board.board_entries(root, env), find_runs(root, env=env or '*')[1]
     if not_believed: _tell(f"Left out, because they cannot be believed: {', '.join(not_believed)}.")
     if pr: return _rows_to_send(board.pr_entries(entries, pr, url), pr, fmt)
     best = board.leaderboard(entries)

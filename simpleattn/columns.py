@@ -102,7 +102,8 @@ _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
 def is_loss(name): # Is less better, and is it no share of images?
-    return bool(re.fullmatch('(.*_)?(loss|logloss|nll|ppl|perplexity|mae|mse|rmse|ece|brier|cross_entropy|cost)(_.*)?', name))
+    names_accuracy = re.search(r'(^|_)(acc|accuracy|top_?1)(\d|_|$)', name) # as in acc_at_best_val_loss
+    return not names_accuracy and bool(re.fullmatch('(.*_)?(loss|logloss|nll|ppl|perplexity|mae|mse|rmse|ece|brier|cross_entropy)(_.*)?', name))
 
 # %% ../nbs/15_columns.ipynb #cde18046
 def seed_in(header):
@@ -137,6 +138,7 @@ of_a_run = dict( # Columns that are a run's own and need no role, as globs of na
         img_s imgs_s images_s samples_s *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
     measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc*
         best_val* *_best_acc* max_acc* max_val_acc* max_test_acc* *_max_acc* best_epoch stopped_epoch epochs_to_* best_step best_metric best_loss
+        mae *_mae mse *_mse rmse *_rmse brier *_brier logloss *_logloss ppl *_ppl *cross_entropy
         mcc *_mcc balanced_acc* *_balanced_acc* kappa *_kappa train_acc train_acc1 train_acc_* train_accuracy* training_acc
         training_acc_* training_accuracy* *top5* *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall
         precision_macro precision_micro precision_weighted precision_score precision_at_* error error_rate''',

@@ -528,7 +528,7 @@ def _added(pipeline):
     return before if len(before)<len(tfms) else []
 
 def _take_fractions(pipeline):
-    "fastai's transforms take fractions, in validation too: where one was added, `IntToFloatTensor` comes first, as in fastai's loaders"
+    "fastai's own transforms take fractions, in validation too: where one was added, `IntToFloatTensor` comes before them, as in fastai's loaders"
     added = _added(pipeline)
     if not added or any(isinstance(o, IntToFloatTensor) for o in added): return
     pipeline.fs = L([*pipeline.fs, IntToFloatTensor()]).sorted(key='order')
@@ -537,7 +537,7 @@ def _with_normalisation(tfms, pipeline):
     "Transforms that are no whole pipeline, as `tta(batch_tfms=aug_transforms())` gives them, with the normalisation of one"
     tfms = Pipeline(tfms).fs
     is_whole = not tfms or any(isinstance(o, (IntToFloatTensor,Normalize)) for o in tfms)
-    return tfms if is_whole else [*tfms, *(o for o in pipeline.fs if isinstance(o, Normalize))]
+    return tfms if is_whole else [*tfms, *(o for o in getattr(pipeline, 'fs', []) if isinstance(o, Normalize))]
 
 def _check_no_items(dl):
     "What is added for single images would never run"
@@ -564,7 +564,8 @@ class CroppedDL(TfmdDL):
 
     def __iter__(self):
         "Batches; those that are cut together are views of one tensor"
-        in_batches = not self.at_once or self.dataset.device is None or _added(self.after_batch) # they draw for a batch
+        more = any(not isinstance(o, NormaliseBytes) for o in getattr(self.after_batch, 'fs', [])) # what was added draws for a batch
+        in_batches = not self.at_once or self.dataset.device is None or more
         return super().__iter__() if in_batches else self._many_at_once()
 
     def _many_at_once(self):

@@ -162,10 +162,10 @@ def _take_name(beside, path):
         if e.errno not in _no_links: raise
     try: os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except FileExistsError:
-        if not path.stat().st_size: raise OSError(errno.EBUSY, 'another process has begun to write it') from None
+        if not path.stat().st_size: raise OSError(errno.EBUSY, 'an empty file of that name is there: if no other process is writing it, remove it') from None
         raise
     try: os.replace(beside, path)
-    except BaseException:
+    except OSError: # a signal that comes here leaves the whole file, or an empty one that nobody believes
         path.unlink(missing_ok=True)
         raise
 

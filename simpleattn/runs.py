@@ -18,6 +18,7 @@ from dataclasses import dataclass,field
 from functools import lru_cache
 from importlib import metadata
 from importlib.resources import files
+from itertools import product
 from operator import attrgetter
 from pathlib import Path
 from fastcore.basics import groupby,patch
@@ -649,8 +650,8 @@ def load_runs(
     def may_be_wanted(name):
         said = dict(zip(in_path, name.split('/')), seed=_seed_of(name))
         return is_record(name) and all(v in (-1, *wanted[k]) for k,v in said.items() if k in wanted)
+    for names in product(*(sorted(wanted.get(k, '*'), key=str) for k in in_path)): _refuse_strange(root, *names)
     patterns = [filters[k] if isinstance(filters.get(k), str) else '*' for k in in_path]
-    _refuse_strange(root, *patterns)
     corrupt, unchecked = {}, []
     names = filter(may_be_wanted, list_files(root, *patterns))
     runs = _noting_unchecked(_believed(root, read_files(root, names), corrupt), unchecked)

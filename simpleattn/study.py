@@ -589,17 +589,25 @@ class Progress:
             self.cell = display({'text/plain':self.line()}, raw=True, display_id=True)
 
     def line(self, width=24):
-        gone = time.monotonic()-self.began
-        left = self.total-self.done-self.failed
         bar = '#'*(width*self.done//max(self.total, 1))
-        said = f'{bar:<{width}} {self.done}/{self.total} runs, {self.failed} failed, {left} left, {_span(gone)}'
-        return f'{said}, about {_span(gone/self.done*left)} left' if self.done and left else said
+        said = f'{self.counts}, {self.left} left, {_span(self.gone)}{self.to_come}'
+        return f'{bar:<{width}} {said}' if width else said
+
+    @property
+    def counts(self): return f'{self.done}/{self.total} runs, {self.failed} failed'
+    @property
+    def left(self): return self.total-self.done-self.failed
+    @property
+    def gone(self): return time.monotonic()-self.began # seconds
+    @property
+    def to_come(self): return f', about {_span(self.gone/self.done*self.left)} left' if self.done and self.left else ''
 
     def fitted(self, what, width):
-        "The line and what has ended, on one row of a terminal: the bar gives way first, then all but the counts, then the end is cut"
-        bar = width-len(self.line(0))-len(what)-3
-        counts = f'{self.done}/{self.total} runs, {self.failed} failed'
-        said = self.line(min(24, bar)) if bar >= 4 else counts
+        "The line and what has ended, on one row of a terminal: the bar gives way first, then what follows from the rest, then the end is cut"
+        room = width-len(what)-3
+        bar = room-len(self.line(0))-1
+        forms = [self.line(min(24, bar)) if bar >= 4 else self.line(0), self.counts+self.to_come, self.counts]
+        said = next((o for o in forms if len(o) <= room), forms[-1])
         return f'{said}  {what}'[:width-1]
 
     def update(self, what=''):

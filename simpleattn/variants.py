@@ -89,12 +89,12 @@ def _statements(function):
 def has_source(
     made # A class or a function
 )->bool:
-    "Are its lines known? Those that are typed at a plain Python prompt are not"
+    "Are its lines known? Those that are typed at a plain Python prompt may not be"
+    def known(function):
+        try: return bool(inspect.getsource(function))
+        except (OSError, TypeError): return False
     functions = [o for o in vars(made).values() if inspect.isfunction(o)] if isinstance(made, type) else [made]
-    try:
-        for o in functions: inspect.getsource(o)
-    except (OSError, TypeError): return False
-    return True
+    return not functions or any(map(known, functions)) # a dataclass has some that Python made
 
 def _closed_over(cell):
     try: return cell.cell_contents

@@ -148,6 +148,7 @@ def tell(
 ):
     "Print for whoever watches, whole lines as wide as the terminal; a stream that is gone or full costs the line and nothing else"
     stream = file or sys.stderr
+    if stream is None: return # closed from outside
     try: print(wrapped(text, screen_width(stream)) if end == '\n' else text, end=end, file=stream, flush=True)
     except OSError:
         if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w', errors='replace') # else Python fails once more at its end

@@ -564,6 +564,23 @@ def test_a_name_that_another_process_has_taken_is_waited_for(tmp_path, monkeypat
     with pytest.raises(FileExistsError): put(tmp_path, 'x.json', 'ours')
     assert get(tmp_path, 'x.json')==b'theirs'
 
+def test_an_empty_file_that_stays_is_named(tmp_path, monkeypatch):
+    "Of a process that was killed in that moment"
+    without_links(monkeypatch)
+    (tmp_path/'x.json').touch()
+    monkeypatch.setattr(files.time, 'sleep', lambda seconds: None)
+    with pytest.raises(CliError, match='x.json.*an empty file of that name is there: if no other process is writing it, remove it'): put(tmp_path, 'x.json', 'ours')
+
+def test_a_signal_that_comes_as_a_file_gets_its_name_loses_nothing(tmp_path, monkeypatch):
+    without_links(monkeypatch)
+    replace = os.replace
+    def stopped(*args):
+        replace(*args)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(os, 'replace', stopped)
+    with pytest.raises(KeyboardInterrupt): put(tmp_path, 'x.json', 'x')
+    assert get(tmp_path, 'x.json')==b'x'
+
 ONE_OF_MANY = '''
 import errno,os,sys
 from simpleattn.files import get,put

@@ -233,7 +233,7 @@ def test_they_draw_for_a_batch_where_many_are_cut_at_a_time(recipe, tiny):
         dls.train.at_once,dls.train_ds.device = 1024, torch.device('cpu')
         if tfms: dls.add_tfms(tfms, 'after_batch')
         return [x.untyped_storage().data_ptr() for x,_ in dls.train]
-    assert len({*shapes(None)})==1 and len({*shapes(Flip())})>1
+    assert len({*shapes(None)})==1 and len({*shapes(Flip())})>1 and len({*shapes(RandomErasing())})>1
 
 # ---- data sets and lists of items
 

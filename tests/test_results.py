@@ -632,6 +632,16 @@ def test_a_loss_is_no_accuracy(call, header):
     assert '--acc COLUMN' in refused(call, path, says='accuracies') and header not in ' '.join(sum(commands(refused(call, path, says='accuracies')), []))
     refused(call, path, '--acc', header, says='less is better')
 
+@pytest.mark.parametrize('header', ['acc_at_best_val_loss','val_acc_min_loss','accuracy (cross entropy)','top1_of_lowest_loss'])
+def test_an_accuracy_at_the_lowest_loss_is_one(call, header):
+    is_the_five(comparisons(call, wrote(csv_text(ROWS, ('model','seed',header))), '--acc', header)[0][0])
+
+@pytest.mark.parametrize('loss', ['mae','rmse','brier','eval_ppl'])
+def test_a_loss_beside_what_was_measured_needs_no_role(call, loss):
+    rows = [(a,s,x,round(1-x+.001*s, 4)) for a,s,x in ROWS]
+    err = refused(call, wrote(csv_text(rows, ('model','seed','quality',loss))), says='--acc quality')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
 def test_a_way_that_leads_nowhere_is_not_offered(call):
     files = dict(baseline='cfg/baseline.yaml', simple='cfg/gate.yaml')
     err = refused(call, wrote(csv_text([(a,s,x,files[a]) for a,s,x in ROWS], ('model','seed','acc','config'))), says='config')

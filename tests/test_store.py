@@ -228,6 +228,7 @@ def test_linked_records_and_folders_are_not_followed(tmp_path):
     (tmp_path/'runs'/'tiny').symlink_to(tmp_path/'else'/'tiny')
     for read in (find_runs, load_runs, lambda root: [*iter_runs(root)]):
         with pytest.raises(CliError, match='runs/tiny is a link'): read(tmp_path/'runs')
+    assert len(load_runs(tmp_path/'runs', recipe=['other']))==len(load_runs(tmp_path/'runs', recipe='other'))==0, 'nobody asked for what the link stands for'
     assert find_runs(tmp_path/'runs', 'other')==([],{}), 'what was not asked for is not in the way'
 
 @pytest.mark.parametrize('change', [dict(seed=-1), dict(seed=2**32), dict(seed=True), dict(env='a/b'), dict(acc=float('nan')), dict(acc=1.5), dict(status=None), dict(data={}), dict(variant=dict(name='<b>', hash='x'))], ids=str)

@@ -72,6 +72,19 @@ def test_progress_is_one_row_and_into_a_file_one_line_a_run(monkeypatch):
     lines = file.getvalue().rstrip('\n').split('\n')
     assert len(lines)==3 and '\r' not in file.getvalue() and all(o.endswith(what) for o in lines)
 
+@pytest.mark.parametrize('width', [72,80,83,100])
+def test_the_time_left_stays_beside_the_run_that_has_ended(monkeypatch, width):
+    monkeypatch.setattr(shutil, 'get_terminal_size', lambda *a: os.terminal_size((width,24)))
+    screen = Screen()
+    bar = Progress(40, screen)
+    bar.done = 3
+    bar.update('demo/baseline seed 3: ok 71.5%')
+    assert '3/40 runs, 0 failed' in screen.getvalue() and ' left  demo/baseline seed 3: ok 71.5%' in screen.getvalue() and len(screen.getvalue())<width+4
+
+def test_nobody_is_told_where_no_stream_is(monkeypatch):
+    for name in ('stdout','stderr'): monkeypatch.setattr(sys, name, None)
+    tell('something')
+
 def test_what_is_told_fits_the_terminal(monkeypatch):
     monkeypatch.setattr(shutil, 'get_terminal_size', lambda *a: os.terminal_size((60,24)))
     said = 'Pairs of control-first were there to be seen before it was declared, and so it is judged by a wider interval: simpleattn compare control-first'

@@ -1,10 +1,10 @@
 """Variants: declarative, torch-free, and identified by what they are"""
-import json,os,sys
+import dataclasses,json,os,sys
 import pytest
 from fastcore.script import CliError
 from conftest import cli,python
 from simpleattn.recipes import NamedRecipe,Recipe
-from simpleattn.variants import Arm,Variant,get_variant,import_file,layer_identity,load_layer,parse_site,read_arm,register_variant,spelled,variants
+from simpleattn.variants import Arm,Variant,get_variant,has_source,import_file,layer_identity,load_layer,parse_site,read_arm,register_variant,spelled,variants
 
 def light(tmp_path, text, name='mine.py'):
     "A user's file without torch"
@@ -369,3 +369,12 @@ def test_a_name_that_a_record_or_a_declaration_has_is_not_free(tmp_path, where):
     arm = dict(variant=Variant('edited', Second).to_dict())
     (file.with_name('4.json') if where==0 else file).write_text(json.dumps(arm if where==0 else dict(arms=[arm])))
     assert register_variant('edited', First, again=str(tmp_path)).name=='edited-2' and register_variant('edited', Second, again=tmp_path).name=='edited'
+
+def test_the_lines_of_a_class_are_known_where_it_stands_in_a_file():
+    @dataclasses.dataclass
+    class Made: # Python writes its __init__
+        ni:int
+        def forward(self, x): return x
+    typed = {}
+    exec('class Typed:\n    def forward(self, x): return x', typed)
+    assert has_source(Made) and has_source(has_source) and not has_source(typed['Typed'])
