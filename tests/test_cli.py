@@ -201,6 +201,7 @@ def test_a_comparison_says_n_means_difference_interval_p_and_seed_correlation(ca
     for word in ('seeds','95 %','gain','answer','next','new images'): assert word in out.split('\n')[0], word
     for word in ('mean','sd','seed correlation'): assert word in out, word
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_thousand_records_are_compared_in_seconds(tmp_path):
     "CPU seconds from a cold start, the least of three, which others on the machine disturb least: with a report to write, and where nothing is new; neither torch nor fastai, and no drawing for nothing"

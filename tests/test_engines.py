@@ -196,7 +196,8 @@ s.run(workers=2, data='data', device='cpu')
 print('missing', s.missing())
 '''
 
-@pytest.mark.parametrize('how', [pytest.param('script'), pytest.param('stdin', marks=pytest.mark.slow), pytest.param('module', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('how', ['script','stdin','module'])
 def test_a_script_without_a_guard_trains_its_own_class_and_runs_once(tmp_path, tiny, settings, how):
     (tmp_path/'script.py').write_text(SCRIPT)
     (tmp_path/'settings.ini').write_text(settings.read_text()); (tmp_path/'data').symlink_to(tiny)

@@ -647,9 +647,9 @@ def owned(root, uid, mode):
         if os.getuid()==0: os.chown(o, uid, uid)
         o.chmod(mode if o.is_dir() else mode & 0o666)
 
+@pytest.mark.slow
 @needs_setpriv
-@pytest.mark.parametrize('uid,mode', [pytest.param(0, 0o555, id='read-only', marks=pytest.mark.slow), pytest.param(1000, 0o755, id='of another user', marks=pytest.mark.slow),
-    pytest.param(1000, 0o555, id='of another user, read-only')])
+@pytest.mark.parametrize('uid,mode', [(0, 0o555), (1000, 0o755), (1000, 0o555)], ids=['read-only','of another user','of another user, read-only'])
 def test_a_store_that_may_only_be_read_is_read_and_nothing_is_trained_for_it(tmp_path, uid, mode):
     if uid and os.getuid(): pytest.skip('only root gives files to another user')
     runs = tmp_path/'runs'
@@ -683,7 +683,7 @@ def test_a_record_that_another_user_keeps_for_himself_ends_the_command_and_count
     mine.chmod(0o644)
     assert len(find_runs(runs)[0])==4
 
-PRIVATE = ['lost+found', *(pytest.param(o, marks=pytest.mark.slow) for o in ('.Trash-0','_reports','other')), 'tiny/gate']
+PRIVATE = ['lost+found', *(pytest.param(o, marks=pytest.mark.slow) for o in ('.Trash-0','_reports','other','tiny/gate'))]
 
 @needs_setpriv
 @pytest.mark.parametrize('private', PRIVATE)

@@ -74,6 +74,7 @@ def test_two_drivers_of_one_study_make_each_run_once(tmp_path, driver, stub):
     assert len({p for _,_,p,_ in stub.lines()})>=100 and failures(tmp_path/'runs')==[] and 'Traceback' not in a.said()+b.said()
     assert {len([l for l in o.said().splitlines() if 'ok' in l])>20 for o in (a,b)}=={True}, 'both worked'
 
+@pytest.mark.slow
 def test_with_one_of_two_drivers_killed_at_most_one_run_is_made_twice(tmp_path, driver, stub):
     a,b = driver(), driver()
     assert wait_for(lambda: sum(stub().values())>30, 120)
@@ -335,6 +336,7 @@ def test_a_terminal_that_is_gone_costs_the_lines_and_not_the_study(tmp_path, stu
     os.close(ours)
     assert p.wait(120)==0 and len(find_runs(tmp_path/'runs')[0])==12 and set(stub().values())=={1}
 
+@pytest.mark.slow
 @pytest.mark.parametrize('streams', ['2>/dev/full','2>&1 | head -1'])
 def test_nobody_who_listens_stops_no_training(tmp_path, stub, streams):
     (tmp_path/'driver.py').write_text('import sys\nimport stub_train\nfrom simpleattn import cli\nsys.exit(cli.main(sys.argv[1:]))\n')
