@@ -2020,6 +2020,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.words.printable': ('words.html#printable', 'simpleattn/words.py'),
                                   'simpleattn.words.race_note': ('words.html#race_note', 'simpleattn/words.py'),
                                   'simpleattn.words.rate': ('words.html#rate', 'simpleattn/words.py'),
+                                  'simpleattn.words.refusal': ('words.html#refusal', 'simpleattn/words.py'),
                                   'simpleattn.words.repeat_words': ('words.html#repeat_words', 'simpleattn/words.py'),
                                   'simpleattn.words.screen_width': ('words.html#screen_width', 'simpleattn/words.py'),
                                   'simpleattn.words.seeds_words': ('words.html#seeds_words', 'simpleattn/words.py'),

@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['notes', 'percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
-           'printable', 'tell', 'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words', 'plan_rows',
-           'noise_words', 'interval_text', 'gain_text', 'answer_words', 'verdict_words', 'new_images_words',
-           'next_words', 'summary', 'interval_words', 'families_words', 'summary_rows', 'summaries_html',
-           'summaries_md', 'sentence', 'note', 'race_note', 'against_words', 'against_rows', 'pool_rows', 'pool_words',
-           'best_rows', 'winner_words', 'best_words', 'null_words', 'repeat_words', 'sensitivity_words']
+           'printable', 'tell', 'refusal', 'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words',
+           'plan_rows', 'noise_words', 'interval_text', 'gain_text', 'answer_words', 'verdict_words',
+           'new_images_words', 'next_words', 'summary', 'interval_words', 'families_words', 'summary_rows',
+           'summaries_html', 'summaries_md', 'sentence', 'note', 'race_note', 'against_words', 'against_rows',
+           'pool_rows', 'pool_words', 'best_rows', 'winner_words', 'best_words', 'null_words', 'repeat_words',
+           'sensitivity_words']
 
 # %% ../nbs/05_words.ipynb #1f99838c
 import csv, io, json, math, os, re, shutil, sys, textwrap
 from html import escape
+from fastcore.script import CliError
 
 # %% ../nbs/05_words.ipynb #874a306d
 def _decimals(x, sign, digits):
@@ -152,6 +154,17 @@ def tell(
     try: print(wrapped(text, screen_width(stream)) if end == '\n' else text, end=end, file=stream, flush=True)
     except OSError:
         if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w', errors='replace') # else Python fails once more at its end
+
+# %% ../nbs/05_words.ipynb #3cef1d3d
+def refusal(
+    f,       # A function
+    *args,   # Of it
+    **kwargs # Of it
+)->str: # The message of its error
+    "The sentence with which something is refused"
+    try: f(*args, **kwargs)
+    except (CliError, ValueError) as e: return str(e)
+    raise AssertionError('nothing was refused')
 
 # %% ../nbs/05_words.ipynb #d0927ec6
 def _widths(columns, width):
