@@ -41,8 +41,20 @@ def pytest_collection_modifyitems(items):
         if 'stopped' in o.fixturenames: o.add_marker('alone')
 
 def pytest_terminal_summary(terminalreporter):
+    counted = Counter()
+    for o in (o for reports in terminalreporter.stats.values() for o in reports if getattr(o, 'when', '')=='call'):
+        for what,n in o.user_properties: counted[what] += n
+    if counted: terminalreporter.write_line('counted: ' + ', '.join(f'{n:,} {what}' for what,n in sorted(counted.items())))
     for why,n in _left_out.items():
         terminalreporter.write_line(f"left out: {n} slow tests; `make test-slow` runs them" if why=='slow' else f'left out: {n} tests, {why}')
+
+@pytest.fixture
+def count(record_property):
+    "Note what a test did and what it found, as `count(kills=5, lost=0)`; the sums over all tests stand at the end"
+    def f(**counts):
+        for what,n in counts.items(): record_property(what.replace('_', ' '), n)
+        return counts
+    return f
 
 # ---- two processes share the tests; beside one that is marked `alone` the other stands still
 

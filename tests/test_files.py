@@ -131,7 +131,7 @@ READERS = {'records':(f'{ENV}/1.json', lambda r: [o.seed for o in find_runs(r)[0
 
 @pytest.mark.parametrize('error', [errno.EIO,errno.EACCES,errno.ESTALE,errno.EMFILE,errno.ETIMEDOUT], ids=errno.errorcode.get)
 @pytest.mark.parametrize('what', READERS)
-def test_a_read_that_fails_is_tried_again_and_then_ends_with_a_line_and_nothing_is_moved(tmp_path, monkeypatch, what, error):
+def test_a_read_that_fails_is_tried_again_and_then_ends_with_a_line_and_nothing_is_moved(tmp_path, monkeypatch, what, error, count):
     for v in ('baseline','simple'):
         for s in range(3): write_run(a_run(s, v), tmp_path)
     a_study(tmp_path).declare(); a_study(tmp_path, seeds=3).declare()
@@ -141,8 +141,10 @@ def test_a_read_that_fails_is_tried_again_and_then_ends_with_a_line_and_nothing_
     assert read(tmp_path)==want and flaky.left==0, 'it failed twice'
     flaky.left = 10**6
     with pytest.raises(CliError, match='cannot be read now .*neither as missing nor as broken'): read(tmp_path)
+    failed = 2 + 10**6-flaky.left
     flaky.left = 0
     assert everything(tmp_path)==before
+    count(faulty_reads=failed, lost=len({*before}-{*everything(tmp_path)}))
 
 def test_a_study_on_a_store_that_cannot_be_read_trains_and_moves_nothing(tmp_path, monkeypatch):
     for v in ('baseline','simple'):
@@ -231,7 +233,7 @@ def insist(f):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('seed', [0,1,2])
-def test_with_45_of_100_requests_failing_nothing_is_lost_duplicated_renamed_or_left_out(s3, state, monkeypatch, seed, capsys):
+def test_with_45_of_100_requests_failing_nothing_is_lost_duplicated_renamed_or_left_out(s3, state, monkeypatch, seed, count):
     root = f's3://bucket/faulty-{seed}/runs'
     as_root(root)
     faulty = FaultyS3(monkeypatch, .45, seed)
@@ -253,7 +255,7 @@ def test_with_45_of_100_requests_failing_nothing_is_lost_duplicated_renamed_or_l
     assert sorted(names)==sorted(a_run(s, v).path for v in ('baseline','simple') for s in range(4)), 'nothing lost, duplicated or renamed'
     assert list_names(root, '_studies', '*.json')==['_studies/s.json'] and load_study('s', root).seeds==[*range(4)]
     assert [p for o in parked_folders(root) for p in o.rglob('*.json')]==[]
-    with capsys.disabled(): print(f'\n  S3: {faulty.n} requests, {faulty.failed} failed; of 8 records and 3 declarations 0 lost, 0 duplicated')
+    count(requests=faulty.n, faulty_requests=faulty.failed, lost=8-len(set(names)), duplicated=len(names)-len(set(names)))
 
 # ---- parked
 
@@ -342,14 +344,14 @@ for k in range(rounds): # nothing of the store is open in the parent
 '''
 
 @pytest.mark.parametrize('n', [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_growths_at_the_same_moment_lose_no_arm_with_locks_or_without(root, n, capsys):
+def test_growths_at_the_same_moment_lose_no_arm_with_locks_or_without(root, n, count):
     "12 rounds, the first of which declares the study"
     res = python(GROW, root, 12, n, env=dict(PYTHONPATH=str(ROOT)))
     assert set(res.stdout.split())=={'0'} and 'Traceback' not in res.stderr, res.stderr
     declared = load_study('s', root)
     assert sorted(declared.arms)==sorted(['baseline','simple',*(f'mine-{k}-{who}' for k in range(12) for who in range(n))])
     assert sum(len(g['arms']) for g in declared.declare()['growth'])==12*n-1, 'each growth is told once; one came with the declaration'
-    with capsys.disabled(): print(f'\n  {str(root)[:5]}...: {12*n} declarations by {n} processes at a time, 0 arms lost')
+    count(declarations_at_once=12*n, lost=2+12*n-len(declared.arms), tracebacks=res.stderr.count('Traceback'))
 
 def test_a_growth_with_other_arms_or_seeds_is_still_refused(root):
     a_study(root, seeds=[0,1]).declare(); a_study(root, seeds=[0,1,5]).declare()

@@ -152,7 +152,7 @@ def forked(root, env):
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_200_writers_killed_at_random_moments_lose_and_tear_nothing(tmp_path):
+def test_200_writers_killed_at_random_moments_lose_and_tear_nothing(tmp_path, count):
     rng,acknowledged = random.Random(0),set()
     for n in range(200):
         env = f'cpu-{n}'
@@ -164,6 +164,7 @@ def test_200_writers_killed_at_random_moments_lose_and_tear_nothing(tmp_path):
         acknowledged |= {(env,int(k)) for k in said.decode().split('\n')[:-1]}
     good,bad = find_runs(tmp_path)
     there = {(r.env,r.seed) for r in good}
+    count(kills=200, lost=len(acknowledged-there), torn=len(bad), duplicated=len(good)-len(there))
     assert bad=={} and acknowledged<=there and len(there-acknowledged)<=200, 'at most the one that each was at'
     assert len(acknowledged)>200, 'the kills met writers at work'
     assert [r.to_dict() for r in good[:50]]==[a_run(r.seed, env=r.env).to_dict() for r in good[:50]]

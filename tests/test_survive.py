@@ -61,6 +61,11 @@ def driver(tmp_path, stub):
         for o in session(p.pid): o.kill()
         p.wait()
 
+def ended(tmp_path, *drivers):
+    "What came of the runs of a study: records that are two of one run, and tracebacks among the lines"
+    made = Counter((r.variant['name'], r.seed) for r in find_runs(tmp_path/'runs')[0])
+    return dict(duplicated=sum(made.values())-len(made), tracebacks=sum(p.said().count('Traceback') for p in drivers))
+
 def records(tmp_path): return list((tmp_path/'runs').glob('tiny/*/*/[0-9]*.json'))
 def finished(tmp_path): return [p for p in records(tmp_path) if p.stem.isdigit()]
 
@@ -75,14 +80,15 @@ def test_two_drivers_of_one_study_make_each_run_once(tmp_path, driver, stub):
     assert {len([l for l in o.said().splitlines() if 'ok' in l])>20 for o in (a,b)}=={True}, 'both worked'
 
 @pytest.mark.slow
-def test_with_one_of_two_drivers_killed_at_most_one_run_is_made_twice(tmp_path, driver, stub):
+def test_with_one_of_two_drivers_killed_at_most_one_run_is_made_twice(tmp_path, driver, stub, count):
     a,b = driver(), driver()
     assert wait_for(lambda: sum(stub().values())>30, 120)
     a.kill()
     assert b.wait(240)==0, b.said()
     assert len(find_runs(tmp_path/'runs')[0])==100 and 100<=sum(stub().values())<=101 and failures(tmp_path/'runs')==[]
+    count(kills=1, lost=100-len(finished(tmp_path)), **ended(tmp_path, a, b))
 
-def test_six_drivers_started_at_once_as_an_array_job_does_make_each_run_once(tmp_path, driver, stub, monkeypatch, capsys):
+def test_six_drivers_started_at_once_as_an_array_job_does_make_each_run_once(tmp_path, driver, stub, monkeypatch, count):
     "Each with the variables that a launcher sets"
     ps = []
     for k in range(6):
@@ -91,7 +97,7 @@ def test_six_drivers_started_at_once_as_an_array_job_does_make_each_run_once(tmp
     assert [p.wait(400) for p in ps]==[0]*6, ''.join(p.said() for p in ps)
     assert len(find_runs(tmp_path/'runs')[0])==20 and find_runs(tmp_path/'runs')[1]=={} and failures(tmp_path/'runs')==[]
     assert len(stub())==20 and set(stub().values())=={1}
-    with capsys.disabled(): print('\n  6 drivers at once: 20 runs, 20 starts, 0 lost, 0 duplicated')
+    count(drivers_at_once=6, lost=20-len(stub()), **ended(tmp_path, *ps))
 
 # ---- what lies in the folder
 
@@ -296,7 +302,7 @@ def test_a_run_takes_one_gpu_or_a_fraction_of_it(tmp_path, n):
 
 @pytest.mark.alone
 @pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGHUP], ids=lambda s:s.name)
-def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub, sig):
+def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub, sig, count):
     p = driver(2, 20, seconds=.6)
     assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
     t0 = time.time()
@@ -308,14 +314,16 @@ def test_a_signal_ends_all_within_5_s_with_a_line_and_the_rerun_trains_only_what
     before = Counter(stub())
     assert driver(2, 20, seconds=.01).wait(120)==0
     assert len(find_runs(tmp_path/'runs')[0])==40 and sum((stub()-before).values())==40-n and failures(tmp_path/'runs')==[]
+    count(stops=1, lost=40-len(finished(tmp_path)), **ended(tmp_path, p))
 
-def test_a_hang_up_reaches_driver_server_and_workers_at_once(tmp_path, driver, stub):
+def test_a_hang_up_reaches_driver_server_and_workers_at_once(tmp_path, driver, stub, count):
     "A terminal that is closed tells all of them"
     p = driver(2, 20, seconds=.6)
     assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
     os.killpg(p.pid, signal.SIGHUP)
     assert p.wait(60)==130 and wait_for(lambda: session(p.pid)==[], 5), p.said()
     assert 'of 40 runs are finished and kept' in p.said() and 'Traceback' not in p.said() and failures(tmp_path/'runs')==[]
+    count(stops=1, **ended(tmp_path, p))
 
 def test_under_nohup_a_hang_up_changes_nothing(tmp_path, driver, stub):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN) # a child inherits it
@@ -346,7 +354,7 @@ def test_nobody_who_listens_stops_no_training(tmp_path, stub, streams):
 
 @pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGHUP], ids=lambda o: o.name)
 @pytest.mark.parametrize('more', [[],['--checkpoints','ck']], ids=['without checkpoints','with'])
-def test_a_run_that_is_stopped_says_so(tmp_path, stub, sig, more):
+def test_a_run_that_is_stopped_says_so(tmp_path, stub, sig, more, count):
     (tmp_path/'driver.py').write_text('import sys\nimport stub_train\nfrom simpleattn import cli\nsys.exit(cli.main(sys.argv[1:]))\n')
     words = ['train','demo','--device','cpu','--root','runs',*more]
     def hears(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a suite in the background ignores it, and so would its children
@@ -356,9 +364,10 @@ def test_a_run_that_is_stopped_says_so(tmp_path, stub, sig, more):
     p.send_signal(sig)
     said = p.communicate(timeout=60)[1]
     assert p.returncode==130 and said.startswith('Stopped.') and 'Traceback' not in said and ('last checkpoint' in said)==bool(more)
+    count(stops=1, tracebacks=said.count('Traceback'))
 
 @pytest.mark.alone
-def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub):
+def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_trains_only_what_is_missing(tmp_path, driver, stub, count):
     p = driver(2, 6, seconds=.6)
     assert wait_for(lambda: len(finished(tmp_path))>=3, 120)
     p.kill(); p.wait()
@@ -366,10 +375,11 @@ def test_a_driver_killed_outright_leaves_no_worker_after_5_s_and_the_rerun_train
     n,before = len(finished(tmp_path)), Counter(stub())
     assert driver(2, 6, seconds=.05).wait(120)==0
     assert len(find_runs(tmp_path/'runs')[0])==12 and sum((stub()-before).values())==12-n
+    count(kills=1, lost=12-len(finished(tmp_path)), **ended(tmp_path, p))
 
 @pytest.mark.alone
 @pytest.mark.parametrize('sig', [signal.SIGINT,signal.SIGTERM,signal.SIGKILL], ids=lambda s:s.name)
-def test_a_stop_while_the_first_worker_is_still_being_prepared(tmp_path, sig):
+def test_a_stop_while_the_first_worker_is_still_being_prepared(tmp_path, sig, count):
     "A first import of torch and fastai may take a minute; here it takes for ever"
     (tmp_path/'torch.py').write_text(f"open({str(tmp_path/'importing')!r}, 'w')\nimport time\ntime.sleep(600)")
     cmd = [SIMPLEATTN, 'study', 'demo', '--runs', '2', '--root', tmp_path/'runs', '--device', 'cpu', '--workers', '2']
@@ -384,6 +394,7 @@ def test_a_stop_while_the_first_worker_is_still_being_prepared(tmp_path, sig):
         for o in session(p.pid): o.kill()
     said = (tmp_path/'out').read_text()
     assert sig==signal.SIGKILL or p.returncode==130 and 'Stopped. 0 of 4 runs' in said and 'Traceback' not in said, said
+    count(**{'kills' if sig==signal.SIGKILL else 'stops': 1}, tracebacks=said.count('Traceback'))
 
 @pytest.mark.parametrize('preload', ['stub_train','simpleattn.preload'])
 def test_a_stop_between_asking_for_a_worker_and_saying_what_it_needs(tmp_path, stub, preload):
@@ -398,13 +409,15 @@ reduction.sendfds = stopped
     assert p.returncode==130 and 'Stopped. 0 of 4 runs' in p.stdout+p.stderr and 'Traceback' not in p.stdout+p.stderr, p.stdout+p.stderr
 
 @pytest.mark.alone
-def test_further_stops_change_nothing(tmp_path, driver):
+def test_further_stops_change_nothing(tmp_path, driver, count):
     p = driver(2, 20, seconds=.3)
     assert wait_for(lambda: len(finished(tmp_path))>=2, 120)
-    while 'Stopped.' not in p.said() and p.poll() is None: os.killpg(p.pid, signal.SIGINT); time.sleep(.01)
+    sent = 0
+    while 'Stopped.' not in p.said() and p.poll() is None: os.killpg(p.pid, signal.SIGINT); sent += 1; time.sleep(.01)
     assert p.wait(10)==130 and wait_for(lambda: session(p.pid)==[], 5) and p.said().count('Stopped.')==1 and 'Traceback' not in p.said()
+    count(stops=sent, **ended(tmp_path, p))
 
-def test_a_fork_server_that_is_killed_is_replaced(tmp_path, driver):
+def test_a_fork_server_that_is_killed_is_replaced(tmp_path, driver, count):
     p,killed = driver(2, 30, seconds=.05), set()
     while p.poll() is None and len(killed)<5:
         for o in psutil.Process(p.pid).children():
@@ -413,6 +426,7 @@ def test_a_fork_server_that_is_killed_is_replaced(tmp_path, driver):
             except psutil.Error: pass
         time.sleep(.05)
     assert p.wait(120)==0 and len(killed)==5 and len(find_runs(tmp_path/'runs')[0])==60 and 'Traceback' not in p.said(), p.said()
+    count(kills=len(killed), lost=60-len(finished(tmp_path)), **ended(tmp_path, p))
 
 # ---- real trainings
 
@@ -433,7 +447,7 @@ def counted(tmp_path, name):
     return [Variant(f'{name}-{k}', f"{tmp_path/'counted.py'}:Counted", kwargs=dict(log=str(tmp_path/name), gain=g)) for k,g in (('a',0.),('b',.1))]
 
 @pytest.mark.slow
-def test_twelve_real_trainings_with_two_workers_killed_are_those_of_an_undisturbed_study(tmp_path, tiny, settings):
+def test_twelve_real_trainings_with_two_workers_killed_are_those_of_an_undisturbed_study(tmp_path, tiny, settings, count):
     import threading
     from simpleattn.recipes import load_recipes
     from test_engines import workers
@@ -457,6 +471,7 @@ def test_twelve_real_trainings_with_two_workers_killed_are_those_of_an_undisturb
     assert len(killed)==2 and s.missing()==[] and s.gave_up=={}
     got,bad = find_runs(tmp_path/'killed'/'runs')
     assert len(got)==12 and bad=={} and len(starts)==12+len(failures(tmp_path/'killed'/'runs'))<=14
+    count(kills=len(killed), lost=12-len(got), duplicated=len(got)-len({r.path for r in got}))
     study('still').run('local', 2, tiny, 'cpu', progress=False)
     want = {r.path:r for r in find_runs(tmp_path/'still'/'runs')[0]}
     assert all(r.weights and r.weights==want[r.path].weights and r.history==want[r.path].history for r in got)

@@ -158,15 +158,18 @@ def read_odd(chosen):
             if code not in (0,1,2) or 'Traceback' in err: yield what, words, code
         Path('runs', file).write_bytes(before)
 
-def some_odd(n):
+def odd_ones(n, count):
+    "What ended in an exception, of so many odd files"
     chosen = [*odd_files()]
     random.Random(0).shuffle(chosen)
-    return chosen[:n]
+    raised = [*read_odd(chosen[:n])]
+    count(odd_files=n, tracebacks=len(raised))
+    return raised
 
-def test_odd_records_and_declarations_are_believed_or_named(tmp_path, monkeypatch):
+def test_odd_records_and_declarations_are_believed_or_named(tmp_path, monkeypatch, count):
     monkeypatch.chdir(tmp_path)
     odd_world(tmp_path)
-    assert [*read_odd(some_odd(8))]==[]
+    assert odd_ones(8, count)==[]
 
 BROKEN = {'control-demo':(('protocol','control'),{}), 'race':(('raced',),dict(a=1)), 'sweep':(('protocol','values'),{}), 'matched':(('protocol','match'),3)}
 
@@ -187,10 +190,10 @@ def test_what_a_race_or_a_protocol_says_is_believed_or_named_and_breaks_no_other
         file.write_text(before)
 
 @pytest.mark.slow
-def test_records_and_declarations_with_every_field_of_another_type(tmp_path, monkeypatch):
+def test_records_and_declarations_with_every_field_of_another_type(tmp_path, monkeypatch, count):
     monkeypatch.chdir(tmp_path)
     odd_world(tmp_path)
-    assert [*read_odd(some_odd(400))]==[]
+    assert odd_ones(400, count)==[]
 
 # ---- the table
 
@@ -211,14 +214,21 @@ def wrong(chosen):
         if code!=2 or out or len(said)!=1 or not said[0].startswith('simpleattn') or len(said[0])>2500 or seconds>5 or listing('.')!=before:
             yield case, code, err[-300:], round(seconds, 1)
 
-def test_some_wrong_inputs_of_each_verb(here):
+def wrong_ones(chosen, count):
+    "What was not answered as it should be, of these"
+    wrongly = [*wrong(chosen)]
+    raised = [o for o in wrongly if 'Traceback' in o[2] or o[1] not in (0, 1, 2, 'training')]
+    count(wrong_inputs=len(chosen), tracebacks=len(raised))
+    return wrongly
+
+def test_some_wrong_inputs_of_each_verb(here, count):
     light = [o for o in cases() if o[0].split()[0] not in ('train','study','race','demo','cost','report')]
-    assert [*wrong(random.Random(1).sample(light, 150))]==[]
+    assert wrong_ones(random.Random(1).sample(light, 150), count)==[]
 
 @pytest.mark.slow
-def test_every_wrong_input_of_every_verb_and_option(here):
+def test_every_wrong_input_of_every_verb_and_option(here, count):
     chosen = [*cases()]
-    assert len(chosen)>2000 and [*wrong(chosen)]==[]
+    assert len(chosen)>2000 and wrong_ones(chosen, count)==[]
 
 # ---- silent cases
 
