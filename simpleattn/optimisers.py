@@ -153,14 +153,21 @@ def _is_adamw(cbs):
     adamw = [weight_decay, average_grad, average_sqr_grad, step_stat, adam_step]
     return [_plain(o) for o in cbs]==adamw and getattr(cbs[1], 'keywords', {})==dict(dampening=True)
 
+def _as_they_lie(param, *others):
+    "Views in the order of the memory, where the channels are last there: on a CPU the kernel copies what is not contiguous"
+    channels_last = param.ndim==4 and not param.is_cuda and not param.is_contiguous()
+    fills_vectors = param.numel()%16==0 # numbers that are left over are rounded otherwise, and would be others
+    return [o.permute(0, 2, 3, 1) if channels_last and fills_vectors else o for o in (param, *others)]
+
 def _adamw_step(params, grads, states, lr, mom, sqr_mom, eps, wd, **kwargs):
     "AdamW in one kernel, once with weight decay and once without"
     averages, sqr_averages = _kept('grad_avg', grads, states), _kept('sqr_avg', grads, states)
     _many_counts(params, grads, states)
     step = torch.full((), float(states[0]['step']), device=params[0].device)
-    by_decay = groupby(zip(params, grads, averages, sqr_averages, states), lambda o: o[-1].get('do_wd', True))
+    tensors = [_as_they_lie(*o) for o in zip(params, grads, averages, sqr_averages)]
+    by_decay = groupby(zip(tensors, states), lambda o: o[1].get('do_wd', True))
     for decays,together in by_decay.items():
-        *lists,_ = zip(*together)
+        lists = zip(*[o for o,_ in together])
         torch._fused_adamw_(*lists, [], [step]*len(together), lr=lr, beta1=mom, beta2=sqr_mom,
             weight_decay=wd if decays else 0., eps=eps, amsgrad=False, maximize=False)
 

@@ -6,15 +6,15 @@
 __all__ = ['MOST_COMPILED', 'LEAN_CHUNK', 'PairedStreams', 'StopWhenDiverged', 'RecordCorrect', 'AvgLossOnDevice',
            'AvgMetricOnDevice', 'AvgSmoothLossOnDevice', 'KeepOnDevice', 'AnyMixedPrecision', 'compiled_once',
            'forget_compiled', 'WholeBatches', 'LeanLearner', 'AccuracyOnDevice', 'CountBatchesOnce',
-           'FastestConvolutions', 'forget_launcher', 'get_learner', 'take_with_loss', 'fit_recipe', 'Checkpoint',
-           'weights_hash', 'LastWeights', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
+           'FastestConvolutions', 'MiddleOfKernels', 'forget_launcher', 'get_learner', 'take_with_loss', 'fit_recipe',
+           'Checkpoint', 'weights_hash', 'LastWeights', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
 
 # %% ../nbs/13_train.ipynb #ef677427
 import copy,ctypes,gc,hashlib,io,itertools,math,os,time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-import numpy as np, torch
+import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor,nn
 from torch.amp import GradScaler,autocast
@@ -330,6 +330,31 @@ class FastestConvolutions(Callback):
     def before_fit(self): self.before,torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark,True
     def after_fit(self): torch.backends.cudnn.benchmark = self.before
 
+# %% ../nbs/13_train.ipynb #a20f5d79
+def _meets_by_its_middle(conv):
+    "Of a map of one pixel, does the middle of the kernel meet the pixel, and the rest padding?"
+    if type(conv) is not nn.Conv2d or conv.padding_mode!='zeros' or isinstance(conv.padding, str): return False
+    if conv.kernel_size==(1,1) or conv.groups>1 or conv.in_channels%64: return False
+    sizes = zip(conv.kernel_size, conv.padding, conv.dilation)
+    return all(size%2 and padding==dilation*(size//2) for size,padding,dilation in sizes)
+
+def _convolve(conv, x, weight, bias):
+    if x.shape[-2:]!=(1,1): return nn.Conv2d._conv_forward(conv, x, weight, bias)
+    row,column = (size//2 for size in conv.kernel_size)
+    return F.conv2d(x, weight[:,:,row:row+1,column:column+1], bias)
+
+class MiddleOfKernels(Callback):
+    "On a CPU and in bfloat16, convolve maps of one pixel with the middle of each kernel"
+    convs = () # that have another form during the fit
+    def before_fit(self):
+        self.after_fit() # what an interrupted fit has left
+        if next(self.model.parameters()).is_cuda: return
+        self.convs = [o for o in self.model.modules() if _meets_by_its_middle(o)]
+        for conv in self.convs: conv._conv_forward = partial(_convolve, conv)
+    def after_fit(self):
+        for conv in self.convs: vars(conv).pop('_conv_forward', None)
+        self.convs = ()
+
 # %% ../nbs/13_train.ipynb #e858c5c6
 def forget_launcher():
     "A launcher's RANK and WORLD_SIZE would have fastai gather and save as one of several processes; a run is made by one, unless they have met already"
@@ -352,6 +377,7 @@ def _callbacks(recipe, seed, model, dls):
     # 3-D convolutions, as in timm's lambda, have no channels last
     if all(p.dim()<5 for p in model.parameters()): cbs.append(ChannelsLast())
     if recipe.precision!='float32': cbs.append(AnyMixedPrecision(getattr(torch, recipe.precision)))
+    if recipe.precision=='bfloat16' and not recipe.compile: cbs.append(MiddleOfKernels())
     if recipe.mixup: cbs.append(MixUp(recipe.mixup))
     return cbs
 

@@ -1,15 +1,17 @@
 """The fast paths are the plain ones: optimisers, metrics, compiled networks, images on the device"""
-import copy,dataclasses
+import copy,dataclasses,os
 import numpy as np, pytest, torch
 from PIL import Image
 from torch import nn
+from fastai.callback.core import Callback
 from fastai.learner import AvgLoss,AvgMetric,AvgSmoothLoss
 from fastai.optimizer import Adam,RAdam,SGD,ranger
+from fastai.test_utils import synth_learner
 from simpleattn import data,train
 from simpleattn.data import CroppedImages,DecodedImages
 from simpleattn.optimisers import ForeachOptimizer,foreach,opt_func
 from simpleattn.recipes import Recipe,choices
-from simpleattn.train import KeepOnDevice,fit_recipe,get_learner,train_one,weights_hash
+from simpleattn.train import KeepOnDevice,MiddleOfKernels,fit_recipe,get_learner,train_one,weights_hash
 
 def trained(make, many, steps=12, groups=False):
     torch.manual_seed(0)
@@ -38,6 +40,20 @@ def test_many_tensors_at_once_are_stepped_as_one_by_one(name, groups):
     for s,t in zip(oa.state_dict()['state'], ob.state_dict()['state']):
         assert s.keys()==t.keys() and all(same(s[k], t[k]) if isinstance(s[k], torch.Tensor) else s[k]==t[k] for k in s)
 
+@pytest.mark.parametrize('n_in,copies', [(16,False), (5,True)])
+def test_adam_steps_to_the_bit_over_weights_with_their_channels_last_and_copies_none_that_fill_vectors(n_in, copies):
+    def stepped(memory_format):
+        torch.manual_seed(0)
+        conv = nn.Conv2d(n_in, 6, 3).to(memory_format=memory_format)
+        opt = foreach(Adam(list(conv.parameters()), lr=.1, wd=.1))
+        for _ in range(3):
+            for p in conv.parameters(): p.grad = torch.empty_like(p).copy_(torch.randn(p.shape))
+            with torch.profiler.profile() as watched: opt.step()
+        return conv.weight, {o.key for o in watched.key_averages()}
+    (contiguous,_),(last,did) = map(stepped, (torch.contiguous_format, torch.channels_last))
+    assert not last.is_contiguous() and torch.equal(contiguous, last)
+    assert 'aten::_fused_adamw_' in did and ('aten::clone' in did)==copies
+
 def test_an_optimiser_without_such_a_form_stays_as_it_is(recipe):
     for name in choices['opt']:
         opt = opt_func(dataclasses.replace(recipe, opt=name))([nn.Parameter(torch.ones(2))], lr=.1)
@@ -50,6 +66,52 @@ def test_a_checkpoint_of_one_form_goes_on_in_the_other():
     state = copy.deepcopy(oa.state_dict())
     ob.load_state_dict(state)
     assert all(ob.state[p]['step']==oa.state[q]['step'] for p,q in zip(b.parameters(), a.parameters()))
+
+# ---- maps of one pixel
+
+has_amx = 'amx_bf16' in (open('/proc/cpuinfo').read() if os.path.exists('/proc/cpuinfo') else '')
+
+class Sizes(Callback):
+    "The kernels that convolve the maps of one pixel, while a fit runs"
+    def before_fit(self): self.used = set()
+    def before_batch(self):
+        if self.iter or not self.training: return
+        self.hooks = [o.register_forward_hook(self.note) for o in self.model.modules() if isinstance(o, nn.Conv2d)]
+    def note(self, conv, x, _):
+        if x[0].shape[-2:]==(1,1): self.used.add((conv.kernel_size, '_conv_forward' in vars(conv)))
+    def after_batch(self):
+        for o in self.hooks: o.remove()
+        self.hooks = []
+
+@pytest.mark.skipif(has_amx, reason='how a processor with AMX adds up was not seen')
+def test_in_bfloat16_a_map_of_one_pixel_is_convolved_to_the_bit_with_the_middle_of_a_kernel(recipe, tiny):
+    r = dataclasses.replace(recipe, epochs=2, backbone='xresnet18', widen=.5, size=32, precision='bfloat16')
+    plain,ours = (get_learner(r, 'simple', 1, tiny, device='cpu', cbs=Sizes()) for _ in range(2))
+    plain.remove_cb(MiddleOfKernels)
+    for learn in (plain, ours):
+        with learn.no_bar(), learn.no_logging(): fit_recipe(learn, r)
+    assert plain.sizes.used=={((3,3),False), ((1,1),False)} and ours.sizes.used=={((3,3),True), ((1,1),False)}
+    in_float32 = get_learner(dataclasses.replace(r, precision='float32'), 'simple', 1, tiny, device='cpu')
+    assert MiddleOfKernels not in map(type, in_float32.cbs)
+    assert weights_hash(plain.model)==weights_hash(ours.model) and plain.recorder.values==ours.recorder.values
+    assert not any('_conv_forward' in vars(o) for o in ours.model.modules()), 'the network is as it was'
+
+@pytest.mark.parametrize('how', [dict(padding=1, stride=2), dict(kernel_size=5, padding=4, dilation=2), dict(kernel_size=(1,3), padding=(0,1), bias=False), dict(padding=2), dict(padding=0), dict(padding=1, groups=2),
+    dict(kernel_size=2, padding=1), dict(kernel_size=1), dict(padding='same'), dict(padding=1, padding_mode='circular'), dict(in_channels=8, padding=1)], ids=str)
+def test_any_convolution_of_a_fit_gives_what_it_gives_alone(how):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(**dict(in_channels=64, out_channels=6, kernel_size=3) | how)
+    maps = [torch.randn(3, conv.in_channels, n, n) for n in (1,2,5) if how.get('padding')!=0 or n>=3]
+    def results(): return [o for x in maps for y in [conv(x)] for o in (y, *torch.autograd.grad(y.square().sum(), conv.parameters()))]
+    learn = synth_learner()
+    learn.model = nn.Sequential(conv)
+    before,cb = results(), MiddleOfKernels()
+    cb.learn = learn
+    cb.before_fit()
+    assert all(torch.allclose(a, b, atol=1e-5) for a,b in zip(before, results()))
+    cb.before_fit() # an interrupted fit left it
+    cb.after_fit()
+    assert all(map(torch.equal, before, results())) and '_conv_forward' not in vars(conv)
 
 def test_losses_and_accuracies_are_those_of_fastai(recipe, tiny):
     "Also where the epoch's last batch is a short one"
