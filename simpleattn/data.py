@@ -320,12 +320,6 @@ def cut_on_device(
     return crop_on_device(imgs, rows, cuts, size, device)
 
 # %% ../nbs/10_data.ipynb #4ba51683
-@lru_cache(maxsize=1)
-def _uniform(seed, epoch, n): return np.random.default_rng(stream(seed, 'augment', epoch)).random((n,23))
-
-def _as_images(crops): # channels last
-    return TensorImage(torch.stack([o.permute(1,2,0) for o in crops]).permute(0,3,1,2))
-
 class CroppedImages:
     "A part of a data set under a recipe: `batch(idxs, epoch)` is all that a loader needs"
     device = None # Where images are kept and cut; None: on the CPU, one by one
@@ -375,6 +369,9 @@ class CroppedImages:
         return self.imgs.keep(key, cut_all)
 
 # %% ../nbs/10_data.ipynb #9fd6d37d
+@lru_cache(maxsize=1)
+def _uniform(seed, epoch, n): return np.random.default_rng(stream(seed, 'augment', epoch)).random((n,23))
+
 @patch
 def uniform(self:CroppedImages, epoch:int)->np.ndarray: # (n, 23)
     "The augmentation stream of an epoch: a row for each image"
@@ -395,6 +392,9 @@ def _cuts(self:CroppedImages, hw, idxs, epoch):
     return random_cuts(u, hw, self.recipe)
 
 # %% ../nbs/10_data.ipynb #c9f65da5
+def _as_images(crops): # channels last
+    return TensorImage(torch.stack([o.permute(1,2,0) for o in crops]).permute(0,3,1,2))
+
 @patch
 def batch(self:CroppedImages, idxs, epoch:int): # (TensorImage (n, 3, size, size) uint8, TensorCategory (n,))
     "Images and labels of some indices in an epoch"

@@ -155,7 +155,7 @@ def _is_adamw(cbs):
 
 def _as_they_lie(param, *others):
     "Views in the order of the memory, where the channels are last there: on a CPU the kernel copies what is not contiguous"
-    channels_last = param.ndim==4 and not param.is_cuda and not param.is_contiguous()
+    channels_last = param.device.type=='cpu' and param.ndim==4 and not param.is_contiguous()
     fills_vectors = param.numel()%16==0 # numbers that are left over are rounded otherwise, and would be others
     return [o.permute(0, 2, 3, 1) if channels_last and fills_vectors else o for o in (param, *others)]
 

@@ -348,7 +348,7 @@ class MiddleOfKernels(Callback):
     convs = () # that have another form during the fit
     def before_fit(self):
         self.after_fit() # what an interrupted fit has left
-        if next(self.model.parameters()).is_cuda: return
+        if next(self.model.parameters()).device.type!='cpu': return
         self.convs = [o for o in self.model.modules() if _meets_by_its_middle(o)]
         for conv in self.convs: conv._conv_forward = partial(_convolve, conv)
     def after_fit(self):
