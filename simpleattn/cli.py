@@ -469,19 +469,25 @@ def train(
 ):
     "Train one run, with progress, and write its record"
     _import(import_file)
+    from simpleattn.files import as_root
     from simpleattn.folders import check_at_hand
-    from simpleattn.runs import Machine
+    from simpleattn.runs import Machine,probe,read_run
     recipe,observers = add_callbacks(_recipe_of(recipe, settings, set), cbs)
     arm = read_arm((recipe, variant))
     machine = Machine(device, threads, data=data, checkpoints=checkpoints, observers=observers)
     place = arm.path(machine.env, check_seed(seed))
     check_at_hand(arm.recipe, data)
-    with _own_place(root, place) as path, _told_when_stopped(checkpoints):
+    path = as_root(root)/place
+    if place in probe(root): return _trained(read_run(path, root), f'{path}, which had waited to be published')
+    with _own_place(root, place), _told_when_stopped(checkpoints):
         from simpleattn.train import train_arm
         run = train_arm(arm, seed, machine, root, progress=sys.stdout.isatty()) # bars are for a terminal
+    return _trained(run, path)
+
+def _trained(run, path):
     accuracy = 'no accuracy' if run.acc is None else f'{percent(run.acc)}%'
     status = f'{run.status}, {run.reason}' if run.stopped else run.status
-    return f'{arm.name} seed {seed}: {accuracy} ({status}), {run.wall_seconds:.0f} s, {path}'
+    return f"{run.recipe['name']}/{run.variant['name']} seed {run.seed}: {accuracy} ({status}), {run.wall_seconds:.0f} s, {path}"
 
 # %% ../nbs/28_cli.ipynb #0bcafa95
 @contextmanager
@@ -500,15 +506,14 @@ def _told_when_stopped(checkpoints):
 
 @contextmanager
 def _own_place(root, place):
-    "The path of a record that is not there yet, and that nobody else makes meanwhile"
+    "The place of a record that is not there yet, and that nobody else makes meanwhile"
     from simpleattn.files import as_root,is_there
-    from simpleattn.runs import claim,probe
+    from simpleattn.runs import claim
     path = as_root(root)/place
-    probe(root)
     if is_there(root, place): raise CliError(f'{path} is there already. Choose another --seed or --root; records are never overwritten.')
     with claim(root, place) as ours:
         if not ours: raise CliError(f'{path} is being trained by another process. Choose another --seed, or wait for it.')
-        yield path
+        yield
 
 # %% ../nbs/28_cli.ipynb #51ac1e4e
 @_takes(_training, before='set')
@@ -797,7 +802,8 @@ def comparison(
     return text
 
 def _say_missing(reading):
-    "On standard error, how many runs are still to come"
+    "On standard error, which records count for nothing, and how many runs are still to come"
+    for name,why in reading.not_believed.items(): _tell(f'{name} is not believed, so that its seed is missing: {why}')
     n_missing,study = len(reading.missing), reading.study
     if not n_missing: return
     if study.raced: _tell(f'The race goes on: at most {n_missing} runs are still to come.')
@@ -1065,6 +1071,7 @@ def report(
     if env and not reading.n_runs:
         there = load_study(study, root, 'any').read().frame.env.unique()
         raise CliError(f"Study {study!r} has no runs of {env!r}. {near(env, there)}")
+    _say_missing(reading)
     return str(write_report(reading, out, flops=flops, data=data, images=images, harness=harness_words(s)))
 
 # %% ../nbs/28_cli.ipynb #4ec0338e

@@ -3,7 +3,7 @@
 Plain Python, tested by tests/test_engines.py and tests/test_ray.py. An engine takes tasks and says that one has ended; what came of it stands in the store.
 It has three methods, `submit(task)`, `next()` -> `Ended` and `close()`, and `workers`, the runs that it makes at a time. The study decides what to run and
 what to try again. Torch and fastai are imported in workers, never here."""
-import math,os,shutil,signal,subprocess,sys,tempfile,threading,time,traceback,types
+import math,os,shutil,signal,socket,subprocess,sys,tempfile,threading,time,traceback,types
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass,replace
@@ -186,6 +186,15 @@ def _no_worker(error):
         return f"Workers need a socket in {tempfile.gettempdir()}, whose name is too long for one. Set TMPDIR to a short path, such as TMPDIR=/tmp."
     return f"No worker can be started here ({error or 'its server ended at once'}). `--engine serial` needs none."
 
+def check_sockets():
+    "Refuse a folder for temporary files in which workers could not meet their server, before anything is written"
+    from multiprocessing.connection import arbitrary_address
+    try:
+        address = arbitrary_address('AF_UNIX')
+        with socket.socket(socket.AF_UNIX) as s: s.bind(address)
+        os.unlink(address)
+    except OSError as e: raise CliError(_no_worker(e)) from None
+
 def clear_logs():
     "Remove what drivers left that were killed outright: the logs of their workers"
     from simpleattn.files import is_alive
@@ -214,6 +223,7 @@ class LocalEngine:
         compiled:int=0    # Arms whose recipe compiles
     ):
         import multiprocessing as mp
+        check_sockets()
         self.keep = bool(gpus)
         self.workers = workers or (max(int(len(gpus)/per_run), compiled) if gpus else num_cpus())
         self.most = math.ceil(self.workers/len(gpus)) if gpus else self.workers # runs at a time on a device

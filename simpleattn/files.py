@@ -253,9 +253,17 @@ def is_folder(
 def holds_something(
     root # Local folder; for a URL the answer is no, as an object store has no folder that holds nothing of ours
 )->bool:
-    "Does a folder hold anything that is not hidden?"
+    "Does a folder, or one below it, hold a file or a link that is not hidden?"
     root = as_root(root)
-    return not is_url(root) and bool(patiently(lambda: [o for o in os.listdir(root) if o[0]!='.'], _unread(root)))
+    return not is_url(root) and patiently(lambda: any(_shown_files(root)), _unread(root))
+
+def _shown_files(folder): # one after another, so that the first is an answer
+    with os.scandir(folder) as it: shown = [o for o in it if not _is_hidden(o.name)]
+    for entry in shown:
+        if entry.is_dir(follow_symlinks=False): yield from _shown_files(entry.path)
+        else: yield entry.path
+
+def _is_hidden(name): return name.startswith('.') # as the `._0.json` that macOS writes beside a file
 
 def is_there(
     root,    # Folder or URL
@@ -347,15 +355,16 @@ def _files(folder, patterns, passes):
     return [name for name,kind,is_last in _found(folder, patterns, passes) if is_last and kind=='file']
 
 def _found(folder, patterns, passes, at=''):
-    "Name, kind, and whether it stands where a file is meant, of all that matches; no link is followed"
+    "Name, kind, and whether it stands where a file is meant, of all that matches and is no hidden file; no link is followed"
+    pattern,*deeper = patterns
+    def fits(name): return fnmatchcase(name, pattern) and bool(deeper or not _is_hidden(name))
     def look():
         try:
-            with os.scandir(folder) as it: return [(e.name, e.path, _kind(e)) for e in it if fnmatchcase(e.name, patterns[0])]
+            with os.scandir(folder) as it: return [(e.name, e.path, _kind(e)) for e in it if fits(e.name)]
         except (FileNotFoundError, NotADirectoryError): return []
         except PermissionError:
             if at and passes(at.rstrip('/')): return []
             raise
-    deeper = patterns[1:]
     for name,path,kind in patiently(look, _unread(folder)):
         if deeper and kind=='folder': yield from _found(path, deeper, passes, f'{at}{name}/')
         else: yield at+name, kind, not deeper
@@ -371,7 +380,7 @@ def _objects(root, patterns):
     fixed = takewhile(lambda o: not set('*?[') & set(o), patterns[:-1])
     keys = patiently(lambda: root.fs.find('/'.join([base, *fixed])), _unread(root))
     parts = [key[len(base):].lstrip('/').split('/') for key in keys]
-    return ['/'.join(o) for o in parts if len(o)==len(patterns) and all(map(fnmatchcase, o, patterns))]
+    return ['/'.join(o) for o in parts if len(o)==len(patterns) and all(map(fnmatchcase, o, patterns)) and not _is_hidden(o[-1])]
 
 def get_many(
     root, # Folder or URL

@@ -230,11 +230,14 @@ def write_run(
     run:Run,     # The run
     root='runs'  # Folder of all runs, or its URL
 )->Path: # The record's file
-    "Publish a run's record; raises `FileExistsError` where that run has one, and `Parked` where it cannot be published now"
+    """Publish a run's record; raises `FileExistsError` where that run has one, `Parked` where it waits in a local folder, and another
+    `CliError` where it could be kept nowhere"""
     content = _sealed(run.to_dict())
     try: return put(root, run.path, content, patient=not waiting_records(root))
     except CliError as e: why = str(e)
-    raise Parked(f"{why} {_park(root, run.path, content)}")
+    waits = _park(root, run.path, content)
+    if waits: raise Parked(f"{why} The record waits in {waits}, and the same command publishes it.")
+    raise CliError(f"{why} Nor can a record wait in {parked_folders(root)[-1]}: this run is lost, and the same command trains it again.")
 
 # %% ../nbs/11_runs.ipynb #6c078d02
 def parked_folders(
@@ -263,16 +266,14 @@ def _is_own(folder):
     except OSError: return False
     return all(stat.S_ISDIR(o.st_mode) and o.st_uid==_uid() for o in made)
 
-def _park(root, name, content):
-    "Keep a record in a local folder; gives the sentence that says where"
+def _park(root, name, content): # None where it cannot be kept
+    "Keep a record in a local folder; gives its file"
     for folder in parked_folders(root):
         try:
             open_folder(folder.parents[2], '/'.join(folder.parts[-3:]), patient=False)
             if not _is_own(folder): continue # another user's
-            path = put(folder, name, content, over=True, patient=False)
+            return put(folder, name, content, over=True, patient=False)
         except CliError: continue
-        return f"The record waits in {path}, and the same command publishes it."
-    return f"Nor can the record be kept in {folder}, so this run is lost."
 
 # %% ../nbs/11_runs.ipynb #50fc2f41
 def write_failure(
@@ -988,13 +989,13 @@ def _remove_folders(folder):
 
 def probe(
     root # Folder of all runs, or its URL
-):
-    "Find out whether records can be written, before hours are spent; those that wait for this store are published"
+)->list: # Names of records that waited for this store, and are published now
+    "Find out whether records can be written, before hours are spent"
     name = f'.probe-{os.getpid()}-{time.time_ns()}'
     put(root, name, ' '*2**16)
     remove(root, name)
     tidy(root)
-    publish_parked(root)
+    return publish_parked(root)
 
 # %% ../nbs/11_runs.ipynb #d0308bff
 def env_name(

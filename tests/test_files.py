@@ -7,9 +7,10 @@ from conftest import ROOT,python,run_process
 from simpleattn import files
 from simpleattn.files import as_root,get,get_many,is_there,list_names,put,remove
 from simpleattn.recipes import Recipe
-from simpleattn.runs import arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_declaration,read_run,set_aside,waiting_records,write_declaration,write_failure,write_run
+from simpleattn.runs import Parked,arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_declaration,read_run,set_aside,waiting_records,write_declaration,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import Variant,get_variant,read_arm
+from stub_runs import stub_run
 from test_store import CORRUPT,ENV,a_run,cli_main,root,s3,sealed
 
 @pytest.fixture(autouse=True)
@@ -204,6 +205,30 @@ def test_a_file_larger_than_any_of_a_store_is_not_read(tmp_path, monkeypatch):
     assert get(tmp_path, 'ten.json')==b'0123456789'
     with pytest.raises(CliError, match='larger than any file of a store'): get(tmp_path, 'more.json')
 
+@pytest.mark.parametrize('name', ['._0.json','.0.json','._s.json'])
+def test_hidden_files_such_as_macos_writes_beside_others_are_no_records(root, name):
+    for v in ('baseline','simple'):
+        for k in (0,1): write_run(a_run(k, v), root)
+    a_study(root).declare()
+    for folder in (f'tiny/baseline/{ENV}', '_studies', f'tiny', 'tiny/baseline'): put(root, f'{folder}/{name}', b'\0\5\x16\7 Mac OS X')
+    good,bad = find_runs(root)
+    assert (len(good),bad)==(4,{}) and a_study(root).read().missing==[] and not merge_runs(root, root)['corrupt']
+    assert cli_main(['runs','--verify','--root',root])[0]==0
+
+def test_a_folder_of_folders_holds_nothing(tmp_path):
+    (tmp_path/'demo'/'simple'/'cpu').mkdir(parents=True); (tmp_path/'.git').mkdir()
+    for o in ('.lock','.git/config','demo/.DS_Store'): (tmp_path/o).touch()
+    assert not files.holds_something(tmp_path) and cli_main(['runs','--verify','--root',tmp_path])[0]==0
+    (tmp_path/'demo'/'simple'/'notes.txt').touch()
+    assert files.holds_something(tmp_path) and cli_main(['runs','--verify','--root',tmp_path])[0]==1
+
+def test_compare_names_a_record_that_is_there_and_not_believed(tmp_path):
+    write_report_of(tmp_path); a_study(tmp_path).declare()
+    (tmp_path/a_run(1).path).write_text('<<<<<<< HEAD')
+    for words in (['compare','s'], ['report','s','--out',tmp_path/'out']):
+        code,out,err = cli_main([*words,'--root',tmp_path])
+        assert f'{a_run(1).path} is not believed, so that its seed is missing' in err, (code, out, err)
+
 # ---- an object store whose requests fail
 
 class FaultyS3:
@@ -294,7 +319,38 @@ def test_no_record_is_parked_through_a_link_or_in_what_another_user_made(tmp_pat
 def test_where_nothing_can_be_kept_it_is_said_that_the_run_is_lost(tmp_path, state, monkeypatch):
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path/'file'))
     for o in ('runs','state','file'): (tmp_path/o).write_text('a file')
-    with pytest.raises(CliError, match='cannot be written.*this run is lost'): write_run(a_run(), tmp_path/'runs')
+    with pytest.raises(CliError, match='cannot be written.*this run is lost') as e: write_run(a_run(), tmp_path/'runs')
+    assert not isinstance(e.value, Parked)
+
+@pytest.mark.parametrize('kept', [True,False])
+def test_a_study_goes_on_where_records_wait_and_stops_at_the_first_that_is_lost(tmp_path, state, monkeypatch, kept):
+    from simpleattn import train
+    started = []
+    def trains(arm, seed, machine, root, **kw):
+        started.append(seed)
+        write_run(a_run(seed, arm.variant.name), root)
+    monkeypatch.setattr(train, 'train_arm', trains)
+    monkeypatch.setattr('simpleattn.models.check_networks', lambda arms: None)
+    monkeypatch.setattr('simpleattn.study.Study._check_data', lambda *a: None)
+    monkeypatch.setattr('simpleattn.study.this_env', lambda *a: ENV, raising=False)
+    if not kept: monkeypatch.setattr('simpleattn.runs._park', lambda *a: None)
+    study = a_study(tmp_path)
+    (tmp_path/'tiny').write_text('a file in the place of the folder')
+    with pytest.raises(CliError, match='cannot be written' if kept else 'this run is lost'): study.run('serial', device='cpu', progress=False)
+    assert len(started)==(4 if kept else 1)
+
+def test_train_says_that_its_record_had_waited(tmp_path, state):
+    from simpleattn.recipes import load_recipes
+    from simpleattn.runs import env_name
+    run,runs = stub_run(load_recipes()['demo'], get_variant('baseline'), 0, env_name('cpu')), tmp_path/'runs'
+    runs.mkdir()
+    (runs/'demo').write_text('a file in the place of the folder')
+    with pytest.raises(Parked): write_run(run, runs)
+    (runs/'demo').unlink()
+    code,out,err = cli_main(['train','demo','--device','cpu','--root',runs])
+    assert (code,err)==(0,'') and f'{100*run.acc:.1f}' in out and 'had waited to be published' in out and find_runs(runs)[0]==[run]
+    code,out,err = cli_main(['train','demo','--device','cpu','--root',runs])
+    assert code==2 and 'is there already' in err
 
 STUDY = '''
 import sys
@@ -854,6 +910,7 @@ def test_the_next_engine_removes_the_logs_of_drivers_that_were_killed(tmp_path, 
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
     gone,ours,other = (tmp_path/o for o in (f'simpleattn-logs-{10**9-1}-abc', f'simpleattn-logs-{os.getpid()}-abc', 'simpleattn-1000'))
     for o in (gone,ours,other): o.mkdir(); (o/'x.log').touch()
+    monkeypatch.setattr('simpleattn.engines.check_sockets', lambda: None) # it makes a folder there
     from simpleattn.engines import LocalEngine
     LocalEngine(workers=1).close()
     assert {*tmp_path.iterdir()}=={ours,other}
@@ -894,6 +951,13 @@ def test_a_temporary_folder_of_a_long_name_is_named_with_the_mend(monkeypatch):
     try:
         with pytest.raises(CliError, match='TMPDIR=/tmp'): eng._start(None)
     finally: eng.running.clear(); eng.close()
+
+def test_where_workers_could_not_meet_nothing_is_declared(tmp_path, monkeypatch):
+    monkeypatch.setattr('multiprocessing.connection.arbitrary_address', lambda family: f"{tmp_path}/{'x'*150}")
+    monkeypatch.setattr('simpleattn.study.Study._check_data', lambda *a: None)
+    monkeypatch.setattr('simpleattn.models.check_networks', lambda arms: None)
+    with pytest.raises(CliError, match='TMPDIR=/tmp'): a_study(tmp_path).run('local', 1, device='cpu', progress=False)
+    assert not (tmp_path/'_studies').exists()
 
 def test_what_was_killed_while_the_cache_was_made_is_removed_by_the_next(tmp_path, monkeypatch):
     import numpy as np

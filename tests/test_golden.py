@@ -58,6 +58,7 @@ CHANGED = {
         'statistics/* race_state/path/*','statistics/* race_state/lost/*','statistics/* race_state/seeds/*','statistics/* race_state/narrow','statistics/*/race v*')},
     **{f'*/{fmt}{o}/err':'what a table has no place for, its notes, are said on standard error' for fmt in ('csv','md','latex') for o in ('',' --full')},
     'helps/3.11/train/out':'callbacks are taken by --cbs',
+    **{k:'a record that is not believed is named, and a report says what is missing' for k in ('reports/demo-missing/cli/err','old_store/own/compare/json/err','old_store/own/report/err')},
     'reports/*/svgs':'an undecided study has a power curve',
     '*/report.json/forms':'a report keeps a hash of each of its forms, so that one that was damaged is written again',
     'helps/3.11/odd/err':'the verb control', 'leaderboard/pr */err':'does not qualify, in plain words',
