@@ -257,10 +257,14 @@ def holds_something(
     root = as_root(root)
     return not is_url(root) and patiently(lambda: any(_shown_files(root)), _unread(root))
 
-def _shown_files(folder): # one after another, so that the first is an answer
-    with os.scandir(folder) as it: shown = [o for o in it if not _is_hidden(o.name)]
+def _shown_files(folder, below=False): # one after another, so that the first is an answer
+    try:
+        with os.scandir(folder) as it: shown = [o for o in it if not _is_hidden(o.name)]
+    except PermissionError:
+        if below: return # private, as `lost+found` is
+        raise
     for entry in shown:
-        if entry.is_dir(follow_symlinks=False): yield from _shown_files(entry.path)
+        if entry.is_dir(follow_symlinks=False): yield from _shown_files(entry.path, below=True)
         else: yield entry.path
 
 def _is_hidden(name): return name.startswith('.') # as the `._0.json` that macOS writes beside a file
