@@ -53,7 +53,6 @@ def count(record_property):
     "Note what a test did and what it found, as `count(kills=5, lost=0)`; the sums over all tests stand at the end"
     def f(**counts):
         for what,n in counts.items(): record_property(what.replace('_', ' '), n)
-        return counts
     return f
 
 # ---- two processes share the tests; beside one that is marked `alone` the other stands still
