@@ -297,6 +297,15 @@ FAULTS = {
         ['questions::the_winner_has_an_interval_over_all_arms']),
     'between-few': ('The spread between studies is told from five seeds each.',
         ['questions::the_sd_between_studies_waits_for_twenty_seeds']),
+    # a CPU's step to the bit, and records that can be kept nowhere
+    'middle-corner': ('A map of one pixel meets the corner of a kernel.', ['fast::any_convolution_of_a_fit_gives_what_it_gives_alone']),
+    'middle-float32': ('It meets the middle in float32 too.', ['fast::in_bfloat16_a_map_of_one_pixel_is_convolved_to_the_bit_with_the_middle_of_a_kernel']),
+    'middle-stays': ('The convolutions keep that form after the fit.', ['fast::any_convolution_of_a_fit_gives_what_it_gives_alone']),
+    'adam-order': ('The average of gradients is seen in another order than the weights.', ['fast::adam_steps_to_the_bit_over_weights_with_their_channels_last_and_copies_none_that_fill_vectors']),
+    'adam-tails': ('Weights that do not fill vectors are seen in the order of the memory too.', ['fast::adam_steps_to_the_bit_over_weights_with_their_channels_last_and_copies_none_that_fill_vectors']),
+    'lost-parked': ('A record that can be kept nowhere is called parked.', ['files::a_study_goes_on_where_records_wait_and_stops_at_the_first_that_is_lost']),
+    'hidden-records': ('Hidden files are records.', ['files::hidden_files_such_as_macos_writes_beside_others_are_no_records']),
+    'folders-hold': ('A folder in a folder is something that is held.', ['files::a_folder_of_folders_holds_nothing']),
 }
 
 # ---- the texts: name -> (module, text that stands there exactly once, text that takes its place)
@@ -507,6 +516,15 @@ CHANGES = {
     'hsu-family': ('questions', '1-self.alpha/(self.k-1))', '1-self.alpha)'),
     'winner-interval': ('questions', 'interval(self.alpha/self.k)', 'interval(self.alpha)'),
     'between-few': ('questions', 'min(c.n for c in self.studies) < 20', 'min(c.n for c in self.studies) < 5'),
+    'middle-corner': ('train', 'row,column = (size//2 for size in conv.kernel_size)', 'row,column = (0 for size in conv.kernel_size)'),
+    'middle-float32': ('train', "if recipe.precision=='bfloat16' and not recipe.compile: cbs.append(MiddleOfKernels())", 'if not recipe.compile: cbs.append(MiddleOfKernels())'),
+    'middle-stays': ('train', "vars(conv).pop('_conv_forward', None)", "vars(conv).get('_conv_forward', None)"),
+    'adam-order': ('optimisers', 'return [o.permute(0, 2, 3, 1) if channels_last and fills_vectors else o for o in (param, *others)]',
+        'return [o.permute(0, 3, 2, 1) if channels_last and fills_vectors and o is not param else o for o in (param, *others)]'),
+    'adam-tails': ('optimisers', 'fills_vectors = param.numel()%16==0', 'fills_vectors = True'),
+    'lost-parked': ('runs', 'raise CliError(f"{why} Nor can a record wait', 'raise Parked(f"{why} Nor can a record wait'),
+    'hidden-records': ('files', 'and bool(deeper or not _is_hidden(name))', ''),
+    'folders-hold': ('files', 'if entry.is_dir(follow_symlinks=False): yield from _shown_files(entry.path, below=True)', 'if False: yield'),
 }
 
 # Faults of what the rewritten library no longer does, and the faults that stand in their place
