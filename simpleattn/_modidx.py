@@ -202,7 +202,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'simpleattn.cli._said_control': ('cli.html#_said_control', 'simpleattn/cli.py'),
                                 'simpleattn.cli._said_of': ('cli.html#_said_of', 'simpleattn/cli.py'),
                                 'simpleattn.cli._said_parts': ('cli.html#_said_parts', 'simpleattn/cli.py'),
-                                'simpleattn.cli._say_missing': ('cli.html#_say_missing', 'simpleattn/cli.py'),
+                                'simpleattn.cli._say_incomplete': ('cli.html#_say_incomplete', 'simpleattn/cli.py'),
                                 'simpleattn.cli._seeds': ('cli.html#_seeds', 'simpleattn/cli.py'),
                                 'simpleattn.cli._show': ('cli.html#_show', 'simpleattn/cli.py'),
                                 'simpleattn.cli._some_lines': ('cli.html#_some_lines', 'simpleattn/cli.py'),

@@ -792,7 +792,7 @@ def comparison(
 )->str: # Text
     "A study's comparison as text, and where its report lies"
     reading = study.read()
-    _say_missing(reading)
+    _say_incomplete(reading)
     text = said(reading.compare(**kwargs), fmt, full)
     if not report or fmt!='table': return text
     from simpleattn.control import harness_words
@@ -801,7 +801,7 @@ def comparison(
     except CliError as e: _tell(f'The report was not written: {e}')
     return text
 
-def _say_missing(reading):
+def _say_incomplete(reading):
     "On standard error, which records count for nothing, and how many runs are still to come"
     for name,why in reading.not_believed.items(): _tell(f'{name} is not believed, so that its seed is missing: {why}')
     n_missing,study = len(reading.missing), reading.study
@@ -952,7 +952,7 @@ def _best(name, reading, rates, asked, root, env, fmt):
     else:
         study = _of_study(name, root, env, reading, asked, rates).read()
         if study.study.raced or study.grown: raise CliError(f'{name} was looked at before its seeds were all there: --best holds for a declared number of seeds.')
-        _say_missing(study)
+        _say_incomplete(study)
         found = _with_command(best(study.samples(), study.study.alpha), study)
     if fmt == 'json': return found.to_dict()
     if fmt == 'csv':
@@ -1071,7 +1071,7 @@ def report(
     if env and not reading.n_runs:
         there = load_study(study, root, 'any').read().frame.env.unique()
         raise CliError(f"Study {study!r} has no runs of {env!r}. {near(env, there)}")
-    _say_missing(reading)
+    _say_incomplete(reading)
     return str(write_report(reading, out, flops=flops, data=data, images=images, harness=harness_words(s)))
 
 # %% ../nbs/28_cli.ipynb #4ec0338e

@@ -42,8 +42,10 @@ def pytest_collection_modifyitems(items):
 
 def pytest_terminal_summary(terminalreporter):
     counted = Counter()
-    for o in (o for reports in terminalreporter.stats.values() for o in reports if getattr(o, 'when', '')=='call'):
-        for what,n in o.user_properties: counted[what] += n
+    for reports in terminalreporter.stats.values():
+        for o in reports:
+            if getattr(o, 'when', '')!='call': continue
+            for what,n in o.user_properties: counted[what] += n
     if counted: terminalreporter.write_line('counted: ' + ', '.join(f'{n:,} {what}' for what,n in sorted(counted.items())))
     for why,n in _left_out.items():
         terminalreporter.write_line(f"left out: {n} slow tests; `make test-slow` runs them" if why=='slow' else f'left out: {n} tests, {why}')

@@ -102,7 +102,10 @@ def test_any_convolution_of_a_fit_gives_what_it_gives_alone(how):
     torch.manual_seed(0)
     conv = nn.Conv2d(**dict(in_channels=64, out_channels=6, kernel_size=3) | how)
     maps = [torch.randn(3, conv.in_channels, n, n) for n in (1,2,5) if how.get('padding')!=0 or n>=3]
-    def results(): return [o for x in maps for y in [conv(x)] for o in (y, *torch.autograd.grad(y.square().sum(), conv.parameters()))]
+    def result(x):
+        y = conv(x)
+        return y, *torch.autograd.grad(y.square().sum(), conv.parameters())
+    def results(): return [o for x in maps for o in result(x)]
     learn = synth_learner()
     learn.model = nn.Sequential(conv)
     before,cb = results(), MiddleOfKernels()

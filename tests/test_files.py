@@ -210,7 +210,7 @@ def test_hidden_files_such_as_macos_writes_beside_others_are_no_records(root, na
     for v in ('baseline','simple'):
         for k in (0,1): write_run(a_run(k, v), root)
     a_study(root).declare()
-    for folder in (f'tiny/baseline/{ENV}', '_studies', f'tiny', 'tiny/baseline'): put(root, f'{folder}/{name}', b'\0\5\x16\7 Mac OS X')
+    for folder in (f'tiny/baseline/{ENV}', '_studies', 'tiny', 'tiny/baseline'): put(root, f'{folder}/{name}', b'\0\5\x16\7 Mac OS X')
     good,bad = find_runs(root)
     assert (len(good),bad)==(4,{}) and a_study(root).read().missing==[] and not merge_runs(root, root)['corrupt']
     assert cli_main(['runs','--verify','--root',root])[0]==0
@@ -332,7 +332,6 @@ def test_a_study_goes_on_where_records_wait_and_stops_at_the_first_that_is_lost(
     monkeypatch.setattr(train, 'train_arm', trains)
     monkeypatch.setattr('simpleattn.models.check_networks', lambda arms: None)
     monkeypatch.setattr('simpleattn.study.Study._check_data', lambda *a: None)
-    monkeypatch.setattr('simpleattn.study.this_env', lambda *a: ENV, raising=False)
     if not kept: monkeypatch.setattr('simpleattn.runs._park', lambda *a: None)
     study = a_study(tmp_path)
     (tmp_path/'tiny').write_text('a file in the place of the folder')

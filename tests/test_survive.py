@@ -413,7 +413,10 @@ def test_further_stops_change_nothing(tmp_path, driver, count):
     p = driver(2, 20, seconds=.3)
     assert wait_for(lambda: len(finished(tmp_path))>=2, 120)
     sent = 0
-    while 'Stopped.' not in p.said() and p.poll() is None: os.killpg(p.pid, signal.SIGINT); sent += 1; time.sleep(.01)
+    while 'Stopped.' not in p.said() and p.poll() is None:
+        os.killpg(p.pid, signal.SIGINT)
+        sent += 1
+        time.sleep(.01)
     assert p.wait(10)==130 and wait_for(lambda: session(p.pid)==[], 5) and p.said().count('Stopped.')==1 and 'Traceback' not in p.said()
     count(stops=sent, **ended(tmp_path, p))
 
