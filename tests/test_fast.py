@@ -9,7 +9,7 @@ from fastai.optimizer import Adam,RAdam,SGD,ranger
 from fastai.test_utils import synth_learner
 from simpleattn import data,train
 from simpleattn.data import CroppedImages,DecodedImages
-from simpleattn.optimisers import ForeachOptimizer,foreach,opt_func
+from simpleattn.optimisers import ForeachOptimizer,PublishedAdam,foreach,opt_func
 from simpleattn.recipes import Recipe,choices
 from simpleattn.train import KeepOnDevice,MiddleOfKernels,fit_recipe,get_learner,train_one,weights_hash
 
@@ -27,7 +27,8 @@ def trained(make, many, steps=12, groups=False):
         opt.step(); opt.zero_grad()
     return m,opt
 
-OPTS = dict(adam=lambda p: Adam(p, lr=.1, wd=.1), l2=lambda p: Adam(p, lr=.1, wd=.1, decouple_wd=False), radam=lambda p: RAdam(p, lr=.1, wd=.1), softplus=lambda p: RAdam(p, lr=.1, beta=2.),
+OPTS = dict(adam=lambda p: Adam(p, lr=.1, wd=.1), published=lambda p: PublishedAdam(p, lr=.1, wd=.1), published_l2=lambda p: PublishedAdam(p, lr=.1, wd=.1, decouple_wd=False),
+    l2=lambda p: Adam(p, lr=.1, wd=.1, decouple_wd=False), radam=lambda p: RAdam(p, lr=.1, wd=.1), softplus=lambda p: RAdam(p, lr=.1, beta=2.),
     ranger=lambda p: ranger(p, lr=.1, wd=.1), sgd=lambda p: SGD(p, lr=.1, mom=.9, wd=.1))
 
 @pytest.mark.parametrize('groups', [False,True], ids=['one','groups'])
@@ -35,7 +36,7 @@ OPTS = dict(adam=lambda p: Adam(p, lr=.1, wd=.1), l2=lambda p: Adam(p, lr=.1, wd
 def test_many_tensors_at_once_are_stepped_as_one_by_one(name, groups):
     (a,oa),(b,ob) = (trained(OPTS[name], o, groups=groups) for o in (False,True))
     assert type(getattr(ob, 'opt', ob)) is ForeachOptimizer
-    def same(x, y): return torch.allclose(x, y, rtol=1e-5, atol=1e-6) if name=='adam' else torch.equal(x, y) # AdamW's one kernel rounds in another order
+    def same(x, y): return torch.allclose(x, y, rtol=1e-5, atol=1e-6) if name in ('adam','published') else torch.equal(x, y) # AdamW's one kernel rounds in another order
     for p,q in zip(a.parameters(), b.parameters()): assert same(p, q)
     for s,t in zip(oa.state_dict()['state'], ob.state_dict()['state']):
         assert s.keys()==t.keys() and all(same(s[k], t[k]) if isinstance(s[k], torch.Tensor) else s[k]==t[k] for k in s)
@@ -58,8 +59,8 @@ def test_an_optimiser_without_such_a_form_stays_as_it_is(recipe):
     for name in choices['opt']:
         opt = opt_func(dataclasses.replace(recipe, opt=name))([nn.Parameter(torch.ones(2))], lr=.1)
         inner = lambda o: type(getattr(o, 'opt', o))
-        assert (inner(opt) is ForeachOptimizer)==(name=='adam') # on a CPU the others are faster one by one
-        assert (inner(foreach(opt, True)) is ForeachOptimizer)==(name in ('adam','radam','ranger','sgd')), name
+        assert (inner(opt) is ForeachOptimizer)==(name in ('adam','adam-published')) # on a CPU the others are faster one by one
+        assert (inner(foreach(opt, True)) is ForeachOptimizer)==(name in ('adam','adam-published','radam','ranger','sgd')), name
 
 def test_a_checkpoint_of_one_form_goes_on_in_the_other():
     (a,oa),(b,ob) = (trained(OPTS['adam'], o) for o in (False,True))

@@ -5,11 +5,11 @@ from torch import nn
 from torch.nn import functional as F
 from fastai.callback.core import Callback
 from fastai.learner import Learner
-from fastai.optimizer import Lookahead
+from fastai.optimizer import Adam,Lookahead
 from fastcore.script import CliError
 from simpleattn.attention import SimpleSelfAttention
 from simpleattn.data import get_path,list_images
-from simpleattn.optimisers import RALamb,opt_func
+from simpleattn.optimisers import PublishedAdam,RALamb,foreach,opt_func
 from simpleattn.published import match_recipe,published
 from simpleattn.recipes import Recipe,choices,derive,load_recipes
 from simpleattn.runs import Machine,read_run
@@ -229,6 +229,37 @@ def test_every_optimiser_trains(recipe, tiny, opt):
     assert h['lr']==1e-3 and h['wd']==.02
     if opt not in ('sgd','novograd'): assert h['sqr_mom']==.97 and h['eps']==1e-5
     if opt not in ('rms','novograd'): assert h['mom']==.8
+
+def published_adam(w, grads, lr, wd, mom, sqr_mom, eps):
+    "Weights after each step as torch 1.2 defines Adam: decay, then a step over the root of the raw variance plus eps, both corrections of bias in its size"
+    m,v = torch.zeros_like(w),torch.zeros_like(w)
+    for t,g in enumerate(grads, 1):
+        w = w*(1-lr*wd)
+        m,v = mom*m+(1-mom)*g, sqr_mom*v+(1-sqr_mom)*g*g
+        w = w - lr*math.sqrt(1-sqr_mom**t)/(1-mom**t)*m/(v.sqrt()+eps)
+        yield w
+
+@pytest.mark.parametrize('dtype', [torch.float64,torch.float32], ids=['functions','one kernel'])
+@pytest.mark.parametrize('many', [False,True], ids=['one by one','many at once'])
+@pytest.mark.parametrize('size', [1e-7,1e-5,1.])
+def test_adam_published_is_that_of_torch_1_2(size, many, dtype):
+    torch.manual_seed(0)
+    w,grads = torch.randn(8,5, dtype=dtype),torch.randn(40,8,5, dtype=dtype)*size
+    hypers = dict(lr=.02, wd=.3, mom=.9, sqr_mom=.99, eps=1e-6)
+    def made(make):
+        p = torch.nn.Parameter(w.clone())
+        opt = make([p], **hypers)
+        if many: foreach(opt)
+        for g in grads:
+            p.grad = g.clone()
+            opt.step()
+            yield p.detach().clone()
+    close = 1e-12 if dtype==torch.float64 else 2e-6
+    for t,(ours,todays,want) in enumerate(zip(made(PublishedAdam), made(Adam), published_adam(w, grads, **hypers))):
+        assert torch.allclose(ours, want, rtol=0, atol=close)
+        if t==0 and size==1e-7:
+            decayed = w*(1-hypers['lr']*hypers['wd'])
+            assert (todays-decayed).norm()>5*(want-decayed).norm(), 'the published first step is shorter where gradients are small'
 
 def published_ralamb(w, grads, lr, wd, mom, sqr_mom):
     "Weights after each step by the published definition: decay, then RAdam's step times min(|w|, 10)/|w|, both norms after the decay; 1 at norm 0"
