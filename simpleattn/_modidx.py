@@ -918,7 +918,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'simpleattn.published._run_recipe': ('published.html#_run_recipe', 'simpleattn/published.py'),
                                       'simpleattn.published._same_table': ('published.html#_same_table', 'simpleattn/published.py'),
                                       'simpleattn.published._theirs': ('published.html#_theirs', 'simpleattn/published.py'),
-                                      'simpleattn.published._trains_alike': ('published.html#_trains_alike', 'simpleattn/published.py'),
+                                      'simpleattn.published._training': ('published.html#_training', 'simpleattn/published.py'),
                                       'simpleattn.published._verdict': ('published.html#_verdict', 'simpleattn/published.py'),
                                       'simpleattn.published.differences': ('published.html#differences', 'simpleattn/published.py'),
                                       'simpleattn.published.epochs_beside': ('published.html#epochs_beside', 'simpleattn/published.py'),

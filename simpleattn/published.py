@@ -124,13 +124,17 @@ def _recipe_of(row, recipes):
     wanted = dict(dataset=row['dataset'], size=size, epochs=epochs, backbone=f'resnet{layers[1]}')
     return next((r for r in recipes.values() if _has(r, wanted)), None)
 
-_may_differ = ('name','split','source','precision','compile')
+_may_differ = {'name','source','precision','compile'}
+
+def _training(fields, *may_differ):
+    "What must be equal where a training repeats another; either form of Adam repeats the published one"
+    kept = {k:v for k,v in fields.items() if k not in _may_differ.union(may_differ)}
+    return kept | dict(opt='adam') if kept['opt']=='adam-published' else kept
 
 def _repeats(entry, row, base):
     "Is this entry made of runs of the row's arm?"
     if base is None or entry.arm.label!=row_variant(row): return False
-    ours = entry.recipe
-    return all(ours[k]==v for k,v in base.to_dict().items() if k not in _may_differ)
+    return _training(entry.recipe, 'split')==_training(base.to_dict(), 'split')
 
 # %% ../nbs/22_published.ipynb #23b423bd
 _n_images = {('imagewoof','v2'):3929, ('imagenette','v2'):3925, ('imagewoof','v1'):500, ('imagenette','v1'):500,
@@ -240,15 +244,12 @@ def published_epochs(
     "The published runs of a recipe's baseline after each epoch"
     import pandas as pd
     recipes = _own_recipes()
-    repeated = [row for row in published('runs') if _trains_alike(recipe, match_recipe(row, recipes))]
+    ours = _training(recipe.to_dict())
+    repeated = [row for row in published('runs') if _training(match_recipe(row, recipes).to_dict())==ours]
     arms = {tuple(row[k] for k in _columns_of_epochs) for row in repeated}
     rows = [row for row in published('epochs') if tuple(row[k] for k in _columns_of_epochs) in arms]
     table = pd.DataFrame(rows, columns=['run','epoch',*_losses])
     return table.astype({'run':int, 'epoch':int} | dict.fromkeys(_losses, float))
-
-def _trains_alike(recipe, other):
-    ours,theirs = recipe.to_dict(), other.to_dict()
-    return all(ours[k]==theirs[k] for k in ours if k not in ('name','source','precision','compile'))
 
 # %% ../nbs/22_published.ipynb #fc17f743
 def epochs_beside(

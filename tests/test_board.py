@@ -222,11 +222,13 @@ def test_every_published_row_is_there_and_blank_without_runs():
 def test_ours_stand_beside_the_row_that_they_repeat_with_what_differs(tmp_path):
     v1 = dict(data=GOOD['data']|dict(n_val=500), n_images=500)
     put(tmp_path, FIVE, ALL['woof-128-5-v1'], 'simple', **v1); put(tmp_path, FIVE, WOOF, 'simple', data=GOOD['data']|dict(source='160-derived')); put(tmp_path, FIVE, derive(ALL['woof-128-5-v1'], wd=.1), 'simple', **v1)
+    put(tmp_path, FIVE, derive(ALL['woof-128-5-v1'], callbacks='fastai.callback.training:GradientClip(1.0)'), 'simple', **v1)
+    put(tmp_path, FIVE, derive(ALL['woof-128-5-v1'], opt='adam-published'), 'simple', **v1)
     t = next(t for k,t in published_beside(board_entries(tmp_path)).items() if 'results' in k)
     t = t[(t.dataset=='imagewoof') & (t.size_px=='128')]
-    assert t[t.variant=='baseline'].n.isna().all() and len(t)==3
+    assert t[t.variant=='baseline'].n.isna().all() and len(t)==4
     rows = {o['arm']:o for o in t[t.variant=='simple'].to_dict('records')}
-    assert {*rows}=={'woof-128-5-v1/simple','woof-128-5/simple'}, 'another weight decay is another recipe'
+    assert {*rows}=={'woof-128-5-v1/simple','woof-128-5-v1_opt-adam-published/simple','woof-128-5/simple'}, 'another weight decay and a callback make another training; the two forms of Adam do not'
     same,other = rows['woof-128-5-v1/simple'],rows['woof-128-5/simple']
     assert same['replication'] and same['differs']=='' and (same['published'],same['our_last_epoch'],same['our_best_epochs'],same['n'])==pytest.approx((.652,np.mean(FIVE),np.mean(FIVE)+.01,5))
     assert not other['replication'] and other['differs']=='split v2 against v1; 3,929 validation images against 500; files 160-derived against 160; bfloat16 against float16'

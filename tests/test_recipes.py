@@ -61,7 +61,10 @@ def test_published_epochs_are_of_a_recipe_and_what_may_differ_in_it():
     of_study = [r for r in ALL.values() if n(r)]
     assert {n(r) for r in of_study}=={100} and len(of_study)==36
     assert n(derive(ALL['woof-128-5-v1'], precision='bfloat16', compile=True))==100
+    assert n(derive(ALL['woof-128-5-v1'], opt='adam-published'))==100, 'either form of Adam'
+    assert n(derive(ALL['woof-128-5-ralamb-v1'], opt='ralamb'))==0, "LAMB's trust ratio is another optimiser"
     assert n(derive(ALL['woof-128-5-v1'], lr=1e-2))==n(ALL['woof-128-5'])==0
+    assert n(derive(ALL['woof-128-5-v1'], callbacks='fastai.callback.training:GradientClip(1.0)'))==0
 
 def test_our_epochs_stand_beside_the_published_ones():
     "Means, and the distance in sds; a run that was broken off has fewer epochs"
