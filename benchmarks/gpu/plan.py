@@ -15,6 +15,7 @@ PATIENCE = int(os.environ.get('GPU_PATIENCE', 1)) # times each limit: a dry run,
 ARMS = ['baseline','self','simple','symmetric']
 ARCHIVE = 'imagewoof2-160.tgz'
 began = time.monotonic()
+running = {} # name of a step -> its process and when it began
 
 def say(text):
     line = f'[{time.monotonic()-began:4.0f} s] {text}'
@@ -29,19 +30,34 @@ def environment():
     return {**os.environ, **own, 'PYTHONPATH':os.pathsep.join(filter(None, paths)), 'OMP_NUM_THREADS':'1', 'MPLBACKEND':'agg', 'PYTHONWARNINGS':'ignore'}
 
 def start(name, command):
+    "Begin a step in a process group of its own; in a session of its own it would outlive a call that is cut off"
     with open(WORK/'log'/f'{name}.log', 'wb') as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment(), cwd=WORK/'src', start_new_session=True)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment(), cwd=WORK/'src', process_group=0)
+    running[name] = process, time.monotonic()
 
-def finish(name, process, seconds, lines=6):
-    "Wait for a step, stop it at its limit, show the end of what it said, and keep what is there"
-    try: code = process.wait(max(seconds, 1)*PATIENCE)
+def stop(process):
+    "Interrupt a step and what it has started, and kill what does not end"
+    for how,patience in ((signal.SIGINT, 8), (signal.SIGKILL, 5)):
+        os.killpg(process.pid, how)
+        try: return process.wait(patience)
+        except subprocess.TimeoutExpired: pass
+
+def end_all(*_):
+    "The call is ended from outside: so is what it has begun"
+    for process,_ in running.values():
+        if process.poll() is None: os.killpg(process.pid, signal.SIGKILL)
+    keep()
+    sys.exit('ended from outside')
+
+def finish(name, seconds, lines=6):
+    "Wait for a step, stop it so many seconds after its beginning, show the end of what it said, and keep what is there"
+    process,since = running[name]
+    left = since + max(seconds, 1)*PATIENCE - time.monotonic()
+    try: code = process.wait(max(left, 0))
     except subprocess.TimeoutExpired:
-        for how,patience in ((signal.SIGINT, 8), (signal.SIGKILL, 5)):
-            os.killpg(process.pid, how)
-            try: process.wait(patience)
-            except subprocess.TimeoutExpired: continue
-            break
+        stop(process)
         code = 'stopped at its limit'
+    del running[name]
     said = (WORK/'log'/f'{name}.log').read_text(errors='replace').splitlines()[-lines:]
     say(f'{name}: {code}')
     for line in said: say('  '+line[:400])
@@ -51,7 +67,8 @@ def finish(name, process, seconds, lines=6):
 def step(name, seconds, *arguments, lines=6):
     "One step of `steps.py`"
     say(f'{name}: begins, at most {seconds:.0f} s')
-    return finish(name, start(name, [sys.executable, str(HERE/'steps.py'), name, *map(str, arguments)]), seconds, lines)
+    start(name, [sys.executable, str(HERE/'steps.py'), name, *map(str, arguments)])
+    return finish(name, seconds, lines)
 
 def keep():
     "Logs, results and records as archives for the way home"
@@ -62,15 +79,16 @@ def keep():
         os.replace(OUT/f'{name}.new', OUT/f'{name}.tgz')
 
 def set_up():
-    "Wheels beside torch's own packages, the project at its commit; the part of the images that was carried is laid by, since each call brings its own"
+    "Wheels beside torch's own packages, the code at its commit; the part of the images that was carried is laid by, since each call brings its own"
     for o in ('log','stash','runs','cache','site-packages'): (WORK/o).mkdir(parents=True, exist_ok=True)
     OUT.mkdir(parents=True, exist_ok=True)
     for part in PACK.glob('data*/part.*'): (WORK/'stash'/part.name).write_bytes(part.read_bytes())
     if (WORK/'src').exists(): return
     for wheel in PACK.glob('whl/*.whl'): subprocess.run([sys.executable, '-m', 'zipfile', '-e', str(wheel), str(WORK/'site-packages')], check=True)
-    bundle = PACK/'repo.bundle'
-    if bundle.exists(): subprocess.run(['git', 'clone', '-q', str(bundle), str(WORK/'src')], check=True)
-    else: (WORK/'src').symlink_to(TREE)
+    code = PACK/'code.tgz'
+    if not code.exists(): (WORK/'src').symlink_to(TREE)
+    else:
+        with tarfile.open(code) as tar: tar.extractall(WORK/'src', filter='tar')
 
 def images():
     "The archive, joined from its parts; None where a part is not there: a machine that is fresh for call B"
@@ -82,13 +100,13 @@ def images():
     return archive if archive.exists() else None
 
 def call_a():
-    "What works, and how fast: 4 to 5 minutes"
+    "What works, and how fast: 4 to 6 minutes"
     if not step('facts', 60): return say('No set-up: stop. Give the machine back, and mend at home.')
     if not step('smoke', 120): return say('Neither eager nor compiled trains: stop. Give the machine back, and mend at home.')
     say('warm: begins beside the tests, at most 170 s')
-    warm = start('warm', [sys.executable, str(HERE/'steps.py'), 'warm', *ARMS])
-    if not DRY: step('tests', 110, lines=14)
-    finish('warm', warm, 170, len(ARMS))
+    start('warm', [sys.executable, str(HERE/'steps.py'), 'warm', *ARMS])
+    step('tests', 110, lines=14)
+    finish('warm', 170, len(ARMS))
     step('solo', 75)
     step('short', 60)
     say('End of A: call B at once, or give the machine back.')
@@ -106,6 +124,7 @@ def call_b(limit):
 
 def main(call, limit=430):
     set_up()
+    signal.signal(signal.SIGTERM, end_all)
     say(f'call {call.upper()}{", dry" if DRY else ""}')
     call_a() if call=='a' else call_b(float(limit))
 
