@@ -1,7 +1,8 @@
 """First epochs of the published optimisers' recipes, their training loss beside that of 20 published runs.
 
 python benchmarks/first_epochs.py DATA: half an hour on one core with fast bfloat16; a run is stopped after its first epoch, and rows that are in the record stay.
-The learning rate is flat until half of the run, so nothing of the rest is needed. `ralamb`, with LAMB's trust ratio, is the form that must stand out."""
+The learning rate is flat until half of the run, so nothing of the rest is needed. `ralamb`, with LAMB's trust ratio, is the form that should stand out.
+After one epoch it does not: the record says `ok: false`, and only the definition, which the tests hold, tells the two ratios apart."""
 import json,sys,warnings
 warnings.simplefilter('ignore')
 import torch

@@ -165,6 +165,7 @@ def _arithmetic(recipe, row, base):
     differs = []
     if precision and recipe['precision']!=precision: differs.append(f"{recipe['precision']} against {precision}")
     if recipe['compile'] and not (base and base.compile): differs.append('compiled')
+    if recipe['opt']=='adam' and row['split']=='v1': differs.append("Adam's epsilon after the correction of bias") # version 1 is of 2019, as is torch 1.2
     return differs
 
 # %% ../nbs/22_published.ipynb #1647f562
@@ -255,12 +256,13 @@ def published_epochs(
 def epochs_beside(
     recipe:Recipe, # The training that both repeat
     runs           # Runs of ours, each a `Run`; also broken off after some epochs
-): # DataFrame, a row for each epoch: mean and sd of theirs, mean of ours, and how many sds ours lies above; accuracies are fractions
+): # DataFrame, a row for each epoch: mean and sd of theirs and of ours, and how many of their sds our mean lies above; accuracies are fractions
     "Losses and accuracies of our runs after each epoch beside the published ones"
     import pandas as pd
     published = published_epochs(recipe)
     histories = [dict(epoch=i, **epoch) for run in runs for i,epoch in enumerate(run.history, 1)]
     ours = pd.DataFrame(histories, columns=['epoch','train_loss','valid_loss','acc']).rename(columns=dict(acc='accuracy'))
-    theirs,ours = published.groupby('epoch')[_losses], ours.groupby('epoch')[_losses].mean()
-    parts = dict(published=theirs.mean(), sd=theirs.std(), ours=ours, above=(ours-theirs.mean())/theirs.std())
+    theirs,ours = published.groupby('epoch')[_losses], ours.groupby('epoch')[_losses]
+    above = (ours.mean()-theirs.mean())/theirs.std()
+    parts = dict(published=theirs.mean(), sd=theirs.std(), ours=ours.mean(), our_sd=ours.std(), above=above)
     return pd.concat(parts, axis=1).swaplevel(axis=1).reindex(columns=_losses, level=0)

@@ -1,5 +1,5 @@
 """Recipes: every published row has one, every mistake is named, and a hash means what it meant"""
-import dataclasses,hashlib,json
+import dataclasses,hashlib,json,math
 from dataclasses import dataclass
 from types import SimpleNamespace
 import pytest
@@ -73,6 +73,7 @@ def test_our_epochs_stand_beside_the_published_ones():
     train = table.train_loss
     assert table.index.tolist()==[1,2,3,4,5] and train.ours.tolist()[:2]==[2.2,2.] and train.ours[2:].isna().all()
     assert round(train.published[1], 4)==2.1505 and round(train.sd[1], 3)==.019
+    assert train.our_sd[1]==0 and math.isnan(train.our_sd[2]), 'one run has no spread'
     assert train.above[1]==pytest.approx((2.2-train.published[1])/train.sd[1]) and table.accuracy.ours[1]==.25
 
 def test_a_row_that_no_recipe_repeats_is_an_error():
