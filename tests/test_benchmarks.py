@@ -188,3 +188,15 @@ def test_first_epochs_stand_beside_the_published_ones(tiny, recipe, monkeypatch)
     found = {opt:[*first_epochs.rows('woof-128-5-ralamb-v1', opt, False, tiny)] for opt in ('ralamb','ralamb-published')}
     for row, in found.values(): assert row['epoch']==1 and (row['published'],row['n'])==(2.2278,20) and row['ok']==(abs(row['sds_above'])>=3)
     assert found['ralamb'][0]['train_loss']!=found['ralamb-published'][0]['train_loss']
+
+def test_sharpness_of_images_as_they_are_is_the_runs_own_validation(recipe, tiny, tmp_path):
+    sys.path.insert(0, str(BENCH))
+    import sharpness
+    from simpleattn.train import train_one
+    run = train_one(recipe, 'simple', 3, tiny, device='cpu', checkpoints=tmp_path)
+    checkpoint, = tmp_path.rglob('*.pt')
+    found = [*sharpness.rows(checkpoint, tiny, recipe)]
+    own, blurred = found[0], found[2]
+    assert own['images']=='as they are' and own['run'].endswith('/3') and own['epoch']==recipe.epochs
+    assert own['valid_loss']==pytest.approx(run.history[-1]['valid_loss'], abs=2e-4) and own['accuracy']==pytest.approx(run.acc, abs=1e-4)
+    assert len(found)==5 and blurred['valid_loss']!=own['valid_loss']
