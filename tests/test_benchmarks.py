@@ -96,6 +96,13 @@ def test_the_readme_says_what_the_records_say():
         ('self-attention', span(self)), ('a training step in bfloat16', span(steps))):
         assert re.search(rf'^\| {what}.*\| {re.escape(str(text))}\b', table, re.M), what
 
+def test_the_readme_says_what_sharpness_is_worth():
+    text = (ROOT/'README.md').read_text()
+    rows = json.loads((BENCH/'records'/'sharpness.json').read_text())['rows']
+    def right(images): return ' and '.join(f"{100*row['accuracy']:.1f}" for row in rows if row['images']==images)
+    said = [('as they are', 'get {} % right'), ('blurred, sd 0.5 px', 'by 0.5 px they get {} %'), ('blurred, sd 0.7 px', 'by 0.7 px {} %'), ('sharpened by 30 %', 'on sharpened ones {} %')]
+    for images,sentence in said: assert sentence.format(right(images)) in text, images
+
 def test_a_layer_that_is_not_faster_or_takes_more_memory_fails_its_row():
     sys.path.insert(0, str(BENCH))
     import layers,torch
