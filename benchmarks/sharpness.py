@@ -1,18 +1,20 @@
 """How much a trained network's accuracy depends on the sharpness of the validation images.
 
 python benchmarks/sharpness.py DATA CHECKPOINT...: a minute for each. A checkpoint is what `train_one(..., checkpoints=FOLDER)` leaves after a run's last epoch
-where it is given no `root`. The published runs read files of 160 px that weigh 93 MB; ours, made from the 320 px files, weigh 104 MB and are sharper. In
-training every image is resized, in validation none is. So sharper files are further from what the network has seen. Here the validation images are
-blurred, as a softer filter would have made them, or sharpened; everything else stays."""
+when called without `root`. Our archive, made from the 320 px files, is larger than the published one, so its images may hold more detail. In training every
+image is resized, in validation none is. Here the validation images are blurred, as a softer filter would have made them, or sharpened; everything else stays."""
 import sys,warnings
+from pathlib import Path
 warnings.simplefilter('ignore')
 import numpy as np,torch
 from PIL import Image,ImageFilter
+from fastai.vision.core import imagenet_stats
 from common import save
 from simpleattn.data import center_crop
 from simpleattn.recipes import load_recipes
 from simpleattn.train import get_learner
 
+PUBLISHED_ARCHIVE = 92_612_825 # bytes of the official archive of 160 px
 FILTERS = {
     'as they are':None,
     'blurred, sd 0.3 px':ImageFilter.GaussianBlur(.3),
@@ -25,7 +27,7 @@ def filtered(image, how): return np.array(Image.fromarray(image).filter(how)) if
 def crops(images, how, recipe):
     "(n, 3, size, size) validation crops, normalised as in training"
     made = torch.stack([center_crop(filtered(o, how), recipe.size, recipe.val_extra) for o in images])
-    mean,sd = (torch.tensor(o)[:,None,None] for o in ((.485,.456,.406), (.229,.224,.225)))
+    mean,sd = (torch.tensor(o)[:,None,None] for o in imagenet_stats)
     return (made/255-mean)/sd
 
 @torch.no_grad()
@@ -38,8 +40,9 @@ def validated(learn, images, labels, how, recipe):
 def rows(checkpoint, data, recipe):
     "A row for each filter"
     state = torch.load(checkpoint, weights_only=True, map_location='cpu')
-    run = state['key'][3].removesuffix('.json')
-    variant,seed = run.split('/')[1], state['key'][2]
+    *_,seed,path,_ = state['key']
+    run = path.removesuffix('.json')
+    variant = run.split('/')[1]
     learn = get_learner(recipe, variant, seed, data, device='cpu')
     learn.model.load_state_dict(state['model'])
     learn.model.eval()
@@ -57,6 +60,8 @@ def main(data=None, *checkpoints):
         for row in rows(checkpoint, data, recipe):
             made.append(row)
             print(row, flush=True)
-    if made: save('sharpness', made, 'torch', 'pillow', n_images=500, evaluated_in='float32', images='Imagewoof at 160 px made from the 320 px files')
+    if not made: return
+    save('sharpness', made, 'torch', 'pillow', n_images=500, evaluated_in='float32', images='Imagewoof at 160 px made from the 320 px files',
+        archive_bytes=Path(data).stat().st_size, published_archive_bytes=PUBLISHED_ARCHIVE)
 
 if __name__=='__main__': sys.exit(main(*sys.argv[1:]))

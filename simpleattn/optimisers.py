@@ -15,8 +15,6 @@ from fastai.optimizer import (Adam,Lookahead,Optimizer,RAdam,RMSProp,SGD,adam_st
 from .recipes import Recipe
 
 # %% ../nbs/12_optimisers.ipynb #c3ae8410
-def _decay(decoupled): return weight_decay if decoupled else l2_reg
-
 def _published_eps(eps, sqr_mom, step): # What it comes to in today's place
     return eps/math.sqrt(debias(sqr_mom, 1-sqr_mom, step))
 
@@ -25,18 +23,14 @@ def _published_adam_step(p, step, sqr_mom, eps, **kwargs):
     return adam_step(p, step=step, sqr_mom=sqr_mom, eps=_published_eps(eps, sqr_mom, step), **kwargs)
 
 def PublishedAdam(
-    params,           # Parameters, or lists of them
-    lr,               # Learning rate
-    mom=0.9,          # beta1
-    sqr_mom=0.99,     # beta2
-    eps=1e-5,         # Added to the root of the variance, before its correction of bias
-    wd=0.,            # Weight decay
-    decouple_wd=True  # True: AdamW's decay; False: L2 in the gradient
+    params,  # Parameters, or lists of them
+    lr,      # Learning rate
+    **hypers # What else fastai's `Adam` takes
 )->Optimizer: # fastai's, made of its functions and one more
     "Adam as torch 1.2 and before made its steps"
-    average = partial(average_grad, dampening=True)
-    cbs = [_decay(decouple_wd), average, average_sqr_grad, step_stat, _published_adam_step]
-    return Optimizer(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
+    opt = Adam(params, lr, **hypers)
+    opt.cbs[-1] = _published_adam_step
+    return opt
 
 # %% ../nbs/12_optimisers.ipynb #913cc6b1
 def _rectified(sqr_mom, step): # None where the variance is not yet known
@@ -60,6 +54,8 @@ def _ralamb_step(p, lr, mom, step, sqr_mom, grad_avg, sqr_avg, eps, published=Fa
     p.data.add_(update*trust, alpha=-lr)
 
 # %% ../nbs/12_optimisers.ipynb #88e0ef5c
+def _decay(decoupled): return weight_decay if decoupled else l2_reg
+
 def RALamb(
     params,           # Parameters, or lists of them
     lr,               # Learning rate

@@ -9,7 +9,9 @@ PLAN = ROOT/'benchmarks'/'gpu'
 def call(which, work, **env):
     return run_process(sys.executable, PLAN/'plan.py', *which.split(), timeout=1800, env=planned(work, GPU_PATIENCE='4', **env))
 
-def planned(work, **env): return dict(dict(GPU_DRY='1', GPU_WORK=str(work), GPU_PACK='none', OUT=str(work/'out'), CUDA_VISIBLE_DEVICES=''), **env)
+def planned(work, **env):
+    "What a dry run of the plan finds in its environment"
+    return dict(GPU_DRY='1', GPU_WORK=str(work), GPU_PACK='none', OUT=str(work/'out'), CUDA_VISIBLE_DEVICES='') | env
 
 def rows(work, name): return json.loads((work/f'{name}.json').read_text())
 

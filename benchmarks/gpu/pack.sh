@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # make gpu-pack, from the project's root: into .gpu (which git ignores) what a Linux x86-64 GPU machine without a network lacks beside torch, torchvision,
 # timm, pandas and scipy: fastai's wheels for its Python, this project at HEAD, and the images in two parts. The working tree travels with each of the two
-# calls; the wheels and the project only with the first. So the parts are cut to make both calls as heavy, and a call that is too heavy is an error.
+# calls; the wheels and the project only with the first. So the parts are cut to make both calls weigh the same, and a call that is too heavy is an error.
 set -euo pipefail
 out=${1:-.gpu}; images=${2:-../shared/data/imagewoof2-160.tgz}; here=$(cd "$(dirname "$0")" && pwd)
 limit=$((64*1024*1024)) # bytes that travel with a call
@@ -21,7 +21,7 @@ size() { du -cb "$@" | tail -1 | cut -f1; }
 tree=$(git ls-files -z --cached --others --exclude-standard | du -cb --files0-from=- | tail -1 | cut -f1)
 with_first=$(size "$out"/whl/* "$out/code.tgz")
 all=$(size "$images")
-first=$(((all-with_first)/2))
+first=$((all > with_first ? (all-with_first)/2 : 0))
 head -c "$first" "$images" > "$out/data1/part.0"
 tail -c "+$((first+1))" "$images" > "$out/data2/part.1"
 heavier=$((tree+all-first))
