@@ -22,13 +22,13 @@ def test_both_calls_run_dry(tmp_path):
     assert a.returncode==0 and 'End of A' in a.stdout, a.stdout+a.stderr
     b = call('b 2400', tmp_path, GPU_DATA=str(tmp_path/'photos'))
     assert b.returncode==0, b.stdout+b.stderr
-    steps = 'facts smoke warm tests solo short decode study ratio more'.split()
+    steps = 'facts smoke warm tests decode study soften forms ratio solo short more'.split()
     for name in steps: assert re.search(rf'\] {name}: 0$', a.stdout+b.stdout, re.M), a.stdout+b.stdout
     for name in steps:
         if name in ('study','tests'): continue
         assert rows(tmp_path, name) and not [o for o in rows(tmp_path, name) if o.get('error')]
     assert rows(tmp_path, 'smoke')[-1]['mode']=='compiled' and len(rows(tmp_path, 'warm'))==12
-    assert '11 records' in b.stdout and all((tmp_path/'out'/o).stat().st_size for o in ('logs.tgz','runs.tgz','plan.log'))
+    assert '15 records' in b.stdout and all((tmp_path/'out'/o).stat().st_size for o in ('logs.tgz','runs.tgz','plan.log'))
 
 @pytest.mark.slow
 def test_a_step_that_is_stopped_at_its_limit_loses_nothing_and_ends_nothing(tmp_path):

@@ -189,18 +189,25 @@ def short(seconds=35):
 
 def decode(data):
     "Every image decoded by all cores into the library's own cache; the library alone would take one core"
-    from multiprocessing import get_context
+    from simpleattn.data import fingerprint
+    began,imgs = time.perf_counter(), decoded(data)
+    note('decode', images=len(imgs), mib=round(len(imgs.data)/2**20), seconds=round(time.perf_counter()-began, 1), fingerprint=fingerprint(imgs.path))
+
+def decoded(data):
     from simpleattn import data as library
     r = recipe()
     path = library.get_path(r.dataset, r.source, data)
     files = [path/o for o,_ in library.list_images(path)]
-    began,decode_one = time.perf_counter(), library._decode
-    with get_context('fork').Pool(os.cpu_count()) as pool:
-        decoded = pool.imap(pixels, files, chunksize=32)
-        library._decode = lambda path, presize: next(decoded)
-        try: images = library.DecodedImages(path, r.presize)
+    decode_one = library._decode
+    with all_cores() as pool:
+        pixels_of_each = pool.imap(pixels, files, chunksize=32)
+        library._decode = lambda path, presize: next(pixels_of_each)
+        try: return library.DecodedImages(path, r.presize)
         finally: library._decode = decode_one
-    note('decode', images=len(images), mib=round(len(images.data)/2**20), seconds=round(time.perf_counter()-began, 1), fingerprint=library.fingerprint(path))
+
+def all_cores():
+    from multiprocessing import get_context
+    return get_context('fork').Pool(os.cpu_count())
 
 def pixels(path):
     from simpleattn.data import _decode
@@ -213,6 +220,35 @@ def study(data, *arms):
     made = Study(f'{RECIPE}-gpu', arms, SEEDS, recipe=r, root=WORK/'runs')
     made.run('local', len(arms), data, DEV)
     print(made.compare())
+
+def soften(data):
+    "The same images a little blurred, and stored so that the archive would weigh what the published one does"
+    from simpleattn.data import fingerprint,get_path,list_images
+    r = recipe()
+    path = get_path(r.dataset, r.source, data)
+    names = [o for o,_ in list_images(path)]
+    there = WORK/'soft'/path.name
+    for folder in {(there/o).parent for o in names}: folder.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    with all_cores() as pool: sizes = pool.starmap(blur, [(path/o, there/o) for o in names], chunksize=32)
+    note('soften', images=len(decoded(there)), sd_px=BLUR, quality=QUALITY, bytes=sum(sizes), bytes_before=sum((path/o).stat().st_size for o in names),
+        seconds=round(time.perf_counter()-began, 1), fingerprint=fingerprint(there))
+
+BLUR,QUALITY = .55,75
+def blur(path, to):
+    from PIL import Image,ImageFilter
+    Image.open(path).convert('RGB').filter(ImageFilter.GaussianBlur(BLUR)).save(to, 'JPEG', quality=QUALITY)
+    return to.stat().st_size
+
+def forms(data):
+    "The baseline's seeds again, a thing changed in each form: as published (float16, eager), Adam's older epsilon, softened images"
+    published = dataclasses.replace(load_recipes()[RECIPE], **TINY) if DRY else load_recipes()[RECIPE]
+    older,soft = derive(recipe(), opt='adam-published'), dataclasses.replace(recipe(), name='softened')
+    changed = [(published, 'runs', data), (older, 'runs', data), (soft, 'softened', next((WORK/'soft').iterdir()))]
+    tasks = [task(r, 'baseline', seed, root, where) for seed in range(2 if DRY else 8) for r,root,where in changed]
+    for ended,run in run_tasks(engine(4, 2), tasks):
+        note('forms', form=ended.task.arm.recipe.name, seed=ended.task.seed, how=ended.how, acc=run and run.acc, seconds=run and run.wall_seconds,
+            history=run and run.history, error=ended.error[-300:])
 
 def ratio(data):
     "Seconds a run of this library and of plain fastai, at one recipe on split v2, one after another"
@@ -238,6 +274,6 @@ def more(data, seconds):
     for ended,run in run_tasks(engine(workers, 1), [o for o in first if o], another):
         note('more', seed=ended.task.seed, how=ended.how, acc=run and run.acc, seconds=run and run.wall_seconds, error=ended.error[-300:])
 
-STEPS = dict(facts=facts, tests=tests, smoke=smoke, warm=warm, solo=solo, short=short, decode=decode, study=study, ratio=ratio, more=more)
+STEPS = dict(facts=facts, tests=tests, smoke=smoke, warm=warm, solo=solo, short=short, decode=decode, soften=soften, study=study, forms=forms, ratio=ratio, more=more)
 
 if __name__=='__main__': STEPS[sys.argv[1]](*sys.argv[2:])
