@@ -44,9 +44,13 @@ def side_by_side(
     return {k:dict(ms=q(v,.5), low=q(v,.25), high=q(v,.75)) for k,v in ts.items()}
 
 def save(name, rows, *packages, **facts):
-    "Write the record of a benchmark, a row a line"
-    RECORDS.mkdir(exist_ok=True)
+    "Write the record of a benchmark that ran here"
     m = machine(*packages)
-    head = json.dumps(dict(benchmark=name, machine=m, **facts), indent=1).removesuffix('\n}')
+    write(f"{name}{'-gpu' if m.get('gpu') else ''}", m, rows, **facts)
+
+def write(name, machine, rows, **facts):
+    "Write a record, a row a line"
+    RECORDS.mkdir(exist_ok=True)
+    head = json.dumps(dict(benchmark=name.removesuffix('-gpu'), machine=machine, **facts), indent=1).removesuffix('\n}')
     lines = ',\n  '.join(map(json.dumps, rows))
-    (RECORDS/f"{name}{'-gpu' if m.get('gpu') else ''}.json").write_text(f'{head},\n "rows": [\n  {lines}\n ]\n}}\n')
+    (RECORDS/f'{name}.json').write_text(f'{head},\n "rows": [\n  {lines}\n ]\n}}\n')

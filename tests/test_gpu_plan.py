@@ -1,5 +1,5 @@
 """The plan for fifteen minutes of GPU: a dry run of both calls on a CPU, so that it cannot rot, and what it carries"""
-import json,os,re,shutil,subprocess,sys,time
+import json,os,re,shutil,subprocess,sys,tarfile,time
 from pathlib import Path
 import pytest
 from conftest import ROOT,run_process
@@ -15,6 +15,8 @@ def planned(work, **env):
 
 def rows(work, name): return json.loads((work/f'{name}.json').read_text())
 
+STEPS = 'facts smoke warm tests decode study ratio solo short more'.split()
+
 @pytest.mark.slow
 def test_both_calls_run_dry(tmp_path):
     "Every step ends well, each row without an error, and the records and logs are there to take home"
@@ -22,13 +24,26 @@ def test_both_calls_run_dry(tmp_path):
     assert a.returncode==0 and 'End of A' in a.stdout, a.stdout+a.stderr
     b = call('b 2400', tmp_path, GPU_DATA=str(tmp_path/'photos'))
     assert b.returncode==0, b.stdout+b.stderr
-    steps = 'facts smoke warm tests decode study soften forms ratio solo short more'.split()
-    for name in steps: assert re.search(rf'\] {name}: 0$', a.stdout+b.stdout, re.M), a.stdout+b.stdout
-    for name in steps:
+    for name in STEPS: assert re.search(rf'\] {name}: 0$', a.stdout+b.stdout, re.M), a.stdout+b.stdout
+    for name in STEPS:
         if name in ('study','tests'): continue
         assert rows(tmp_path, name) and not [o for o in rows(tmp_path, name) if o.get('error')]
     assert rows(tmp_path, 'smoke')[-1]['mode']=='compiled' and len(rows(tmp_path, 'warm'))==12
-    assert '15 records' in b.stdout and all((tmp_path/'out'/o).stat().st_size for o in ('logs.tgz','runs.tgz','plan.log'))
+    assert '11 records' in b.stdout and all((tmp_path/'out'/o).stat().st_size for o in ('logs.tgz','runs.tgz','plan.log'))
+    check_record(tmp_path)
+
+def check_record(work):
+    "What came home becomes a record: seconds of each step, then the rows of each"
+    home = work/'home'; home.mkdir()
+    with tarfile.open(work/'out'/'logs.tgz') as tar: tar.extractall(home, filter='data')
+    shutil.copy(work/'out'/'plan.log', home)
+    code = f"import sys, pathlib; sys.path.insert(0, {str(PLAN)!r}); import record, common; common.RECORDS = pathlib.Path({str(work)!r}); record.main('made', {str(home)!r})"
+    res = run_process(sys.executable, '-c', code, timeout=60)
+    assert res.returncode==0, res.stderr
+    record = json.loads((work/'made.json').read_text())
+    took = {o['step']:o for o in record['rows'] if 'ended' in o}
+    assert took.keys()=={*STEPS} and all(o['ended']=='well' and o['seconds']>=0 for o in took.values())
+    assert record['machine']['cores'] and record['commit'] and sum(o['step']=='warm' and 'arm' in o for o in record['rows'])==12
 
 @pytest.mark.slow
 def test_a_step_that_is_stopped_at_its_limit_loses_nothing_and_ends_nothing(tmp_path):
@@ -105,8 +120,8 @@ def test_what_is_packed_is_the_code_at_its_commit_and_the_images_in_two_parts(tm
     assert res.returncode==0 and 'each call carries' in res.stdout, res.stdout+res.stderr
     made = tmp_path/'pack'
     sizes = {o.name:o.stat().st_size for o in made.rglob('*') if o.is_file()}
-    first = sizes['part.0']+sizes['code.tgz']+sizes['some.whl']
-    assert abs(first-sizes['part.1'])<2, 'both calls weigh the same'
+    first = sizes['images.tgz.part.0']+sizes['code.tgz']+sizes['some.whl']
+    assert abs(first-sizes['images.tgz.part.1'])<2, 'both calls weigh the same'
     code = f'''
 import sys; sys.path.insert(0, {str(PLAN)!r})
 import plan

@@ -2,7 +2,7 @@
 
 Only what Python itself brings is imported here. A step is a command of its own (`steps.py NAME`), ends at its limit at the latest, and what it wrote is
 kept whatever comes after it. GPU_DRY=1 makes every step tiny and a CPU's. README.md beside this file says what to carry and what to do when a step fails."""
-import os,signal,subprocess,sys,tarfile,time
+import json,os,signal,subprocess,sys,tarfile,time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -12,8 +12,7 @@ OUT = Path(os.environ.get('OUT', WORK/'out'))
 PACK = TREE/os.environ.get('GPU_PACK', '.gpu')
 DRY = bool(os.environ.get('GPU_DRY'))
 PATIENCE = int(os.environ.get('GPU_PATIENCE', 1)) # times each limit: a dry run, on a machine that does other things, shows that steps work
-ARMS = ['baseline','self','simple','symmetric']
-ARCHIVE = 'imagewoof2-160.tgz'
+QUESTION = dict(recipe='nette-128-5-v1', arms=['baseline','self','simple','symmetric'], seeds=[*range(12)]) # what the fifteen minutes are for
 began = time.monotonic()
 running = {} # name of a step -> its process and when it began
 
@@ -72,7 +71,7 @@ def step(name, seconds, *arguments, lines=6):
 
 def keep():
     "Logs, results and records as archives for the way home"
-    for name,parts in (('logs', ['log', *(o.name for o in WORK.glob('*.json'))]), ('runs', ['runs']), ('softened', ['softened'])):
+    for name,parts in (('logs', ['log', *(o.name for o in WORK.glob('*.json'))]), ('runs', ['runs'])):
         parts = [WORK/o for o in parts if (WORK/o).exists()]
         with tarfile.open(OUT/f'{name}.new', 'w:gz') as tar:
             for o in parts: tar.add(o, o.name)
@@ -82,7 +81,8 @@ def set_up():
     "Wheels beside torch's own packages, the code at its commit; the part of the images that was carried is laid by, since each call brings its own"
     for o in ('log','stash','runs','cache','site-packages'): (WORK/o).mkdir(parents=True, exist_ok=True)
     OUT.mkdir(parents=True, exist_ok=True)
-    for part in PACK.glob('data*/part.*'): (WORK/'stash'/part.name).write_bytes(part.read_bytes())
+    (WORK/'stash'/'question.json').write_text(json.dumps(QUESTION))
+    for part in PACK.glob('data*/*.part.?'): (WORK/'stash'/part.name).write_bytes(part.read_bytes())
     if (WORK/'src').exists(): return
     for wheel in PACK.glob('whl/*.whl'): subprocess.run([sys.executable, '-m', 'zipfile', '-e', str(wheel), str(WORK/'site-packages')], check=True)
     code = PACK/'code.tgz'
@@ -93,31 +93,31 @@ def set_up():
 def images():
     "The archive, joined from its parts; None where a part is not there: a machine that is fresh for call B"
     if 'GPU_DATA' in os.environ: return os.environ['GPU_DATA']
-    archive,parts = WORK/'data'/ARCHIVE, sorted((WORK/'stash').glob('part.*'))
-    if not archive.exists() and len(parts)==2:
-        archive.parent.mkdir(exist_ok=True)
-        archive.write_bytes(b''.join(o.read_bytes() for o in parts))
-    return archive if archive.exists() else None
+    parts = sorted((WORK/'stash').glob('*.part.?'))
+    if len(parts)<2: return None
+    archive = WORK/'data'/parts[0].name.removesuffix('.part.0')
+    archive.parent.mkdir(exist_ok=True)
+    archive.write_bytes(b''.join(o.read_bytes() for o in parts))
+    return archive
 
 def call_a():
     "What works, and the kernels of every arm: 3 to 6 minutes"
     if not step('facts', 60): return say('No set-up: stop. Give the machine back, and mend at home.')
     if not step('smoke', 120): return say('Neither eager nor compiled trains: stop. Give the machine back, and mend at home.')
     say('warm: begins beside the tests, at most 170 s')
-    start('warm', [sys.executable, str(HERE/'steps.py'), 'warm', *ARMS])
-    step('tests', 110, lines=14)
-    finish('warm', 170, len(ARMS))
+    start('warm', [sys.executable, str(HERE/'steps.py'), 'warm'])
+    step('tests', 150, lines=14)
+    finish('warm', 170, len(QUESTION['arms']))
     say('End of A: call B at once, or give the machine back.')
 
 def call_b(limit):
-    "The study first, then what may explain its baseline, then speed, as far as the time allows: 7 to 9 minutes"
+    "The study first, then speed, as far as the time allows: 7 to 9 minutes"
     def left(): return limit-(time.monotonic()-began)
     data = images()
     if data is None: return say('A part of the images is not here (a fresh machine): call A again.')
     if not step('decode', 60, data): return
-    step('study', left()-140, data, *ARMS, lines=12)
-    if step('soften', 40, data): step('forms', min(left()-10, 200), data, lines=4)
-    for name,least,most,*arguments in (('ratio',40,75,data), ('solo',30,75), ('short',30,60)):
+    step('study', left()-60, data, lines=12)
+    for name,least,most,*arguments in (('ratio',40,75,data), ('solo',30,60), ('short',40,75)):
         if left()>least: step(name, min(left(), most), *arguments)
     if left()>30: step('more', left(), data, left()-10)
     say(f"{len([*(WORK/'runs').glob('*/*/*/*.json')])} records")

@@ -11,16 +11,15 @@ from simpleattn.recipes import derive,load_recipes
 WORK = Path(os.environ['GPU_WORK'])
 DRY = bool(os.environ.get('GPU_DRY'))
 DEV = 'cpu' if DRY else 'cuda'
-RECIPE = 'woof-128-5-v1'
-SEEDS = 2 if DRY else 12
+QUESTION = json.loads((WORK/'stash'/'question.json').read_text()) # plan.py's: recipe, arms, seeds
 TINY = dict(dataset='photos', source='full', split='v2', size=32, val_extra=8, backbone='xresnet18', widen=.125, stem=(8,8,64), epochs=1, bs=16, precision='float32')
 
 def mode(): # compiled, eager
     "What `smoke` found to work"
     return (WORK/'stash'/'mode').read_text()
 
-def recipe(base=RECIPE, compiled=None, precision='bfloat16', **changes):
-    "The published recipe in its fast form; tiny in a dry run"
+def recipe(base=QUESTION['recipe'], compiled=None, precision='bfloat16', **changes):
+    "A recipe, of the question if none is named, in its fast form; tiny in a dry run"
     compiled = mode()=='compiled' if compiled is None else compiled
     r = derive(load_recipes()[base], precision=precision, compile=compiled)
     if DRY: r = dataclasses.replace(r, **TINY, compile=False)
@@ -61,7 +60,8 @@ def facts():
 def tests():
     "The tests that need a GPU, but the two that compile most"
     choice = 'variant or crops or computes or loader or stay'
-    env = {**os.environ, 'CUDA_VISIBLE_DEVICES':os.environ.get('CUDA_VISIBLE_DEVICES', '0')}
+    # nothing is compiled; without this a process waited for its compilers when it ended, on torch 2.11
+    env = {**os.environ, 'CUDA_VISIBLE_DEVICES':os.environ.get('CUDA_VISIBLE_DEVICES', '0'), 'TORCHINDUCTOR_COMPILE_THREADS':'1'}
     os.execve(sys.executable, [sys.executable, '-m', 'pytest', 'tests/test_gpu.py', '-q', '--maxfail=8', '-rfE', '-p', 'no:cacheprovider', '-k', choice, '--tb=line'], env)
 
 def smoke():
@@ -116,8 +116,9 @@ def task(r, variant, seed, root, data):
     from simpleattn.variants import read_arm
     return Task(read_arm(variant, r), seed, Machine(DEV, data=str(data)).absolute(), str(WORK/root))
 
-def warm(*arms):
+def warm():
     "Compile every arm at once, each in its worker, on made photographs: call B finds the kernels in the cache"
+    arms = QUESTION['arms']
     r,data = recipe('woof-128-5', name='warm', dataset='photos', source='full', epochs=1), photos()
     tasks = [task(r, arm, seed, 'warm', data) for seed in range(3) for arm in arms]
     began = time.perf_counter()
@@ -189,72 +190,36 @@ def short(seconds=35):
 
 def decode(data):
     "Every image decoded by all cores into the library's own cache; the library alone would take one core"
-    from simpleattn.data import fingerprint
-    began,imgs = time.perf_counter(), decoded(data)
-    note('decode', images=len(imgs), mib=round(len(imgs.data)/2**20), seconds=round(time.perf_counter()-began, 1), fingerprint=fingerprint(imgs.path))
-
-def decoded(data):
+    from multiprocessing import get_context
     from simpleattn import data as library
     r = recipe()
     path = library.get_path(r.dataset, r.source, data)
     files = [path/o for o,_ in library.list_images(path)]
-    decode_one = library._decode
-    with all_cores() as pool:
-        pixels_of_each = pool.imap(pixels, files, chunksize=32)
-        library._decode = lambda path, presize: next(pixels_of_each)
-        try: return library.DecodedImages(path, r.presize)
+    began,decode_one = time.perf_counter(), library._decode
+    with get_context('fork').Pool(os.cpu_count()) as pool:
+        decoded = pool.imap(pixels, files, chunksize=32)
+        library._decode = lambda path, presize: next(decoded)
+        try: images = library.DecodedImages(path, r.presize)
         finally: library._decode = decode_one
-
-def all_cores():
-    from multiprocessing import get_context
-    return get_context('fork').Pool(os.cpu_count())
+    note('decode', images=len(images), mib=round(len(images.data)/2**20), seconds=round(time.perf_counter()-began, 1), fingerprint=library.fingerprint(path))
 
 def pixels(path):
     from simpleattn.data import _decode
     return _decode(path, 0)
 
-def study(data, *arms):
-    "The published recipe, as many whole seeds as the time gives"
+def study(data):
+    "The question's study, as many whole seeds as the time gives"
     from simpleattn.study import Study
-    r = recipe()
-    made = Study(f'{RECIPE}-gpu', arms, SEEDS, recipe=r, root=WORK/'runs')
+    arms,seeds = QUESTION['arms'], QUESTION['seeds'][:2 if DRY else None]
+    made = Study(f"{QUESTION['recipe']}-gpu", arms, seeds, recipe=recipe(), root=WORK/'runs')
     made.run('local', len(arms), data, DEV)
     print(made.compare())
-
-def soften(data):
-    "The same images a little blurred, and stored so that the archive would weigh what the published one does"
-    from simpleattn.data import fingerprint,get_path,list_images
-    r = recipe()
-    path = get_path(r.dataset, r.source, data)
-    names = [o for o,_ in list_images(path)]
-    there = WORK/'soft'/path.name
-    for folder in {(there/o).parent for o in names}: folder.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
-    with all_cores() as pool: sizes = pool.starmap(blur, [(path/o, there/o) for o in names], chunksize=32)
-    note('soften', images=len(decoded(there)), sd_px=BLUR, quality=QUALITY, bytes=sum(sizes), bytes_before=sum((path/o).stat().st_size for o in names),
-        seconds=round(time.perf_counter()-began, 1), fingerprint=fingerprint(there))
-
-BLUR,QUALITY = .55,75
-def blur(path, to):
-    from PIL import Image,ImageFilter
-    Image.open(path).convert('RGB').filter(ImageFilter.GaussianBlur(BLUR)).save(to, 'JPEG', quality=QUALITY)
-    return to.stat().st_size
-
-def forms(data):
-    "The baseline's seeds again, a thing changed in each form: as published (float16, eager), Adam's older epsilon, softened images"
-    published = dataclasses.replace(load_recipes()[RECIPE], **TINY) if DRY else load_recipes()[RECIPE]
-    older,soft = derive(recipe(), opt='adam-published'), dataclasses.replace(recipe(), name='softened')
-    changed = [(published, 'runs', data), (older, 'runs', data), (soft, 'softened', next((WORK/'soft').iterdir()))]
-    tasks = [task(r, 'baseline', seed, root, where) for seed in range(2 if DRY else 8) for r,root,where in changed]
-    for ended,run in run_tasks(engine(4, 2), tasks):
-        note('forms', form=ended.task.arm.recipe.name, seed=ended.task.seed, how=ended.how, acc=run and run.acc, seconds=run and run.wall_seconds,
-            history=run and run.history, error=ended.error[-300:])
 
 def ratio(data):
     "Seconds a run of this library and of plain fastai, at one recipe on split v2, one after another"
     from plain_fastai import plain_run
     from simpleattn.data import get_path
-    r = recipe('woof-128-5', name='ratio')
+    r = recipe(name='ratio', split='v2')
     note('ratio', what='ours, which compiles', seconds=timed(lambda: train(r, data=data, seed=900))[0])
     for seed in (901,902): note('ratio', what='ours', seconds=timed(lambda: train(r, data=data, seed=seed))[0])
     path,loaders = get_path(r.dataset, r.source, data), 0 if DRY else 8
@@ -274,6 +239,6 @@ def more(data, seconds):
     for ended,run in run_tasks(engine(workers, 1), [o for o in first if o], another):
         note('more', seed=ended.task.seed, how=ended.how, acc=run and run.acc, seconds=run and run.wall_seconds, error=ended.error[-300:])
 
-STEPS = dict(facts=facts, tests=tests, smoke=smoke, warm=warm, solo=solo, short=short, decode=decode, soften=soften, study=study, forms=forms, ratio=ratio, more=more)
+STEPS = dict(facts=facts, tests=tests, smoke=smoke, warm=warm, solo=solo, short=short, decode=decode, study=study, ratio=ratio, more=more)
 
 if __name__=='__main__': STEPS[sys.argv[1]](*sys.argv[2:])
