@@ -143,6 +143,30 @@ print(plan.images())
     assert said.stdout.split()==[str(src/'simpleattn'/'runs.py'), head], said.stderr
     assert (tmp_path/'gpu'/'site-packages'/'some.py').exists() and (src/'tests'/'test_gpu.py').exists() and not (src/'nbs').exists()
 
+def test_parts_of_another_archive_are_not_joined(tmp_path):
+    "A machine that still has those of an earlier question"
+    code = f'''
+import sys, pathlib; sys.path.insert(0, {str(PLAN)!r})
+import plan
+for name,text in (('a.tgz.part.0','A'), ('a.tgz.part.1','a'), ('b.tgz.part.0','B')):
+    part = pathlib.Path({str(tmp_path)!r})/name
+    part.write_text(text)
+    (plan.WORK/'stash').mkdir(parents=True, exist_ok=True)
+    plan.lay_by(part)
+    print(plan.images() and plan.images().read_text())
+'''
+    res = run_process(sys.executable, '-c', code, env=planned(tmp_path/'gpu'), timeout=60)
+    assert res.stdout.split()==['None','Aa','None'], res.stdout+res.stderr
+
+def test_the_question_is_a_new_study_whose_images_are_packed():
+    from simpleattn.folders import folder_name
+    from simpleattn.recipes import load_recipes
+    said = run_process(sys.executable, '-c', f'import sys, json; sys.path.insert(0, {str(PLAN)!r}); import plan; print(json.dumps(plan.QUESTION))')
+    question = json.loads(said.stdout)
+    recipe = load_recipes()[question['recipe']]
+    assert not (ROOT/'runs'/'_studies'/f"{question['name']}.json").exists()
+    assert f'/{folder_name(recipe.dataset, recipe.source)}.tgz}}' in (PLAN/'pack.sh').read_text()
+
 @pytest.mark.slow
 def test_a_call_that_would_be_too_heavy_is_an_error(pack):
     _,res = pack(130_000_000)

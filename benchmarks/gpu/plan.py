@@ -12,7 +12,8 @@ OUT = Path(os.environ.get('OUT', WORK/'out'))
 PACK = TREE/os.environ.get('GPU_PACK', '.gpu')
 DRY = bool(os.environ.get('GPU_DRY'))
 PATIENCE = int(os.environ.get('GPU_PATIENCE', 1)) # times each limit: a dry run, on a machine that does other things, shows that steps work
-QUESTION = dict(recipe='nette-128-5-v1', arms=['baseline','self','simple','symmetric'], seeds=[*range(12)]) # what the fifteen minutes are for
+# what the fifteen minutes are for: a study that has no name yet in runs/_studies
+QUESTION = dict(name='nette-128-5-v1-gpu', recipe='nette-128-5-v1', arms=['baseline','self','simple','symmetric'], seeds=[*range(12)])
 began = time.monotonic()
 running = {} # name of a step -> its process and when it began
 
@@ -82,7 +83,7 @@ def set_up():
     for o in ('log','stash','runs','cache','site-packages'): (WORK/o).mkdir(parents=True, exist_ok=True)
     OUT.mkdir(parents=True, exist_ok=True)
     (WORK/'stash'/'question.json').write_text(json.dumps(QUESTION))
-    for part in PACK.glob('data*/*.part.?'): (WORK/'stash'/part.name).write_bytes(part.read_bytes())
+    for part in PACK.glob('data*/*.part.?'): lay_by(part)
     if (WORK/'src').exists(): return
     for wheel in PACK.glob('whl/*.whl'): subprocess.run([sys.executable, '-m', 'zipfile', '-e', str(wheel), str(WORK/'site-packages')], check=True)
     code = PACK/'code.tgz'
@@ -90,12 +91,20 @@ def set_up():
     else:
         with tarfile.open(code) as tar: tar.extractall(WORK/'src', filter='tar')
 
+def lay_by(part):
+    "Keep a part of the images; those of another archive go"
+    for old in (WORK/'stash').glob('*.part.?'):
+        if archive_of(old)!=archive_of(part): old.unlink()
+    (WORK/'stash'/part.name).write_bytes(part.read_bytes())
+
+def archive_of(part): return part.name[:-len('.part.0')]
+
 def images():
-    "The archive, joined from its parts; None where a part is not there: a machine that is fresh for call B"
+    "The archive, joined from its two parts; None where one is not there: a machine that is fresh for call B"
     if 'GPU_DATA' in os.environ: return os.environ['GPU_DATA']
     parts = sorted((WORK/'stash').glob('*.part.?'))
-    if len(parts)<2: return None
-    archive = WORK/'data'/parts[0].name.removesuffix('.part.0')
+    if len(parts)!=2: return None
+    archive = WORK/'data'/archive_of(parts[0])
     archive.parent.mkdir(exist_ok=True)
     archive.write_bytes(b''.join(o.read_bytes() for o in parts))
     return archive

@@ -1,6 +1,6 @@
 """What came home from a GPU as a record: python benchmarks/gpu/record.py NAME FOLDER..., each holding plan.log and the unpacked logs.tgz of a call
 
-A row for each step that ended, with its seconds, then a row for each row that a step wrote. Later calls bring the rows of earlier ones along: each is kept once.
+A row for each step that ended, with its seconds, then a row for each row that a step wrote, and what the tests said. Later calls bring the rows of earlier ones along: each is kept once.
 A run is told by its last epoch; a call that was made to go on after the plan has a folder like the others."""
 import json,re,sys
 from pathlib import Path
@@ -29,6 +29,7 @@ def main(name, *folders):
     for folder in map(Path, folders):
         steps |= seconds_of_steps((folder/'plan.log').read_text())
         rows |= {o.stem:json.loads(o.read_text()) for o in sorted(folder.glob('*.json'))}
+        if (folder/'log'/'tests.log').exists(): rows['tests'] = [dict(said=(folder/'log'/'tests.log').read_text().splitlines())]
     facts, = rows.pop('facts')
     machine = dict(gpu=facts['gpu'], cores=facts['cores'], **facts['versions'])
     found = [told(step, **row) for step,of_step in rows.items() for row in of_step]

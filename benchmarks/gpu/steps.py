@@ -11,17 +11,17 @@ from simpleattn.recipes import derive,load_recipes
 WORK = Path(os.environ['GPU_WORK'])
 DRY = bool(os.environ.get('GPU_DRY'))
 DEV = 'cpu' if DRY else 'cuda'
-QUESTION = json.loads((WORK/'stash'/'question.json').read_text()) # plan.py's: recipe, arms, seeds
+QUESTION = json.loads((WORK/'stash'/'question.json').read_text()) # plan.py's: the study's name, its recipe, arms and seeds
 TINY = dict(dataset='photos', source='full', split='v2', size=32, val_extra=8, backbone='xresnet18', widen=.125, stem=(8,8,64), epochs=1, bs=16, precision='float32')
 
 def mode(): # compiled, eager
     "What `smoke` found to work"
     return (WORK/'stash'/'mode').read_text()
 
-def recipe(base=QUESTION['recipe'], compiled=None, precision='bfloat16', **changes):
-    "A recipe, of the question if none is named, in its fast form; tiny in a dry run"
+def recipe(compiled=None, precision='bfloat16', **changes):
+    "The question's recipe in its fast form; tiny in a dry run"
     compiled = mode()=='compiled' if compiled is None else compiled
-    r = derive(load_recipes()[base], precision=precision, compile=compiled)
+    r = derive(load_recipes()[QUESTION['recipe']], precision=precision, compile=compiled)
     if DRY: r = dataclasses.replace(r, **TINY, compile=False)
     return dataclasses.replace(r, **changes)
 
@@ -31,6 +31,8 @@ def photos():
     path = WORK/'photos'
     if not path.is_dir(): photographs(path, 64 if DRY else 1280)
     return str(path)
+
+def on_photos(**changes): return recipe(**changes, dataset='photos', source='full', split='v2', epochs=1)
 
 rows = []
 def note(name, **row):
@@ -60,7 +62,7 @@ def facts():
 def tests():
     "The tests that need a GPU, but the two that compile most"
     choice = 'variant or crops or computes or loader or stay'
-    # nothing is compiled; without this a process waited for its compilers when it ended, on torch 2.11
+    # nothing is compiled; yet this process waited for compilers when it ended, on torch 2.11
     env = {**os.environ, 'CUDA_VISIBLE_DEVICES':os.environ.get('CUDA_VISIBLE_DEVICES', '0'), 'TORCHINDUCTOR_COMPILE_THREADS':'1'}
     os.execve(sys.executable, [sys.executable, '-m', 'pytest', 'tests/test_gpu.py', '-q', '--maxfail=8', '-rfE', '-p', 'no:cacheprovider', '-k', choice, '--tb=line'], env)
 
@@ -119,7 +121,7 @@ def task(r, variant, seed, root, data):
 def warm():
     "Compile every arm at once, each in its worker, on made photographs: call B finds the kernels in the cache"
     arms = QUESTION['arms']
-    r,data = recipe('woof-128-5', name='warm', dataset='photos', source='full', epochs=1), photos()
+    r,data = on_photos(name='warm'), photos()
     tasks = [task(r, arm, seed, 'warm', data) for seed in range(3) for arm in arms]
     began = time.perf_counter()
     for ended,run in run_tasks(engine(len(arms), len(arms)), tasks):
@@ -132,9 +134,9 @@ def solo():
     torch.set_num_threads(1)
     forms = {'compiled bfloat16':dict(compiled=True)} if mode()=='compiled' and not DRY else {}
     forms['eager bfloat16'] = dict(compiled=False)
-    if not DRY: forms['eager float16, as published'] = dict(compiled=False, precision='float16')
+    if not DRY: forms['eager float16'] = dict(compiled=False, precision='float16')
     for name,changes in forms.items():
-        r = recipe('woof-128-5', **changes, name='solo', dataset='photos', source='full', epochs=1)
+        r = on_photos(**changes, name='solo')
         for seed in range(3):
             made,learn = timed(lambda: library.get_learner(r, 'baseline', seed, photos(), device=DEV, reuse=True))
             with learn.no_bar(), learn.no_logging(): library.fit_recipe(learn, r)
@@ -156,13 +158,14 @@ def profile(learn, r):
 
 def short(seconds=35):
     "Layers at the sizes of training, and the candidates for local attention; each row by itself, so that one failure costs itself"
-    import layers,local_forms
+    import layers,local_forms,torch._inductor.config
     from common import side_by_side
     from fastai.layers import SelfAttention as FastaiSelf, SimpleSelfAttention as FastaiSimple
     from simpleattn.attention import SelfAttention,SimpleSelfAttention
     from simpleattn.local import LocalSelfAttention
     torch.set_num_threads(1)
     ends = time.perf_counter()+float(seconds)
+    torch._inductor.config.compile_threads = 1 # a process waited for its compilers when it ended, on torch 2.11
     bs,dtype = (2,torch.float32) if DRY else (64,torch.bfloat16)
     def layer(ours, theirs, channels, positions):
         x = layers.image(bs, channels, int(positions**.5))
@@ -211,7 +214,7 @@ def study(data):
     "The question's study, as many whole seeds as the time gives"
     from simpleattn.study import Study
     arms,seeds = QUESTION['arms'], QUESTION['seeds'][:2 if DRY else None]
-    made = Study(f"{QUESTION['recipe']}-gpu", arms, seeds, recipe=recipe(), root=WORK/'runs')
+    made = Study(QUESTION['name'], arms, seeds, recipe=recipe(), root=WORK/'runs')
     made.run('local', len(arms), data, DEV)
     print(made.compare())
 
