@@ -9,11 +9,13 @@ __all__ = ['comparison_table', 'ReportedArm', 'count_flops', 'DifferingImage', '
 
 # %% ../nbs/21_report.ipynb #13124983
 import base64, hashlib, io, json, re, sys, time
+from datetime import datetime, timedelta
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fastcore.basics import GetAttr, patch
 import numpy as np
 from functools import cached_property
+from itertools import accumulate
 from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
@@ -451,8 +453,21 @@ def _written(head, value):
 def _arms_table(report):
     lack = ', '.join(arm.label for arm in report.arms if arm.trained and not arm.flops)
     command = f'simpleattn report {report.study.name} --flops'
-    said = f"No FLOPs are known of {lack}: the records hold none. The command {command} counts them for the library's own variants."
-    return _Table('Arms', [*_arm_columns], _rows(_arm_columns, report.arms), [said] if lack else [])
+    said = [f"No FLOPs are known of {lack}: the records hold none. The command {command} counts them for the library's own variants."] if lack else []
+    at_once = _at_once([r for r in report.runs if not r.env.startswith('cpu')])
+    if at_once>1: said.append(f'Up to {at_once} runs were at work at a time. Where they shared a GPU, a run alone takes less, '
+        'and more seeds take less than the hours of all arms.')
+    return _Table('Arms', [*_arm_columns], _rows(_arm_columns, report.arms), said)
+
+def _at_once(runs): # by when each finished, to the second
+    "How many runs were at work at a time, at most"
+    ends = [(end, r.wall_seconds-1) for r in runs if (end := _end_of(r))]
+    moves = [(end, -1) for end,_ in ends] + [(end-timedelta(seconds=max(seconds, 0)), 1) for end,seconds in ends]
+    return max(accumulate(step for _,step in sorted(moves)), default=0)
+
+def _end_of(run): # None for a record that says it in another way
+    try: return datetime.strptime(run.machine['finished'], '%Y-%m-%dT%H:%M:%SZ')
+    except ValueError: return None
 
 # %% ../nbs/21_report.ipynb #8f5a0f70
 _noise_columns = {'arm':'label', 'runs':'noise.n_runs', 'sd of runs, pp':'summary.sd', 'seed sd, pp':'noise.sd_seed',

@@ -222,6 +222,11 @@ def test_diverged_failed_and_corrupt_are_counted(tmp_path):
 def test_derived_images_are_no_replication(tmp_path):
     assert 'not the official archive: not a replication' in to_html(make_report(make(tmp_path, source='160-derived')))
 
+def test_runs_that_shared_a_gpu_are_said():
+    "Four workers made the committed study of the GPU; two cores, each with a run, share nothing"
+    shared,alone = (to_markdown(make_report(load_study(name, ROOT/'runs'))) for name in ('woof-128-5-v1-gpu','woof-cpu'))
+    assert 'Up to 4 runs were at work at a time.' in shared and 'at work at a time' not in alone
+
 def test_growth_and_other_envs_are_said(tmp_path):
     s = make(tmp_path)
     d = s.declare() | dict(env='cuda-torch2.15', growth=[dict(date='2026-11-21T00:00:00Z', runs_before=12, arms=[], seeds=[6,7])])

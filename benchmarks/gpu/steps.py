@@ -26,7 +26,7 @@ def recipe(compiled=None, precision='bfloat16', **changes):
     return dataclasses.replace(r, **changes)
 
 def photos():
-    "Made photographs of ten classes, for what needs no real ones"
+    "Synthetic photographs of ten classes, for what needs no real ones"
     from input import photographs
     path = WORK/'photos'
     if not path.is_dir(): photographs(path, 64 if DRY else 1280)
