@@ -461,8 +461,8 @@ def _arms_table(report):
 
 def _at_once(runs): # by when each finished, to the second
     "How many runs were at work at a time, at most"
-    ends = [(end, r.wall_seconds-1) for r in runs if (end := _end_of(r))]
-    moves = [(end, -1) for end,_ in ends] + [(end-timedelta(seconds=max(seconds, 0)), 1) for end,seconds in ends]
+    ends = [(end, r.wall_seconds-1) for r in runs if r.wall_seconds>1 and (end := _end_of(r))]
+    moves = [(end, -1) for end,_ in ends] + [(end-timedelta(seconds=seconds), 1) for end,seconds in ends]
     return max(accumulate(step for _,step in sorted(moves)), default=0)
 
 def _end_of(run): # None for a record that says it in another way
