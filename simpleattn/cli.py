@@ -750,12 +750,14 @@ def plan(
     root:Root='runs',
     env:str=None,          # Class of machine; this one if not given
     plot:Picture=None,     # FILE.svg to draw: the chance of an answer against seeds
+    set:Changes=(),        # KEY=VALUE ...: of a derived recipe
     settings:Settings=None,
     fmt:Fmt='table'
 ):
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
     _check_named(root, env=env)
+    recipe = _recipe_of(recipe, settings, set, root)
     p = plan_study(recipe, runs, _which(variants), sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
     if plot: _draw_power(p, plot)

@@ -2,12 +2,12 @@
 import csv,dataclasses,io,json,os,re,shutil
 from types import SimpleNamespace
 import pytest
-from conftest import bits,cli,python
+from conftest import ROOT,bits,cli,python
 from simpleattn import __version__
 from simpleattn.cli import main,verbs
 from simpleattn.recipes import Recipe,load_recipes
 from simpleattn.runs import pack_bits,this_env,write_run
-from simpleattn.study import Study
+from simpleattn.study import Study,load_study
 from simpleattn.variants import variants
 from test_runs import a_run
 
@@ -313,6 +313,14 @@ def test_a_plan_is_printed_before_any_training(call, tmp_path):
         for s in range(3): write_run(dataclasses.replace(a_run(s, v, 'demo', env=this_env('cpu'), acc=ACC[v][s]), recipe=dict(load_recipes()['demo'].to_dict(), name='demo'), recipe_hash=load_recipes()['demo'].hash), tmp_path/'runs')
     out = call('plan', 'demo', '--runs', '3', '--env', this_env('cpu'))[1]
     assert re.search(r'With 3 seeds of each arm \(0.0 hours\)', out) and 'are for the 80 % upper bound of that sd' in out
+
+def test_a_plan_of_a_derived_recipe_takes_its_runs(call):
+    "Those of a published recipe's fast form, which stand in the repository"
+    words = 'plan woof-128-5-v1 --set precision=bfloat16 compile=true --env nvidia-h200-torch2.11 --variants self --fmt json --root'.split()
+    d = json.loads(call(*words, str(ROOT/'runs'))[1])
+    self, = [c for c in load_study('woof-128-5-v1-gpu', ROOT/'runs').compare() if c.arm=='self']
+    assert d['sd_diff']==pytest.approx(self.sd_diff, rel=1e-9)
+    assert 'epochs' in call('plan', 'woof-cpu', '--set', 'epoch=3')[2]
 
 def test_a_plan_is_drawn_to_a_file_of_its_own(call, tmp_path):
     args = ['plan','demo','--sd','0.0078','--sd-runs','20']
