@@ -186,8 +186,15 @@ def test_what_the_readme_says_of_the_study():
     _,arms = records('woof-cpu')
     r = next(iter(arms.values()))[0]['recipe']
     said = (ROOT/'README.md').read_text()
-    assert f"{sum(map(len, arms.values()))} trainings on real Imagewoof images, reduced to {r['presize']} px and cropped to {r['size']}, of an {r['backbone']} of half width for {r['epochs']} epochs, {len(arms['baseline'])} paired seeds" in said
+    assert len(arms['baseline'])==20 and f"{sum(map(len, arms.values()))} trainings on 2 CPU cores, of an {r['backbone']} of half width for {r['epochs']} epochs, on Imagewoof reduced to {r['presize']} px and cropped to {r['size']}, twenty paired seeds" in said
     assert r['widen']==.5 and {o['data']['source'] for rs in arms.values() for o in rs}=={'160-derived'}
+
+def test_what_the_readme_says_of_the_study_in_the_picture():
+    _,arms = records('woof-128-5-v1-gpu')
+    r = arms['baseline'][0]['recipe']
+    said = (ROOT/'README.md').read_text()
+    assert {len(rs) for rs in arms.values()}=={12} and f"{sum(map(len, arms.values()))} trainings of a published recipe, an {r['backbone']} on Imagewoof at {r['size']} px for {r['epochs']} epochs" in said
+    assert {o['data']['source'] for rs in arms.values() for o in rs}=={'160-derived'} and {o['env'] for rs in arms.values() for o in rs}=={'nvidia-h200-torch2.11'}
 
 # ---- the tests above can fail
 
