@@ -131,7 +131,7 @@ def call_b(limit):
     if left()>30: step('more', left(), data, left()-10)
     say(f"{len([*(WORK/'runs').glob('*/*/*/*.json')])} records")
 
-def main(call, limit=520):
+def main(call, limit=560):
     set_up()
     signal.signal(signal.SIGTERM, end_all)
     say(f'call {call.upper()}{", dry" if DRY else ""}')
