@@ -434,16 +434,29 @@ def test_a_fork_server_that_is_killed_is_replaced(tmp_path, driver, count):
 # ---- real trainings
 
 STARTS = '''
-import os
+import os,time
 from torch import nn
 class Counted(nn.Module):
-    "Notes each start of a training in a file"
+    "Notes each start of a training in a file, and waits there for as long as the test holds it"
     def __init__(self, ni, log, gain=0.):
         super().__init__()
-        with open(log, 'a') as f: f.write(f'{os.getpid()}\\n')
+        self.note(log)
+        if os.path.exists(f'{log}-hold'): self.note(f'{log}-held')
+        while os.path.exists(f'{log}-hold'): time.sleep(.05)
         self.conv,self.gain = nn.Conv2d(ni, ni, 1), gain
+    def note(self, log):
+        with open(log, 'a') as f: f.write(f'{os.getpid()}\\n')
     def forward(self, x): return x + self.gain*self.conv(x)
 '''
+
+class Held:
+    "Trainings of `Counted` that start within are held: whoever kills one of their processes surely ends a run"
+    def __init__(self, log): self.gate,self.log = Path(f'{log}-hold'),Path(f'{log}-held')
+    def __enter__(self):
+        self.gate.touch()
+        return self
+    def __exit__(self, *_): self.gate.unlink()
+    def pids(self): return [int(o) for o in self.log.read_text().split()] if self.log.exists() else []
 
 def counted(tmp_path, name):
     (tmp_path/'counted.py').write_text(STARTS)
@@ -453,19 +466,17 @@ def counted(tmp_path, name):
 def test_twelve_real_trainings_with_two_workers_killed_are_those_of_an_undisturbed_study(tmp_path, tiny, settings, count):
     import threading
     from simpleattn.recipes import load_recipes
-    from test_engines import workers
     r = load_recipes(settings)['tiny-10']
     (tmp_path/'still').mkdir(); (tmp_path/'killed').mkdir()
     def study(name): return Study(name, counted(tmp_path/name, 'starts'), 6, recipe=r, root=tmp_path/name/'runs')
     killed,over = [],threading.Event()
     def kill():
-        while len(killed)<2 and not over.is_set():
-            if ps := [p for p in workers() if p.pid not in killed and str(p.pid) in ((tmp_path/'killed'/'starts').read_text() if (tmp_path/'killed'/'starts').exists() else '')]:
-                time.sleep(.3)
-                try: ps[0].kill()
-                except psutil.NoSuchProcess: continue
-                killed.append(ps[0].pid)
-            time.sleep(.05)
+        with Held(tmp_path/'killed'/'starts') as held:
+            while len(killed)<2 and not over.is_set():
+                for pid in set(held.pids())-set(killed):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+                time.sleep(.05)
     t = threading.Thread(target=kill)
     t.start()
     s = study('killed').run('local', 2, tiny, 'cpu', progress=False)
