@@ -70,8 +70,7 @@ def check_ends(runs):
 # %% ../nbs/16_rows.ipynb #02513d25
 def check_arms(runs, called='arm'):
     "Refuse arms that differ only in capitals or blanks, and rows without one"
-    for line,arm in runs.arm.items():
-        said = runs.acc[[line]].iloc[0]
+    for line,arm,said in zip(runs.index, runs.arm, runs.acc):
         if not arm.strip(): raise NoRun(f"row {line} (accuracy {said}) has no {called}: name the arm of every run.")
     alike = {}
     for arm in runs.arm.unique(): alike.setdefault(str(plain_value(''.join(arm.split()).casefold())), []).append(arm)
@@ -111,8 +110,8 @@ def _check_seeds(runs, key):
     "Refuse rows without a seed among those with one, and a seed that an arm has twice"
     whole = sorted({*filter(is_whole, runs.seed)}, key=float)
     words = [o for o in runs.seed.unique() if not is_whole(o)]
-    for line,seed in runs.seed.items():
-        row = f'row {line} ({runs.arm[[line]].iloc[0]})'
+    for line,seed,arm in zip(runs.index, runs.seed, runs.arm):
+        row = f'row {line} ({arm})'
         if seed.strip().lower() in summary_words:
             raise NoRun(f'{row} is a {seed.strip()} of other rows, no run. Remove it, or keep the runs:', 'seed', whole, words)
         if is_blank(seed):
@@ -214,15 +213,25 @@ def _check_derived(runs):
         'seed by seed, and are no runs. Keep the arms:', 'arm', keep, made)
 
 # %% ../nbs/16_rows.ipynb #2d1eb937
-def _written_apart(texts, at, has_seeds):
-    "Whether a row has more digits than all others, or where it has no seed too few for chance"
-    others = [o for i,o in enumerate(texts) if i != at]
-    def needed(text): return len(text.strip().rstrip('% ').rstrip('0')) - len(text.strip().rstrip('% ')) + _digits(text)
-    if needed(texts[at]) > max(map(needed, others)): return True
-    fewer = min(map(_digits, others)) - _digits(texts[at])
-    if has_seeds or fewer < 1: return False
-    if any(needed(o) < _digits(o) for o in others): return True # others keep their last zeros
-    return at in (0, len(texts)-1) and 10.**-fewer*_chance(texts, at, _digits(texts[at])) < .005
+def _needed_digits(text):
+    "Decimals of a number without zeros at its end"
+    number = text.strip().rstrip('% ')
+    return _digits(text) - (len(number)-len(number.rstrip('0')))
+
+def _written_apart(texts, has_seeds):
+    "Places of the row that needs more digits than all others and, where rows have no seed, of the one that has too few for chance"
+    written, needed = [*map(_digits, texts)], [*map(_needed_digits, texts)]
+    found = {needed.index(max(needed))} if needed.count(max(needed)) == 1 else set()
+    if not has_seeds and _too_few(texts, written, needed): found.add(written.index(min(written)))
+    return sorted(found)
+
+def _too_few(texts, written, needed):
+    "Whether the row with the fewest digits lacks too many of them for chance"
+    fewest, next_fewest = sorted(written)[:2]
+    if fewest == next_fewest: return False
+    at = written.index(fewest)
+    if any(n < w for i,(n,w) in enumerate(zip(needed, written)) if i != at): return True # others keep their last zeros
+    return at in (0, len(texts)-1) and 10.**(fewest-next_fewest)*_chance(texts, at, fewest) < .005
 
 def _chance(texts, at, digits):
     "That a run, were it like the others, is one given number at so many digits"
@@ -234,8 +243,8 @@ def _check_means(runs):
     arms = [(arm, rows) for arm,rows in runs.groupby('arm', sort=False) if len(rows) > 2]
     for arm,rows in arms:
         texts = rows.acc.tolist()
-        for at in range(len(texts)):
-            kinds = _summaries_at(texts, at)[:1] if _written_apart(texts, at, 'seed' in runs) else []
+        for at in _written_apart(texts, 'seed' in runs):
+            kinds = _summaries_at(texts, at)
             if kinds: _refuse_summary_row(runs, rows.index[at], kinds[0])
     for end in (-1, 0):
         places = [(rows.acc.tolist(), end % len(rows)) for _,rows in arms]
