@@ -1,7 +1,7 @@
 """Golden outputs: what the library says and computes, by its public interface only.
 
     python tests/golden/make.py             writes golden.json.xz
-    python tests/golden/make.py --trained   adds this machine to trained.json: losses and weights of short trainings
+    python tests/golden/make.py --trained   adds this machine to trained.json: losses and weights of short trainings, by the code of c1d5ce0
 
 The files beside this script were made by commit c1d5ce0. tests/test_golden.py makes the same with the present library and compares.
 """
@@ -536,6 +536,18 @@ def trained(only=None):
         res = {k:one(*o, data=tiny) if len(o)==2 else one(o[0], o[1], o[2], data=tiny) for k,o in small.items() if not only or k in only}
         return res | {k:one(*o) for k,o in whole.items() if not only or k in only}
 
+def trained_of_old(folder, only=None):
+    "What the library of c1d5ce0, taken from this clone's history into `folder`, gives on this machine; None where the history lacks it"
+    import subprocess
+    packed = subprocess.run(['git','archive','c1d5ce0','simpleattn'], cwd=ROOT, capture_output=True)
+    if packed.returncode: return None
+    subprocess.run(['tar','-x','-C',folder], input=packed.stdout, check=True)
+    code = f'import json,make; print(json.dumps([make.library(), make.trained({only})]))'
+    out = subprocess.run([sys.executable,'-c',code], cwd=folder, env=os.environ|dict(PYTHONPATH=f'{folder}{os.pathsep}{HERE}'), capture_output=True, text=True, check=True).stdout
+    used,res = json.loads(out.splitlines()[-1])
+    assert Path(used).resolve()==Path(folder).resolve(), f'{used} was trained with, not {folder}'
+    return res
+
 def costs():
     "Parameters and FLOPs of every variant"
     from simpleattn.models import cost,create_model
@@ -549,6 +561,7 @@ if __name__=='__main__':
         p = HERE/'trained.json'
         old = json.loads(p.read_text()) if p.exists() else dict(costs=None, machines={})
         old['costs'] = old['costs'] or costs()
-        old['machines'].setdefault(machine(), trained())
+        with tempfile.TemporaryDirectory() as tmp:
+            if machine() not in old['machines']: old['machines'][machine()] = trained_of_old(tmp) or sys.exit('The history of this clone lacks c1d5ce0, whose code has to train.')
         p.write_text(json.dumps(old, indent=0)+'\n')
     else: write('golden.json.xz', golden())
