@@ -41,7 +41,9 @@ def _rectified(sqr_mom, step): # None where the variance is not yet known
     return math.sqrt(((r-4)*(r-2)*r_inf)/((r_inf-4)*(r_inf-2)*r))
 
 def _ralamb_step(p, lr, mom, step, sqr_mom, grad_avg, sqr_avg, eps, published=False, **kwargs):
-    "RAdam's update times a trust ratio: the weights' norm, at most 10, over the update's; or over itself, as published"
+    """RAdam's update times a trust ratio: the weights' norm, at most 10, over the update's.
+    Published: over the weights' norm itself, and epsilon is added before the correction of bias"""
+    if published: eps = _published_eps(eps, sqr_mom, step)
     update = grad_avg/debias(mom, 1-mom, step)
     factor = _rectified(sqr_mom, step)
     if factor is not None:
@@ -64,7 +66,7 @@ def RALamb(
     eps=1e-5,         # Added to the root of the variance
     wd=0.,            # Weight decay
     decouple_wd=True, # True: AdamW's decay; False: L2 in the gradient
-    published=False   # The trust ratio of the published study; False: LAMB's
+    published=False   # The trust ratio and the place of epsilon of the published study; False: LAMB's and Adam's today
 )->Optimizer: # fastai's, made of its functions and one more
     "RAdam with a layer-wise trust ratio"
     average = partial(average_grad, dampening=True)

@@ -165,7 +165,8 @@ def _arithmetic(recipe, row, base):
     differs = []
     if precision and recipe['precision']!=precision: differs.append(f"{recipe['precision']} against {precision}")
     if recipe['compile'] and not (base and base.compile): differs.append('compiled')
-    if recipe['opt']=='adam' and row['split']=='v1': differs.append("Adam's epsilon after the correction of bias") # version 1 is of 2019, as is torch 1.2
+    step = dict(adam='Adam', radam='RAdam', ranger='RAdam').get(recipe['opt'])
+    if step and row['split']=='v1': differs.append(f"{step}'s epsilon after the correction of bias") # version 1 is of 2019, as is torch 1.2
     return differs
 
 # %% ../nbs/22_published.ipynb #1647f562

@@ -235,6 +235,13 @@ def test_ours_stand_beside_the_row_that_they_repeat_with_what_differs(tmp_path):
     assert same['replication'] and same['differs']=="Adam's epsilon after the correction of bias" and (same['published'],same['our_last_epoch'],same['our_best_epochs'],same['n'])==pytest.approx((.652,np.mean(FIVE),np.mean(FIVE)+.01,5))
     assert not other['replication'] and other['differs']=='split v2 against v1; 3,929 validation images against 500; files 160-derived against 160; bfloat16 against float16; Adam\'s epsilon after the correction of bias'
 
+@pytest.mark.parametrize('opt,said', [('radam',"RAdam's epsilon after the correction of bias"), ('ranger',"RAdam's epsilon after the correction of bias"), ('ralamb',''), ('over9000',''), ('novograd','')])
+def test_the_place_of_epsilon_is_named_for_every_optimiser_that_has_another(tmp_path, opt, said):
+    "The published ones of 2019 add it before the correction of bias"
+    put(tmp_path, FIVE, ALL[f'woof-128-5-{opt}-v1'], 'baseline', data=GOOD['data']|dict(n_val=500), n_images=500)
+    rows = [o for o in single_runs_beside(board_entries(tmp_path)).to_dict('records') if o['n']==5]
+    assert [(o['optimiser'],o['replication'],o['differs']) for o in rows]==[(opt,True,said)]
+
 @pytest.mark.parametrize('recipe,variant,table,published_acc', [('cifar10-100','sasa-channelwise','Stand-Alone',.9094), ('cifar10-224-310','botnet-source','Bottleneck',.9511), ('cifar10-224-310-resnet59','botnet-s1-source','Bottleneck',.9598),
     ('woof-x18-128-50-lr1e-3-v1','baseline','learning-rate sweep',.821), ('woof-128-5-ranger','simple','fastai/',.7661)])
 def test_every_kind_of_table_finds_its_runs(tmp_path, recipe, variant, table, published_acc):

@@ -261,8 +261,11 @@ def test_adam_published_is_that_of_torch_1_2(size, many, dtype):
             decayed = w*(1-hypers['lr']*hypers['wd'])
             assert (todays-decayed).norm()>5*(want-decayed).norm(), 'the published first step is shorter where gradients are small'
 
-def published_ralamb(w, grads, lr, wd, mom, sqr_mom):
-    "Weights after each step by the published definition: decay, then RAdam's step times min(|w|, 10)/|w|, both norms after the decay; 1 at norm 0"
+def published_ralamb(w, grads, lr, wd, mom, sqr_mom, eps, lookahead=None):
+    """Weights after each step by the published definition: decay, then RAdam's step times min(|w|, 10)/|w|, both norms after the decay; 1 at norm 0.
+    The step is over the root of the raw variance plus eps, both corrections of bias in its size.
+    Over9000 goes back half of the way after each `lookahead` steps"""
+    slow = w
     m,v = torch.zeros_like(w),torch.zeros_like(w)
     most = 2/(1-sqr_mom)-1
     for t,g in enumerate(grads, 1):
@@ -275,25 +278,39 @@ def published_ralamb(w, grads, lr, wd, mom, sqr_mom):
         if known<5: w = w - trust*size*m
         else:
             size *= math.sqrt((1-sqr_mom**t)*(known-4)/(most-4)*(known-2)/known*most/(most-2))
-            w = w - trust*size*m/v.sqrt()
+            w = w - trust*size*m/(v.sqrt()+eps)
+        if lookahead and t%lookahead==0: w = slow = slow+(w-slow)/2
         yield w
 
+RALAMB = dict(lr=.02, wd=.3, mom=.9, sqr_mom=.99, eps=1e-6)
+
+def steps_of(make, w, grads, **form):
+    "Weights after each step of an optimiser of ours"
+    p = torch.nn.Parameter(w.clone())
+    opt = make([p], **RALAMB, **form)
+    for g in grads:
+        p.grad = g.clone()
+        opt.step()
+        yield p.detach().clone()
+
+@pytest.mark.parametrize('size', [1e-7,1e-6,1.])
 @pytest.mark.parametrize('norm', [0.,2.,9.99,30.])
-def test_ralamb_published_is_the_published_definition(norm):
+def test_ralamb_published_is_the_published_definition(norm, size):
     torch.manual_seed(0)
-    w,grads = torch.randn(7,5, dtype=torch.float64),torch.randn(40,7,5, dtype=torch.float64)
+    w,grads = torch.randn(7,5, dtype=torch.float64),torch.randn(40,7,5, dtype=torch.float64)*size
     w = w/w.norm()*norm
-    hypers = dict(lr=.02, wd=.3, mom=.9, sqr_mom=.99)
-    def made(**form):
-        p = torch.nn.Parameter(w.clone())
-        opt = RALamb([p], eps=1e-30, **hypers, **form)
-        for g in grads:
-            p.grad = g
-            opt.step()
-            yield p.detach().clone()
-    for ours,lamb,want in zip(made(published=True), made(), published_ralamb(w, grads, **hypers)):
+    pairs = zip(steps_of(RALamb, w, grads, published=True), steps_of(RALamb, w, grads), published_ralamb(w, grads, **RALAMB))
+    for ours,lamb,want in pairs:
         assert torch.allclose(ours, want, rtol=1e-10, atol=1e-12)
-        if norm: assert not torch.allclose(lamb, want, rtol=.01)
+        if norm and size==1: assert not torch.allclose(lamb, want, rtol=.01)
+
+@pytest.mark.parametrize('size', [1e-6,1.])
+def test_over9000_published_is_lookahead_around_it(size):
+    torch.manual_seed(0)
+    w,grads = torch.randn(7,5, dtype=torch.float64),torch.randn(40,7,5, dtype=torch.float64)*size
+    recipe = Recipe('r', opt='over9000-published', mom=RALAMB['mom'], sqr_mom=RALAMB['sqr_mom'], eps=RALAMB['eps'])
+    def made(params, lr, wd, **rest): return opt_func(recipe)(params, lr=lr, wd=wd)
+    for ours,want in zip(steps_of(made, w, grads), published_ralamb(w, grads, **RALAMB, lookahead=6)): assert torch.allclose(ours, want, rtol=1e-10, atol=1e-12)
 
 @pytest.mark.slow
 def test_published_arms_of_ralamb_and_over9000_have_the_published_ratio():
