@@ -74,19 +74,33 @@ def RALamb(
     return Optimizer(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
 # %% ../nbs/12_optimisers.ipynb #a596fb54
-def _novograd_stats(p, mom, sqr_mom, eps, norm_avg=None, step_avg=None, **kwargs):
+def _averaged(norm_avg, squared, sqr_mom, published):
+    "The running average of a layer's squared norms; published, it begins at the first one that is not 0"
+    if norm_avg is None: return squared
+    average = sqr_mom*norm_avg + (1-sqr_mom)*squared
+    return torch.where(norm_avg==0, squared, average) if published else average
+
+def _novograd_stats(p, mom, sqr_mom, eps, norm_avg=None, step_avg=None, published=False, **kwargs):
     "A layer's average squared norm, and the momentum of its gradients over that"
-    squared = p.grad.data.norm()**2
-    norm_avg = squared if norm_avg is None else sqr_mom*norm_avg + (1-sqr_mom)*squared
+    norm_avg = _averaged(norm_avg, p.grad.data.norm()**2, sqr_mom, published)
     scaled = p.grad.data/(norm_avg.sqrt()+eps)
     step_avg = scaled if step_avg is None else mom*step_avg + scaled
     return dict(norm_avg=norm_avg, step_avg=step_avg)
 
 def _novograd_step(p, lr, step_avg, **kwargs): p.data.add_(step_avg, alpha=-lr)
 
-def NovoGrad(params, lr, mom=0.95, sqr_mom=0.98, eps=1e-8, wd=0., decouple_wd=True):
+def NovoGrad(
+    params,           # Parameters, or lists of them
+    lr,               # Learning rate
+    mom=0.95,         # beta1
+    sqr_mom=0.98,     # beta2, of the squared norms
+    eps=1e-8,         # Added to a layer's norm
+    wd=0.,            # Weight decay
+    decouple_wd=True, # True: AdamW's decay; False: L2 in the gradient
+    published=False   # Does the average of the norms begin at the first one that is not 0, as in the published study?
+)->Optimizer: # fastai's, with functions of its own
     "NovoGrad (Ginsburg et al. 2019): gradients over their layer's norm, then momentum"
-    cbs = [_decay(decouple_wd), _novograd_stats, _novograd_step]
+    cbs = [_decay(decouple_wd), partial(_novograd_stats, published=published), _novograd_step]
     return Optimizer(params, cbs, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
 # %% ../nbs/12_optimisers.ipynb #66bbd82b
@@ -245,7 +259,8 @@ def _rms(params, lr, eps, **kwargs): # fastai's RMSProp takes eps and does not p
 def _over9000(params, lr, **kwargs): return Lookahead(RALamb(params, lr, **kwargs))
 
 _makers = {
-    'adam':Adam, 'adam-published':PublishedAdam, 'rms':_rms, 'sgd':SGD, 'novograd':NovoGrad,
+    'adam':Adam, 'adam-published':PublishedAdam, 'rms':_rms, 'sgd':SGD,
+    'novograd':NovoGrad, 'novograd-published':partial(NovoGrad, published=True),
     'radam':RAdam, 'ralamb':RALamb, 'ralamb-published':partial(RALamb, published=True),
     'ranger':ranger, 'over9000':_over9000, 'over9000-published':partial(_over9000, published=True)}
 

@@ -39,7 +39,7 @@ def row_recipe(
     if 'SGD' in row['recipe']: fields |= dict(opt='sgd', sched='step', wd=1e-4, crop='pad')
     return fields
 
-_optimisers = dict(ralamb='ralamb-published', over9000='over9000-published')
+_optimisers = {o:f'{o}-published' for o in ('ralamb','over9000','novograd')}
 
 def _run_recipe(row):
     "The fields that a row of single runs states in columns"
@@ -59,7 +59,7 @@ def row_variant(
     if not row['source'].startswith('Bottleneck'): return _their_channelwise.get(said, said)
     if said=='baseline': return said
     botnet = 'botnet-s1' if '-s1-' in row['model'] else 'botnet'
-    return f'{botnet}-source' if said=='heads=1' else botnet
+    return f'{botnet}-source' if said=='heads=1' else None # with more heads that code has positions for each head, and ours shares them
 
 # %% ../nbs/22_published.ipynb #c4fc526d
 def match_recipe(
@@ -156,7 +156,12 @@ def differences(
         (cell.source==source, f'files {cell.source} against {source}'),
         (row_recipe(row), 'a recipe of ours, for a row that states none')]
     differs = [words for same,words in kept if not same]
-    return not differs, '; '.join(differs + _arithmetic(e.recipe, row, base))
+    return not differs, '; '.join(differs + _arithmetic(e.recipe, row, base) + _first_weights(row))
+
+def _first_weights(row):
+    "How an arm's first weights differ from those of the published layer; its form is the same"
+    fastai_1 = row['variant']=='self' and row['split']=='v1' # Kaiming's normal, where fastai 2 has torch's default
+    return ["self-attention's first weights as in fastai 2, 2.4 times smaller"] if fastai_1 else []
 
 def _arithmetic(recipe, row, base):
     "How the arithmetic differs, which does not make another protocol"

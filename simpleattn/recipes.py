@@ -27,7 +27,7 @@ choices = dict(
     crop=('resized','pad'),
     act=('relu','mish','swish'),
     pool=('avg','max'),
-    opt=('adam','rms','sgd','ranger','radam','ralamb','over9000','novograd','adam-published','ralamb-published','over9000-published'),
+    opt=('adam','rms','sgd','ranger','radam','ralamb','over9000','novograd','adam-published','ralamb-published','over9000-published','novograd-published'),
     sched=('one-cycle','flat-cos','step','constant'),
     precision=('float32','bfloat16','float16'))
 
@@ -102,7 +102,7 @@ class Recipe:
     act:str='relu'              # relu, mish, swish
     pool:str='avg'              # Pooling of the identity path where a block downsamples: avg, max
     lr:float=3e-3               # Highest learning rate
-    opt:str='adam'              # rms, sgd, ranger, radam, novograd; adam, ralamb, over9000, each also with -published
+    opt:str='adam'              # rms, sgd, ranger, radam; adam, ralamb, over9000, novograd, each also with -published
     mom:float=0.9               # beta1; one-cycle moves it as `moms` says
     sqr_mom:float=0.99          # beta2
     eps:float=1e-6              # Adam's epsilon

@@ -242,6 +242,19 @@ def test_the_place_of_epsilon_is_named_for_every_optimiser_that_has_another(tmp_
     rows = [o for o in single_runs_beside(board_entries(tmp_path)).to_dict('records') if o['n']==5]
     assert [(o['optimiser'],o['replication'],o['differs']) for o in rows]==[(opt,True,said)]
 
+def test_self_attention_names_that_it_starts_as_in_fastai_2(tmp_path):
+    "fastai 1, of the published runs, drew the weights from Kaiming's normal: sqrt(6) times as large"
+    v1 = dict(data=GOOD['data']|dict(n_val=500), n_images=500)
+    for variant in ('self','simple'): put(tmp_path, FIVE, derive(ALL['woof-128-5-v1'], opt='adam-published'), variant, **v1)
+    rows = [o for t in published_beside(board_entries(tmp_path)).values() for o in t.to_dict('records') if o['n']==5 and o['split']=='v1']
+    differs = {(o['variant'],o['differs']) for o in rows}
+    assert differs=={('self',"self-attention's first weights as in fastai 2, 2.4 times smaller"), ('simple','')}
+    torch = pytest.importorskip('torch')
+    from simpleattn.attention import SelfAttention
+    torch.manual_seed(0)
+    ours,fastai_1 = SelfAttention(512).value.weight, torch.nn.init.kaiming_normal_(torch.empty(512, 512, 1))
+    assert (fastai_1.std()/ours.std()).item()==pytest.approx(math.sqrt(6), rel=.02)
+
 @pytest.mark.parametrize('recipe,variant,table,published_acc', [('cifar10-100','sasa-channelwise','Stand-Alone',.9094), ('cifar10-224-310','botnet-source','Bottleneck',.9511), ('cifar10-224-310-resnet59','botnet-s1-source','Bottleneck',.9598),
     ('woof-x18-128-50-lr1e-3-v1','baseline','learning-rate sweep',.821), ('woof-128-5-ranger','simple','fastai/',.7661)])
 def test_every_kind_of_table_finds_its_runs(tmp_path, recipe, variant, table, published_acc):

@@ -38,6 +38,7 @@ def test_the_public_implementations_attention_is_the_channelwise_form_and_leader
     assert said['Stand-Alone-Self-Attention','resnet26','sasa']=='sasa-channelwise'
     assert said['Stand-Alone-Self-Attention','resnet26','sasa+attention-stem']=='sasa-channelwise-stem'
     assert said['BottleneckTransformers','botnet50','heads=1']=='botnet-source' and said['BottleneckTransformers','botnet-s1-59','heads=1']=='botnet-s1-source'
+    assert said['BottleneckTransformers','botnet50','heads=4'] is None, 'there each head has positions of its own'
     assert {v for k,v in said.items() if 'leaderboard' in k[0] or k[0].startswith('fastai')}=={None}
 
 def test_rows_of_runs_differ_in_what_they_state():

@@ -43,7 +43,7 @@ def test_a_resumed_run_is_bit_for_bit_an_undisturbed_one(recipe, tiny, tmp_path,
     assert set(cb.trained)=={2} and facts(got)==facts(want) and checkpoint('ck')==[] and got.train_seconds>0
     assert len(got.history)==3 and facts(find_runs('runs')[0][0])==facts(want)
 
-@pytest.mark.parametrize('opt', ['adam-published','ranger','ralamb','over9000','over9000-published','novograd','rms','sgd'])
+@pytest.mark.parametrize('opt', ['adam-published','ranger','ralamb','over9000','over9000-published','novograd','novograd-published','rms','sgd'])
 def test_every_optimisers_state_is_restored(recipe, tiny, opt):
     r = derive(recipe, opt=opt, lr=1e-3, epochs=2)
     with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')

@@ -9,7 +9,7 @@ from fastai.optimizer import Adam,Lookahead
 from fastcore.script import CliError
 from simpleattn.attention import SimpleSelfAttention
 from simpleattn.data import get_path,list_images
-from simpleattn.optimisers import PublishedAdam,RALamb,foreach,opt_func
+from simpleattn.optimisers import NovoGrad,PublishedAdam,RALamb,foreach,opt_func
 from simpleattn.published import match_recipe,published
 from simpleattn.recipes import Recipe,choices,derive,load_recipes
 from simpleattn.runs import Machine,read_run
@@ -312,13 +312,35 @@ def test_over9000_published_is_lookahead_around_it(size):
     def made(params, lr, wd, **rest): return opt_func(recipe)(params, lr=lr, wd=wd)
     for ours,want in zip(steps_of(made, w, grads), published_ralamb(w, grads, **RALAMB, lookahead=6)): assert torch.allclose(ours, want, rtol=1e-10, atol=1e-12)
 
+def published_novograd(w, grads, lr, wd, mom, sqr_mom, eps):
+    "Weights after each step by the published definition: decay, then the momentum of gradients over the root of their average squared norm, which begins at the first that is not 0"
+    m,v = torch.zeros_like(w),0.
+    for g in grads:
+        w = w*(1-lr*wd)
+        squared = g.square().sum()
+        v = squared if v==0 else sqr_mom*v+(1-sqr_mom)*squared
+        m = mom*m + g/(v.sqrt()+eps)
+        w = w - lr*m
+        yield w
+
+@pytest.mark.parametrize('zeros', [0,1,3])
+def test_novograd_published_is_the_published_definition(zeros):
+    "Also where the first gradients are 0, as in residual branches that begin at 0"
+    torch.manual_seed(0)
+    w,grads = torch.randn(7,5, dtype=torch.float64),torch.randn(40,7,5, dtype=torch.float64)
+    grads[:zeros] = 0
+    pairs = zip(steps_of(NovoGrad, w, grads, published=True), steps_of(NovoGrad, w, grads), published_novograd(w, grads, **RALAMB))
+    for t,(ours,papers,want) in enumerate(pairs):
+        assert torch.allclose(ours, want, rtol=1e-10, atol=1e-12)
+        assert torch.allclose(papers, want, rtol=1e-10, atol=1e-12)==(not zeros or t<zeros), "by the paper's rule the step after zeros is longer"
+
 @pytest.mark.slow
-def test_published_arms_of_ralamb_and_over9000_have_the_published_ratio():
+def test_published_arms_of_three_optimisers_have_the_published_form():
     p = torch.nn.Parameter(torch.ones(2))
     for row in published('runs'):
-        if row['optimiser'] not in ('ralamb','over9000'): continue
+        if row['optimiser'] not in ('ralamb','over9000','novograd'): continue
         opt = opt_func(match_recipe(row, load_recipes(ROOT/'settings.ini')))([p], lr=.1)
-        step = getattr(opt, 'opt', opt).cbs[-1]
+        step = getattr(opt, 'opt', opt).cbs[1 if row['optimiser']=='novograd' else -1]
         assert step.keywords==dict(published=True) and isinstance(opt, Lookahead)==(row['optimiser']=='over9000')
     for name in ('ralamb','over9000'):
         opt = opt_func(Recipe('r', opt=name))([p], lr=.1)
