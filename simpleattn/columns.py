@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error', 'is_loss',
-           'seed_in', 'numbered', 'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error',
+           'says_error', 'is_loss', 'seed_in', 'numbered', 'is_id', 'all_repeat', 'unexplained', 'said_columns',
+           'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re
@@ -99,11 +100,26 @@ _before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
 _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 
+_error_words = re.compile(r'(top_?\d|val|valid|test|mean|best|mis)*(err|error|errors|errrate|errorrate|errs)(_?rate)?\d*|mis_?classif.*|misclass|incorrect|inaccuracy|[cw]er|eer|mce|wrongs?')
+_loss_words = re.compile('(val|valid|test|train|log)?(loss|losses)|nll|ppl|perplexity|mae|mse|rmse|ece|brier|bce|bcewithlogits|(cross)?entropy|xent|ce|regret')
+_of_something_else = {*'std sd sem se standard stderr bar margin code message msg type acc accuracy'.split()} # as in std_error, error_code, acc_error
+
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
+
+def _words_of(name):
+    "The words of a name, without those of the moment that it was taken at, as in acc_at_best_val_loss"
+    return re.sub('_(at|by)_(best|min|lowest|last)(_.*)?$', '', name).split('_')
+
+def says_error(name):
+    "Do the words of a name make it a share or a count of what is wrong, whatever stands beside them?"
+    if re.fullmatch(f'1(00)?_{_before}{_top1}{_after}', name): return True # 1 - acc
+    words = _words_of(name)
+    return any(map(_error_words.fullmatch, words)) and not _of_something_else & {*words}
+
 def is_loss(name): # Is less better, and is it no share of images?
     names_accuracy = re.search(r'(^|_)(acc|accuracy|top_?1)(\d|_|$)', name) # as in acc_at_best_val_loss
-    return not names_accuracy and bool(re.fullmatch('(.*_)?(loss|logloss|nll|ppl|perplexity|mae|mse|rmse|ece|brier|cross_entropy)(_.*)?', name))
+    return not names_accuracy and any(map(_loss_words.fullmatch, name.split('_')))
 
 # %% ../nbs/15_columns.ipynb #cde18046
 def seed_in(header):

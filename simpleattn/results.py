@@ -16,7 +16,7 @@ from .recipes import CliError,near
 from .plan import check_rates,parts
 from .runs import comparable
 from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_loss,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
-    said_columns,seed_in,seed_names,seed_value,short_name,unexplained)
+    said_columns,says_error,seed_in,seed_names,seed_value,short_name,unexplained)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
 from .formats import are_numbers,has_bits,listed,read_table
@@ -25,6 +25,7 @@ from .words import against_words,note
 # %% ../nbs/24_results.ipynb #f496fc20
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
 _totals = 'total n n_total images samples count'.split() # beside counts of correct images
+_counted = re.compile('correct|wrong|misclassified|(^|_)(n|num)_err') # names of counts, as those of shares have rate or accuracy
 _exit_codes = 'exit_code exitcode exit_status return_code returncode'.split() # 0 has finished
 _statuses = [*'status state run_state run_status job_state job_status trial_state trial_status task_status exit_state final_status'.split(), *_exit_codes]
 _ends = '''outcome result success successful succeeded finished completed complete done ok
@@ -68,12 +69,12 @@ class Asked:
     roles:dict=None   # which column is arm, seed, acc, status, n_images, once that is known
 
     @property
-    def errors(self): return is_error(short_name(self.roles['acc'])) # Is it an error rate?
+    def errors(self): return says_error(short_name(self.roles['acc'])) # Is it an error rate?
     @property
     def says_percent(self): # Does the header name the unit?
         return bool(re.search('%|pct|percent', self.roles['acc'].lower()))
     @property
-    def counts(self): return 'correct' in short_name(self.roles['acc']) # Is it named as a count?
+    def counts(self): return bool(_counted.search(short_name(self.roles['acc']))) # Is it named as a count?
     @property
     def name(self): return 'the table' if isinstance(self.path, pd.DataFrame) else str(self.path)
 
@@ -165,7 +166,7 @@ def _refuse_either(asked, there):
 
 def _checked_name(asked, header):
     "Refuse a loss in the place of an accuracy: its answer would stand on its head"
-    if is_loss(short_name(header)): asked.refuse(f'--acc {header}: that is a loss, of which less is better, and no accuracy.')
+    if is_loss(short_name(header)): asked.refuse(f'{"--acc " if asked.acc else ""}{header}: that is a loss, of which less is better, and no accuracy.')
     return header
 
 def _acc_column(asked, table):
@@ -264,6 +265,13 @@ def _long(asked, table):
     if _by_name(rows, of_a_log): return rows, f'{said}, no seeds'
     return _in_order(rows, said)
 
+def _reads_errors(asked, table):
+    "Do the columns of a wide table say that their numbers are errors?"
+    lists = _list_columns(table)
+    if lists: headers = [*filter(None, [_list_of_accuracies(asked, table, lists)])] or lists
+    else: _,_,headers = _wide_parts(asked, table.drop(columns=_helpers(table))) or (None, None, [''])
+    return all(says_error(short_name(o)) for o in headers)
+
 def _refuse_wide(asked, table):
     "No wide table: where a column names the arms, the numbers beside it may be accuracies"
     _refuse_numbered(replace(asked, wide=False), table)
@@ -278,7 +286,8 @@ def _refuse_numbers(asked, table, arm):
     def may_be_one(o): return o not in (arm, seed) and short_name(o) not in _settings and not is_loss(short_name(o))
     numbers = [o for o in _numeric(table) if may_be_one(o) and _differing(table, o) > 1]
     if not numbers or not table[arm].duplicated().any(): return
-    asked.refuse(f"{arm} names the arms, and the accuracy may be {' or '.join(numbers[:4])}. Say which one:",
+    said = [f'1 - {o}' if says_error(short_name(o)) else o for o in numbers[:4]]
+    asked.refuse(f"{arm} names the arms, and the accuracy may be {' or '.join(said)}. Say which one:",
         wide=False, arm=arm, acc=numbers[0], ignore=numbers[1:])
 
 def _check_heeded(asked, columns, why):
@@ -296,7 +305,7 @@ def _long_names(rows, names):
 def _list_of_accuracies(asked, table, lists):
     "The column of lists that holds accuracies; None where each is of an arm"
     if asked.acc: return _named(asked, table, asked.acc)
-    if len(lists) < 2: return lists[0]
+    if len(lists) < 2: return _checked_name(asked, lists[0])
     named = [o for o in lists if is_accuracy(short_name(o))]
     if len(named) > 1: _refuse_either(asked, named)
     return next(iter(named), None)
@@ -338,7 +347,7 @@ _spread = re.compile(r'\s*([\d.,]+)\s*%?\s*(?:±|\+/?-|\()\s*([\d.,]+)\s*%?\s*\)
 
 def _accuracies(asked, runs):
     "Fractions of the runs that ended well"
-    if asked.counts: runs = runs.assign(acc=runs.acc.str.replace(r'(?<=\d)[.,](?=\d{3}\b)', '', regex=True))
+    if asked.counts: runs = runs.assign(acc=runs.acc.map(_count_in))
     said = runs.acc.map(number_in)
     for line,text,number in zip(runs.index, runs.acc, said):
         if _spread.fullmatch(text): _refuse_means(asked, runs)
@@ -359,7 +368,7 @@ def _as_fractions(asked, runs, numbers):
     if counts and 'n_images' in runs and (asked.counts or largest > 100):
         return numbers/runs.n_images.map(lambda o: _images_of(asked, o))
     at, least = row_name(runs, numbers.idxmax()), numbers[numbers > 0].min()
-    if asked.counts: asked.refuse(f'{at} has {largest:g} correct: of how many images? Add a column n_images.')
+    if asked.counts: asked.refuse(f'{at} has {largest:g} {"wrong" if asked.errors else "correct"}: of how many images? Add a column n_images.')
     if least < 1 and not (asked.errors and _is_one_unit(numbers)):
         is_score = short_name(asked.roles['acc']) in _scores
         way = f"{asked.roles['acc']} may be a loss: name the accuracy by --acc." if is_score else 'a percent and a fraction. Write them alike.'
@@ -394,8 +403,12 @@ def _checked(asked, runs, fractions):
         asked.refuse(f'{row_name(runs, line)} has the accuracy {runs.acc[outside].iloc[0]}, which lies outside 0-100 %.')
     return 1-fractions if asked.errors else fractions
 
+def _count_in(text):
+    "A count without the marks of its thousands; 0.398 is none"
+    return re.sub('[.,]', '', text) if re.fullmatch(r'[1-9]\d{0,2}([.,]\d{3})+', text.strip()) else text
+
 def _images_of(asked, text):
-    text = re.sub(r'(?<=\d)[.,](?=\d{3}\b)', '', text)
+    text = _count_in(text)
     if not is_whole(text) or float(text) < 1: asked.refuse(f'n_images is {text!r}: give the number of validation images.')
     return int(float(text))
 
@@ -641,7 +654,7 @@ def _roles(asked, table):
     if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]])
     statuses = [o for o in _by_name(rest, _statuses) if not rest[o].map(is_blank).all()]
     roles['status'] = next(iter([*statuses, *_further_ends(rest)]), None)
-    totals = _totals if 'correct' in short_name(roles['acc']) else ()
+    totals = _totals if _counted.search(short_name(roles['acc'])) else ()
     roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}
 
@@ -697,11 +710,12 @@ def _one_metric(asked, table):
     for header in _by_name(table, _metric_names):
         names = table[header].map(short_name)
         if not _by_name(table, ['value']) or header.casefold() in asked_for or header in (asked.arm, asked.seed): continue
-        found = [*dict.fromkeys(table[header][names.map(is_accuracy)])]
+        found = [*dict.fromkeys(table[header][names.map(is_accuracy)])] or [*dict.fromkeys(table[header][names.map(says_error)])]
         if len(found) > 1:
 
             held_out = [o for o in found if re.match('val|eval|dev', short_name(o))]
             asked.refuse(f"the accuracy may be {' or '.join(found)}. Keep one: {asked.command(where=[f'{header}={[*held_out, *found][0]}'])}")
+        if not found and names.map(is_loss).all(): asked.refuse(f'{header} names losses alone ({table[header].iloc[0]}), of which less is better, and no accuracy.')
         if not found: continue
         rows = table[table[header] == found[0]].drop(columns=header)
         return rows if asked.acc else rows.rename(columns={_by_name(table, ['value'])[0]:found[0]})
@@ -726,9 +740,11 @@ def _shaped(asked):
         table, said = _named_runs(asked, _one_metric(asked, table))
         roles = _roles(asked, table)
         return table, replace(asked, roles=roles), [f"{said}, accuracy = {roles['acc']}"] if said else []
+    errors = _reads_errors(asked, table)
     table, said = _long(asked, table)
     roles = dict(arm='arm', acc='accuracy') | (dict(seed='seed') if 'seed' in table else {})
-    return table, replace(asked, roles=roles), [said]
+    if not errors: return table, replace(asked, roles=roles), [said]
+    return table.rename(columns=dict(accuracy='error')), replace(asked, roles=roles | dict(acc='error')), [f'{said}, accuracy = 1 - error']
 
 def _renamed(asked, table):
     "The columns under the names of their roles; another that has such a name gets a blank after it"

@@ -1194,3 +1194,46 @@ def test_twenty_thousand_columns_are_counted_once():
     check_names([f'c{i}' for i in range(100_000)])
     with pytest.raises(ValueError, match='names a twice'): check_names(['a','b','a'])
     assert time.process_time()-before<5, 'a list that is counted for each name takes minutes'
+
+# ---- what a refusal prints, pasted, gives the right answer
+
+def followed(call, *args):
+    "Comparisons of the first command that a refusal prints"
+    return comparisons(call, *commands(refused(call, *args))[0][1:])
+
+ERRORS = ('top1_error_rate val_err_rate best_val_error classification_error misclassification_rate mean_error err_mean error_top1 val/error@1 top5_err 1-acc 1-val_acc inaccuracy '
+    'wer eer mce n_errors wrong misclassified incorrect valErrorRate').split()
+@pytest.mark.parametrize('header', ERRORS)
+def test_an_error_by_another_name_is_one_minus_accuracy(call, header):
+    (c,),err = followed(call, wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed',header))))
+    is_the_five(c)
+    assert f'accuracy = 1 - {header}' in err
+
+@pytest.mark.parametrize('header', 'terror_score error_code std_error acc_at_best_val_error'.split())
+def test_what_only_holds_such_letters_is_no_error(header):
+    from simpleattn.columns import says_error
+    assert not says_error(header)
+
+@pytest.mark.parametrize('header', ['bce','test_xent','val_regret','valLoss'])
+def test_a_loss_by_another_name_is_not_offered(call, header):
+    f = wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed',header)))
+    assert commands(refused(call, f, says='no column of accuracies'))==[]
+    refused(call, f, '--acc', header, says='that is a loss')
+
+def test_a_count_of_errors_wants_its_images(call):
+    wrong = [(a,s,round(500-500*x)) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(wrong, ('model','seed','n_errors'))), '--acc', 'n_errors', says='wrong: of how many images')
+    is_the_five(comparisons(call, wrote(csv_text([(*o,500) for o in wrong], ('model','seed','n_errors','total'))), '--acc', 'n_errors')[0][0])
+
+WRONG = [[round(1-x, 3) for x in xs] for xs in (BASE,SIMPLE)]
+WIDE_ERRORS = dict(lists='model;errors\n'+'\n'.join(f'{a};{x}' for a,x in zip(('baseline','simple'), WRONG)),
+    arms=csv_text([(i,*o) for i,o in enumerate(zip(*WRONG))], ('seed','baseline_error','simple_error')),
+    metrics=csv_text([(a,s,'val/error',round(1-x, 3)) for a,s,x in ROWS], ('model','seed','tag','value')))
+@pytest.mark.parametrize('kind', WIDE_ERRORS)
+def test_errors_in_another_shape_are_one_minus_accuracy(call, kind):
+    (c,),err = comparisons(call, wrote(WIDE_ERRORS[kind]), *(['--wide'] if kind!='metrics' else []))
+    assert c['diff']==pytest.approx(.028) and c['n']==5 and 'accuracy = 1 - ' in err
+
+def test_losses_in_another_shape_are_refused(call):
+    refused(call, wrote(WIDE_ERRORS['metrics'].replace('val/error', 'val/loss')), says='names losses alone')
+    refused(call, wrote(WIDE_ERRORS['lists'].replace('errors', 'val_losses')), '--wide', says='that is a loss')
