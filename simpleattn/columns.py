@@ -125,7 +125,7 @@ def is_loss(name): # Is less better, and is it no share of images?
 def seed_in(header):
     "The seed that a header names, such as 3, seed=3, fold_3, acc_seed3; None where it names none"
     parts = re.fullmatch(rf'(.*?)_?((?:{_a_seed})?)_?(\d+)_?(.*)', short_name(header))
-    if not parts: return None
+    if not parts or '%' in str(header) and not parts[2]: return None # a share
     rest = '_'.join(filter(None, (parts[1], parts[4])))
     named = is_accuracy(rest) or re.fullmatch(_before+'score', rest)
     return parts[3] if not rest or parts[2] and named else None

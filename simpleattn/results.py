@@ -34,7 +34,7 @@ _ends = '''outcome result success successful succeeded finished completed comple
 _scores = {'value','values_0','score','objective'} # of any goal, which may be a loss
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean avg average avg_acc acc_avg'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
-_ns = 'n runs n_runs seeds n_seeds'.split()
+_ns = 'n runs n_runs num_runs seeds n_seeds num_seeds count acc_count accuracy_count acc_n'.split()
 _settings = '''epochs num_epochs n_epochs max_epochs lr learning_rate bs batch_size size image_size img_size resolution wd weight_decay
     momentum dropout drop_rate ema_decay label_smoothing'''.split()
 _helper = re.compile('(.*_)?(diff|difference|delta|gain|improvement|p|p_?value|pval)(_.*)?')
@@ -204,6 +204,7 @@ def _is_index(column):
 def _seeds_of_columns(table):
     "Header -> its seed, of columns of numbers that name a seed; where none does, of accuracies that are numbered"
     named = {o:seed_in(o) for o in _numeric(table) if seed_in(o)}
+    if _may_be_sizes([*named]) and _by_name(table, [*_means, *_sds]): named = {} # shares of runs, beside their mean
     name, columns = _numbered_accuracies(table)
     return named or ({} if {*name.split('_')} & {*of_a_log} else {header:str(i) for i,header in columns.items()})
 
@@ -241,7 +242,13 @@ def _is_wide(asked, table):
     lists = _list_columns(table)
     if lists: return f'{lists[0]} holds lists'
     parts = _wide_parts(asked, table.drop(columns=_helpers(table)))
-    return parts and f"{', '.join(parts[2][:4])}{', ...' if len(parts[2]) > 4 else ''} look like columns of {parts[0]}"
+    return parts and f"{', '.join(parts[2][:4])}{', ...' if len(parts[2]) > 4 else ''} {'may be' if _may_be_sizes(parts[2]) else 'look like'} columns of {parts[0]}"
+
+def _may_be_sizes(headers):
+    "Whether columns are bare numbers that do not count from 0 or 1: seeds, or else epochs or sizes"
+    if not headers or not all(map(is_whole, headers)): return False
+    numbers = sorted(int(float(o)) for o in headers)
+    return numbers[0] > 1 or numbers != [*range(numbers[0], numbers[0]+len(numbers))]
 
 # %% ../nbs/24_results.ipynb #b9a0d79f
 def _long(asked, table):
@@ -415,19 +422,58 @@ def _images_of(asked, text):
 # %% ../nbs/24_results.ipynb #9c06c87c
 def _refuse_means(asked, runs):
     "A table of means with their sds in one cell"
+    if 'seed' in runs: asked.refuse(f'{row_name(runs, runs.index[0])} has the accuracy {runs.acc.iloc[0]!r}. If each row is a run, write its accuracy alone, without an sd.')
     found = runs.acc.str.extract(_spread)
-    _refuse_summary(asked, runs, found[0].fillna(''), found[1].fillna(''))
+    _refuse_summary(asked, runs, found[0].fillna(''), found[1].fillna(''), 'arm')
 
-def _refuse_summary(asked, table, means, sds):
-    "A mean and an sd for each arm, with the command that compares two of them"
-    counts = _by_name(table, _ns)
-    rows = pd.DataFrame(dict(mean=means.map(number_in), sd=sds.map(number_in), n=table[counts[0]] if counts else 'N')).dropna()
-    unit = 100 if (rows['mean'] > 1).any() else 1
-    words = [f'{mean/unit:.10g},{sd/unit:.10g},{n}' for mean,sd,n in rows.itertuples(index=False)]
+def _told_apart(table, arm):
+    "Columns besides that of the arms which tell the rows of a table of means apart: text, or settings"
+    own = {*unexplained(table, arm, {arm})}
+    def is_one(o): return short_name(o) in _settings or table[o].map(number_in).isna().any() and not table[o].map(_spread.fullmatch).any()
+    return [o for o in table.columns if o in own and is_one(o)]
+
+def _refuse_summary(asked, table, means, sds, arm):
+    "A mean and an sd for each arm, with the command that compares an arm with the baseline, where nothing else tells rows apart"
     beside = ' The runs of a report stand beside it, in runs.csv.' if 'verdict' in table else ''
+    why = f'it holds a mean and an sd for each arm, no runs.{beside}'
+    apart = [] if beside else _told_apart(table, arm)
+    if apart or table[arm].duplicated().any():
+        what = f"Rows differ in {', '.join(apart)} too" if apart else 'An arm stands twice'
+        asked.refuse(f'{why} {what}. Choose two rows that differ in the arm alone, and give them as --summary MEAN,SD,N MEAN,SD,N.')
+    counts = _by_name(table, _ns)
+    n = table[counts[0]].map(seed_value) if counts else 'N'
+    rows = pd.DataFrame(dict(arm=table[arm].str.strip(), mean=means.map(number_in), sd=sds.map(number_in), n=n)).dropna()
+    unit = 100 if (rows['mean'] > 1).any() else 1
+    words = {o.arm:f'{o.mean/unit:.10g},{o.sd/unit:.10g},{o.n}' for o in rows.itertuples()}
+    if len(words) < 2: asked.refuse(why)
+    baseline = _baseline([*words], None)
+    variant = next(o for o in words if o != baseline)
     put = '' if counts else ' Put the numbers of runs for N.'
-    asked.refuse(f'it holds a mean and an sd for each arm, no runs.{beside}{put} As fractions: '
-        f"simpleattn compare --summary {' '.join(words[:2])}")
+    asked.refuse(f'{why}{put} As fractions, {variant} against {baseline}: simpleattn compare --summary {words[baseline]} {words[variant]}')
+
+_statistics = {*summary_words, *'count n var variance q1 q3 iqr'.split()}
+_of_spread = {*'std sd stdev stddev sem var variance count n q1 q3 iqr'.split()}
+
+def _names_statistics(table, header):
+    "Whether a column names statistics of runs, one a row, as describe and agg of pandas do; arms may be called mean and max"
+    cells = {*table[header].str.strip().str.lower()}
+    shares = {o for o in cells if re.fullmatch(r'[\d.]+ ?%', o)}
+    if len(cells) < 2 or cells == shares or not cells-shares <= _statistics: return False
+    is_called_so = header.startswith('column ') or short_name(header).startswith(('stat','agg','summary'))
+    return is_called_so or len(cells) > 2 or bool(shares or cells & _of_spread)
+
+def _refuse_statistics(asked, table):
+    "Refuse a table with a row for each statistic"
+    def is_text(o): return not table[o].map(lambda v: is_blank(v) or number_in(v) is not None).all()
+    text = [o for o in table.columns if is_text(o)]
+    header = next((o for o in text if _names_statistics(table, o)), None)
+    if header is None or _by_name(table, seed_names) or table.duplicated(text).any(): return
+    if len(text) == 1:
+        turned = table.set_index(table[header].str.strip()).drop(columns=header).T.reset_index(names='arm')
+        means, sds = _by_name(turned, _means), _by_name(turned, _sds)
+        if means and sds and len(turned) > 1: _refuse_summary(asked, turned, turned[means[0]], turned[sds[0]], 'arm')
+    said = [*dict.fromkeys(table[header].str.strip())]
+    asked.refuse(f"{header} names statistics of runs ({', '.join(said[:4])}{', ...' if len(said) > 4 else ''}), and there are no runs.")
 
 # %% ../nbs/24_results.ipynb #2d9f3482
 def _conditions(asked, table):
@@ -651,7 +697,7 @@ def _roles(asked, table):
         asked.refuse(f"one column cannot be two of arm, seed and accuracy ({', '.join(taken)}). Say --arm, --seed, --acc.")
     rest = table.drop(columns=taken)
     sds = _by_name(rest, _sds)
-    if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]])
+    if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]], arm)
     statuses = [o for o in _by_name(rest, _statuses) if not rest[o].map(is_blank).all()]
     roles['status'] = next(iter([*statuses, *_further_ends(rest)]), None)
     totals = _totals if _counted.search(short_name(roles['acc'])) else ()
@@ -679,18 +725,26 @@ def _with_ends(asked, runs):
 def _refuse_lone(asked, n):
     asked.refuse(f'there is one list of {n} accuracies, and nothing to compare it with. Give one published number:', others=['--against', '0.9339'])
 
+def _with_arm(table, arm, means, sds):
+    "A table of means with its column of arms, which has no name where it is the first of text, and the rows' numbers where there is none"
+    text = [o for o in table.columns if table[o].map(number_in).isna().all()]
+    arm = next(iter([*filter(None, [arm]), *text]), 'arm')
+    if arm not in table: table = table.assign(arm=[f'row {o}' for o in table.index])
+    return table, table[means], table[sds], arm
+
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
     lists = _list_columns(table)
     wide = _is_wide(asked, table) if roles['acc'] is None or lists else None
     means, sds = _by_name(table, _means), _by_name(table, _sds)
     runs_beside = lists or sum(map(bool, map(seed_in, table.columns))) > 1
-    if means and sds and not runs_beside: _refuse_summary(asked, table, table[means[0]], table[sds[0]])
+    if means and sds and not runs_beside: _refuse_summary(asked, *_with_arm(table, roles['arm'], means[0], sds[0]))
     if wide:
         values = [v for header in lists for text in table[header] for v in map(number_in, listed(text))]
         percent = dict(percent=True) if values and max(values) > 1 else {}
         unit = ' The numbers are percent.' if percent else ''
-        asked.refuse(f'{wide}, and one row a run is read.{unit} Read it with', wide=True, **percent)
+        sure = 'If these are seeds, and no epochs, sizes or shares, read it with' if ' may be ' in wide else 'Read it with'
+        asked.refuse(f'{wide}, and one row a run is read.{unit} {sure}', wide=True, **percent)
     named = [o for o in table.columns if is_accuracy(short_name(o))]
     if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is no number (nor a list such as [0.62, 0.64]).')
     if roles['arm'] and not roles['acc'] and _names_arms(asked, table): _refuse_numbers(asked, table, roles['arm'])
@@ -736,6 +790,7 @@ def _shaped(asked):
     "One row a run as text, what is known of its columns, and what was said of a wide table"
     table = read_table(asked.path)
     if not len(table): asked.refuse('there are no runs.')
+    _refuse_statistics(asked, table)
     if not asked.wide:
         table, said = _named_runs(asked, _one_metric(asked, table))
         roles = _roles(asked, table)

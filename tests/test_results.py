@@ -1237,3 +1237,56 @@ def test_errors_in_another_shape_are_one_minus_accuracy(call, kind):
 def test_losses_in_another_shape_are_refused(call):
     refused(call, wrote(WIDE_ERRORS['metrics'].replace('val/error', 'val/loss')), says='names losses alone')
     refused(call, wrote(WIDE_ERRORS['lists'].replace('errors', 'val_losses')), '--wide', says='that is a loss')
+
+def summary(call, text, *args):
+    "The comparison of the command that a refusal of a table of means prints"
+    err = refused(call, wrote(text), *args, says='no runs')
+    return comparisons(call, *commands(err.replace(',N', ',5'))[0][1:])[0][0]
+
+OF_MEANS = dict(order='model,mean,std,n\nsimple,.651,.015,5\nbaseline,.623,.016,5\n', three='arm,mean,std,n\nsimple,.651,.015,5\nself,.63,.01,5\nbaseline,.623,.016,5\n',
+    agg='model,acc_mean,acc_std,acc_count\nbaseline,.623,.016,5\nsimple,.651,.015,5\n', unnamed=',mean,std,count\nsimple,.651,.015,5.0\nbaseline,.623,.016,5.0\n',
+    describe='model,count,mean,std,min,25%,50%,75%,max\nbaseline,5.0,.623,.016,.602,.618,.62,.632,.644\nsimple,5.0,.651,.015,.634,.64,.652,.658,.672\n',
+    percent='model,count,mean,std,min,25%,50%,75%,max\nbaseline,5,62.3,1.6,60.2,61.8,62,63.2,64.4\nsimple,5,65.1,1.5,63.4,64,65.2,65.8,67.2\n',
+    turned=',baseline,simple\ncount,5.0,5.0\nmean,.623,.651\nstd,.016,.015\nmin,.602,.634\n25%,.618,.64\n50%,.62,.652\n75%,.632,.658\nmax,.644,.672\n')
+@pytest.mark.parametrize('kind', OF_MEANS)
+@pytest.mark.parametrize('wide', [(),('--wide',)])
+def test_a_table_of_means_puts_the_baseline_first(call, kind, wide):
+    if wide and kind!='turned': return
+    c = summary(call, OF_MEANS[kind], *wide)
+    assert (c['mean_baseline'],c['mean_variant'],c['n_baseline'],c['n_variant'])==(.623,.651,5,5)
+
+MEANS_APART = dict(sets='dataset,model,mean,std,n\nnette,baseline,.91,.005,5\nwoof,baseline,.762,.005,5\nnette,simple,.92,.004,5\nwoof,simple,.782,.004,5\n',
+    one_each='dataset,model,mean,std,n\nnette,baseline,.91,.005,5\nwoof,simple,.782,.004,5\n', size='model,size,mean,std,n\nbaseline,128,.91,.005,5\nsimple,192,.782,.004,5\n',
+    twice='model,mean,std,n\nbaseline,.91,.005,5\nbaseline,.762,.005,5\nsimple,.92,.004,5\n')
+@pytest.mark.parametrize('kind', MEANS_APART)
+def test_means_that_more_than_the_arm_tells_apart_get_no_command(call, kind):
+    assert commands(refused(call, wrote(MEANS_APART[kind]), says=('no runs','differ in the arm alone')))==[]
+
+def test_a_run_with_an_sd_of_its_own_is_no_mean_of_runs(call):
+    f = wrote(csv_text([(a,s,f'{x} ± 0.01') for a,s,x in ROWS]))
+    assert commands(refused(call, f, says='If each row is a run, write its accuracy alone'))==[]
+
+STATISTICS = dict(stat='stat,baseline,simple\nmean,.623,.651\nmedian,.62,.652\nmin,.602,.634\nmax,.644,.672\n', two='stat,baseline,simple\nmin,.602,.634\nmax,.644,.672\n',
+    long='model,stat,acc\nbaseline,mean,.623\nbaseline,std,.016\nsimple,mean,.651\nsimple,std,.015\n')
+@pytest.mark.parametrize('kind', STATISTICS)
+@pytest.mark.parametrize('args', [(),('--ignore','stat')])
+def test_a_row_for_each_statistic_holds_no_runs(call, kind, args):
+    if kind!='long': args = (*args, '--wide')
+    assert commands(refused(call, wrote(STATISTICS[kind]), *args, says='stat names statistics of runs'))==[]
+
+def test_arms_may_be_called_mean_and_max(call):
+    rows = [('mean' if a=='baseline' else 'max',s,x) for a,s,x in ROWS]
+    (c,),_ = comparisons(call, wrote(csv_text(rows, ('pooling','seed','acc'))), '--arm', 'pooling')
+    assert c['diff']==pytest.approx(.028) and c['n']==5
+    wide = 'model,seed0,seed1,seed2,seed3,seed4\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('mean',BASE),('max',SIMPLE)))
+    assert comparisons(call, wrote(wide), '--wide')[0][0]['diff']==pytest.approx(.028)
+
+@pytest.mark.parametrize('header', ['10%,25%,50%,75%,100%','5 %,10 %,20 %,50 %,99 %'])
+def test_shares_are_no_seeds(call, header):
+    f = wrote(f'model,{header}\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('baseline',BASE),('simple',SIMPLE))))
+    assert commands(refused(call, f))==[] and commands(refused(call, f, '--wide', says='no seeds'))==[]
+
+@pytest.mark.parametrize('header,says', [('5,20,80,200,300','If these are seeds, and no epochs, sizes or shares'), ('0,1,2,3,4','read. Read it with'), ('1,2,3,4,5','read. Read it with')])
+def test_bare_numbers_are_seeds_if_so(call, header, says):
+    f = wrote(f'model,{header}\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('baseline',BASE),('simple',SIMPLE))))
+    is_the_five(comparisons(call, *commands(refused(call, f, says=says))[0][1:])[0][0])
