@@ -1274,6 +1274,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.rows._check_repeats': ('rows.html#_check_repeats', 'simpleattn/rows.py'),
                                  'simpleattn.rows._check_seeds': ('rows.html#_check_seeds', 'simpleattn/rows.py'),
                                  'simpleattn.rows._digits': ('rows.html#_digits', 'simpleattn/rows.py'),
+                                 'simpleattn.rows._keep_seeds': ('rows.html#_keep_seeds', 'simpleattn/rows.py'),
                                  'simpleattn.rows._needed_digits': ('rows.html#_needed_digits', 'simpleattn/rows.py'),
                                  'simpleattn.rows._refuse_summary_row': ('rows.html#_refuse_summary_row', 'simpleattn/rows.py'),
                                  'simpleattn.rows._summaries_at': ('rows.html#_summaries_at', 'simpleattn/rows.py'),

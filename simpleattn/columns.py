@@ -31,7 +31,7 @@ def is_whole(text): return bool(re.fullmatch(r'\d+(\.0*)?', text.strip()))
 
 def seed_value(text):
     "A whole number where it is one"
-    return int(float(text)) if is_whole(text) else text
+    return int(text.split('.')[0]) if is_whole(text) else text # as a float it would lose digits above 2**53
 
 # %% ../nbs/15_columns.ipynb #f22ccedc
 def _cell(value):

@@ -1290,3 +1290,20 @@ def test_shares_are_no_seeds(call, header):
 def test_bare_numbers_are_seeds_if_so(call, header, says):
     f = wrote(f'model,{header}\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('baseline',BASE),('simple',SIMPLE))))
     is_the_five(comparisons(call, *commands(refused(call, f, says=says))[0][1:])[0][0])
+
+ROWS_AND_MEANS = [*ROWS, ('baseline','',.623), ('simple','',.651)]
+def test_means_without_a_seed_leave_the_runs_that_have_one(call):
+    is_the_five(followed(call, wrote(csv_text(ROWS_AND_MEANS)))[0][0])
+    wide = csv_text([*((i,*o) for i,o in enumerate(zip(BASE, SIMPLE))), ('',.623,.651)], ('seed','baseline','simple'))
+    is_the_five(followed(call, wrote(wide), '--wide')[0][0])
+    runs = pd.read_csv(io.StringIO(csv_text(ROWS_AND_MEANS)))
+    with pytest.raises(ValueError, match=re.escape("runs.dropna(subset='seed')")): compare_many(runs)
+    assert compare_many(runs.dropna(subset='seed'))['simple'].n==5
+
+def test_seeds_above_2_to_the_53_are_themselves(call):
+    for first in (2**53+1, 12345678901234567890):
+        is_the_five(comparisons(call, wrote(csv_text([(a,first+s,x) for a,s,x in ROWS])))[0][0])
+
+def test_what_would_leave_an_arm_without_runs_is_not_offered(call):
+    f = wrote(csv_text([(a,f'seed{s}' if a=='baseline' else s,x) for a,s,x in ROWS]))
+    assert commands(refused(call, f, says="has the seed 'seed0', and others have whole numbers"))==[]
