@@ -1307,3 +1307,24 @@ def test_seeds_above_2_to_the_53_are_themselves(call):
 def test_what_would_leave_an_arm_without_runs_is_not_offered(call):
     f = wrote(csv_text([(a,f'seed{s}' if a=='baseline' else s,x) for a,s,x in ROWS]))
     assert commands(refused(call, f, says="has the seed 'seed0', and others have whole numbers"))==[]
+
+@pytest.mark.parametrize('off,on', [('false','true'),('False','True'),('none','simple'),('off','on')])
+def test_what_is_absent_is_the_baseline(call, off, on):
+    rows = [(on if a=='simple' else off,s,x) for a,s,x in reversed(ROWS)]
+    (c,),err = comparisons(call, wrote(csv_text(rows)))
+    assert (c['baseline'],c['arm'])==(off,on) and c['diff']==pytest.approx(.028) and err==f'r.csv: baseline = {off}.\n'
+    c = summary(call, f'model,mean,std,n\n{on},.651,.015,5\n{off},.623,.016,5\n')
+    assert c['diff']==pytest.approx(.028)
+
+@pytest.mark.parametrize('sign', ['_','-','-seed','_s'])
+def test_names_that_hold_arm_and_seed_are_told_from_arms_of_one_run(call, sign):
+    rows = [(f'{a}{sign}{s}','finished',s,x) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(rows, ('Name','State','seed','val/acc'))), says=('hold an arm and a seed (baseline, 0)','columns arm and seed'))
+
+def test_a_total_may_have_marks_of_thousands(call):
+    rows = [(a,s,f'"{round(4000*x):,}"','"4,000"') for a,s,x in ROWS]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('model','seed','correct','total'))))[0][0])
+
+def test_a_list_of_runs_names_a_store_that_is_not_there(call):
+    code,out,err = call('runs', '--root', 'nowhere')
+    assert (code,out,err)==(2,'','simpleattn: There is no store at nowhere.\n')
