@@ -204,7 +204,7 @@ def _is_index(column):
 def _seeds_of_columns(table):
     "Header -> its seed, of columns of numbers that name a seed; where none does, of accuracies that are numbered"
     named = {o:seed_in(o) for o in _numeric(table) if seed_in(o)}
-    if _may_be_sizes([*named]) and _by_name(table, [*_means, *_sds]): named = {} # shares of runs, beside their mean
+    if _may_be_sizes([*named]) and max(map(float, named)) <= 100 and _by_name(table, [*_means, *_sds]): named = {} # quantiles of runs, beside their mean
     name, columns = _numbered_accuracies(table)
     return named or ({} if {*name.split('_')} & {*of_a_log} else {header:str(i) for i,header in columns.items()})
 
@@ -424,7 +424,7 @@ def _refuse_means(asked, runs):
     "A table of means with their sds in one cell"
     if 'seed' in runs: asked.refuse(f'{row_name(runs, runs.index[0])} has the accuracy {runs.acc.iloc[0]!r}. If each row is a run, write its accuracy alone, without an sd.')
     found = runs.acc.str.extract(_spread)
-    _refuse_summary(asked, runs, found[0].fillna(''), found[1].fillna(''), 'arm')
+    _refuse_summary(asked, runs, found[0].fillna('').rename(asked.roles['acc']), found[1].fillna(''), 'arm')
 
 def _told_apart(table, arm):
     "Columns besides that of the arms which tell the rows of a table of means apart: text, or settings"
@@ -444,12 +444,14 @@ def _refuse_summary(asked, table, means, sds, arm):
     n = table[counts[0]].map(seed_value) if counts else 'N'
     rows = pd.DataFrame(dict(arm=table[arm].str.strip(), mean=means.map(number_in), sd=sds.map(number_in), n=n)).dropna()
     unit = 100 if (rows['mean'] > 1).any() else 1
-    words = {o.arm:f'{o.mean/unit:.10g},{o.sd/unit:.10g},{o.n}' for o in rows.itertuples()}
+    errors = says_error(short_name(means.name))
+    words = {o.arm:f'{1-o.mean/unit if errors else o.mean/unit:.10g},{o.sd/unit:.10g},{o.n}' for o in rows.itertuples()}
     if len(words) < 2: asked.refuse(why)
     baseline = baseline_of([*words])
     variant = next(o for o in words if o != baseline)
     put = '' if counts else ' Put the numbers of runs for N.'
-    asked.refuse(f'{why}{put} As fractions, {variant} against {baseline}: simpleattn compare --summary {words[baseline]} {words[variant]}')
+    what = f'1 - {means.name} as fractions' if errors else 'As fractions'
+    asked.refuse(f'{why}{put} {what}, {variant} against {baseline}: simpleattn compare --summary {words[baseline]} {words[variant]}')
 
 _statistics = {*summary_words, *'count n var variance q1 q3 iqr'.split()}
 _of_spread = {*'std sd stdev stddev sem var variance count n q1 q3 iqr'.split()}
@@ -737,7 +739,7 @@ def _refuse_roles(asked, table, roles):
     lists = _list_columns(table)
     wide = _is_wide(asked, table) if roles['acc'] is None or lists else None
     means, sds = _by_name(table, _means), _by_name(table, _sds)
-    runs_beside = lists or sum(map(bool, map(seed_in, table.columns))) > 1
+    runs_beside = lists or len(_seeds_of_columns(table)) > 1
     if means and sds and not runs_beside: _refuse_summary(asked, *_with_arm(table, roles['arm'], means[0], sds[0]))
     if wide:
         values = [v for header in lists for text in table[header] for v in map(number_in, listed(text))]

@@ -1328,3 +1328,16 @@ def test_a_total_may_have_marks_of_thousands(call):
 def test_a_list_of_runs_names_a_store_that_is_not_there(call):
     code,out,err = call('runs', '--root', 'nowhere')
     assert (code,out,err)==(2,'','simpleattn: There is no store at nowhere.\n')
+
+OF_MEAN_ERRORS = dict(column='model,error,std,n\nbaseline,.377,.016,5\nsimple,.349,.015,5\n', cell='model,error,n\nbaseline,37.7 ± 1.6,5\nsimple,34.9 ± 1.5,5\n')
+@pytest.mark.parametrize('kind', OF_MEAN_ERRORS)
+def test_a_mean_of_errors_is_one_minus_that_of_accuracies(call, kind):
+    assert '1 - error as fractions' in refused(call, wrote(OF_MEAN_ERRORS[kind]))
+    c = summary(call, OF_MEAN_ERRORS[kind])
+    assert (c['mean_baseline'],c['mean_variant'])==(.623,.651)
+
+@pytest.mark.parametrize('header,is_read', [('25,50,75',False),('42,1337,2024',True)])
+def test_bare_quantiles_beside_a_mean_are_no_seeds(call, header, is_read):
+    text = f'model,mean,std,{header},n\nbaseline,.622,.021,.62,.644,.602,5\nsimple,.648,.012,.652,.658,.634,5\n'
+    if is_read: return refused(call, wrote(text), says='If these are seeds')
+    assert summary(call, text)['mean_variant']==.648
