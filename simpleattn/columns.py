@@ -100,8 +100,8 @@ _before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
 _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 
-_error_words = re.compile(r'(top_?\d|val|valid|test|mean|best|mis)*(err|error|errors|errrate|errorrate|errs)(_?rate)?\d*|mis_?classif.*|misclass|incorrect|inaccuracy|[cw]er|eer|mce|wrongs?')
-_loss_words = re.compile('(val|valid|test|train|log)?(loss|losses)|nll|ppl|perplexity|mae|mse|rmse|ece|brier|bce|bcewithlogits|(cross)?entropy|xent|ce|regret')
+_error_words = re.compile(r'(top_?\d|val|valid|test|mean|best|mis)*(err|error|errors|errrate|errorrate|errs)(_?rate)?\d*|mis_?classif.*|misclass|incorrect|inaccuracy|[cw]er|eer|hter|mce|wrongs?|mistakes?|miss(es)?|fail(ure)?s?|f[pn]r')
+_loss_words = re.compile('(val|valid|test|train|log)?(loss|losses)|nll|ppl|perplexity|mae|mse|rmse|ece|brier|bce|bcewithlogits|(cross)?entropy|xent|ce|regret|mape|rmsle|bpd|bpc|hinge|kld?|deviance|cost|risk')
 _of_something_else = {*'std sd sem se standard stderr bar margin code message msg type acc accuracy'.split()} # as in std_error, error_code, acc_error
 
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))

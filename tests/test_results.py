@@ -1202,7 +1202,7 @@ def followed(call, *args):
     return comparisons(call, *commands(refused(call, *args))[0][1:])
 
 ERRORS = ('top1_error_rate val_err_rate best_val_error classification_error misclassification_rate mean_error err_mean error_top1 val/error@1 top5_err 1-acc 1-val_acc inaccuracy '
-    'wer eer mce n_errors wrong misclassified incorrect valErrorRate').split()
+    'wer eer mce n_errors wrong misclassified incorrect valErrorRate miss_rate failure_rate fpr').split()
 @pytest.mark.parametrize('header', ERRORS)
 def test_an_error_by_another_name_is_one_minus_accuracy(call, header):
     (c,),err = followed(call, wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed',header))))
@@ -1214,7 +1214,7 @@ def test_what_only_holds_such_letters_is_no_error(header):
     from simpleattn.columns import says_error
     assert not says_error(header)
 
-@pytest.mark.parametrize('header', ['bce','test_xent','val_regret','valLoss'])
+@pytest.mark.parametrize('header', ['bce','test_xent','val_regret','valLoss','kl','cost'])
 def test_a_loss_by_another_name_is_not_offered(call, header):
     f = wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed',header)))
     assert commands(refused(call, f, says='no column of accuracies'))==[]
