@@ -852,10 +852,12 @@ def _tell_read(what, runs, more=''):
     if said: _tell(f"{what}: {said}.")
 
 def _said_baseline(runs, baseline): # Empty where it was named
-    "Which arm was taken for the baseline because it comes first"
+    "Which arm was taken for the baseline, where none has that name"
+    from simpleattn.results import baseline_of
     arms = [*runs.arm.unique()]
     if baseline or len(arms)<2 or 'baseline' in map(str.casefold, arms): return ''
-    return f'baseline = {arms[0]}, the first arm'
+    taken = baseline_of(arms)
+    return f"baseline = {taken}{', the first arm' if taken == arms[0] else ''}"
 
 # %% ../nbs/28_cli.ipynb #1ad873cc
 def _said_against(runs, number, rates, fmt):
@@ -965,7 +967,7 @@ def _best(name, reading, rates, asked, root, env, fmt):
 def compare(
     what:What=(),             # A declared study; two of them, whether the second gains more; or a file of results (csv, tsv, json, jsonl; - is standard input)
     summary:Words=(),         # Instead: MEAN,SD,N of the baseline, then of the variant, as fractions
-    baseline:str=None,        # Of a file: the arm that the others are compared with; the one named baseline, or the first
+    baseline:str=None,        # Of a file: the arm that the others are compared with; the one named baseline, none or false, or the first
     contrasts:Words=(),       # More comparisons: ARM:ARM, ARM:ARM:noninferior, ARM:ARM:ARM:ARM
     unpaired:bool=False,      # Do not pair the seeds
     arm:str=None,             # Of a file: its column of arms, where the name does not say so
@@ -1128,7 +1130,7 @@ def runs(
     "List, verify and merge the records; one that cannot be believed is named with the reason"
     from simpleattn.runs import check_records,has_store,merge_runs
     if merge: _refuse('--merge, which copies all that is missing', recipe=recipe, variant=variant, verify=verify)
-    if verify and not has_store(root): raise CliError(f"There is no store at {root}.")
+    if not merge and not has_store(root): raise CliError(f"There is no store at {root}.")
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     if not merge and not verify: return _listed_runs(root, filters)
     merged = merge_runs(merge, root) if merge else None

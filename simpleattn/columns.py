@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error', 'is_loss',
-           'seed_in', 'numbered', 'is_id', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error',
+           'says_error', 'is_loss', 'seed_in', 'numbered', 'is_id', 'all_repeat', 'unexplained', 'said_columns',
+           'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re
@@ -30,7 +31,7 @@ def is_whole(text): return bool(re.fullmatch(r'\d+(\.0*)?', text.strip()))
 
 def seed_value(text):
     "A whole number where it is one"
-    return int(float(text)) if is_whole(text) else text
+    return int(text.split('.')[0]) if is_whole(text) else text # as a float it would lose digits above 2**53
 
 # %% ../nbs/15_columns.ipynb #f22ccedc
 def _cell(value):
@@ -99,17 +100,32 @@ _before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
 _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 
+_error_words = re.compile(r'(top_?\d|val|valid|test|mean|best|mis)*(err|error|errors|errrate|errorrate|errs)(_?rate)?\d*|mis_?classif.*|misclass|incorrect|inaccuracy|[cw]er|eer|hter|mce|wrongs?|mistakes?|miss(es)?|fail(ure)?s?|f[pn]r')
+_loss_words = re.compile('(val|valid|test|train|log)?(loss|losses)|nll|ppl|perplexity|mae|mse|rmse|ece|brier|bce|bcewithlogits|(cross)?entropy|xent|ce|regret|mape|rmsle|bpd|bpc|hinge|kld?|deviance|cost|risk')
+_of_something_else = {*'std sd sem se standard stderr bar margin code message msg type acc accuracy'.split()} # as in std_error, error_code, acc_error
+
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
+
+def _words_of(name):
+    "The words of a name, without those of the moment that it was taken at, as in acc_at_best_val_loss"
+    return re.sub('_(at|by)_(best|min|lowest|last)(_.*)?$', '', name).split('_')
+
+def says_error(name):
+    "Do the words of a name make it a share or a count of what is wrong, whatever stands beside them?"
+    if re.fullmatch(f'1(00)?_{_before}{_top1}{_after}', name): return True # 1 - acc
+    words = _words_of(name)
+    return any(map(_error_words.fullmatch, words)) and not _of_something_else & {*words}
+
 def is_loss(name): # Is less better, and is it no share of images?
     names_accuracy = re.search(r'(^|_)(acc|accuracy|top_?1)(\d|_|$)', name) # as in acc_at_best_val_loss
-    return not names_accuracy and bool(re.fullmatch('(.*_)?(loss|logloss|nll|ppl|perplexity|mae|mse|rmse|ece|brier|cross_entropy)(_.*)?', name))
+    return not names_accuracy and any(map(_loss_words.fullmatch, name.split('_')))
 
 # %% ../nbs/15_columns.ipynb #cde18046
 def seed_in(header):
     "The seed that a header names, such as 3, seed=3, fold_3, acc_seed3; None where it names none"
     parts = re.fullmatch(rf'(.*?)_?((?:{_a_seed})?)_?(\d+)_?(.*)', short_name(header))
-    if not parts: return None
+    if not parts or '%' in str(header) and not parts[2]: return None # a share
     rest = '_'.join(filter(None, (parts[1], parts[4])))
     named = is_accuracy(rest) or re.fullmatch(_before+'score', rest)
     return parts[3] if not rest or parts[2] and named else None

@@ -26,6 +26,7 @@ class NoRun(ValueError):
     def __init__(self, why, role=None, keep=(), words=()):
         way = f' runs.drop(columns={role!r})' if role and not keep else ''
         if words: way = f' runs[~runs.{role}.isin({[*map(seed_value, words)]})]'
+        if any(map(is_blank, words)): way = f' runs.dropna(subset={role!r})'
         super().__init__(why + way)
         self.why, self.role, self.keep = why, role, keep
 
@@ -106,20 +107,25 @@ def check_rows(runs):
     _check_derived(trained)
     _check_means(trained)
 
+def _keep_seeds(runs, why, way, keep):
+    "Refuse a row, and offer the rows with the seeds `keep` where they leave every arm some"
+    kept = runs[runs.seed.isin(keep)]
+    if kept.arm.nunique() < runs.arm.nunique(): raise NoRun(f'{why}.')
+    raise NoRun(why+way, 'seed', keep, [o for o in runs.seed.unique() if o not in keep])
+
 def _check_seeds(runs, key):
     "Refuse rows without a seed among those with one, and a seed that an arm has twice"
     whole = sorted({*filter(is_whole, runs.seed)}, key=float)
-    words = [o for o in runs.seed.unique() if not is_whole(o)]
     for line,seed,arm in zip(runs.index, runs.seed, runs.arm):
         row = f'row {line} ({arm})'
         if seed.strip().lower() in summary_words:
-            raise NoRun(f'{row} is a {seed.strip()} of other rows, no run. Remove it, or keep the runs:', 'seed', whole, words)
+            _keep_seeds(runs, f'{row} is a {seed.strip()} of other rows, no run. Remove it', ', or keep the runs:', whole)
         if is_blank(seed):
-            why = f'{row} has no seed. Give it one, or remove it if it is a mean. If seeds do not matter:'
-            raise NoRun(why, 'seed')
+            why = f'{row} has no seed. Give it one, or remove it if it is a mean'
+            _keep_seeds(runs, why, '; or keep the runs that have one:', [o for o in runs.seed.unique() if not is_blank(o)])
         if whole and not is_whole(seed):
-            why = f'{row} has the seed {seed!r}, and others have whole numbers, as a row that sums up others has. '
-            raise NoRun(f'{why}Give it a number if it is a run; without it:', 'seed', whole, words)
+            why = f'{row} has the seed {seed!r}, and others have whole numbers, as a row that sums up others has. Give it a number if it is a run'
+            _keep_seeds(runs, why, '; without it:', whole)
     twice = runs[runs.duplicated(key, keep=False)]
     if not len(twice): return
     arm, seed = twice.iloc[0][['arm','seed']]

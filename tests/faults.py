@@ -427,7 +427,7 @@ CHANGES = {
     'plot-sign': ('plots', "ax.plot(100*diff, row, marker", "ax.plot(-100*diff, row, marker"),
     'plot-interval': ('plots', 'xerr=100*s.half_width', 'xerr=100*s.sd'),
     'exit-status': ('cli', 'return status', 'return 0'),
-    'csv-baseline': ('results', 'return [*named, *arms][0]', 'return arms[0]'),
+    'csv-baseline': ('results', "return next((names[o] for o in ('baseline','false','none','off','no') if o in names), arms[0])", 'return arms[0]'),
     'utf16-unmarked': ('formats', '> .6*len(half)', '> 6*len(half)'),
     'markdown-rule': ('formats', 'if not (comment or rule or again)', 'if not (comment or again)'),
     'header-again': ('formats', 'if not (comment or rule or again)', 'if not (comment or rule)'),

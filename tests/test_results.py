@@ -1194,3 +1194,149 @@ def test_twenty_thousand_columns_are_counted_once():
     check_names([f'c{i}' for i in range(100_000)])
     with pytest.raises(ValueError, match='names a twice'): check_names(['a','b','a'])
     assert time.process_time()-before<5, 'a list that is counted for each name takes minutes'
+
+# ---- what a refusal prints, pasted, gives the right answer
+
+def followed(call, *args):
+    "Comparisons of the first command that a refusal prints"
+    return comparisons(call, *commands(refused(call, *args))[0][1:])
+
+ERRORS = ('top1_error_rate val_err_rate best_val_error classification_error misclassification_rate mean_error err_mean error_top1 val/error@1 top5_err 1-acc 1-val_acc inaccuracy '
+    'wer eer mce n_errors wrong misclassified incorrect valErrorRate miss_rate failure_rate fpr').split()
+@pytest.mark.parametrize('header', ERRORS)
+def test_an_error_by_another_name_is_one_minus_accuracy(call, header):
+    (c,),err = followed(call, wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed',header))))
+    is_the_five(c)
+    assert f'accuracy = 1 - {header}' in err
+
+@pytest.mark.parametrize('header', 'terror_score error_code std_error acc_at_best_val_error'.split())
+def test_what_only_holds_such_letters_is_no_error(header):
+    from simpleattn.columns import says_error
+    assert not says_error(header)
+
+@pytest.mark.parametrize('header', ['bce','test_xent','val_regret','valLoss','kl','cost'])
+def test_a_loss_by_another_name_is_not_offered(call, header):
+    f = wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed',header)))
+    assert commands(refused(call, f, says='no column of accuracies'))==[]
+    refused(call, f, '--acc', header, says='that is a loss')
+
+def test_a_count_of_errors_wants_its_images(call):
+    wrong = [(a,s,round(500-500*x)) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(wrong, ('model','seed','n_errors'))), '--acc', 'n_errors', says='wrong: of how many images')
+    is_the_five(comparisons(call, wrote(csv_text([(*o,500) for o in wrong], ('model','seed','n_errors','total'))), '--acc', 'n_errors')[0][0])
+
+WRONG = [[round(1-x, 3) for x in xs] for xs in (BASE,SIMPLE)]
+WIDE_ERRORS = dict(lists='model;errors\n'+'\n'.join(f'{a};{x}' for a,x in zip(('baseline','simple'), WRONG)),
+    arms=csv_text([(i,*o) for i,o in enumerate(zip(*WRONG))], ('seed','baseline_error','simple_error')),
+    metrics=csv_text([(a,s,'val/error',round(1-x, 3)) for a,s,x in ROWS], ('model','seed','tag','value')))
+@pytest.mark.parametrize('kind', WIDE_ERRORS)
+def test_errors_in_another_shape_are_one_minus_accuracy(call, kind):
+    (c,),err = comparisons(call, wrote(WIDE_ERRORS[kind]), *(['--wide'] if kind!='metrics' else []))
+    assert c['diff']==pytest.approx(.028) and c['n']==5 and 'accuracy = 1 - ' in err
+
+def test_losses_in_another_shape_are_refused(call):
+    refused(call, wrote(WIDE_ERRORS['metrics'].replace('val/error', 'val/loss')), says='names losses alone')
+    refused(call, wrote(WIDE_ERRORS['lists'].replace('errors', 'val_losses')), '--wide', says='that is a loss')
+
+def summary(call, text, *args):
+    "The comparison of the command that a refusal of a table of means prints"
+    err = refused(call, wrote(text), *args, says='no runs')
+    return comparisons(call, *commands(err.replace(',N', ',5'))[0][1:])[0][0]
+
+OF_MEANS = dict(order='model,mean,std,n\nsimple,.651,.015,5\nbaseline,.623,.016,5\n', three='arm,mean,std,n\nsimple,.651,.015,5\nself,.63,.01,5\nbaseline,.623,.016,5\n',
+    agg='model,acc_mean,acc_std,acc_count\nbaseline,.623,.016,5\nsimple,.651,.015,5\n', unnamed=',mean,std,count\nsimple,.651,.015,5.0\nbaseline,.623,.016,5.0\n',
+    describe='model,count,mean,std,min,25%,50%,75%,max\nbaseline,5.0,.623,.016,.602,.618,.62,.632,.644\nsimple,5.0,.651,.015,.634,.64,.652,.658,.672\n',
+    percent='model,count,mean,std,min,25%,50%,75%,max\nbaseline,5,62.3,1.6,60.2,61.8,62,63.2,64.4\nsimple,5,65.1,1.5,63.4,64,65.2,65.8,67.2\n',
+    turned=',baseline,simple\ncount,5.0,5.0\nmean,.623,.651\nstd,.016,.015\nmin,.602,.634\n25%,.618,.64\n50%,.62,.652\n75%,.632,.658\nmax,.644,.672\n')
+@pytest.mark.parametrize('kind,args', [*((o, ()) for o in OF_MEANS), ('turned', ('--wide',))])
+def test_a_table_of_means_puts_the_baseline_first(call, kind, args):
+    assert ',N' not in refused(call, wrote(OF_MEANS[kind]), *args)
+    c = summary(call, OF_MEANS[kind], *args)
+    assert (c['mean_baseline'],c['mean_variant'],c['n_baseline'],c['n_variant'])==(.623,.651,5,5)
+
+MEANS_APART = dict(sets='dataset,model,mean,std,n\nnette,baseline,.91,.005,5\nwoof,baseline,.762,.005,5\nnette,simple,.92,.004,5\nwoof,simple,.782,.004,5\n',
+    one_each='dataset,model,mean,std,n\nnette,baseline,.91,.005,5\nwoof,simple,.782,.004,5\n', size='model,size,mean,std,n\nbaseline,128,.91,.005,5\nsimple,192,.782,.004,5\n',
+    twice='model,mean,std,n\nbaseline,.91,.005,5\nbaseline,.762,.005,5\nsimple,.92,.004,5\n')
+@pytest.mark.parametrize('kind', MEANS_APART)
+def test_means_that_more_than_the_arm_tells_apart_get_no_command(call, kind):
+    assert commands(refused(call, wrote(MEANS_APART[kind]), says=('no runs','differ in the arm alone')))==[]
+
+def test_a_run_with_an_sd_of_its_own_is_no_mean_of_runs(call):
+    f = wrote(csv_text([(a,s,f'{x} ± 0.01') for a,s,x in ROWS]))
+    assert commands(refused(call, f, says='If each row is a run, write its accuracy alone'))==[]
+
+STATISTICS = dict(stat='stat,baseline,simple\nmean,.623,.651\nmedian,.62,.652\nmin,.602,.634\nmax,.644,.672\n', two='stat,baseline,simple\nmin,.602,.634\nmax,.644,.672\n',
+    long='model,stat,acc\nbaseline,mean,.623\nbaseline,std,.016\nsimple,mean,.651\nsimple,std,.015\n')
+@pytest.mark.parametrize('kind', STATISTICS)
+@pytest.mark.parametrize('args', [(),('--ignore','stat')])
+def test_a_row_for_each_statistic_holds_no_runs(call, kind, args):
+    if kind!='long': args = (*args, '--wide')
+    assert commands(refused(call, wrote(STATISTICS[kind]), *args, says='stat names statistics of runs'))==[]
+
+def test_arms_may_be_called_mean_and_max(call):
+    rows = [('mean' if a=='baseline' else 'max',s,x) for a,s,x in ROWS]
+    (c,),_ = comparisons(call, wrote(csv_text(rows, ('pooling','seed','acc'))), '--arm', 'pooling')
+    assert c['diff']==pytest.approx(.028) and c['n']==5
+    wide = 'model,seed0,seed1,seed2,seed3,seed4\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('mean',BASE),('max',SIMPLE)))
+    assert comparisons(call, wrote(wide), '--wide')[0][0]['diff']==pytest.approx(.028)
+
+@pytest.mark.parametrize('header', ['10%,25%,50%,75%,100%','5 %,10 %,20 %,50 %,99 %'])
+def test_shares_are_no_seeds(call, header):
+    f = wrote(f'model,{header}\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('baseline',BASE),('simple',SIMPLE))))
+    assert commands(refused(call, f))==[] and commands(refused(call, f, '--wide', says='no seeds'))==[]
+
+@pytest.mark.parametrize('header,says', [('5,20,80,200,300','If these are seeds, and no epochs, sizes or shares'), ('0,1,2,3,4','read. Read it with'), ('1,2,3,4,5','read. Read it with')])
+def test_bare_numbers_are_seeds_if_so(call, header, says):
+    f = wrote(f'model,{header}\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('baseline',BASE),('simple',SIMPLE))))
+    is_the_five(comparisons(call, *commands(refused(call, f, says=says))[0][1:])[0][0])
+
+ROWS_AND_MEANS = [*ROWS, ('baseline','',.623), ('simple','',.651)]
+def test_means_without_a_seed_leave_the_runs_that_have_one(call):
+    is_the_five(followed(call, wrote(csv_text(ROWS_AND_MEANS)))[0][0])
+    wide = csv_text([*((i,*o) for i,o in enumerate(zip(BASE, SIMPLE))), ('',.623,.651)], ('seed','baseline','simple'))
+    is_the_five(followed(call, wrote(wide), '--wide')[0][0])
+    runs = pd.read_csv(io.StringIO(csv_text(ROWS_AND_MEANS)))
+    with pytest.raises(ValueError, match=re.escape("runs.dropna(subset='seed')")): compare_many(runs)
+    assert compare_many(runs.dropna(subset='seed'))['simple'].n==5
+
+def test_seeds_above_2_to_the_53_are_themselves(call):
+    for first in (2**53+1, 12345678901234567890):
+        is_the_five(comparisons(call, wrote(csv_text([(a,first+s,x) for a,s,x in ROWS])))[0][0])
+
+def test_what_would_leave_an_arm_without_runs_is_not_offered(call):
+    f = wrote(csv_text([(a,f'seed{s}' if a=='baseline' else s,x) for a,s,x in ROWS]))
+    assert commands(refused(call, f, says="has the seed 'seed0', and others have whole numbers"))==[]
+
+@pytest.mark.parametrize('off,on', [('false','true'),('False','True'),('none','simple'),('off','on')])
+def test_what_is_absent_is_the_baseline(call, off, on):
+    rows = [(on if a=='simple' else off,s,x) for a,s,x in reversed(ROWS)]
+    (c,),err = comparisons(call, wrote(csv_text(rows)))
+    assert (c['baseline'],c['arm'])==(off,on) and c['diff']==pytest.approx(.028) and err==f'r.csv: baseline = {off}.\n'
+    c = summary(call, f'model,mean,std,n\n{on},.651,.015,5\n{off},.623,.016,5\n')
+    assert c['diff']==pytest.approx(.028)
+
+@pytest.mark.parametrize('sign', ['_','-','-seed','_s'])
+def test_names_that_hold_arm_and_seed_are_told_from_arms_of_one_run(call, sign):
+    rows = [(f'{a}{sign}{s}','finished',s,x) for a,s,x in ROWS]
+    refused(call, wrote(csv_text(rows, ('Name','State','seed','val/acc'))), says=('hold an arm and a seed (baseline, 0)','columns arm and seed'))
+
+def test_a_total_may_have_marks_of_thousands(call):
+    rows = [(a,s,round(1500*x),'"1,500"') for a,s,x in ROWS]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('model','seed','correct','total'))))[0][0])
+
+def test_a_list_of_runs_names_a_store_that_is_not_there(call):
+    code,out,err = call('runs', '--root', 'nowhere')
+    assert (code,out,err)==(2,'','simpleattn: There is no store at nowhere.\n')
+
+OF_MEAN_ERRORS = dict(column='model,error,std,n\nbaseline,.377,.016,5\nsimple,.349,.015,5\n', cell='model,error,n\nbaseline,37.7 ± 1.6,5\nsimple,34.9 ± 1.5,5\n')
+@pytest.mark.parametrize('kind', OF_MEAN_ERRORS)
+def test_a_mean_of_errors_is_one_minus_that_of_accuracies(call, kind):
+    assert '1 - error as fractions' in refused(call, wrote(OF_MEAN_ERRORS[kind]))
+    c = summary(call, OF_MEAN_ERRORS[kind])
+    assert (c['mean_baseline'],c['mean_variant'])==(.623,.651)
+
+@pytest.mark.parametrize('header,is_read', [('25,50,75',False),('42,1337,2024',True)])
+def test_bare_quantiles_beside_a_mean_are_no_seeds(call, header, is_read):
+    text = f'model,mean,std,{header},n\nbaseline,.622,.021,.62,.644,.602,5\nsimple,.648,.012,.652,.658,.634,5\n'
+    if is_read: return refused(call, wrote(text), says='If these are seeds')
+    assert summary(call, text)['mean_variant']==.648
