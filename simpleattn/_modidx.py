@@ -1233,6 +1233,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.results._one_metric': ('results.html#_one_metric', 'simpleattn/results.py'),
                                     'simpleattn.results._one_value': ('results.html#_one_value', 'simpleattn/results.py'),
                                     'simpleattn.results._parts': ('results.html#_parts', 'simpleattn/results.py'),
+                                    'simpleattn.results._parts_beside_helpers': ( 'results.html#_parts_beside_helpers',
+                                                                                  'simpleattn/results.py'),
                                     'simpleattn.results._reads_errors': ('results.html#_reads_errors', 'simpleattn/results.py'),
                                     'simpleattn.results._refuse_either': ('results.html#_refuse_either', 'simpleattn/results.py'),
                                     'simpleattn.results._refuse_lone': ('results.html#_refuse_lone', 'simpleattn/results.py'),

@@ -105,7 +105,7 @@ _loss_words = re.compile('(val|valid|test|train|log)?(loss|losses)|nll|ppl|perpl
 _of_something_else = {*'std sd sem se standard stderr bar margin code message msg type acc accuracy'.split()} # as in std_error, error_code, acc_error
 
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
-def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name))
+def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name)) # usual enough to be taken without asking
 
 def _words_of(name):
     "The words of a name, without those of the moment that it was taken at, as in acc_at_best_val_loss"

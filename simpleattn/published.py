@@ -161,7 +161,7 @@ def differences(
 def _first_weights(row):
     "How an arm's first weights differ from those of the published layer; its form is the same"
     fastai_1 = row['variant']=='self' and row['split']=='v1' # Kaiming's normal, where fastai 2 has torch's default
-    return ["self-attention's first weights as in fastai 2, 2.4 times smaller"] if fastai_1 else []
+    return ["self-attention's first weights as in fastai 2; those of fastai 1 are 2.4 times as large"] if fastai_1 else []
 
 def _arithmetic(recipe, row, base):
     "How the arithmetic differs, which does not make another protocol"

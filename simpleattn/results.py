@@ -241,14 +241,17 @@ def _is_wide(asked, table):
     "What makes a table look wide, in words; None where nothing does"
     lists = _list_columns(table)
     if lists: return f'{lists[0]} holds lists'
-    parts = _wide_parts(asked, table.drop(columns=_helpers(table)))
-    return parts and f"{', '.join(parts[2][:4])}{', ...' if len(parts[2]) > 4 else ''} {'may be' if _may_be_sizes(parts[2]) else 'look like'} columns of {parts[0]}"
+    parts = _parts_beside_helpers(asked, table)
+    if not parts: return None
+    kind,_,headers = parts
+    shown = ', '.join(headers[:4]) + (', ...' if len(headers) > 4 else '')
+    return f"{shown} {'may be' if _may_be_sizes(headers) else 'look like'} columns of {kind}"
+
+def _parts_beside_helpers(asked, table): return _wide_parts(asked, table.drop(columns=_helpers(table)))
 
 def _may_be_sizes(headers):
     "Whether columns are bare numbers that do not count from 0 or 1: seeds, or else epochs or sizes"
-    if not headers or not all(map(is_whole, headers)): return False
-    numbers = sorted(int(float(o)) for o in headers)
-    return numbers[0] > 1 or numbers != [*range(numbers[0], numbers[0]+len(numbers))]
+    return bool(headers) and all(map(is_whole, headers)) and not _is_index(headers)
 
 # %% ../nbs/24_results.ipynb #b9a0d79f
 def _long(asked, table):
@@ -276,7 +279,7 @@ def _reads_errors(asked, table):
     "Do the columns of a wide table say that their numbers are errors?"
     lists = _list_columns(table)
     if lists: headers = [*filter(None, [_list_of_accuracies(asked, table, lists)])] or lists
-    else: _,_,headers = _wide_parts(asked, table.drop(columns=_helpers(table))) or (None, None, [''])
+    else: _,_,headers = _parts_beside_helpers(asked, table) or (None, None, [''])
     return all(says_error(short_name(o)) for o in headers)
 
 def _refuse_wide(asked, table):
@@ -745,7 +748,8 @@ def _refuse_roles(asked, table, roles):
         values = [v for header in lists for text in table[header] for v in map(number_in, listed(text))]
         percent = dict(percent=True) if values and max(values) > 1 else {}
         unit = ' The numbers are percent.' if percent else ''
-        sure = 'If these are seeds, and no epochs, sizes or shares, read it with' if ' may be ' in wide else 'Read it with'
+        unsure = not lists and _may_be_sizes(_parts_beside_helpers(asked, table)[2])
+        sure = 'If these are seeds, and no epochs, sizes or shares, read it with' if unsure else 'Read it with'
         asked.refuse(f'{wide}, and one row a run is read.{unit} {sure}', wide=True, **percent)
     named = [o for o in table.columns if is_accuracy(short_name(o))]
     if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is no number (nor a list such as [0.62, 0.64]).')
