@@ -1242,6 +1242,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.results._refuse_numbered': ('results.html#_refuse_numbered', 'simpleattn/results.py'),
                                     'simpleattn.results._refuse_numbers': ('results.html#_refuse_numbers', 'simpleattn/results.py'),
                                     'simpleattn.results._refuse_roles': ('results.html#_refuse_roles', 'simpleattn/results.py'),
+                                    'simpleattn.results._refuse_spreads': ('results.html#_refuse_spreads', 'simpleattn/results.py'),
                                     'simpleattn.results._refuse_statistics': ('results.html#_refuse_statistics', 'simpleattn/results.py'),
                                     'simpleattn.results._refuse_summary': ('results.html#_refuse_summary', 'simpleattn/results.py'),
                                     'simpleattn.results._refuse_wide': ('results.html#_refuse_wide', 'simpleattn/results.py'),

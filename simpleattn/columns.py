@@ -81,11 +81,12 @@ def check_names(
 def plain_value(
     value # A cell
 ): # A number, or text without blanks around it
-    "A cell such that 5, 5.0 and '5,0' are one value, and so are all kinds of nothing"
+    "A cell such that 5, 5.0 and '5,0' are one value, and so are all kinds of nothing; whole numbers keep all their digits"
     text = '' if value is None else str(value).strip()
     plain = text.replace(',', '') if re.fullmatch(r'[1-9]\d{0,2}(,\d{3})+', text) else text.replace(',', '.')
     try: number = float(plain)
     except ValueError: return text
+    if 2**53 <= abs(number) < float('inf') and re.fullmatch(r'-?\d+', plain): return int(plain)
     return number if number == number else ''
 
 # %% ../nbs/15_columns.ipynb #2fb539aa
@@ -215,7 +216,7 @@ def _is_a_best(header): return short_name(header).startswith('best_')
 
 def _are_since_1970(values): return all(o == '' or o > 1e8 for o in values) # in seconds
 
-def _are_numbers(values): return all(isinstance(o, float) or o == '' for o in values)
+def _are_numbers(values): return all(isinstance(o, (int,float)) or o == '' for o in values)
 
 def _are_switches(values): return all(str(o).lower() in ('true','false','yes','no','on','off','1.0','0.0','') for o in values)
 

@@ -494,8 +494,7 @@ def _conditions(asked, table):
 
 def _kept(asked, table, header, values):
     "The rows where a column has one of the values"
-    cells = table[header].map(plain_value)
-    kept = table[cells.isin(values)]
+    kept = table[[plain_value(o) in values for o in table[header]]]
     there = [*dict.fromkeys(table[header].str.strip())]
     if not len(kept):
         asked.refuse(f"no row has {header}={', '.join(map(str, values))}. There are: {', '.join(there[:20])}.")
@@ -813,6 +812,18 @@ def _renamed(asked, table):
     clash = {o:f'{o} ' for o in table.columns if o in ('arm','seed','acc','status','n_images') and o not in names}
     return table.rename(columns=clash | names), clash | names
 
+def _refuse_spreads(asked, runs):
+    "Refuse a row of which a column says that it holds the sd of others, and whose number is below all theirs: `sd` may be a setting too"
+    acc = runs.acc.map(number_in).astype(float)
+    for header in runs.columns.difference([*asked.roles], sort=False):
+        words = runs[header].str.strip()
+        of_runs = ~words.str.lower().isin(_statistics)
+        spreads = words.str.lower().isin(_of_spread) & (acc < acc[of_runs].min())
+        if not spreads.any(): continue
+        line = spreads.idxmax()
+        asked.refuse(f'{row_name(runs, line)} is a {words[line]} of other rows, no run, as {header.strip()} says. Remove it, or keep the runs:',
+            where=[f'{header.strip()}={o}' for o in words[of_runs].unique()])
+
 def _kept_rows(asked, table):
     "The rows that were asked for, without the columns that do not matter; what of it is to be said; and the columns of --by"
     wanted, ignored = _conditions(asked, table), _ignored(asked, table)
@@ -833,6 +844,7 @@ def _kept_rows(asked, table):
     both = [o for o in by if o in {names.get(k, k) for k in ignored}]
     if both: asked.refuse(f'--by {both[0]} and --ignore {both[0]} cannot both be heeded. Leave one out.')
     if ignored & {asked.roles['arm'], asked.roles['acc']}: asked.refuse('--ignore: arm and accuracy cannot be left out.')
+    _refuse_spreads(asked, runs)
     return runs.drop(columns=[names.get(o, o) for o in ignored]), said, by
 
 def _stripped(runs):

@@ -435,7 +435,7 @@ CHANGES = {
     'error-rate': ('results', 'return 1-fractions if asked.errors else fractions', 'return fractions'),
     'mixed-by': ('results', 'if rows.arm.nunique() < 2 and by: continue', 'if by: continue'),
     'log-last': ('results', "count == count.groupby(run).transform('max')", "count == count.groupby(run).transform('min')"),
-    'where-kept': ('results', 'table[cells.isin(values)]', 'table[~cells.isin(values)]'),
+    'where-kept': ('results', 'plain_value(o) in values', 'plain_value(o) not in values'),
     'largest-part': ('results', 'if size[0] > 1 and size > best:', 'if size[0] > 1:'),
     'summary-unit': ('results', "unit = 100 if (rows['mean'] > 1).any() else 1", 'unit = 1'),
     'against-one-run': ('results', 'c.sd_diff*(1+1/c.n)**.5', 'c.sd_diff*(2/c.n)**.5'),

@@ -1303,6 +1303,20 @@ def test_seeds_above_2_to_the_53_are_themselves(call):
     for first in (2**53+1, 12345678901234567890):
         is_the_five(comparisons(call, wrote(csv_text([(a,first+s,x) for a,s,x in ROWS])))[0][0])
 
+def test_a_seed_above_2_to_the_53_is_kept_by_itself(call):
+    first = 2**53
+    f = wrote(csv_text([(a,first+s,x) for a,s,x in ROWS]))
+    (c,),_ = comparisons(call, f, '--where', *(f'seed={first+s}' for s in (0, 1, 3)))
+    assert c['n']==3
+
+def test_a_row_that_a_column_calls_an_sd_is_no_run_whatever_is_ignored(call):
+    rows = [*(('run',*o) for o in ROWS), *(('sd',a,5,x) for a,x in (('baseline',.016),('simple',.015)))]
+    for kind in ('sd','std','Var'):
+        f = wrote(csv_text([(kind if o[0]=='sd' else o[0], *o[1:]) for o in rows], ('stat','arm','seed','acc')))
+        for more in ([], ['--ignore','stat']): is_the_five(followed(call, f, *more)[0][0])
+    depth = wrote(csv_text([('sd' if a=='simple' else 'none',a,s,x) for a,s,x in ROWS], ('reg','arm','seed','acc'))) # stochastic depth
+    is_the_five(comparisons(call, depth, '--ignore', 'reg')[0][0])
+
 def test_what_would_leave_an_arm_without_runs_is_not_offered(call):
     f = wrote(csv_text([(a,f'seed{s}' if a=='baseline' else s,x) for a,s,x in ROWS]))
     assert commands(refused(call, f, says="has the seed 'seed0', and others have whole numbers"))==[]
@@ -1338,5 +1352,5 @@ def test_a_mean_of_errors_is_one_minus_that_of_accuracies(call, kind):
 @pytest.mark.parametrize('header,is_read', [('25,50,75',False),('42,1337,2024',True)])
 def test_bare_quantiles_beside_a_mean_are_no_seeds(call, header, is_read):
     text = f'model,mean,std,{header},n\nbaseline,.622,.021,.62,.644,.602,5\nsimple,.648,.012,.652,.658,.634,5\n'
-    if is_read: return refused(call, wrote(text), says='If these are seeds')
-    assert summary(call, text)['mean_variant']==.648
+    if is_read: refused(call, wrote(text), says='If these are seeds')
+    else: assert summary(call, text)['mean_variant']==.648

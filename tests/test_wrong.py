@@ -158,6 +158,18 @@ def read_odd(chosen):
             if code not in (0,1,2) or 'Traceback' in err: yield what, words, code
         Path('runs', file).write_bytes(before)
 
+@pytest.fixture
+def drawn_once(monkeypatch):
+    "Reports whose pictures are made of the same share them: drawing takes most of the time"
+    import simpleattn.report as reports
+    for name in ('report_figures','_study_picture'):
+        def draw(report, draw=getattr(reports, name), drawn={}):
+            facts, study = report.to_dict(), report.study
+            made_of = json.dumps([study.name, study.baseline, study.delta, *(facts[o] for o in ('headline','arms','comparisons','race','runs'))])
+            if made_of not in drawn: drawn[made_of] = draw(report)
+            return drawn[made_of]
+        monkeypatch.setattr(reports, name, draw)
+
 def odd_ones(n, count):
     "What ended in an exception, of so many odd files"
     chosen = [*odd_files()]
@@ -166,7 +178,7 @@ def odd_ones(n, count):
     count(odd_files=n, tracebacks=len(raised))
     return raised
 
-def test_odd_records_and_declarations_are_believed_or_named(tmp_path, monkeypatch, count):
+def test_odd_records_and_declarations_are_believed_or_named(tmp_path, monkeypatch, drawn_once, count):
     monkeypatch.chdir(tmp_path)
     odd_world(tmp_path)
     assert odd_ones(8, count)==[]
@@ -190,7 +202,7 @@ def test_what_a_race_or_a_protocol_says_is_believed_or_named_and_breaks_no_other
         file.write_text(before)
 
 @pytest.mark.slow
-def test_records_and_declarations_with_every_field_of_another_type(tmp_path, monkeypatch, count):
+def test_records_and_declarations_with_every_field_of_another_type(tmp_path, monkeypatch, drawn_once, count):
     monkeypatch.chdir(tmp_path)
     odd_world(tmp_path)
     assert odd_ones(400, count)==[]
