@@ -2000,6 +2000,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.words._how_much': ('words.html#_how_much', 'simpleattn/words.py'),
                                   'simpleattn.words._interval': ('words.html#_interval', 'simpleattn/words.py'),
                                   'simpleattn.words._kept_together': ('words.html#_kept_together', 'simpleattn/words.py'),
+                                  'simpleattn.words._kind_of_p': ('words.html#_kind_of_p', 'simpleattn/words.py'),
                                   'simpleattn.words._latex_column': ('words.html#_latex_column', 'simpleattn/words.py'),
                                   'simpleattn.words._latex_table': ('words.html#_latex_table', 'simpleattn/words.py'),
                                   'simpleattn.words._leaves_out_0': ('words.html#_leaves_out_0', 'simpleattn/words.py'),

@@ -248,7 +248,7 @@ def confirm_words(self:Entry)->str: # Empty where nothing was picked
     "What a pick's mean is worth, and what confirms it: its reserved seeds, or a command while they are fewer than five"
     if not self.rivals: return ''
     if self.confirmed: return f'{self.picked_words} Its reserved seeds: {_accuracy(self.fresh)}.'
-    return f'{self.picked_words} Reserved seeds confirm it: {self.confirm}'
+    return f'{self.picked_words} To confirm it on reserved seeds: {self.confirm}'
 
 # %% ../nbs/25_board.ipynb #b7c0e107
 @patch

@@ -50,7 +50,7 @@ Fmt = Annotated[str, 'table, json, csv, md, latex']
 Callbacks = Annotated[str, "Callbacks for all arms: 'module:Class(arguments)' ...; those that change a training become a key of the recipe", dict(nargs='*')]
 Changes = Annotated[str, 'KEY=VALUE ...: train a derived recipe', dict(nargs='*')]
 Words = Annotated[str, 'Words', dict(nargs='*')]
-Names = Annotated[str, "Names or patterns, such as 'woof*'; one name: all of it", dict(nargs='*', opt=False)]
+Names = Annotated[str, "Names or patterns, such as 'woof*'; a single name is shown in full", dict(nargs='*', opt=False)]
 What = Annotated[str, 'What to compare', dict(nargs='*', opt=False)]
 Source = Annotated[str, 'Stored size', dict(one_of=('160','320','full'))]
 SplitSeed = Annotated[int, 'Seed', dict(least=0, most=2**32-1, only_with='split')]
@@ -368,7 +368,7 @@ def data(
     dataset:str,         # imagewoof, imagenette, cifar10, shapes, the name of a folder, or a folder or archive: ./pics
     source:Source=None,  # 160, 320, full; the smallest that there is if not given
     data:Data=None,      # Its folder or archive, or a folder that holds it
-    split:float=None,    # For a folder of classes: the part of each that validates, written as a list beside the folder
+    split:float=None,    # For a folder of classes: the fraction of each class that validates; the list is written beside the folder
     seed:SplitSeed=0,    # Seed of that split
     fmt:Fmt='table'
 ):
@@ -529,12 +529,12 @@ def study(
     contrasts:Words=(),        # More comparisons to declare: A:B (B minus A), A:B:noninferior, A:B:C:D for (D-C)-(B-A)
     root:Root='runs',
     *,
-    take_back:Words=(),        # Declared arms that can never run: out of the family, before any run of an arm besides the baseline's
+    take_back:Words=(),        # Declared arms that can never run: they leave the family, which is allowed while no arm but the baseline has runs
     set:Changes=(),            # KEY=VALUE ...: train a derived recipe. KEY=A,B,C: first a sweep on the tune split, then the picked value on other seeds
     pick:Pick='baseline',      # What a sweep picks: baseline (its best value, for all arms), each (every arm its own)
     sweep_runs:SweepRuns=3,    # Seeds of each arm of a sweep
     match:Match=None,          # time, flops: give each variant the most epochs that cost no more than the baseline's
-    page:bool=False,           # Write the study's page after each run: open the file in a browser, it loads itself again
+    page:bool=False,           # Write the study's page after each run: open the file in a browser, which reloads it
     import_file:OwnVariants=None,
     settings:Settings=None,
     fmt:Fmt='table',
@@ -624,7 +624,7 @@ def race(
     set:Changes=(),
     import_file:OwnVariants=None,
     settings:Settings=None,
-    page:bool=False,           # Write the race's page after each run: open the file in a browser, it loads itself again
+    page:bool=False,           # Write the race's page after each run: open the file in a browser, which reloads it
     fmt:Fmt='table',
     **kwargs                   # Of `Study.run`
 ):
@@ -645,7 +645,7 @@ def race(
 def control(
     recipe:RecipeName,
     runs:int=10,               # Seeds of the baseline and of the handicap: 0, 1, ...
-    handicap:str=None,         # epochs (half of them), noise (wrong labels for half of the images); epochs where there are two
+    handicap:str=None,         # epochs (half of them), noise (wrong labels for half of the images); epochs if not given, or noise where the recipe has one epoch
     name:str=None,             # Of the study; control-RECIPE if not given, which reports of the recipe look for
     delta:Margin=0.01,
     alpha:float=0.05,          # Error rate of the null, and of the handicap
@@ -965,7 +965,7 @@ def _best(name, reading, rates, asked, root, env, fmt):
 
 # %% ../nbs/28_cli.ipynb #bd3a33f3
 def compare(
-    what:What=(),             # A declared study; two of them, whether the second gains more; or a file of results (csv, tsv, json, jsonl; - is standard input)
+    what:What=(),             # A declared study; two of them: does the second gain more? Or a file of results (csv, tsv, json, jsonl; - is standard input)
     summary:Words=(),         # Instead: MEAN,SD,N of the baseline, then of the variant, as fractions
     baseline:str=None,        # Of a file: the arm that the others are compared with; the one named baseline, none or false, or the first
     contrasts:Words=(),       # More comparisons: ARM:ARM, ARM:ARM:noninferior, ARM:ARM:ARM:ARM
@@ -1184,7 +1184,7 @@ def _merged_words(merged):
 
 def _verified_words(checked, n_declared, wrong):
     n_corrupt = len(checked.corrupt)
-    said = f'{checked.n_believed} records, each with its path, schema and checksum held against its content; {n_corrupt} not believed'
+    said = f'{checked.n_believed} records, each with its path, schema and checksum checked against its content; {n_corrupt} not believed'
     if unchecked := checked.unchecked:
         said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands:\n'
         said += '\n'.join(unchecked)

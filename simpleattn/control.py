@@ -151,7 +151,7 @@ _repeat = 'the first two seeds of both arms, trained again in the store _repeats
 
 def handicapped(
     recipe:Recipe,     # To be made worse
-    handicap:str=None  # epochs, noise; None: epochs where there are two, else noise
+    handicap:str=None  # epochs, noise; None: epochs if the recipe has two or more, else noise
 )->tuple: # One of `handicaps`, and the derived recipe
     "The recipe with a handicap of known kind"
     handicap = handicap or ('epochs' if recipe.epochs>1 else 'noise')
@@ -164,7 +164,7 @@ def handicapped(
 def make_control(
     recipe:Recipe,     # Recipe whose harness is asked about
     runs:int=10,       # Seeds of each arm: 0, 1, ...
-    handicap:str=None, # epochs, noise; None: epochs where there are two, else noise
+    handicap:str=None, # epochs, noise; None: epochs if the recipe has two or more, else noise
     name:str=None,     # Of the study; None: control-RECIPE
     **kwargs           # Of `Study`: root, env, delta, alpha
 )->Study: # Not yet run

@@ -323,7 +323,7 @@ def _of_its_progress(report):
     if report.study.raced:
         yield f'The race goes on: {n} of at most {n_declared} runs are there. It may be looked at, and stopped, at any time.'
     else:
-        yield (f'Incomplete: {n} of {n_declared} runs are there. The numbers will change, and to stop because of them '
+        yield (f'Incomplete: {n} of {n_declared} runs are there. The numbers will change, and stopping because of them '
             'would void the p-values.')
 
 def _of_its_images(sources):
@@ -426,10 +426,10 @@ def _terms(comparisons):
     not_worse = f'Above -{delta} pp, where that was asked: not worse. ' if any(c.goal=='noninferior' for c in comparisons) else ''
     return [
         ('gain', "mean accuracy of the arm minus the baseline's, in percentage points (pp). Accuracy is last-epoch top-1 on the whole validation set."),
-        ('interval', f'in {level} % of studies, {together} {"holds" if comparisons.family==1 else "hold"} the true gain{looked}. Seeds vary, the images stay.'),
+        ('interval', f'in {level} % of studies, {together} {"contains the true gain" if comparisons.family==1 else "contain their true gains"}{looked}. Seeds vary, the images stay.'),
         ('answer', f'read off the interval. Above 0: better. Below 0: worse. Within ±{delta} pp: equivalent. {not_worse}Else: undecided. '
             'Its p is the smallest error rate at which it still stands.'),
-        ('next', f'seeds with which 80 % of studies answer: better at a gain of {delta} pp, equivalent at none.'),
+        ('next', f'seeds with which 80 % of studies answer "better" where the true gain is {delta} pp, and "equivalent" where it is 0.'),
         ('on new images', 'the same rule where the images are a sample too, as if the validation set were drawn anew.')]
 
 # %% ../nbs/21_report.ipynb #aac50b10
@@ -456,7 +456,7 @@ def _arms_table(report):
     said = [f"No FLOPs are known of {lack}: the records hold none. The command {command} counts them for the library's own variants."] if lack else []
     at_once = _at_once([r for r in report.runs if not r.env.startswith('cpu')])
     if at_once>1: said.append(f'Up to {at_once} runs were at work at a time. Where they shared a GPU, a run alone takes less, '
-        'and more seeds take less than the hours of all arms.')
+        'and the hours of a plan, which counts one run after another, are too many.')
     return _Table('Arms', [*_arm_columns], _rows(_arm_columns, report.arms), said)
 
 def _at_once(runs): # by when each finished, to the second

@@ -841,7 +841,7 @@ def _said_of_others(runs):
     here = machine_facts()
     found = [made_otherwise(r.machine, here | dict(device=r.machine.get('device'))) for r in runs]
     n, what = sum(map(bool, found)), dict.fromkeys(chain(*found))
-    if n: yield (f"{n} of the runs that are there {'was' if n==1 else 'were'} made with another {' and '.join(what)}. "
+    if n: yield (f"{n} of the runs that are there differ{'s' if n==1 else ''} in {' and '.join(what)} from this machine and program. "
         'A pair of such a run and a new one may differ by more than the arm; in another root all are trained anew.')
 
 @patch

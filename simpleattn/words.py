@@ -238,7 +238,7 @@ def _fitted(head, rows, width):
     if 0 < len(rows) <= 12: return '\n'.join(_turned(head, rows, width))
     n = next((n for n in range(len(head), 0, -1) if _fitting(head[:n], [row[:n] for row in rows], width)), 1)
     lines = _fitting(head[:n], [row[:n] for row in rows], width)
-    return '\n'.join([*lines, wrapped(f"No place for {', '.join(head[n:])}: a wider terminal or --fmt csv has them.", width)])
+    return '\n'.join([*lines, wrapped(f"No room for {', '.join(head[n:])}: widen the terminal, or use --fmt csv.", width)])
 
 # %% ../nbs/05_words.ipynb #d079cb64
 _signed_numbers = re.compile(r'[+-](?:[-+.,%() 0-9e]|to|pp|no interval yet)*')
@@ -308,14 +308,14 @@ def plan_words(
     found = f'{points(p.detectable, "")} would be found' if p.detectable else 'no difference of accuracies would be found'
     said = [f"With {p.n} seeds of each arm{hours(p.hours)} and an sd {of} of {points(p.sd_diff, '')},"
         f" {found} in {rate(p.target)} % of studies ({family}).",
-        f"To find {rate(p.effect)} pp takes {said_of['better']} seeds{hours(p.hours_needed)},"
-        f" to show that equal arms are equivalent within {rate(p.delta)} pp {equivalent}{' seeds' if p.never_equivalent else hours(p.hours_equivalence)}."]
+        f"It takes {said_of['better']} seeds{hours(p.hours_needed)} to find {rate(p.effect)} pp,"
+        f" and {equivalent}{' seeds' if p.never_equivalent else hours(p.hours_equivalence)} to show that equal arms are equivalent within {rate(p.delta)} pp."]
     if p.never_equivalent: said += [f'Of equal arms {rate(p.alpha/p.variants)} % are called better or worse at every number of seeds.']
     if p.sd_diff_upper: said += [f"The larger numbers are for the 80 % upper bound of that sd, {points(p.sd_diff_upper, '')}."]
-    else: said += ['From how many runs the sd comes was not said, so it has no upper bound.']
+    else: said += ['The number of runs behind the sd was not given, so it has no upper bound.']
     if p.paired:
         said += ['A study that grows after it was looked at is judged by the confidence sequence: '
-            f"{said_of['better_grown']} and {said_of['equivalent_grown']} seeds in all."]
+            f"{said_of['better_grown']} seeds in all to find {rate(p.effect)} pp, and {said_of['equivalent_grown']} for equivalence."]
     return ' '.join(said)
 
 # %% ../nbs/05_words.ipynb #f76d64c2
@@ -507,9 +507,14 @@ def _means(c):
     before = f"{percent(c.mean_baseline)} % (sd {points(c.sd_baseline, '')})"
     return f", from a mean of {before} to {percent(c.mean_variant)} % (sd {points(c.sd_variant, '')})"
 
+def _kind_of_p(c):
+    "It stands beside an interval for the whole family, so it says where it is not adjusted for it"
+    kinds = ['unadjusted' if c.family > 1 else '', 'always-valid' if c.sequential else '']
+    return ''.join(f'{o} ' for o in kinds if o)
+
 def _difference(c):
     if c.diff is None: return ''
-    p = '' if c.p is None else f"; {'always-valid ' if c.sequential else ''}{p_words(c.p, c.alpha/c.family)} of no difference"
+    p = '' if c.p is None else f"; {_kind_of_p(c)}{p_words(c.p, c.alpha/c.family)} of no difference"
     return f'The difference is {_gain(c)} pp ({_interval(c)}{p}){_means(c)}.'
 
 def _of_answer(c, answer):
@@ -534,7 +539,7 @@ def _next(c):
     fresh = f'Next: {found.format(*_next_seeds(c, False))} fresh seeds{_that_train(c)}.'
     if not c.paired: return fresh
     better, equivalent = _next_seeds(c, True)
-    return f'{fresh} If this study grows instead, it is judged by the confidence sequence: {better} and {equivalent} in all{_that_train(c)}.'
+    return f'{fresh} If this study grows instead, it is judged by the confidence sequence: {better} seeds in all{_that_train(c)} to {asked}, and {equivalent} for equivalence.'
 
 # %% ../nbs/05_words.ipynb #93c656ab
 def _diverging(c):
@@ -551,7 +556,7 @@ def _diverging(c):
     counts = f'Diverged: {c.diverged_variant} of {c.n_all_variant}, {c.baseline} {c.diverged_baseline} of {c.n_all_baseline}'
     all_seeds = f'over all seeds, a diverged run {lost}, {valid}{p_words(c.p_worst_rank)}'
     said = f'{counts} ({valid}{p_words(c.p_divergence)}); {all_seeds}.'
-    return said if c.diff is None else f'{said} The difference is among completers.'
+    return said if c.diff is None else f'{said} The difference is over the runs that trained.'
 
 def sentence(
     c,                                   # A `Comparison`
@@ -589,9 +594,9 @@ notes = dict( # what is said, with what is filled in
     grown='seeds were added after this study was looked at, so it is judged by the confidence sequence',
     stopped='stopped early: {runs}; compared by the last epoch that each reached',
     unchecked='do not say which images were right, so their accuracy is believed as it stands: {records}',
-    programs='the two runs of a pair were made with another {what} ({seeds}), so more than the arm may differ between them',
+    programs='the two runs of a pair differ in {what} ({seeds}), so more than the arm may differ between them',
     gap='runs from a seed on that one arm lacks, left out: {runs}',
-    missing='only {there} of {declared} declared seeds{whose}: not the declared comparison, and to stop because of it voids its p-values')
+    missing='only {there} of {declared} declared seeds{whose}: this is not yet the declared comparison, and stopping because of what it shows voids its p-values')
 
 def note(
     name:str, # Of `notes`
@@ -630,7 +635,7 @@ def against_words(
     one = a.one_run
     if None not in one.interval:
         said.append(f'Were it one run that spreads like these, the interval would be {interval_text(one.interval, one.delta)} pp, and the answer "{one.verdict_words}".')
-    said.append('Nor can this know whether data, epochs and code were the same.')
+    said.append('Nor is it known whether data, epochs and code were the same.')
     return ' '.join([*said, *map(_as_sentence, a.notes)])
 
 def against_rows(
@@ -741,7 +746,7 @@ def best_words(
     said = alone if len(among) == 1 else f"{len(among)} of {of} cannot be told from the best: {', '.join(names)}"
     how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; a family of its own, beside the comparisons with a baseline"
     more = [f"{o['arm']} is not comparable: {o['why']}." for o in refused] + [*map(_as_sentence, b.notes)]
-    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"Fresh seeds confirm it{f': {b.confirm}' if b.confirm else '.'}"])
+    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"To confirm it, train fresh seeds{f': {b.confirm}' if b.confirm else '.'}"])
 
 # %% ../nbs/05_words.ipynb #f5ba22aa
 def null_words(
@@ -755,11 +760,11 @@ def null_words(
     if c.why: return f'{split}: {c.why}.'
     n = f'{c.n_variant} and {c.n_baseline} runs'
     said = f'{split} ({n}): {_found(c)}.'
-    found = 'A shift was found: more than the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
-    could = 'it is not known which could have been' if shift is None else f'but it takes one of {points(shift, "")} to be found in 80 % of such controls'
+    found = 'A shift was found: something besides the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
+    could = 'It is not known which could have been' if shift is None else f'One of {points(shift, "")} would be found in 80 % of such controls'
     more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
     late = f' {early} of {c.n_variant+c.n_baseline} baseline runs were there when this was declared.' if early else ''
-    return f'{said} {found}, {could}.{late}{more}'
+    return f'{said} {found}. {could}.{late}{more}'
 
 def _found(c):
     "A difference, its interval and its p"
@@ -779,9 +784,9 @@ def repeat_words(
     if not others: return f"Repeat: {'the run that was' if n == 1 else f'all {n} runs that were'} made twice came out the same, bit for bit."
     def apart(o):
         images = 'unknown images' if o.n_differ is None else f'{o.n_differ} of {o.n_images} images'
-        made = f" (made again with another {' and '.join(o.otherwise)})" if o.otherwise else ''
-        return f'{o.arm} seed {o.seed} by {points(o.diff)} and {images}{made}'
-    return f"Repeat: {n-len(others)} of {n} runs that were made twice came out the same, bit for bit. The others lie apart: {', '.join(map(apart, others))}."
+        made = f" (the repeat differs in {' and '.join(o.otherwise)})" if o.otherwise else ''
+        return f'{o.arm} seed {o.seed} by {points(o.diff)} and on {images}{made}'
+    return f"Repeat: {n-len(others)} of {n} runs that were made twice came out the same, bit for bit. The others differ: {', '.join(map(apart, others))}."
 
 # %% ../nbs/05_words.ipynb #eaf9eb74
 _handicap_words = dict(epochs='half of the epochs, rounded up', noise='wrong labels for half of the images')
@@ -795,6 +800,6 @@ def sensitivity_words(
     if c.why: return f'{said}: {c.why}.'
     if c.diff is not None: said += f': {_found(c)}'
     if not control.found: return f'{said}. The handicap was not found: {c.verdict_words}.'
-    if control.found_at is None: at = 'Whoever looks after every seed would need more of them'
-    else: at = f'Whoever looks after every seed would have found it at {control.found_at} seeds'
+    if control.found_at is None: at = 'Checked after each seed, it would need more of them'
+    else: at = f'Checked after each seed, it would have been found at {control.found_at} seeds'
     return f'{said}. The handicap was found. {at}.'

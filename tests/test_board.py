@@ -92,7 +92,7 @@ def test_a_pick_is_confirmed_on_reserved_seeds_which_take_no_part_in_it(tmp_path
     put(tmp_path, [.5,.51], recipe, 'simple', seeds=[1000,1001])
     again, = leaderboard(board_entries(tmp_path))
     assert again.arm==e.arm and again.score.mean==e.score.mean and again.fresh.n==2 and again.fresh.mean==pytest.approx(.505) and '(n 2)' in board_rows([again])[0]['fresh_seeds']
-    assert again.confirm==e.confirm and again.confirm_words==f'{e.picked_words} Reserved seeds confirm it: {e.confirm}', 'two are too few'
+    assert again.confirm==e.confirm and again.confirm_words==f'{e.picked_words} To confirm it on reserved seeds: {e.confirm}', 'two are too few'
     assert again.to_dict()['over_k']==[*e.over_k] and json.loads(json.dumps(again.to_dict()))['fresh']['n']==2
     put(tmp_path, [.52,.53,.54], recipe, 'simple', seeds=[1002,1003,1004])
     done, = leaderboard(board_entries(tmp_path))

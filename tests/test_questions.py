@@ -421,7 +421,7 @@ def test_best_on_the_command_line(results, capsys):
     rc, o = said(capsys, 'woof-cpu', '--root', ROOT/'runs', '--best')
     assert rc==0 and '3 of 3 arms cannot be told from the best' in o.out
     command = 'simpleattn study woof-cpu --variants woof-cpu/baseline,woof-cpu/simple --seeds 1000,1001,1002,1003,1004'
-    assert f'Fresh seeds confirm it: {command} --name woof-cpu-simple-confirm --root {ROOT/"runs"}' in o.out
+    assert f'To confirm it, train fresh seeds: {command} --name woof-cpu-simple-confirm --root {ROOT/"runs"}' in o.out
     _, o = said(capsys, 'woof-cpu', '--root', ROOT/'runs', '--best', '--fmt', 'json')
     assert json.loads(o.out)['confirm'].startswith(command)
 
@@ -455,7 +455,7 @@ def test_the_leaderboard_prints_a_pick_with_its_interval_over_all_arms(capsys):
     assert pick.over_k==pytest.approx(stats.t.interval(1-.05/pick.best_of, len(x)-1, x.mean(), x.std(ddof=1)/math.sqrt(len(x))))
     main(['leaderboard', '--root', str(ROOT/'runs')])
     said = capsys.readouterr().out
-    assert f'{pick.picked_words} Reserved seeds confirm it: simpleattn study' in said and 'too high on average' in said
+    assert f'{pick.picked_words} To confirm it on reserved seeds: simpleattn study' in said and 'too high on average' in said
 
 # ---- error rates
 

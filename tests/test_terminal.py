@@ -101,7 +101,7 @@ def test_a_table_finds_its_place(monkeypatch):
     wide = [f'column-number-{k}' for k in range(9)]
     assert text_table(wide, [['x'*20]*9]*2).split('\n')[0].split()==['column-number-0','x'*20,'x'*20], 'few rows are turned'
     many = text_table(wide, [['x'*20]*9]*20)
-    assert many.split('\n')[0].split()==wide[:2] and 'No place for column-number-2' in many and 'column-number-8' in ' '.join(many.split())
+    assert many.split('\n')[0].split()==wide[:2] and 'No room for column-number-2' in many and 'column-number-8' in ' '.join(many.split())
 
 def test_no_width_changes_nothing():
     text = 'a '*100+'\n    '+'b '*100
@@ -109,7 +109,7 @@ def test_no_width_changes_nothing():
     *said,code = wrapped(text, 50).split('\n')
     assert max(map(len, said))<=50 and code=='    '+'b '*100, 'what is indented is to be pasted'
     command = 'simpleattn study demo --variants baseline,simple --name demo-simple-confirm'
-    assert wrapped(f'Reserved seeds confirm it: {command}', 50)==f'Reserved seeds confirm it:\n  {command}'
+    assert wrapped(f'To confirm it on reserved seeds: {command}', 50)==f'To confirm it on reserved seeds:\n  {command}'
     assert 'from -0.55 to +0.43 pp' not in wrapped('x '*16+'from -0.55 to +0.43 pp', 50) and '-0.55 to +0.43 pp' in wrapped('x '*16+'from -0.55 to +0.43 pp', 50)
 
 # ---- help, names, completion
