@@ -306,6 +306,8 @@ def plan(
     if minutes is not None and (minutes < 0 or minutes == math.inf): raise ValueError(f"a run cannot take {minutes} minutes")
     sd_diff = sd if corr is None else sd*math.sqrt(2*(1-corr))
     _check_design(1, sd_diff, target, alpha/variants)
+    if not alpha/variants < target:
+        raise ValueError(f"a power of {target:g} is no more than the {alpha/variants:g} of equal arms that are called different: ask for more, such as 0.8")
     return Plan(n, sd_diff, delta, effect, alpha, variants, n_sd, minutes, target)
 
 # %% ../nbs/14_plan.ipynb #9dba7f2e

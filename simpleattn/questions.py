@@ -380,11 +380,15 @@ def _refused(samples):
         try: check_enough(o.trained)
         except ValueError as e: yield arm, len(o.trained), str(e)
 
-def _counting(trained, notes):
+def _common_seeds(samples): return set.intersection(*[{*o.seeds} for o in samples.values()]) - {None}
+
+def _counting(ended, notes):
     "Runs that trained, on common seeds where there are enough; whether there are; and what is to be said"
-    common = set.intersection(*[{*o.seeds} for o in trained.values()]) - {None}
-    most = max(map(len, trained.values()))
-    if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms; pairs need 3, and 80 % of them']
+    trained = {arm: o.trained for arm,o in ended.items()}
+    n_shared, most = len(_common_seeds(ended)), max(map(len, ended.values())) # with those that diverged, as where two arms are compared
+    common = _common_seeds(trained)
+    if n_shared < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {n_shared} of {most} seeds are shared by all arms; pairs need 3, and 80 % of them']
+    if len(common) < 3: return trained, False, [*notes, f'unpaired: all arms trained on {len(common)} shared seeds, and pairs need 3']
     if len(common) < most: notes.append(f'on the {len(common)} seeds that all arms have')
     return {arm: o.take([i for i,seed in enumerate(o.seeds) if seed in common]) for arm,o in trained.items()}, None, notes
 
@@ -400,11 +404,11 @@ def best(
     refused = tuple(_refused(samples))
     lost = tuple((arm, o.n_diverged, len(o)) for arm,o in samples.items() if o.n_diverged)
     too_few = {arm for arm,*_ in refused}
-    trained = {arm: o.trained for arm,o in samples.items() if arm not in too_few}
-    if len(trained) < 2: raise ValueError(refused[0][2])
+    ended = {arm: o for arm,o in samples.items() if arm not in too_few}
+    if len(ended) < 2: raise ValueError(refused[0][2])
     said = [f"diverged runs are left out: {', '.join(f'{arm} {n} of {of}' for arm,n,of in lost)}"] if lost else []
-    counting, paired, notes = _counting(trained, said)
-    pairs = [*combinations(trained, 2)]
+    counting, paired, notes = _counting(ended, said)
+    pairs = [*combinations(ended, 2)]
     compared = compare_many(counting, None, alpha, contrasts=pairs, paired=paired)
     for c in compared:
         if c.why: raise ValueError(c.why)

@@ -323,7 +323,7 @@ def _of_its_progress(report):
     if report.study.raced:
         yield f'The race goes on: {n} of at most {n_declared} runs are there. It may be looked at, and stopped, at any time.'
     else:
-        yield (f'Incomplete: {n} of {n_declared} runs are there. The numbers will change, and stopping because of them '
+        yield (f'Incomplete: {n} of {n_declared} runs are there. The numbers will change, and to stop because of them '
             'would void the p-values.')
 
 def _of_its_images(sources):

@@ -848,7 +848,7 @@ def _grow(declared, growth):
     arms = [a for a in growth['arms'] if a['arm'] not in there]
     seeds = [s for s in growth['seeds'] if s not in declared['seeds']]
     taken_back = growth.get('taken_back', [])
-    said = dict(date=growth['date'], runs_before=growth['runs_before'], arms=[a['arm'] for a in arms], seeds=seeds)
+    said = {k:growth[k] for k in ('date','runs_before','pairs_before') if k in growth} | dict(arms=[a['arm'] for a in arms], seeds=seeds)
     declared['growth'].append(dict(said, taken_back=taken_back) if taken_back else said)
     declared['arms'] = [a for a in declared['arms'] if a['arm'] not in taken_back] + arms
     declared['seeds'] += seeds

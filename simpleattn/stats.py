@@ -7,7 +7,7 @@ __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decompositio
            'worst_rank_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
            'check_enough', 'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages',
            'p_of_answer', 'Comparison', 'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm',
-           'Comparisons', 'check_contrasts', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
+           'Comparisons', 'check_contrasts', 'family_of', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
 
 # %% ../nbs/17_stats.ipynb #b8f97c06
 import math,warnings
@@ -500,8 +500,8 @@ def _both_trained(before, after):
     return before.take(rows), after.take(rows)
 
 @parts(baseline='before.arm', arm='after.arm', failed_baseline='before.failed', failed_variant='after.failed',
-    diverged_baseline='before.n_diverged', diverged_variant='after.n_diverged',
-    n_all_baseline='before.n_runs', n_all_variant='after.n_runs', # with those that diverged
+    diverged_baseline='all_before.n_diverged', diverged_variant='all_after.n_diverged',
+    n_all_baseline='all_before.n_runs', n_all_variant='all_after.n_runs', # with those that diverged
     n_baseline='base.n', n_variant='variant.n') # that trained
 @dataclass(frozen=True, eq=False)
 class _Sides:
@@ -509,7 +509,16 @@ class _Sides:
     before:Sample # Baseline; where `paired`, row by row with `after`
     after:Sample  # Variant
     paired:bool=False
+    with_alone:tuple=None # Both arms with the runs that have no partner, where one of these diverged
 
+    @property
+    def all_before(self): return self.with_alone[0] if self.with_alone else self.before # divergence is counted in these
+    @property
+    def all_after(self): return self.with_alone[1] if self.with_alone else self.after
+    def among(self, before, after):
+        "The same pairs among the runs of both arms, of which some may have no partner"
+        n_lost = self.before.n_diverged + self.after.n_diverged
+        return replace(self, with_alone=(before, after)) if before.n_diverged + after.n_diverged > n_lost else self
     @property
     def has_runs(self): return isinstance(self.before, Sample) # or only summaries?
     @property
@@ -596,8 +605,7 @@ def contrast_of(
     check_enough(before, after)
     pairs = shared_runs(before, after)
     paired, note = _may_pair(before, after, len(pairs[0]), paired)
-    if paired: before, after = pairs
-    return Contrast(before, after, paired), note
+    return (Contrast(*pairs, True).among(before, after) if paired else Contrast(before, after)), note
 
 # %% ../nbs/17_stats.ipynb #95735fb7
 @dataclass(frozen=True)
@@ -680,9 +688,13 @@ def _paired_ranks(before, after):
     only_after, only_before = after.diverged > before.diverged, before.diverged > after.diverged
     return Ranks(p, sign, mcnemar_p(int(only_after.sum()), int(only_before.sum())))
 
+_MOST_ORDERS = 20_000 # of the runs of both arms that are gone through one by one
+
 def _unpaired_ranks(before, after):
     from scipy import stats
-    u = stats.mannwhitneyu(after.acc, before.acc)
+    few = math.comb(len(before)+len(after), len(after)) <= _MOST_ORDERS
+    method = stats.PermutationMethod(n_resamples=_MOST_ORDERS) if few else 'auto' # diverged runs tie, and then 'auto' is never exact
+    u = stats.mannwhitneyu(after.acc, before.acc, method=method)
     ahead = float(np.sign(u.statistic - len(before)*len(after)/2))
     table = [[o.n_diverged, len(o.trained)] for o in (before, after)]
     return Ranks(float(u.pvalue), ahead, float(stats.fisher_exact(table)[1]))
@@ -808,6 +820,9 @@ class _Declared(_Shown):
         return race_state(c.differences, self.delta, self.alpha, self.family) if c.enough else None
     @property
     def estimate(self): return None if self.sequential else self.evidence # None where the seeds were looked at
+    @property
+    def p_is_earlier(self): # Is the p that of an earlier look, and smaller than the interval as it stands would give?
+        return bool(self.sequential and self.evidence) and self.evidence.p < .99*self.evidence.p_of(0.)
     @cached_property
     def _bounds(self):
         bounds = self.evidence and self.evidence.interval(self.level)
@@ -906,8 +921,8 @@ class _Tested(_Judged):
     def corr(self): return self._correlation[1]
     @property
     def divergence_upper(self): # of the variant's rate, where it was told whether runs diverged
-        after = self.contrast.after
-        return divergence_upper(after.n_diverged, after.n_runs, self.alpha) if after.status_told else None
+        c = self.contrast
+        return divergence_upper(c.diverged_variant, c.n_all_variant, self.alpha) if c.after.status_told else None
 
 # %% ../nbs/17_stats.ipynb #1f0853ce
 @parts(runs_needed='plan.runs_needed', runs_needed_upper='plan.runs_needed_upper')
@@ -1089,6 +1104,7 @@ def _compared_in_order(before, after, paired, delta, alpha, family, goal):
     c = Comparison(contrast, delta, alpha, family, goal, True)
     c.over_images
     if c.verdict != 'undecided': before, after = _up_to(before, contrast.before), _up_to(after, contrast.after)
+    c = replace(c, contrast=contrast.among(before, after))
     alone = _left_out(before, after, pairs)
     return c.noted(*_of_a_race(c, len(pairs.before)-len(contrast.before)), *alone, *limits(contrast))
 
@@ -1129,6 +1145,7 @@ def holm(
 )->list:       # Adjusted p-values; None or NaN where there was none
     "Holm's step-down adjustment"
     there = sorted((i for i,o in enumerate(p) if o is not None and o == o), key=lambda i: p[i])
+    if k is not None and k < len(there): raise ValueError(f'k = {k}: the family has {len(there)} p-values')
     steps = [min(1., float(p[i])*((k or len(there))-rank)) for rank,i in enumerate(there)]
     adjusted = dict(zip(there, accumulate(steps, max)))
     return [adjusted.get(i, o) for i,o in enumerate(p)]
@@ -1162,7 +1179,10 @@ class Comparisons(_Shown):
     def noted(self, note, first=False):
         "Every comparison with a note more: a text, or a function of the comparison that gives one or None"
         said = note if callable(note) else lambda c: note
-        def more(c): return replace(c, notes=(said(c), *c.notes) if first else (*c.notes, said(c))) if said(c) else c
+        def more(c):
+            text = said(c)
+            if not text: return c
+            return replace(c, notes=(text, *c.notes) if first else (*c.notes, text))
         return replace(self, comparisons=tuple(map(more, self)))
 
     def to_df(self):
@@ -1184,8 +1204,10 @@ def _gain(before, after):
         (c.recipe or '',), arms=(c.baseline, c.arm))
     return gain, notes
 
-def _gain_of_gains(samples, names, sequential, declared):
+def _gain_of_gains(samples, names, paired, sequential, declared):
     "Second gain minus first, by Welch's test on paired differences; over new images the variances of the two sets add"
+    if paired is False:
+        raise ValueError('a difference of differences is made of pairs: leave paired=False (--unpaired) out')
     if sequential:
         raise ValueError('a difference of differences has no sequential form: declare its number of seeds')
     (first, notes), (second, more) = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
@@ -1231,6 +1253,16 @@ def check_contrasts(contrasts):
             raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, "
                 "two and noninferior, or four")
 
+def family_of(
+    arms,         # Names
+    baseline:str, # That each of them is compared with; None: only `contrasts`
+    contrasts=()  # As for `compare_many`
+)->list:          # Tuples of names, each once; a third that is 'noninferior' is asked for
+    "The comparisons that share an error rate, in their order"
+    asked = [tuple(c[:2]) if len(c) == 3 and c[2] == 'difference' else tuple(c) for c in contrasts]
+    with_baseline = [] if baseline is None else [(baseline, a) for a in arms if a != baseline]
+    return [*dict.fromkeys([*with_baseline, *asked])]
+
 def _pairs_of_arms(c): return (c[:2], c[2:]) if len(c) == 4 else (c[:2],)
 
 def _check_todo(samples, baseline, todo, paired):
@@ -1265,8 +1297,7 @@ def compare_many(
     if from_table: runs, left_out = plain_runs(runs)
     samples = read_samples(runs, n_images)
     if not samples: raise ValueError("there are no runs: a comparison needs at least two of each of two arms")
-    todo = [] if baseline is None else [(baseline, a) for a in samples if a != baseline]
-    todo += map(tuple, contrasts)
+    todo = family_of(samples, baseline, contrasts)
     _check_todo(samples, baseline, todo, paired)
     if from_table:
         check_columns(runs, [pair for c in todo for pair in _pairs_of_arms(c)])
@@ -1276,7 +1307,7 @@ def compare_many(
     def compared(c):
         goal = c[2] if len(c) == 3 else 'difference'
         try:
-            if len(c) == 4: return _gain_of_gains(samples, c, sequential, declared)
+            if len(c) == 4: return _gain_of_gains(samples, c, paired, sequential, declared)
             return _compared(samples[c[0]], samples[c[1]], paired, sequential, *declared, goal)
         except ValueError as e:
             refused.append(e)

@@ -187,6 +187,8 @@ def load_study(
     if declared is None:
         there = sorted(o.split('/')[1].removesuffix('.json') for o in list_names(root, '_studies', '*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
+    if env=='any' and declared.get('raced'):
+        raise CliError(f"Study {name!r} is a race, which is read on one class of machine: leave --env any out.")
     env = '*' if env=='any' else env or declared['env']
     fixed = {k:declared[k] for k in ('seeds','baseline','delta','alpha')}
     return Study(name, _declared_arms(declared), root=root, env=env, **fixed)
@@ -247,20 +249,27 @@ def _runs_of(self:Study, arm, runs, not_believed, failed): # (`Run`s, {path: rea
     return tuple(sorted(runs, key=lambda r: place[r.seed])), not_believed, sum(failed[seed] for seed in self.seeds)
 
 # %% ../nbs/18_study.ipynb #0f514f2e
-@patch(as_prop=True)
-def pairs(self:StudyRuns)->int:
-    "Pairs of a finished run and its baseline's that can be seen"
+@patch
+def pairs_of(self:StudyRuns, labels)->int:
+    "Pairs of a finished run of these arms and its baseline's that can be seen"
     baseline = {r.seed for r in self.runs[self.study.baseline]}
-    return sum(r.seed in baseline for label,runs in self.runs.items() if label!=self.study.baseline for r in runs)
+    return sum(r.seed in baseline for label in labels if label!=self.study.baseline for r in self.runs[label])
+
+@patch(as_prop=True)
+def pairs(self:StudyRuns)->int: return self.pairs_of(self.runs) # Of all arms
 
 @patch(as_prop=True)
 def early_pairs(self:StudyRuns)->int:
-    "Pairs that were there before the study was declared; all of them where nobody declared it"
-    return self.declaration.get('pairs_before', 0) if self.is_declared else self.pairs
+    "Pairs that were there before the study was declared, or before their arm joined it; all of them where nobody declared it"
+    if not self.is_declared: return self.pairs
+    declared_arms = _declared_arms(self.declaration)
+    joining = self.pairs_of([label for label in self.runs if label not in declared_arms])
+    joined = sum(g.get('pairs_before', 0) for g in self.declaration.get('growth', ()))
+    return self.declaration.get('pairs_before', 0) + joined + joining
 
 @patch(as_prop=True)
 def grown(self:StudyRuns)->bool:
-    "Were pairs there to be seen before this study was declared, or seeds added after?"
+    "Were pairs there to be seen before this study was declared or their arm joined it, or seeds added after a look?"
     declared = self.declaration
     seeds_added_after_a_look = any(g['seeds'] and g['runs_before'] for g in declared.get('growth', ()))
     return self.early_pairs>0 or seeds_added_after_a_look or len(self.study.seeds)>len(declared['seeds'])
@@ -283,7 +292,9 @@ def _undeclared(self:Study, declared)->dict: # None where all of it is declared
     arms = [a for a in new['arms'] if a['arm'] not in there]
     seeds = [s for s in self.seeds if s not in declared['seeds']]
     if not arms and not seeds: return None
-    return dict(name=self.name, date=now, runs_before=self.read().n_runs, arms=arms, seeds=seeds)
+    there = self.read()
+    pairs_before = there.pairs_of([a['arm'] for a in arms])
+    return dict(name=self.name, date=now, runs_before=there.n_runs, pairs_before=pairs_before, arms=arms, seeds=seeds)
 
 @patch
 def take_back(self:Study,
@@ -421,7 +432,10 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
     return {label:Sample.of_runs(label, [r for r in runs if counts(label, r)], self.failed[label]) for label,runs in self.runs.items()}
 
 # %% ../nbs/18_study.ipynb #bd91dd7a
-def _counted(runs, sample): return [r for r in runs.get(sample.arm, ()) if r.seed in sample.seeds]
+def _counted(runs, sample):
+    "The runs of a sample, each under its own conditions"
+    counted = {*zip(sample.conditions, sample.seeds)}
+    return [r for r in runs.get(sample.arm, ()) if (tuple(map(str, r.comparable)), r.seed) in counted]
 
 def _said_of_both(c, said):
     "What is `said` of the two samples of a comparison; empty where nothing is"
@@ -480,19 +494,23 @@ def _note_missing(comparisons, seeds):
     return comparisons.noted(of_arms)
 
 # %% ../nbs/18_study.ipynb #6fab57bb
+def _note_asked(comparisons, n_declared):
+    "A note on each comparison after the declared ones: it was asked for when the runs were there"
+    asked = {*comparisons.comparisons[n_declared:]}
+    return comparisons.noted(lambda c: note('asked') if c in asked else None)
+
 @patch
 def _noted(self:StudyRuns, comparisons):
-    "With a note where pairs were there before the declaration, or seeds are missing"
+    "With notes of what sets runs apart, of why the interval is the wider one, and of seeds that are missing"
     for more in (_note_stopped, _note_unchecked, _note_programs): comparisons = more(comparisons, self.runs)
     if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs, self.study.seeds)
-    if self.early_pairs: return comparisons.noted(note('seen_early', n=self.early_pairs), first=True)
+    if why := self._why_sequential(): return comparisons.noted(why, first=True)
     if self.study.raced: return comparisons
-    if self.grown: return comparisons.noted(note('grown'), first=True)
     n_declared = len(self.declaration['seeds'])
     return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
 
 @patch
-def _why_sequential(self:StudyRuns)->str: # None for a race, which was declared as one
+def _why_sequential(self:StudyRuns)->str: # None where it is not, and for a race that was declared before its runs
     "Why a study of a declared number of seeds is judged as one that was looked at"
     if self.early_pairs: return note('seen_early', n=self.early_pairs)
     return note('grown') if self.grown and not self.study.raced else None
@@ -504,7 +522,7 @@ def compare(self:StudyRuns,
     **kwargs      # Of `stats.compare_many`
 ): # `Comparisons`
     "Every arm against the baseline, and the contrasts; an arm that cannot be compared is there with its reason"
-    from simpleattn.stats import compare_many
+    from simpleattn.stats import compare_many, family_of
     study = self.study
     if study.raced and contrasts:
         raise CliError('A race compares arms with the baseline only, and a comparison more would take its answers back. Leave the contrasts out.')
@@ -524,7 +542,8 @@ def compare(self:StudyRuns,
         why = self._why_sequential()
         if not why: raise
         raise ValueError(f'{e} ({why})') from None
-    return self._noted(comparisons)
+    n_declared = len(family_of(study.arms, study.baseline, study.contrasts))
+    return self._noted(_note_asked(comparisons, n_declared))
 
 # %% ../nbs/18_study.ipynb #d8e91a9d
 def compare_gains(
@@ -558,6 +577,8 @@ def _check_gains(one, two, shared):
     share_runs = {*first.arms.values()} & {*second.arms.values()} and {*first.seeds} & {*second.seeds} and first.env==second.env
     if share_runs:
         raise CliError(f"{first.name!r} and {second.name!r} share runs, and a gain says nothing against itself: give studies of two recipes.")
+    if first.name==second.name:
+        raise CliError(f"Both studies are called {first.name!r}, so their arms cannot be told apart. Copy one of them under another name.")
 
 # %% ../nbs/18_study.ipynb #7ab617d6
 @patch
@@ -830,7 +851,7 @@ def _said_before(self:Study, joining):
     "What the runs that are there, and a look at them, mean for those to come: a sentence each"
     now = self.read()
     if not now.missing: return
-    if joining: yield f"New in {self.name}: {', '.join(joining)}. More comparisons share its error rate now, and their intervals are wider."
+    if joining: yield f"New in {self.name}: {', '.join(joining)}. More comparisons share its error rate now, and their intervals are wider; that holds for arms that are declared together, and arms that join one by one err more often."
     if now.grown and not self.raced:
         yield (f'Pairs of {self.name} were there to be seen before it was declared or grew, so its interval is the wider one of the confidence sequence. '
             'Fresh seeds in a study of another name keep the narrow one.')
@@ -958,7 +979,7 @@ def plan_study(
     env = env or this_env()
     table = load_runs(root, recipe=recipe.name, env=env, status='ok', recipe_hash=recipe.hash)
     by_arm = table.pivot(index='seed', columns=['variant','variant_hash'], values='acc')
-    named = [*variants] if isinstance(variants, (list,tuple)) else []
+    named = [*dict.fromkeys(variants)] if isinstance(variants, (list,tuple)) else []
     asked = [arm] if arm else [k[0] for k in by_arm if k[0] in named]
     if asked: by_arm = by_arm[[k for k in by_arm if k[0] in (*asked, baseline)]]
     if arm:

@@ -33,7 +33,7 @@ def rate(
     x:float # A margin, an error rate or a power that somebody chose (fraction)
 )->str:     # Percent, or percentage points, without the unit
     "A fraction as percent with the digits that it was given"
-    return f'{100*x:g}'
+    return f'{100*x:.10g}'
 
 def points(
     x:float,      # Difference (fraction); None where there is none
@@ -514,7 +514,7 @@ def _kind_of_p(c):
 
 def _difference(c):
     if c.diff is None: return ''
-    p = '' if c.p is None else f"; {_kind_of_p(c)}{p_words(c.p, c.alpha/c.family)} of no difference"
+    p = '' if c.p is None else f"; {_kind_of_p(c)}{p_words(c.p, c.alpha/c.family)} of no difference{' at an earlier seed' if c.p_is_earlier else ''}"
     return f'The difference is {_gain(c)} pp ({_interval(c)}{p}){_means(c)}.'
 
 def _of_answer(c, answer):
@@ -591,6 +591,7 @@ notes = dict( # what is said, with what is filled in
     looked='sequential: valid at every n',
     later='pairs after the one that decided, left out: {n}',
     seen_early='pairs there before this study was declared: {n}, so it has the wider interval of a study that was looked at, which holds only if its seeds were not chosen by their results',
+    asked='asked for when the runs were there: chosen by their results, such comparisons err more often than alpha',
     grown='seeds were added after this study was looked at, so it is judged by the confidence sequence',
     stopped='stopped early: {runs}; compared by the last epoch that each reached',
     unchecked='do not say which images were right, so their accuracy is believed as it stands: {records}',
@@ -746,7 +747,7 @@ def best_words(
     said = alone if len(among) == 1 else f"{len(among)} of {of} cannot be told from the best: {', '.join(names)}"
     how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; a family of its own, beside the comparisons with a baseline"
     more = [f"{o['arm']} is not comparable: {o['why']}." for o in refused] + [*map(_as_sentence, b.notes)]
-    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"To confirm it, train fresh seeds{f': {b.confirm}' if b.confirm else '.'}"])
+    return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"{'To confirm it' if len(among) == 1 else 'To estimate its mean afresh'}, train fresh seeds{f': {b.confirm}' if b.confirm else '.'}"])
 
 # %% ../nbs/05_words.ipynb #f5ba22aa
 def null_words(

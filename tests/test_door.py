@@ -8,7 +8,7 @@ from simpleattn.recipes import Recipe
 from simpleattn.runs import pack_bits, this_env, write_run
 from simpleattn.questions import best, pool
 from simpleattn.results import against
-from simpleattn.stats import compare, compare_many, compare_summary, decompose, outlying, read_samples
+from simpleattn.stats import compare, compare_many, compare_summary, decompose, holm, outlying, read_samples
 from simpleattn.study import Study, plan_study
 from simpleattn.words import gain_text, percent, points
 
@@ -112,12 +112,15 @@ def test_mean_squares_that_tie():
 
 # ---- seeds that were there before
 
+def of_bits(seed, variant, rng):
+    bits = rng.random(400)<.6
+    return a_run(seed, variant, 'tiny', ENV, acc=float(bits.mean()), n_images=400, correct=pack_bits(bits))
+
 def test_seeds_from_before_the_declaration_are_explained_first(tmp_path):
     rng = np.random.default_rng(1)
     for v in ('baseline','simple'):
         for s in range(2):
-            bits = rng.random(400)<.6
-            write_run(a_run(s, v, 'tiny', ENV, acc=float(bits.mean()), n_images=400, correct=pack_bits(bits)), tmp_path)
+            write_run(of_bits(s, v, rng), tmp_path)
     study = Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
     study.declare()
     c, = study.compare()
@@ -417,3 +420,85 @@ def test_differences_that_vary_less_than_images_flip_are_told():
         correct = [rng.random((3,400))<.7 for _ in range(2)]
         told += 'narrow by luck' in notes(compare(*(o.mean(1) for o in correct), correct=correct))
     assert told<=12, 'one of a hundred'
+
+def test_an_arm_whose_pairs_could_be_seen_before_it_joined_has_the_wider_interval(tmp_path):
+    def study(variants): return Study('s', variants, 4, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
+    rng = np.random.default_rng(1)
+    study(['baseline','simple']).declare()
+    for v in ('baseline','simple','self'):
+        for s in range(4): write_run(of_bits(s, v, rng), tmp_path)
+    assert not any(c.sequential for c in study(['baseline','simple']).compare()), 'no arm has joined'
+    for when in ('before it is declared', 'after'):
+        both = study(['baseline','simple','self']).compare()
+        assert all(c.sequential and c.notes[0].startswith('pairs there before this study was declared: 4,') for c in both), when
+        study(['baseline','simple','self']).declare()
+    assert study(['baseline','simple','self']).on_file()['growth'][0]['pairs_before']==4
+
+def test_an_arm_that_joins_before_its_runs_keeps_the_narrow_interval(tmp_path):
+    rng = np.random.default_rng(1)
+    def study(variants): return Study('s', variants, 4, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
+    def fill(*variants):
+        for v in variants:
+            for s in range(4): write_run(of_bits(s, v, rng), tmp_path)
+    study(['baseline','simple']).declare()
+    fill('baseline', 'simple')
+    study(['baseline','simple','self']).declare()
+    fill('self')
+    assert not any(c.sequential for c in study(['baseline','simple','self']).compare())
+
+def test_a_comparison_that_is_asked_for_with_the_runs_in_view_says_so(tmp_path):
+    rng = np.random.default_rng(1)
+    s = Study('s', ['baseline','simple','self'], 4, recipe=Recipe('tiny'), root=tmp_path, env=ENV, contrasts=[('baseline','simple','noninferior')])
+    s.declare()
+    for v in s.arms:
+        for i in range(4): write_run(of_bits(i, v, rng), tmp_path)
+    def noted(c): return any(o.startswith('asked for when the runs were there') for o in c.notes)
+    assert not any(map(noted, s.compare()))
+    for more,n in (([('self','simple')], 4), ([('baseline','simple')], 3), ([('self','simple','difference'), ('self','simple')], 4)):
+        assert [*map(noted, s.compare(contrasts=more))]==[False]*3+[True]*(n-3), more
+
+def test_a_diverged_run_without_a_partner_is_counted():
+    rng = np.random.default_rng(0)
+    acc = .6+.01*rng.standard_normal(10)
+    rows = [dict(arm='baseline', seed=i, acc=acc[i], status='ok') for i in range(8)]
+    rows += [dict(arm='x', seed=i, acc=acc[i]+.02 if i<8 else np.nan, status='ok' if i<8 else 'diverged') for i in range(10)]
+    c, = compare_many(pd.DataFrame(rows))
+    assert (c.n, c.diverged_variant, c.n_all_variant, c.diverged_baseline, c.n_all_baseline)==(8, 2, 10, 0, 8)
+    assert c.verdict_words.endswith('(2 of 10 diverged, baseline 0 of 8)') and c.divergence_upper>.5
+
+def test_gains_are_made_of_pairs_and_say_so():
+    runs = {o:list(.6+.01*np.random.default_rng(i).standard_normal(5)) for i,o in enumerate('abcd')}
+    c = compare_many(runs, 'a', contrasts=[tuple('abcd')], paired=False).comparisons[-1]
+    assert c.verdict=='not comparable' and '--unpaired' in c.why
+
+def test_a_comparison_stands_once_in_its_family():
+    runs = {o:list(.6+.01*np.random.default_rng(i).standard_normal(5)) for i,o in enumerate('abc')}
+    once = compare_many(runs, 'a')
+    twice = compare_many(runs, 'a', contrasts=[('a','b'), ('a','c','difference')])
+    assert twice.family==2 and [c.interval for c in once]==[c.interval for c in twice]
+    assert compare_many(runs, 'a', contrasts=[('a','b','noninferior')]).family==3
+
+def test_which_is_best_pairs_as_a_comparison_does():
+    "Four of six seeds are shared, also where two of the others diverged"
+    rng = np.random.default_rng(0)
+    rows = [dict(arm='a', seed=i, acc=.6+.01*rng.standard_normal(), status='ok') for i in range(4)]
+    rows += [dict(arm='b', seed=i, acc=.61+.01*rng.standard_normal() if i<4 else np.nan, status='ok' if i<4 else 'diverged') for i in range(6)]
+    c, = compare_many(pd.DataFrame(rows), 'a')
+    assert not c.paired and not best(pd.DataFrame(rows)).paired
+
+def test_ranks_of_few_runs_are_exact_where_diverged_runs_tie():
+    def p_of(n, m): return compare_many(dict(a=[dict(seed=i, acc=.6+i/100) for i in range(n)], b=[dict(seed=100+i, acc=None, status='diverged') for i in range(m)]), 'a', paired=False)['b'].p_worst_rank
+    for n,m in ((2,5), (3,4), (2,8)): assert p_of(n, m)==pytest.approx(2/math.comb(n+m, n))
+
+def test_a_family_has_no_fewer_comparisons_than_p_values():
+    with pytest.raises(ValueError, match='3 p-values'): holm([.04,.045,.049], k=1)
+
+def test_a_p_that_an_earlier_look_gave_says_so():
+    def sentence(n):
+        d = np.array([.012,.008,.011,.002,.013,-.01,.02,-.03,.02,.01,-.02][:n])
+        return compare([.5]*n, list(.5+d), seeds=range(n), sequential=True).sentence()
+    assert 'of no difference)' in sentence(5) and 'of no difference at an earlier seed)' in sentence(11)
+
+def test_no_power_is_planned_that_chance_gives():
+    for kw in (dict(target=.04), dict(alpha=.4, target=.3)):
+        with pytest.raises(ValueError, match='ask for more'): plan(5, .01, **kw)

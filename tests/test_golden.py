@@ -46,6 +46,7 @@ CHANGED = {
     **{k:'the sd is that of pairs with the baseline' for k in ('plans/cli * json/out/*','plans/* {"runs": 1}','plans/* {"corr": *}/*')},
     **{o:'two gains that share an arm share its runs: they are compared seed by seed' for o in ('compare_more/woof-contrasts/json/out/comparisons/4/*','compare_more/asked/json/out/comparisons/4/*',
         'comparisons/woof-contrasts/to_dict/comparisons/4/*','comparisons/woof-contrasts/detectable/4',*(f'statistics/{k} compare_many/{how}/to_dict/comparisons/{i}/*' for k,contrast in ((35,4),(36,7),(37,8),(38,4),(39,9),(40,9),(41,9),(42,5),(43,6),(44,6),(45,9),(46,4),(47,4),(48,10),(49,8)) for how,i in (('contrasts',contrast),('only',2))))},
+    'statistics/* diverged/unpaired/*p_worst_rank':'exact in small samples, also where diverged runs tie',
     'statistics/*/maxt':'max-T is gone', 'statistics/* compare_summary/cli/out':'the table of the one interval',
     **{k:'the table of the one interval' for k in ('statistics/* csv_two_datasets/*/out','old_store/*/compare/*/out','old_store/*/report.md')},
     'statistics/* decompose_tie/decompose/df_new_images':'the images add nothing where mean squares tie',

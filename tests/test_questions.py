@@ -421,7 +421,7 @@ def test_best_on_the_command_line(results, capsys):
     rc, o = said(capsys, 'woof-cpu', '--root', ROOT/'runs', '--best')
     assert rc==0 and '3 of 3 arms cannot be told from the best' in o.out
     command = 'simpleattn study woof-cpu --variants woof-cpu/baseline,woof-cpu/simple --seeds 1000,1001,1002,1003,1004'
-    assert f'To confirm it, train fresh seeds: {command} --name woof-cpu-simple-confirm --root {ROOT/"runs"}' in o.out
+    assert f'To estimate its mean afresh, train fresh seeds: {command} --name woof-cpu-simple-confirm --root {ROOT/"runs"}' in o.out
     _, o = said(capsys, 'woof-cpu', '--root', ROOT/'runs', '--best', '--fmt', 'json')
     assert json.loads(o.out)['confirm'].startswith(command)
 
