@@ -409,8 +409,8 @@ def divergence_race_p(baseline, variant)->np.ndarray: # (n,) always-valid p afte
     baseline, variant = np.asarray([baseline, variant], bool)
     only_one = (baseline != variant).cumsum()
     only_variant = (variant > baseline).cumsum()
-    log_e = only_one*math.log(2) + sp.betaln(only_variant+1, only_one-only_variant+1)
-    return np.minimum(1, np.exp(-np.maximum.accumulate(log_e)))
+    log_evidence = only_one*math.log(2) + sp.betaln(only_variant+1, only_one-only_variant+1)
+    return np.minimum(1, np.exp(-np.maximum.accumulate(log_evidence)))
 
 # %% ../nbs/14_plan.ipynb #1cb47635
 def p_over_all_seeds(

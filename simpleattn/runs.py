@@ -307,7 +307,7 @@ def claim(
     root,     # Folder of all runs, or its URL
     name:str  # What is claimed, such as a record's path
 ): # Whether it is ours
-    "One process at a time for a name of a store; the lock ends with the process"
+    "One process at a time for a name of a store, among those of this machine where the store is a bucket; ends with the process. Claims do not nest: the end of one lets go of all"
     root = as_root(root)
     file = _lock_file(root)
     position = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)

@@ -247,15 +247,23 @@ def _numbers(x, arm):
     other = next((o for o in x if not _is_number(o)), x)
     raise ValueError(f"{arm!r} holds {other!r}, which is no number: give each accuracy as a fraction, such as 0.9006")
 
-def _are_counts(arms, n_images, above=1):
+def _finite(arms):
+    "All accuracies of these arms that are numbers"
+    x = np.concatenate([np.ravel(_numbers(x, arm)) for arm,x in arms.items()] or [[]])
+    return x[np.isfinite(x)]
+
+def _are_whole(x, above):
+    "Whole numbers, one of which is above a number?"
+    return bool(len(x)) and bool(x.max() > above and (x == x.round()).all())
+
+def _are_counts(arms, n_images):
     "Are the accuracies of these arms counts of correct images? One unit serves all of them"
     if not n_images: return False
-    x = np.concatenate([np.ravel(_numbers(x, arm)) for arm,x in arms.items()] or [[]])
-    x = x[np.isfinite(x)]
-    are_whole = bool(len(x)) and x.max() > 1 and bool((x == x.round()).all())
-    if are_whole and above < x.max() <= 100 < n_images:
+    x = _finite(arms)
+    if not _are_whole(x, 1): return False
+    if x.max() <= 100 < n_images:
         warnings.warn(f"{x.max():g} is read as a count of {n_images} images, {words.percent(x.max()/n_images, digits=1)} %. If it is percent, divide by 100.", stacklevel=3)
-    return are_whole and x.max() > above
+    return True
 
 # %% ../nbs/17_stats.ipynb #e386f7ba
 def as_fractions(
@@ -448,8 +456,8 @@ def _images_of(records):
 
 def _are_counts_of_a_column(acc, records):
     "Are these counts of the images that a column gives? Only above 100, which is no percent either"
-    named = all(_images_of(x) for x in records.values() if len(x))
-    return _are_counts(acc, named, above=100)
+    are_named = all(_images_of(x) for x in records.values() if len(x))
+    return are_named and _are_whole(_finite(acc), 100)
 
 def read_samples(
     runs,             # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> `Sample`, accuracies in seed order, a Series by seed, or such rows as dicts
