@@ -526,16 +526,29 @@ def _after_a_step(opt):
     opt.step()
     return _plain(opt.state_dict())
 
-def _is_of_opt(learn, state):
-    "Can the optimiser have come there? A parameter that never had a gradient has not moved and keeps nothing; schedules move rate and momentum, and a callback that does more than watch anything"
+def _kept_of_parameters(learn, state, fresh, stepped):
+    "What the optimiser may keep of each parameter: nothing of one that never had a gradient and has not moved, else what a step leaves"
     names = {p:name for name,p in learn.model.named_parameters()}
-    def is_as_it_was(p): return torch.equal(state['model'][names[p]], p.detach().cpu())
-    watched = all(getattr(o, 'observes', False) for o in learn.cbs_added)
-    def fixed(groups): return [{k:v for k,v in o.items() if watched and k not in ('lr','mom')} for o in groups]
-    fresh,model = _plain(learn.opt.state_dict()), _after_a_step(learn.opt)
-    model['state'] = [before if saved==before and is_as_it_was(p) else after
-        for saved,before,after,(p,*_) in zip(state['opt']['state'], fresh['state'], model['state'], learn.opt.all_params(), strict=True)]
-    return _is_like(state['opt'], model) and fixed(state['opt']['hypers'])==fixed(fresh['hypers'])
+    def has_not_moved(p): return torch.equal(state['model'][names[p]], p.detach().cpu())
+    rows = zip(state['opt']['state'], fresh, stepped, learn.opt.all_params(), strict=True)
+    return [before if saved==before and has_not_moved(p) else after for saved,before,after,(p,*_) in rows]
+
+def _fixed_hypers(learn, groups):
+    "Those that stay during a fit: schedules move rate and momentum, and a callback that does more than watch may move any"
+    if not all(getattr(o, 'observes', False) for o in learn.cbs_added): return [{} for group in groups]
+    return [{k:v for k,v in group.items() if k not in ('lr','mom')} for group in groups]
+
+def _is_of_opt(learn, state):
+    "Can the optimiser have come there?"
+    fresh, model = _plain(learn.opt.state_dict()), _after_a_step(learn.opt)
+    model['state'] = _kept_of_parameters(learn, state, fresh['state'], model['state'])
+    if not _is_like(state['opt'], model): return False
+    return _fixed_hypers(learn, state['opt']['hypers'])==_fixed_hypers(learn, fresh['hypers'])
+
+def _is_of_epoch(learn, state):
+    "Is it an epoch of this fit, with the bits and a row of each one so far?"
+    epoch, n_bits, n_rows = state['epoch'], len(state['right']), len(state['recorded']['values'])
+    return type(epoch) is int and 0<epoch<=learn.n_epoch and n_bits==n_rows==epoch
 
 def _is_row(o): return isinstance(o, list) and len(o)>1 and all(isinstance(v, (int,float)) for v in o)
 def _is_scalar(o): return isinstance(o, Tensor) and o.dim()==0
@@ -543,7 +556,7 @@ def _is_right(learn, o): return isinstance(o, Tensor) and o.dtype==torch.bool an
 _of_records = dict(lrs=_is_number, iters=_is_number, losses=_is_scalar, values=_is_row)
 
 _parts = dict( # of a checkpoint -> whether a learner can go on from what it says
-    epoch=lambda learn,state: type(state['epoch']) is int and {state['epoch']}=={len(state['right']), len(state['recorded']['values'])} and 0<state['epoch']<=learn.n_epoch,
+    epoch=_is_of_epoch,
     wall=lambda learn,state: _is_like(state['wall'], 0.),
     seconds=lambda learn,state: _is_like(state['seconds'], 0.),
     model=lambda learn,state: _is_like(state['model'], _plain(learn.model.state_dict())),
