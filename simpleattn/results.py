@@ -100,12 +100,21 @@ class Asked:
         raise CliError(f"{self.name}: {why}{' ' + self.command(**more) if more else ''}")
 
 # %% ../nbs/24_results.ipynb #af820e35
+def _meant(asked, table, name):
+    "The header that a name means, None where it means none"
+    folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
+    return next((o for o in (name, folded.get(name.strip().casefold())) if o in table.columns), None)
+
 def _named(asked, table, name):
     "The header that was meant by a name"
-    folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
-    found = next((o for o in (name, folded.get(name.strip().casefold())) if o in table.columns), None)
+    found = _meant(asked, table, name)
     if found is None: asked.refuse(f'no column {name!r}. {near(name, table.columns)}')
     return found
+
+def _with_headers(asked, table):
+    "The roles that were asked for as the table spells their columns; a name that means none is refused where it is used"
+    words = {role:getattr(asked, role) for role in ('arm','seed','acc') if getattr(asked, role)}
+    return replace(asked, **{role:_meant(asked, table, word) or word for role,word in words.items()})
 
 def _by_name(table, names):
     "Headers that go by one of these names, in the order of the names"
@@ -795,6 +804,7 @@ def _shaped(asked):
     "One row a run as text, what is known of its columns, and what was said of a wide table"
     table = read_table(asked.path)
     if not len(table): asked.refuse('there are no runs.')
+    asked = _with_headers(asked, table)
     _refuse_statistics(asked, table)
     if not asked.wide:
         table, said = _named_runs(asked, _one_metric(asked, table))

@@ -746,6 +746,9 @@ def test_lists_of_several_arms_and_data_sets_are_not_pooled(call):
 @pytest.mark.parametrize('kind,args', [('lists',('--acc','x')),('lists',('--seed','x')),('lists',('--acc','model')),('no_seed',('--acc','baseline')),('no_seed',('--arm','simple')),('named_seeds',('--acc','seed0')),('named_seeds',('--seed','seed0'))], ids=str)
 def test_what_a_wide_table_cannot_heed_is_refused(call, kind, args): refused(call, wrote(WIDE[kind]), '--wide', *args, says=args[1])
 
+@pytest.mark.parametrize('text,args', [('model,seed0,seed1\nbaseline,.62,.64\nsimple,.65,.66\n',('--arm','Model')), ('seed,baseline,simple\n3,.62,.65\n7,.64,.66\n',('--seed',' SEED'))], ids=['arm','seed'])
+def test_a_wide_table_heeds_a_header_in_other_capitals(call, text, args): assert comparisons(call, wrote(text), '--wide', *args)==comparisons(call, wrote(text), '--wide')
+
 def test_lists_of_different_lengths_are_no_pairs(call):
     (c,),err = comparisons(call, wrote(f'baseline,"{BASE}"\nsimple,"{SIMPLE[:4]}"\n'), '--wide')
     assert c['test']=='Welch t' and 'different numbers of runs' in err
