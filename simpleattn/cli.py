@@ -773,7 +773,8 @@ def _which(variants):
     if re.fullmatch('[+-]?[0-9]{1,6}', text): return int(text)
     names = [o for o in text.split(',') if o!='baseline']
     if re.match('[+-]?[0-9]', text) or not all(names): raise CliError(f'--variants {text}: write how many, or names with commas, such as self,simple.')
-    return [get_variant(o).name for o in names] # a wrong name is refused; of variants of one's own, how many is enough
+    if not names: raise CliError(f'--variants {text}: that names the baseline alone. Name what is compared with it, such as self,simple.')
+    return [*dict.fromkeys(get_variant(o).name for o in names)] # a wrong name is refused; of variants of one's own, how many is enough
 
 def _draw_power(plan, file):
     "Write the power curve of a plan"
