@@ -154,7 +154,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'simpleattn.cli._call': ('cli.html#_call', 'simpleattn/cli.py'),
                                 'simpleattn.cli._check_asked': ('cli.html#_check_asked', 'simpleattn/cli.py'),
                                 'simpleattn.cli._check_beside': ('cli.html#_check_beside', 'simpleattn/cli.py'),
-                                'simpleattn.cli._check_named': ('cli.html#_check_named', 'simpleattn/cli.py'),
+                                'simpleattn.cli._check_env': ('cli.html#_check_env', 'simpleattn/cli.py'),
                                 'simpleattn.cli._check_together': ('cli.html#_check_together', 'simpleattn/cli.py'),
                                 'simpleattn.cli._command': ('cli.html#_command', 'simpleattn/cli.py'),
                                 'simpleattn.cli._compare_file': ('cli.html#_compare_file', 'simpleattn/cli.py'),

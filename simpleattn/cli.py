@@ -273,14 +273,15 @@ def _refuse(what, **options):
     given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
     if given: raise CliError(f"{', '.join(given)}: not for {what}. Leave it out.")
 
-def _check_named(root, **names):
-    "Refuse the name of a recipe, a variant or an env of which a store with records has none"
-    for what,name in names.items():
-        if why := _why_not_named(root, what, name): raise CliError(why)
+def _check_env(root, env, takes_any=False):
+    "Refuse an env of which a store with records has none, and `any` where machines are not taken together"
+    if env=='any' and takes_any: return
+    if env=='any': raise CliError('--env any: that is for compare and report. Name one class of machine, or leave it out.')
+    if why := _why_not_named(root, 'env', env): raise CliError(why)
 
 def _why_not_named(root, what, name): # Empty where there are some, or no name
     "Why there is nothing of a name in a store that holds records"
-    if not name or (what,name)==('env','any'): return ''
+    if not name: return ''
     from simpleattn.runs import list_files
     at = ('recipe','variant','env').index(what)
     there = sorted({o.split('/')[at] for o in list_files(root, passes=lambda folder: True)}) # a folder that somebody keeps private is not asked for
@@ -756,7 +757,7 @@ def plan(
 ):
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
-    _check_named(root, env=env)
+    _check_env(root, env)
     recipe = _recipe_of(recipe, settings, set, root)
     p = plan_study(recipe, runs, _which(variants), sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
@@ -1051,7 +1052,7 @@ def _words_of(options):
 def _compare_studies(what, root, env, fmt, full, **how):
     "What one study says, or whether the second of two gains more"
     from simpleattn.study import compare_gains,load_study
-    _check_named(root, env=env)
+    _check_env(root, env, takes_any=True)
     studies = [load_study(name, root, env) for name in what]
     if len(studies)==2: return said(compare_gains(*studies), fmt, full)
     return comparison(studies[0], fmt, full, not env, **how)
@@ -1069,7 +1070,7 @@ def report(
     "Write a study's report: one HTML file, with markdown, LaTeX, csv and json beside it"
     from simpleattn.study import load_study
     from simpleattn.report import write_report
-    _check_named(root, env=env)
+    _check_env(root, env, takes_any=True)
     from simpleattn.control import harness_words
     s = load_study(study, root, env)
     reading = s.read()
@@ -1090,7 +1091,7 @@ def leaderboard(
     "Best mean per data set x size x epochs, beside the published entry; --pr prints a row to send"
     from simpleattn import board
     from simpleattn.runs import find_runs
-    _check_named(root, env=env)
+    _check_env(root, env)
     entries,not_believed = board.board_entries(root, env), find_runs(root, env=env or '*')[1]
     if not_believed: _tell(f"Left out, because they cannot be believed: {', '.join(not_believed)}.")
     if pr: return _rows_to_send(board.pr_entries(entries, pr, url), pr, fmt)

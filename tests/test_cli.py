@@ -304,6 +304,12 @@ def test_runs_of_two_machines_are_refused_and_unpaired_on_request(call, tmp_path
     code,out,err = call('compare', 's', '--env', 'any', '--unpaired')
     assert code==0 and 'Welch t' in out and 'Unpaired on request, across env' in out
 
+@pytest.mark.parametrize('words', [['leaderboard'], ['plan','tiny','--sd','.01']], ids=' '.join)
+def test_all_machines_together_are_for_compare_and_report(call, root, settings, words):
+    more = ['--settings',settings] if words[0]=='plan' else []
+    assert call(*words, *more, '--root', root)[0]==0
+    assert call(*words, *more, '--root', root, '--env', 'any')==(2, '', 'simpleattn: --env any: that is for compare and report. Name one class of machine, or leave it out.\n')
+
 def test_a_plan_is_printed_before_any_training(call, tmp_path):
     from simpleattn.plan import plan
     d = json.loads(call('plan', 'demo', '--runs', '5', '--sd', '0.0078', '--sd-runs', '20', '--variants', '2', '--effect', '0.005', '--fmt', 'json')[1])
