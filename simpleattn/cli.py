@@ -879,7 +879,8 @@ def _csv_parts(tables):
     for part,text in tables.items():
         head,*rows = text.split('\n')
         lines = lines or [f'part,{head}']
-        lines += [f'"{part}",{o}' for o in rows]
+        name = part.replace('"', '""')
+        lines += [f'"{name}",{o}' for o in rows]
     return '\n'.join(lines)
 
 def _said_parts(answers, fmt, full):

@@ -114,6 +114,10 @@ def test_one_answer_for_each_data_set(call):
     assert 'Each table is a family of its own' in call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1]
     assert table.part.unique().tolist()==['dataset=imagewoof','dataset=imagenette'] and table['diff'].dropna().round(3).tolist()==[.028,.028]
 
+def test_a_part_whose_name_has_quotes_is_one_cell_of_csv(call):
+    code,out,_ = call('compare', wrote(json.dumps([dict(arm=a, seed=s, acc=x, note='a"b, c') for a,s,x in ROWS]), 'q.json'), '--by', 'note', '--fmt', 'csv')
+    assert code==0 and pd.read_csv(io.StringIO(out)).part.unique().tolist()==['note=a"b, c']
+
 def test_own_runs_of_one_recipe(call):
     cs,_ = comparisons(call, CASES/'ownruns.csv', '--where', 'recipe=demo')
     gate = next(c for c in cs if c['arm']=='gate')
