@@ -215,7 +215,7 @@ def _takes(options, before):
 def _training(
     *,
     engine:str='local',      # local (worker processes), serial, ray (a cluster)
-    workers:Count=None,      # Runs at a time; if not given one for each core, or one a GPU
+    workers:Count=None,      # Runs at a time; if not given as many as the cores hold with their threads, or one a GPU
     data:Data=None,
     device:Device=None,
     threads:Threads=1,       # CPU threads of a run
