@@ -1874,6 +1874,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.train._added': ('train.html#_added', 'simpleattn/train.py'),
                                   'simpleattn.train._after_a_step': ('train.html#_after_a_step', 'simpleattn/train.py'),
                                   'simpleattn.train._are': ('train.html#_are', 'simpleattn/train.py'),
+                                  'simpleattn.train._as_cudnn_was': ('train.html#_as_cudnn_was', 'simpleattn/train.py'),
                                   'simpleattn.train._callbacks': ('train.html#_callbacks', 'simpleattn/train.py'),
                                   'simpleattn.train._check_sum': ('train.html#_check_sum', 'simpleattn/train.py'),
                                   'simpleattn.train._check_validated': ('train.html#_check_validated', 'simpleattn/train.py'),
