@@ -94,7 +94,7 @@ def _separator(header):
 
 # %% ../nbs/23_formats.ipynb #39c807c9
 def _lines(text):
-    "The separator, and (line number, cells) of each row; a first line such as sep=; names the separator"
+    "(line number, cells) of each row; a first line such as sep=; names the separator"
     said = re.match(r'sep=(.)\r?\n', text)
     start = said.end() if said else 0
     header = next((o for o in text[start:].splitlines() if o.strip() and not o.startswith('#')), '')
@@ -234,7 +234,8 @@ def _records(found):
     if found and all(isinstance(o, list) for o in found): return _of_split(found[0], found[1:])
 
 def _of_split(header, rows, index=()):
-    "Rows of a table that pandas has split; an index that only counts is none, nor are bare numbers beside seeds"
+    "Rows of a table that pandas has split, None where its header names no columns; an index that only counts is none, nor are bare numbers beside seeds"
+    if not all(isinstance(o, (str,int,float)) for o in header): return None
     rows = [dict(zip(header, row)) for row in rows if isinstance(row, list)]
     counts = all(isinstance(o, (int,float)) for o in index) and any(short_name(o) in seed_names for o in header)
     if len(index) != len(rows) or _are_positions(index) or counts: return rows
@@ -276,8 +277,8 @@ def _of_parts(found, names):
     if all(isinstance(o, dict) for o in parts): return _of_columns(found) if are_columns else _of_dicts(found)
     if all(isinstance(o, list) or isinstance(o, str) and listed(o) for o in parts):
         return _of_columns(found) if are_columns else [dict(arm=k, accuracies=o) for k,o in found.items()]
-    are_numbers = len(parts) > 1 and all(isinstance(o, (int,float)) for o in parts)
-    is_run = are_columns or names & {*seed_names} or not are_numbers
+    has_numbers = len(parts) > 1 and all(isinstance(o, (int,float)) for o in parts)
+    is_run = are_columns or names & {*seed_names} or not has_numbers
     return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
 
 def _of_columns(columns):

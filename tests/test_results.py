@@ -1065,6 +1065,10 @@ METRICS = dict(one=dict(accuracy=dict(baseline=BASE, simple=SIMPLE)), seeds=dict
 @pytest.mark.parametrize('kind', METRICS)
 def test_a_metric_with_a_part_for_each_arm_is_read(call, kind): is_the_five(comparisons(call, wrote(json.dumps(METRICS[kind]), 'r.json'), '--wide')[0][0])
 
+NO_HEADERS = dict(lists=[[['a']],['b']], dicts=[[dict(a=1),'b'],[1,2]], nothing=[[None,'acc'],['a',.5]], levels=dict(columns=[['acc','mean'],['acc','std']], index=['a'], data=[[.5,.1]]))
+@pytest.mark.parametrize('kind', NO_HEADERS)
+def test_a_header_of_json_is_texts_or_numbers(call, kind): refused(call, wrote(json.dumps(NO_HEADERS[kind]), 'r.json'), says='r.json holds no runs')
+
 def test_two_metrics_of_each_arm_are_not_pooled(call):
     arms, better = dict(baseline=BASE, simple=SIMPLE), dict(baseline=[x+.2 for x in BASE], simple=[x+.23 for x in SIMPLE])
     cs,err = comparisons(call, wrote(json.dumps(dict(train_acc=better, val_acc=arms)), 'r.json'), '--wide')
