@@ -282,9 +282,9 @@ def _of_parts(found, names):
     return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
 
 def _of_columns(columns):
-    "Rows of a dict of columns, each a list, or a dict by row as pandas writes it; rows with names keep them"
+    "Rows of a dict of columns, each a list, also as text, or a dict by row as pandas writes it; rows with names keep them"
     def by_row(column): return {str(k):o for k,o in (enumerate(column) if isinstance(column, list) else column.items())}
-    columns = {k:by_row(column) for k,column in columns.items()}
+    columns = {k:by_row(listed(column) if isinstance(column, str) else column) for k,column in columns.items()}
     rows = dict.fromkeys(k for column in columns.values() for k in column)
     def name_of(row): return {} if _are_positions(rows) else _levels(row)
     return [name_of(row) | {name:column[row] for name,column in columns.items() if row in column} for row in rows]

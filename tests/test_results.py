@@ -1065,6 +1065,10 @@ METRICS = dict(one=dict(accuracy=dict(baseline=BASE, simple=SIMPLE)), seeds=dict
 @pytest.mark.parametrize('kind', METRICS)
 def test_a_metric_with_a_part_for_each_arm_is_read(call, kind): is_the_five(comparisons(call, wrote(json.dumps(METRICS[kind]), 'r.json'), '--wide')[0][0])
 
+def test_a_column_of_json_may_be_a_list_that_is_text(call):
+    columns = {k:list(o) for k,o in zip(('arm','seed','acc'), zip(*ROWS))}
+    is_the_five(comparisons(call, wrote(json.dumps(columns | dict(acc=str(columns['acc']))), 'r.json'))[0][0])
+
 NO_HEADERS = dict(lists=[[['a']],['b']], dicts=[[dict(a=1),'b'],[1,2]], nothing=[[None,'acc'],['a',.5]], levels=dict(columns=[['acc','mean'],['acc','std']], index=['a'], data=[[.5,.1]]))
 @pytest.mark.parametrize('kind', NO_HEADERS)
 def test_a_header_of_json_is_texts_or_numbers(call, kind): refused(call, wrote(json.dumps(NO_HEADERS[kind]), 'r.json'), says='r.json holds no runs')
