@@ -168,10 +168,11 @@ def _refuse_numbered(asked, table):
     asked.refuse(f'{there} are accuracies of several seeds or epochs. If of seeds: {asked.command(wide=True)}; if of epochs, keep the last: {keep}')
 
 # %% ../nbs/24_results.ipynb #6d6aa3ec
-def _refuse_either(asked, there):
-    "Refuse several accuracies; one on held-out images is offered, as a bare one beside it is that of training"
-    held_out = [o for o in there if re.match('val|eval|dev', short_name(o))]
-    asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
+def _held_out(names):
+    "The first that names held-out images, as a bare accuracy beside it is that of training; else the first"
+    return next((o for o in names if re.match('val|eval|dev', short_name(o))), names[0])
+
+def _refuse_either(asked, there): asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=_held_out(there))}")
 
 def _checked_name(asked, header):
     "Refuse a loss in the place of an accuracy: its answer would stand on its head"
@@ -779,10 +780,7 @@ def _one_metric(asked, table):
         names = table[header].map(short_name)
         if not _by_name(table, ['value']) or header.casefold() in asked_for or header in (asked.arm, asked.seed): continue
         found = [*dict.fromkeys(table[header][names.map(is_accuracy)])] or [*dict.fromkeys(table[header][names.map(says_error)])]
-        if len(found) > 1:
-
-            held_out = [o for o in found if re.match('val|eval|dev', short_name(o))]
-            asked.refuse(f"the accuracy may be {' or '.join(found)}. Keep one: {asked.command(where=[f'{header}={[*held_out, *found][0]}'])}")
+        if len(found) > 1: asked.refuse(f"the accuracy may be {' or '.join(found)}. Keep one: {asked.command(where=[f'{header}={_held_out(found)}'])}")
         if not found and names.map(is_loss).all(): asked.refuse(f'{header} names losses alone ({table[header].iloc[0]}), of which less is better, and no accuracy.')
         if not found: continue
         rows = table[table[header] == found[0]].drop(columns=header)

@@ -30,36 +30,40 @@ class NoRun(ValueError):
         super().__init__(why + way)
         self.why, self.role, self.keep = why, role, keep
 
-_ends = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
+_end_words = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
         early_stop stopped_early 0''',
     failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted
         pruned timeout timed_out time_out oom out_of_memory node_fail preempted''',
     diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
-_ends = {word:end for end,words in _ends.items() for word in words.split()}
+_end_of = {word:end for end,words in _end_words.items() for word in words.split()}
 
 _yes, _no = 'true yes y 1'.split(), 'false no n 0'.split()
 _bad_ends = 'failed fail crashed error errored killed aborted'.split() # names of columns whose yes is a failure
 
+def _as_words(cells):
+    "Cells as `_end_of` writes its words"
+    return cells.str.strip().str.lower().str.replace('trialstate.', '', regex=False).str.replace(r'[\s-]+', '_', regex=True)
+
 def end_words(header, cells):
     "Cells of a column as words of how a run ended; None where they say none"
-    words = cells.str.strip().str.lower().str.replace('trialstate.', '', regex=False).str.replace(r'[\s-]+', '_', regex=True)
+    words = _as_words(cells)
     plain = words.str.replace(r'\.0$', '', regex=True)
     if plain.isin([*_yes, *_no]).all():
         good = plain.isin(_no if short_name(header) in _bad_ends else _yes)
         return good.map({True:'finished', False:'failed'})
-    return words if words.isin([*_ends]).all() else None
+    return words if words.isin([*_end_of]).all() else None
 
-def is_good_end(word)->bool: return _ends[word] in ('ok','diverged') # Does a word of `end_words` say that a run has ended as it should?
+def is_good_end(word)->bool: return _end_of[word] in ('ok','diverged') # Does a word of `end_words` say that a run has ended as it should?
 
 def check_ends(runs):
     "Rows with status ok, failed or diverged, and how many of which words were left out"
-    words = runs.status.str.strip().str.lower().str.replace('trialstate.', '', regex=False).str.replace(r'[\s-]+', '_', regex=True)
-    unknown = [o for o in words.unique() if o not in _ends]
+    words = _as_words(runs.status)
+    unknown = [o for o in words.unique() if o not in _end_of]
     if unknown:
         at = [*words].index(unknown[0])
         raise NoRun(f"{row_name(runs, words.index[at])} has the status {runs.status.iloc[at]!r}, which says neither finished "
             "nor failed. If it does not matter:", 'status')
-    runs = runs.assign(status=words.map(_ends), word=words)
+    runs = runs.assign(status=words.map(_end_of), word=words)
     said = []
     for end,one,many in (('failed', 'failed, and its accuracy is not used', 'failed, and their accuracies are not used'),
             ('unfinished', 'is not finished, and is left out', 'are not finished, and are left out')):
