@@ -304,6 +304,14 @@ def _seeds(runs, seeds):
 
 def _contrasts(words): return [o.split(':') for o in words]
 
+def _how(asked):
+    "Contrasts and pairing, as `compare_many` takes them"
+    return dict(contrasts=_contrasts(asked['contrasts'])) | (dict(paired=False) if asked['unpaired'] else {})
+
+def _check_declared(rates, baseline):
+    "Refuse what a study has declared itself"
+    if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
+
 # %% ../nbs/28_cli.ipynb #8bba79a0
 _recipe_columns = 'dataset split source size epochs bs backbone lr opt sched mixup precision hash'.split()
 
@@ -779,7 +787,6 @@ def _which(variants):
 
 def _draw_power(plan, file):
     "Write the power curve of a plan"
-    from pathlib import Path
     from simpleattn.files import put
     path = Path(file)
     if path.suffix!='.svg': raise CliError(f'--plot {file}: give a file that ends in .svg.')
@@ -836,15 +843,13 @@ def _compare_file(what, against, by, fmt, full, **asked):
     from simpleattn.results import compare_results,read_results
     reading, rates = asked.pop('reading'), asked.pop('rates')
     if against is not None:
-        _refuse('--against, which has no baseline and one answer for each arm', by=by, **{k:v for k,v in asked.items() if k != 'reading'})
+        _refuse('--against, which has no baseline and one answer for each arm', by=by, **asked)
         runs = read_results(what, lone=True, **reading)
         text = _said_against(runs, against, rates, fmt)
         _tell_read(what, runs)
         return text
-    unpaired = dict(paired=False) if asked['unpaired'] else {}
-    how = dict(contrasts=_contrasts(asked['contrasts'])) | unpaired | rates
     tables = []
-    answers = compare_results(what, asked['baseline'], by, reading, tables.append, **how)
+    answers = compare_results(what, asked['baseline'], by, reading, tables.append, **_how(asked), **rates)
     for runs in tables: _tell_read(what, runs, _said_baseline(runs, asked['baseline'])) # a refusal before stands alone
     return _said_parts(answers, fmt, full) if by else said(answers, fmt, full)
 
@@ -909,12 +914,12 @@ def _of_study(name, root, env, reading, asked, rates):
     "A declared study, to be compared"
     from simpleattn.study import load_study
     _refuse('what is no file of results', **{k:v for k,v in reading.items() if k != 'others'})
-    if rates or asked['baseline']: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
+    _check_declared(rates, asked['baseline'])
     return load_study(name, root, env)
 
 def _answers(name, by, root, env, reading, asked, rates):
     "(Study, file, or value of --by; its `Comparisons`) each"
-    how = dict(contrasts=_contrasts(asked['contrasts'])) | (dict(paired=False) if asked['unpaired'] else {})
+    how = _how(asked)
     if not _is_file(name, root):
         _refuse('what is no file of results', by=by)
         return [(name, _of_study(name, root, env, reading, asked, rates).compare(**how))]
@@ -1008,18 +1013,16 @@ def compare(
         reading['others'] = _words_of(asked | rates | dict(against=against))
         return _compare_file(what[0], against, by, fmt, full, reading=reading, rates=rates, **asked)
     _refuse('what is no file of results', **reading, by=by, against=against is not None)
-    how = dict(contrasts=_contrasts(contrasts)) | (dict(paired=False) if unpaired else {})
     if summary:
         _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
         return said(_compare_summaries(summary, rates), fmt, full)
     if len(what)==2: _refuse('two studies, compared by their gains alone', **asked)
-    if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
-    return _compare_studies(what, root, env, fmt, full, **how)
+    _check_declared(rates, baseline)
+    return _compare_studies(what, root, env, fmt, full, **_how(asked))
 
 # %% ../nbs/28_cli.ipynb #644a6688
 def _is_file(name, root):
     "Whether it is a file of results: by its ending, or because it is there and no study has that name"
-    from pathlib import Path
     path = Path(name)
     if name == '-' or '.csv' in name.lower() or path.suffix.lower() in ('.tsv','.txt','.json','.jsonl','.gz'): return True
     from simpleattn.runs import as_root
