@@ -68,7 +68,9 @@ def _text(path):
     return text
 
 # %% ../nbs/23_formats.ipynb #f33b2920
-def listed(text):
+def listed(
+    text:str # A cell
+)->list: # Of texts
     "The cells of a list such as [62.0, 64.4], or 62.0, 64.4 without brackets; None where it is none"
     text = text.strip()
     in_brackets = len(text) > 1 and text[0] in '[(' and text[-1] in '])'
@@ -83,7 +85,7 @@ def _split_list(text):
     if len(cells) > 1 and are_numbers(cells): return cells
     return [o for o in re.split(r'[,;\s]+', text) if o]
 
-def are_numbers(cells): return all(number_in(o) is not None for o in cells)
+def are_numbers(cells)->bool: return all(number_in(o) is not None for o in cells) # Does each of these texts hold a number?
 
 # %% ../nbs/23_formats.ipynb #23c1f9af
 def _separator(header):
@@ -341,7 +343,9 @@ def _without_chart(table):
     parts = [part.rename(columns={'cell ':metric}) for metric,part in rows.drop(columns='column ').groupby(metrics, sort=False)]
     return pd.concat(parts).fillna('').set_axis(range(1, len(rows)+1))
 
-def read_table(path):
+def read_table(
+    path # Name of a file, - for standard input; or a DataFrame
+): # DataFrame of str; its index is the line of the file, or counts rows from 1
     "A file, or a table that is one already, as a table of text"
     if isinstance(path, pd.DataFrame):
         named = with_index(path)
