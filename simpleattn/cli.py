@@ -215,7 +215,7 @@ def _takes(options, before):
 def _training(
     *,
     engine:str='local',      # local (worker processes), serial, ray (a cluster)
-    workers:Count=None,      # Runs at a time; if not given one for each core, or one a GPU
+    workers:Count=None,      # Runs at a time; if not given as many as the cores hold with their threads, or one a GPU
     data:Data=None,
     device:Device=None,
     threads:Threads=1,       # CPU threads of a run
@@ -273,14 +273,15 @@ def _refuse(what, **options):
     given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
     if given: raise CliError(f"{', '.join(given)}: not for {what}. Leave it out.")
 
-def _check_named(root, **names):
-    "Refuse the name of a recipe, a variant or an env of which a store with records has none"
-    for what,name in names.items():
-        if why := _why_not_named(root, what, name): raise CliError(why)
+def _check_env(root, env, takes_any=False):
+    "Refuse an env of which a store with records has none, and `any` where machines are not taken together"
+    if env=='any' and takes_any: return
+    if env=='any': raise CliError('--env any: that is for compare and report. Name one class of machine, or leave it out.')
+    if why := _why_not_named(root, 'env', env): raise CliError(why)
 
 def _why_not_named(root, what, name): # Empty where there are some, or no name
     "Why there is nothing of a name in a store that holds records"
-    if not name or (what,name)==('env','any'): return ''
+    if not name: return ''
     from simpleattn.runs import list_files
     at = ('recipe','variant','env').index(what)
     there = sorted({o.split('/')[at] for o in list_files(root, passes=lambda folder: True)}) # a folder that somebody keeps private is not asked for
@@ -302,6 +303,14 @@ def _seeds(runs, seeds):
     except ValueError: raise CliError(f"--seeds {seeds}: write whole numbers with commas, such as 0,1,2.") from None
 
 def _contrasts(words): return [o.split(':') for o in words]
+
+def _how(asked):
+    "Contrasts and pairing, as `compare_many` takes them"
+    return dict(contrasts=_contrasts(asked['contrasts'])) | (dict(paired=False) if asked['unpaired'] else {})
+
+def _check_declared(rates, baseline):
+    "Refuse what a study has declared itself"
+    if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
 
 # %% ../nbs/28_cli.ipynb #8bba79a0
 _recipe_columns = 'dataset split source size epochs bs backbone lr opt sched mixup precision hash'.split()
@@ -756,7 +765,7 @@ def plan(
 ):
     "Before any training: what so many seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
-    _check_named(root, env=env)
+    _check_env(root, env)
     recipe = _recipe_of(recipe, settings, set, root)
     p = plan_study(recipe, runs, _which(variants), sd, sd_runs, corr, root, env, settings, arm,
         delta=delta, effect=effect, target=power, alpha=alpha)
@@ -773,11 +782,11 @@ def _which(variants):
     if re.fullmatch('[+-]?[0-9]{1,6}', text): return int(text)
     names = [o for o in text.split(',') if o!='baseline']
     if re.match('[+-]?[0-9]', text) or not all(names): raise CliError(f'--variants {text}: write how many, or names with commas, such as self,simple.')
-    return [get_variant(o).name for o in names] # a wrong name is refused; of variants of one's own, how many is enough
+    if not names: raise CliError(f'--variants {text}: that names the baseline alone. Name what is compared with it, such as self,simple.')
+    return [*dict.fromkeys(get_variant(o).name for o in names)] # a wrong name is refused; of variants of one's own, how many is enough
 
 def _draw_power(plan, file):
     "Write the power curve of a plan"
-    from pathlib import Path
     from simpleattn.files import put
     path = Path(file)
     if path.suffix!='.svg': raise CliError(f'--plot {file}: give a file that ends in .svg.')
@@ -834,15 +843,13 @@ def _compare_file(what, against, by, fmt, full, **asked):
     from simpleattn.results import compare_results,read_results
     reading, rates = asked.pop('reading'), asked.pop('rates')
     if against is not None:
-        _refuse('--against, which has no baseline and one answer for each arm', by=by, **{k:v for k,v in asked.items() if k != 'reading'})
+        _refuse('--against, which has no baseline and one answer for each arm', by=by, **asked)
         runs = read_results(what, lone=True, **reading)
         text = _said_against(runs, against, rates, fmt)
         _tell_read(what, runs)
         return text
-    unpaired = dict(paired=False) if asked['unpaired'] else {}
-    how = dict(contrasts=_contrasts(asked['contrasts'])) | unpaired | rates
     tables = []
-    answers = compare_results(what, asked['baseline'], by, reading, tables.append, **how)
+    answers = compare_results(what, asked['baseline'], by, reading, tables.append, **_how(asked), **rates)
     for runs in tables: _tell_read(what, runs, _said_baseline(runs, asked['baseline'])) # a refusal before stands alone
     return _said_parts(answers, fmt, full) if by else said(answers, fmt, full)
 
@@ -877,7 +884,8 @@ def _csv_parts(tables):
     for part,text in tables.items():
         head,*rows = text.split('\n')
         lines = lines or [f'part,{head}']
-        lines += [f'"{part}",{o}' for o in rows]
+        name = part.replace('"', '""')
+        lines += [f'"{name}",{o}' for o in rows]
     return '\n'.join(lines)
 
 def _said_parts(answers, fmt, full):
@@ -906,12 +914,12 @@ def _of_study(name, root, env, reading, asked, rates):
     "A declared study, to be compared"
     from simpleattn.study import load_study
     _refuse('what is no file of results', **{k:v for k,v in reading.items() if k != 'others'})
-    if rates or asked['baseline']: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
+    _check_declared(rates, asked['baseline'])
     return load_study(name, root, env)
 
 def _answers(name, by, root, env, reading, asked, rates):
     "(Study, file, or value of --by; its `Comparisons`) each"
-    how = dict(contrasts=_contrasts(asked['contrasts'])) | (dict(paired=False) if asked['unpaired'] else {})
+    how = _how(asked)
     if not _is_file(name, root):
         _refuse('what is no file of results', by=by)
         return [(name, _of_study(name, root, env, reading, asked, rates).compare(**how))]
@@ -1005,18 +1013,16 @@ def compare(
         reading['others'] = _words_of(asked | rates | dict(against=against))
         return _compare_file(what[0], against, by, fmt, full, reading=reading, rates=rates, **asked)
     _refuse('what is no file of results', **reading, by=by, against=against is not None)
-    how = dict(contrasts=_contrasts(contrasts)) | (dict(paired=False) if unpaired else {})
     if summary:
         _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
         return said(_compare_summaries(summary, rates), fmt, full)
     if len(what)==2: _refuse('two studies, compared by their gains alone', **asked)
-    if rates or baseline: raise CliError('A study was declared with its delta, alpha and baseline: leave these options out.')
-    return _compare_studies(what, root, env, fmt, full, **how)
+    _check_declared(rates, baseline)
+    return _compare_studies(what, root, env, fmt, full, **_how(asked))
 
 # %% ../nbs/28_cli.ipynb #644a6688
 def _is_file(name, root):
     "Whether it is a file of results: by its ending, or because it is there and no study has that name"
-    from pathlib import Path
     path = Path(name)
     if name == '-' or '.csv' in name.lower() or path.suffix.lower() in ('.tsv','.txt','.json','.jsonl','.gz'): return True
     from simpleattn.runs import as_root
@@ -1050,7 +1056,7 @@ def _words_of(options):
 def _compare_studies(what, root, env, fmt, full, **how):
     "What one study says, or whether the second of two gains more"
     from simpleattn.study import compare_gains,load_study
-    _check_named(root, env=env)
+    _check_env(root, env, takes_any=True)
     studies = [load_study(name, root, env) for name in what]
     if len(studies)==2: return said(compare_gains(*studies), fmt, full)
     return comparison(studies[0], fmt, full, not env, **how)
@@ -1068,7 +1074,7 @@ def report(
     "Write a study's report: one HTML file, with markdown, LaTeX, csv and json beside it"
     from simpleattn.study import load_study
     from simpleattn.report import write_report
-    _check_named(root, env=env)
+    _check_env(root, env, takes_any=True)
     from simpleattn.control import harness_words
     s = load_study(study, root, env)
     reading = s.read()
@@ -1089,7 +1095,7 @@ def leaderboard(
     "Best mean per data set x size x epochs, beside the published entry; --pr prints a row to send"
     from simpleattn import board
     from simpleattn.runs import find_runs
-    _check_named(root, env=env)
+    _check_env(root, env)
     entries,not_believed = board.board_entries(root, env), find_runs(root, env=env or '*')[1]
     if not_believed: _tell(f"Left out, because they cannot be believed: {', '.join(not_believed)}.")
     if pr: return _rows_to_send(board.pr_entries(entries, pr, url), pr, fmt)

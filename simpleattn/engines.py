@@ -216,16 +216,16 @@ class LocalEngine:
     other arms have their turn."""
     preload = ['simpleattn.preload']
     def __init__(self,
-        workers:int=None, # Processes; None: one a core, or one a GPU, or one an arm that compiles on GPUs
+        workers:int=None, # Processes; None: as many as the cores hold with their threads, or one a GPU, or one an arm that compiles on GPUs
         gpus:list=None,   # Devices, as CUDA_VISIBLE_DEVICES takes them; None: a CPU
         per_run=1,        # GPUs of a run: 1 or a fraction
-        threads:int=1,    # CPU threads of a run, which its task says too
+        threads:int=1,    # CPU threads of a run
         compiled:int=0    # Arms whose recipe compiles
     ):
         import multiprocessing as mp
         check_sockets()
         self.keep = bool(gpus)
-        self.workers = workers or (max(int(len(gpus)/per_run), compiled) if gpus else num_cpus())
+        self.workers = workers or (max(int(len(gpus)/per_run), compiled) if gpus else max(1, num_cpus()//threads))
         self.most = math.ceil(self.workers/len(gpus)) if gpus else self.workers # runs at a time on a device
         places = max(self.workers, min(compiled, MOST_WAITING)) if gpus else self.workers
         self.free = deque(gpus[i%len(gpus)] if gpus else None for i in range(places)) # places without a worker, by their device
@@ -421,9 +421,10 @@ def check_engine(
     address:str=None, # Of a cluster
     workers:int=None  # Runs at a time
 ):
-    "Raise `CliError` for an engine that is not there, for one of no workers, or one that has no use for an address"
+    "Raise `CliError` for an engine that is not there, for one of no workers, or one that has no use for several, or for an address"
     if workers is not None and workers<1: raise CliError(f"workers = {workers}: give at least 1.")
     if name not in engines: raise CliError(f"No engine {name!r}. {near(name, engines)}")
+    if name=='serial' and workers not in (None,1): raise CliError(f"workers = {workers}: --engine serial makes one run at a time. Leave it out, or take --engine local.")
     if not address or _takes_address(engines[name]): return
     takers = [o for o,engine in engines.items() if _takes_address(engine)]
     raise CliError(f"address = {address}: an address is an option of --engine {' or '.join(takers)} only.")

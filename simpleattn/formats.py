@@ -68,7 +68,9 @@ def _text(path):
     return text
 
 # %% ../nbs/23_formats.ipynb #f33b2920
-def listed(text):
+def listed(
+    text:str # A cell
+)->list: # Of texts
     "The cells of a list such as [62.0, 64.4], or 62.0, 64.4 without brackets; None where it is none"
     text = text.strip()
     in_brackets = len(text) > 1 and text[0] in '[(' and text[-1] in '])'
@@ -83,7 +85,7 @@ def _split_list(text):
     if len(cells) > 1 and are_numbers(cells): return cells
     return [o for o in re.split(r'[,;\s]+', text) if o]
 
-def are_numbers(cells): return all(number_in(o) is not None for o in cells)
+def are_numbers(cells)->bool: return all(number_in(o) is not None for o in cells) # Does each of these texts hold a number?
 
 # %% ../nbs/23_formats.ipynb #23c1f9af
 def _separator(header):
@@ -94,7 +96,7 @@ def _separator(header):
 
 # %% ../nbs/23_formats.ipynb #39c807c9
 def _lines(text):
-    "The separator, and (line number, cells) of each row; a first line such as sep=; names the separator"
+    "(line number, cells) of each row; a first line such as sep=; names the separator"
     said = re.match(r'sep=(.)\r?\n', text)
     start = said.end() if said else 0
     header = next((o for o in text[start:].splitlines() if o.strip() and not o.startswith('#')), '')
@@ -234,7 +236,8 @@ def _records(found):
     if found and all(isinstance(o, list) for o in found): return _of_split(found[0], found[1:])
 
 def _of_split(header, rows, index=()):
-    "Rows of a table that pandas has split; an index that only counts is none, nor are bare numbers beside seeds"
+    "Rows of a table that pandas has split, None where its header names no columns; an index that only counts is none, nor are bare numbers beside seeds"
+    if not all(isinstance(o, (str,int,float)) for o in header): return None
     rows = [dict(zip(header, row)) for row in rows if isinstance(row, list)]
     counts = all(isinstance(o, (int,float)) for o in index) and any(short_name(o) in seed_names for o in header)
     if len(index) != len(rows) or _are_positions(index) or counts: return rows
@@ -276,14 +279,14 @@ def _of_parts(found, names):
     if all(isinstance(o, dict) for o in parts): return _of_columns(found) if are_columns else _of_dicts(found)
     if all(isinstance(o, list) or isinstance(o, str) and listed(o) for o in parts):
         return _of_columns(found) if are_columns else [dict(arm=k, accuracies=o) for k,o in found.items()]
-    are_numbers = len(parts) > 1 and all(isinstance(o, (int,float)) for o in parts)
-    is_run = are_columns or names & {*seed_names} or not are_numbers
+    has_numbers = len(parts) > 1 and all(isinstance(o, (int,float)) for o in parts)
+    is_run = are_columns or names & {*seed_names} or not has_numbers
     return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
 
 def _of_columns(columns):
-    "Rows of a dict of columns, each a list, or a dict by row as pandas writes it; rows with names keep them"
+    "Rows of a dict of columns, each a list, also as text, or a dict by row as pandas writes it; rows with names keep them"
     def by_row(column): return {str(k):o for k,o in (enumerate(column) if isinstance(column, list) else column.items())}
-    columns = {k:by_row(column) for k,column in columns.items()}
+    columns = {k:by_row(listed(column) if isinstance(column, str) else column) for k,column in columns.items()}
     rows = dict.fromkeys(k for column in columns.values() for k in column)
     def name_of(row): return {} if _are_positions(rows) else _levels(row)
     return [name_of(row) | {name:column[row] for name,column in columns.items() if row in column} for row in rows]
@@ -340,7 +343,9 @@ def _without_chart(table):
     parts = [part.rename(columns={'cell ':metric}) for metric,part in rows.drop(columns='column ').groupby(metrics, sort=False)]
     return pd.concat(parts).fillna('').set_axis(range(1, len(rows)+1))
 
-def read_table(path):
+def read_table(
+    path # Name of a file, - for standard input; or a DataFrame
+): # DataFrame of str; its index is the line of the file, or counts rows from 1
     "A file, or a table that is one already, as a table of text"
     if isinstance(path, pd.DataFrame):
         named = with_index(path)

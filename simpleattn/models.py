@@ -373,17 +373,19 @@ def insert_attention(
 
 # %% ../nbs/07_models.ipynb #79acdb6c
 _timm_layers = 'bottleneck halo nl bat gc se eca cbam lambda'.split()
+_sized = ('bottleneck','halo','lambda','bat') # those that are made for one size of the map
 
 def timm_attention(
     ni:int,                   # Input channels
     n_out:int=None,           # Output channels, where it stands for a convolution
-    size:tuple=None,          # Height and width of the map
+    size:tuple=None,          # Height and width of the map; bottleneck, halo, lambda and bat want them
     kind:str='bottleneck',    # timm's name: bottleneck, halo, lambda, nl, bat, gc, se, eca, cbam
     **kwargs                  # Further arguments of timm's layer
 )->nn.Module: # (B, ni, H, W) to (B, n_out, H, W)
     "An attention layer of timm: (B, ni, H, W) to (B, n_out, H, W)"
     from timm.layers.create_attn import get_attn
     if kind not in _timm_layers: raise ValueError(f"kind is {kind!r}: choose one of {', '.join(_timm_layers)}")
+    if size is None and kind in _sized: raise ValueError(f"timm's {kind} is made for maps of one size: give size=(height, width)")
     if kind=='halo': kwargs.setdefault('block_size', math.gcd(8, *size))
     if kind=='bat': kwargs.setdefault('block_size', max(d for d in range(1,8) if size[0]%d==size[1]%d==0))
     n_out = n_out or ni
@@ -394,7 +396,7 @@ def timm_attention(
             "put it at STAGE.BLOCK")
     layer = get_attn(kind)(ni, **kwargs)
     if kind=='lambda' and n_out!=ni: layer = nn.Sequential(layer, nn.Conv2d(ni, n_out, 1, bias=False))
-    if kind in ('bottleneck','halo','lambda','bat'): layer.register_forward_pre_hook(partial(_of_size, kind, size))
+    if kind in _sized: layer.register_forward_pre_hook(partial(_of_size, kind, size))
     return layer
 timm_attention.traits = dict(fixed_size=True)
 

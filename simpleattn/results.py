@@ -100,12 +100,21 @@ class Asked:
         raise CliError(f"{self.name}: {why}{' ' + self.command(**more) if more else ''}")
 
 # %% ../nbs/24_results.ipynb #af820e35
+def _meant(asked, table, name):
+    "The header that a name means, None where it means none"
+    folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
+    return next((o for o in (name, folded.get(name.strip().casefold())) if o in table.columns), None)
+
 def _named(asked, table, name):
     "The header that was meant by a name"
-    folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
-    found = next((o for o in (name, folded.get(name.strip().casefold())) if o in table.columns), None)
+    found = _meant(asked, table, name)
     if found is None: asked.refuse(f'no column {name!r}. {near(name, table.columns)}')
     return found
+
+def _with_headers(asked, table):
+    "The roles that were asked for as the table spells their columns; a name that means none is refused where it is used"
+    words = {role:getattr(asked, role) for role in ('arm','seed','acc') if getattr(asked, role)}
+    return replace(asked, **{role:_meant(asked, table, word) or word for role,word in words.items()})
 
 def _by_name(table, names):
     "Headers that go by one of these names, in the order of the names"
@@ -159,10 +168,11 @@ def _refuse_numbered(asked, table):
     asked.refuse(f'{there} are accuracies of several seeds or epochs. If of seeds: {asked.command(wide=True)}; if of epochs, keep the last: {keep}')
 
 # %% ../nbs/24_results.ipynb #6d6aa3ec
-def _refuse_either(asked, there):
-    "Refuse several accuracies; one on held-out images is offered, as a bare one beside it is that of training"
-    held_out = [o for o in there if re.match('val|eval|dev', short_name(o))]
-    asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=[*held_out, *there][0])}")
+def _held_out(names):
+    "The first that names held-out images, as a bare accuracy beside it is that of training; else the first"
+    return next((o for o in names if re.match('val|eval|dev', short_name(o))), names[0])
+
+def _refuse_either(asked, there): asked.refuse(f"the accuracy may be {' or '.join(there)}. Say which one: {asked.command(acc=_held_out(there))}")
 
 def _checked_name(asked, header):
     "Refuse a loss in the place of an accuracy: its answer would stand on its head"
@@ -770,10 +780,7 @@ def _one_metric(asked, table):
         names = table[header].map(short_name)
         if not _by_name(table, ['value']) or header.casefold() in asked_for or header in (asked.arm, asked.seed): continue
         found = [*dict.fromkeys(table[header][names.map(is_accuracy)])] or [*dict.fromkeys(table[header][names.map(says_error)])]
-        if len(found) > 1:
-
-            held_out = [o for o in found if re.match('val|eval|dev', short_name(o))]
-            asked.refuse(f"the accuracy may be {' or '.join(found)}. Keep one: {asked.command(where=[f'{header}={[*held_out, *found][0]}'])}")
+        if len(found) > 1: asked.refuse(f"the accuracy may be {' or '.join(found)}. Keep one: {asked.command(where=[f'{header}={_held_out(found)}'])}")
         if not found and names.map(is_loss).all(): asked.refuse(f'{header} names losses alone ({table[header].iloc[0]}), of which less is better, and no accuracy.')
         if not found: continue
         rows = table[table[header] == found[0]].drop(columns=header)
@@ -795,6 +802,7 @@ def _shaped(asked):
     "One row a run as text, what is known of its columns, and what was said of a wide table"
     table = read_table(asked.path)
     if not len(table): asked.refuse('there are no runs.')
+    asked = _with_headers(asked, table)
     _refuse_statistics(asked, table)
     if not asked.wide:
         table, said = _named_runs(asked, _one_metric(asked, table))

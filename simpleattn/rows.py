@@ -15,51 +15,68 @@ from .columns import as_cells,check_names,is_blank,is_id,is_whole,number_in,plai
 from .runs import comparable
 
 # %% ../nbs/16_rows.ipynb #7fbcaa23
-def row_name(runs, line):
+def row_name(
+    runs, # Table of text with the column arm, and maybe seed
+    line  # Its index there: the line of a file, or the number of the row
+)->str:
     "Such as: row 4 (baseline, seed 2)"
     row = runs.loc[[line]].iloc[0]
     return f"row {line} ({row['arm']}{', seed '+str(row['seed']) if 'seed' in runs else ''})"
 
 # %% ../nbs/16_rows.ipynb #632cab22
 class NoRun(ValueError):
-    "A row that is no run of its own; `role` is of the column without which it would be one, or with `keep` of the one whose values are those of the runs, `words` those of the others"
-    def __init__(self, why, role=None, keep=(), words=()):
+    "A row that is no run of its own, with the change of the table that mends it"
+    def __init__(self,
+        why,       # Sentence
+        role=None, # Of a column: without it the row would be a run; with `keep`, it tells runs from the others
+        keep=(),   # Values of that column that are those of runs
+        words=()   # Its other values, of the rows to be left out
+    ):
         way = f' runs.drop(columns={role!r})' if role and not keep else ''
         if words: way = f' runs[~runs.{role}.isin({[*map(seed_value, words)]})]'
         if any(map(is_blank, words)): way = f' runs.dropna(subset={role!r})'
         super().__init__(why + way)
         self.why, self.role, self.keep = why, role, keep
 
-_ends = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
+_end_words = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
         early_stop stopped_early 0''',
     failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted
         pruned timeout timed_out time_out oom out_of_memory node_fail preempted''',
     diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
-_ends = {word:end for end,words in _ends.items() for word in words.split()}
+_end_of = {word:end for end,words in _end_words.items() for word in words.split()}
 
 _yes, _no = 'true yes y 1'.split(), 'false no n 0'.split()
 _bad_ends = 'failed fail crashed error errored killed aborted'.split() # names of columns whose yes is a failure
 
-def end_words(header, cells):
+def _as_words(cells):
+    "Cells as `_end_of` writes its words"
+    return cells.str.strip().str.lower().str.replace('trialstate.', '', regex=False).str.replace(r'[\s-]+', '_', regex=True)
+
+def end_words(
+    header:str, # Of the column
+    cells       # Its cells, as text
+): # Column of words
     "Cells of a column as words of how a run ended; None where they say none"
-    words = cells.str.strip().str.lower().str.replace('trialstate.', '', regex=False).str.replace(r'[\s-]+', '_', regex=True)
+    words = _as_words(cells)
     plain = words.str.replace(r'\.0$', '', regex=True)
     if plain.isin([*_yes, *_no]).all():
         good = plain.isin(_no if short_name(header) in _bad_ends else _yes)
         return good.map({True:'finished', False:'failed'})
-    return words if words.isin([*_ends]).all() else None
+    return words if words.isin([*_end_of]).all() else None
 
-def is_good_end(word)->bool: return _ends[word] in ('ok','diverged') # Does a word of `end_words` say that a run has ended as it should?
+def is_good_end(word)->bool: return _end_of[word] in ('ok','diverged') # Does a word of `end_words` say that a run has ended as it should?
 
-def check_ends(runs):
+def check_ends(
+    runs # Table of text with the columns arm and status
+)->tuple: # The table without what is not finished; sentences
     "Rows with status ok, failed or diverged, and how many of which words were left out"
-    words = runs.status.str.strip().str.lower().str.replace('trialstate.', '', regex=False).str.replace(r'[\s-]+', '_', regex=True)
-    unknown = [o for o in words.unique() if o not in _ends]
+    words = _as_words(runs.status)
+    unknown = [o for o in words.unique() if o not in _end_of]
     if unknown:
         at = [*words].index(unknown[0])
         raise NoRun(f"{row_name(runs, words.index[at])} has the status {runs.status.iloc[at]!r}, which says neither finished "
             "nor failed. If it does not matter:", 'status')
-    runs = runs.assign(status=words.map(_ends), word=words)
+    runs = runs.assign(status=words.map(_end_of), word=words)
     said = []
     for end,one,many in (('failed', 'failed, and its accuracy is not used', 'failed, and their accuracies are not used'),
             ('unfinished', 'is not finished, and is left out', 'are not finished, and are left out')):
@@ -69,7 +86,10 @@ def check_ends(runs):
     return runs[runs.status != 'unfinished'].drop(columns='word'), said
 
 # %% ../nbs/16_rows.ipynb #02513d25
-def check_arms(runs, called='arm'):
+def check_arms(
+    runs,            # Table of text with the columns arm and acc
+    called:str='arm' # What its file calls the column of arms
+):
     "Refuse arms that differ only in capitals or blanks, and rows without one"
     for line,arm,said in zip(runs.index, runs.arm, runs.acc):
         if not arm.strip(): raise NoRun(f"row {line} (accuracy {said}) has no {called}: name the arm of every run.")
@@ -98,7 +118,9 @@ summary_words = {*'''mean average avg std sd stdev stddev sem median min max tot
 _maybe_summary = {*'all best worst final top runs seeds n of over combined pooled aggregate summary'.split()} # where an arm has fewer rows than the one it names
 
 # %% ../nbs/16_rows.ipynb #891c006d
-def check_rows(runs):
+def check_rows(
+    runs # Table of text with the columns arm and acc, and maybe seed and status (ok, failed, diverged)
+):
     "Refuse rows of one comparison that are no runs of their own"
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
     if 'seed' not in runs: _check_repeats(trained)
@@ -168,7 +190,9 @@ def _check_repeats(runs):
         "Remove them, or tell the runs apart by a column of seeds or ids.")
 
 # %% ../nbs/16_rows.ipynb #29e8f68c
-def check_pasted(runs):
+def check_pasted(
+    runs # Table of text with the column arm, and maybe seed
+):
     "Refuse a row that stands twice with its id or time"
     ids = [o for o in runs.columns if is_id(o) and runs[o].map(plain_value).nunique() > 1]
     twice = runs[runs.duplicated(keep=False)] if ids and 'seed' not in runs else ()
@@ -192,7 +216,9 @@ def _summaries_at(texts, at):
     sums = dict(median=np.median(others), lowest=others.min(), highest=others.max())
     return found + [o for o,x in sums.items() if abs(numbers[at]-x) < 1e-9]
 
-def derived(table):
+def derived(
+    table # Of text: a column for each arm, a row for each seed
+)->list: # Their names
     "Columns of numbers that are the difference or the mean of two others, in every row"
     x = table.map(number_in).astype(float).dropna().to_numpy()
     if len(x) < 3 or not 2 < x.shape[1] <= 100: return [] # so many are no arms
@@ -266,7 +292,9 @@ def _refuse_summary_row(runs, line, kind):
     raise NoRun(f'{why} keep the runs:', 'seed', [o for o in runs.seed.unique() if o != seed], [seed])
 
 # %% ../nbs/16_rows.ipynb #13f9b889
-def roles_of(runs):
+def roles_of(
+    runs # DataFrame
+)->tuple: # Their names
     "The columns of arms and of accuracies of a table"
     arm, acc = (next((o for o in names if o in runs.columns), None) for names in (('arm','variant'), ('acc','accuracy')))
     if arm and acc: return arm, acc
@@ -280,7 +308,9 @@ def _cells_of(runs):
     cells = cells.rename(columns={arm:'arm', acc:'acc'})
     return cells.drop(columns=[o for o in ('seed','status') if o in cells and cells[o].map(is_blank).all()])
 
-def plain_runs(runs):
+def plain_runs(
+    runs # DataFrame with the columns arm (or variant) and acc (or accuracy)
+)->tuple: # DataFrame; sentences
     "A table with arms and statuses read as those of a file are, and what was left out"
     runs = with_index(runs)
     check_names(runs)
@@ -295,7 +325,9 @@ def plain_runs(runs):
     check_arms(cells, arm)
     return runs, said
 
-def check_table(runs):
+def check_table(
+    runs # DataFrame with the columns arm (or variant) and acc (or accuracy)
+):
     "Refuse rows of a table that are no runs, as those of a file are"
     cells = _cells_of(runs)
     check_pasted(cells)

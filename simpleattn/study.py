@@ -875,7 +875,7 @@ def _task(self:Study, label, seed, machine):
 @patch
 def run(self:Study,
     engine:str='local',    # local (worker processes), serial, ray
-    workers:int=None,      # Runs at a time; None: one a CPU core, or one a GPU, or one an arm whose recipe compiles on a GPU, or what the cluster holds
+    workers:int=None,      # Runs at a time; None: as many as the CPU's cores hold with their threads, or one a GPU, or one an arm whose recipe compiles on a GPU, or what the cluster holds
     data=None,             # Folder or archive of the data set
     device:str=None,       # cpu, cuda; None: the GPU if there is one
     threads:int=1,         # CPU threads of a run

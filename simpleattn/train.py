@@ -327,8 +327,12 @@ class CountBatchesOnce(Callback):
 
 class FastestConvolutions(Callback):
     "cuDNN tries its forms of each convolution, and keeps the fastest"
-    def before_fit(self): self.before,torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark,True
-    def after_fit(self): torch.backends.cudnn.benchmark = self.before
+    before = None # what it was, during the fit
+    def before_fit(self):
+        self.after_fit() # what an interrupted fit has left
+        self.before,torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark,True
+    def after_fit(self):
+        if self.before is not None: torch.backends.cudnn.benchmark,self.before = self.before,None
 
 # %% ../nbs/13_train.ipynb #a20f5d79
 def _meets_by_its_middle(conv):
@@ -745,6 +749,13 @@ def _threads(n):
     finally: torch.set_num_threads(before)
 
 @contextmanager
+def _as_cudnn_was():
+    "Whether cuDNN tries its forms is as before, whatever ends the fit"
+    before = torch.backends.cudnn.benchmark
+    try: yield
+    finally: torch.backends.cudnn.benchmark = before
+
+@contextmanager
 def _silent(learn):
     "Without a bar, without a log, and without the graph that is drawn into a bar"
     learn.remove_cb(ShowGraphCallback)
@@ -756,7 +767,7 @@ def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     if machine.on_cpu: keep_freed_memory()
     else: gc.collect() # a learner is a cycle, and its tensors are the device's memory
     try:
-        with _threads(machine.threads):
+        with _threads(machine.threads), _as_cudnn_was():
             learn = _learner_of(arm, seed, machine.data, machine.loaders, device, cbs, reuse=True)
             if folder: learn.path = folder
             if progress: fit_recipe(learn, arm.recipe)

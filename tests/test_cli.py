@@ -66,6 +66,7 @@ MISTAKES = {'verb':(['trian'], 'trian.*train'), 'recipe':(['train','woof-128-4']
         '--effect inf':'effect as a fraction', '--effect 0':'effect as a fraction', '--sd-runs 1':'two runs or more', '--alpha nan':'alpha', '--sd inf':'sd as a fraction', '--sd 0.78':'sd as a fraction', '--corr 1':'correlation'}.items()},
     **{f'summary {o}':(['compare','--summary',o,'.8,.01,5'], why) for o,why in {'.8,.01,inf':'whole number', '.8,.01,nan':'whole number', '.8,.9,5':'cannot have an sd', 'nan,.01,5':'fractions', '.8,inf,5':'fractions'}.items()},
     'plan of one seed':(['plan','demo','--sd','.01','--runs','1'], 'two seeds'),
+    **{f'plan of {o}':(['plan','demo','--sd','.01','--variants',o], 'baseline alone') for o in ('baseline','baseline,baseline')},
     'contrast':(['study','demo','--contrasts','baseline:none'], "'none'"), 'report':(['report','nothing'], "'nothing'"), 'backbone':(['cost','--backbone','xresnet19'], 'xresnet18'), 'variant of cost':(['cost','--variants','simpel'], 'simpel')}
 
 @pytest.mark.parametrize('what', MISTAKES)
@@ -303,6 +304,12 @@ def test_runs_of_two_machines_are_refused_and_unpaired_on_request(call, tmp_path
     code,out,err = call('compare', 's', '--env', 'any', '--unpaired')
     assert code==0 and 'Welch t' in out and 'Unpaired on request, across env' in out
 
+@pytest.mark.parametrize('words', [['leaderboard'], ['plan','tiny','--sd','.01']], ids=' '.join)
+def test_all_machines_together_are_for_compare_and_report(call, root, settings, words):
+    more = ['--settings',settings] if words[0]=='plan' else []
+    assert call(*words, *more, '--root', root)[0]==0
+    assert call(*words, *more, '--root', root, '--env', 'any')==(2, '', 'simpleattn: --env any: that is for compare and report. Name one class of machine, or leave it out.\n')
+
 def test_a_plan_is_printed_before_any_training(call, tmp_path):
     from simpleattn.plan import plan
     d = json.loads(call('plan', 'demo', '--runs', '5', '--sd', '0.0078', '--sd-runs', '20', '--variants', '2', '--effect', '0.005', '--fmt', 'json')[1])
@@ -313,6 +320,10 @@ def test_a_plan_is_printed_before_any_training(call, tmp_path):
         for s in range(3): write_run(dataclasses.replace(a_run(s, v, 'demo', env=this_env('cpu'), acc=ACC[v][s]), recipe=dict(load_recipes()['demo'].to_dict(), name='demo'), recipe_hash=load_recipes()['demo'].hash), tmp_path/'runs')
     out = call('plan', 'demo', '--runs', '3', '--env', this_env('cpu'))[1]
     assert re.search(r'With 3 seeds of each arm \(0.0 hours\)', out) and 'are for the 80 % upper bound of that sd' in out
+
+def test_a_plan_counts_a_variant_once(call):
+    def planned(variants): return call('plan', 'demo', '--sd', '0.0078', '--variants', variants, '--fmt', 'json')
+    assert planned('simple,baseline,simple')==planned('simple')==planned('1') and planned('simple,self')==planned('2')
 
 def test_a_plan_of_a_derived_recipe_takes_its_runs(call):
     "Those of a published recipe's fast form, which stand in the repository"

@@ -36,6 +36,18 @@ def test_there_are_three_engines_and_another_name_is_an_error():
 def test_an_engine_without_workers_is_an_error(n):
     with pytest.raises(CliError, match='workers'): make_engine('local', workers=n)
 
+def test_an_engine_that_makes_one_run_at_a_time_has_no_use_for_workers():
+    with pytest.raises(CliError, match='workers = 4.*one run at a time'): make_engine('serial', workers=4)
+    assert make_engine('serial', workers=1).workers==make_engine('serial').workers==1
+
+@pytest.mark.parametrize('threads,n', [(1,6), (2,3), (4,1), (8,1)])
+def test_workers_and_their_threads_fill_the_cores(monkeypatch, threads, n):
+    monkeypatch.setattr('simpleattn.engines.num_cpus', lambda: 6)
+    for workers,want in ((None,n), (5,5)):
+        eng = make_engine('local', workers=workers, threads=threads)
+        eng.close()
+        assert eng.workers==want
+
 @pytest.fixture(scope='module')
 def both(tmp_path_factory, recipe, tiny, layers):
     "The same study in workers and in this process"
@@ -43,7 +55,7 @@ def both(tmp_path_factory, recipe, tiny, layers):
     for e in ('local','serial'):
         roots[e] = tmp_path_factory.mktemp(e)
         s = Study('s', ['baseline', 'simple', Variant('mine', f'{layers}:Mine')], 2, recipe=recipe, root=roots[e])
-        s.run(e, 2, tiny, 'cpu', progress=False)
+        s.run(e, 2 if e=='local' else None, tiny, 'cpu', progress=False)
         assert s.missing()==[]
     return roots
 
@@ -109,12 +121,12 @@ def test_when_all_fail_alike_the_study_stops_with_the_reason(tmp_path, recipe, t
     with pytest.raises(CliError, match='all failed alike.*this layer always raises'): s.run('local', 2, tiny, 'cpu', progress=False)
     assert len(failures(tmp_path))<=6 and workers()==[]
 
-@pytest.mark.parametrize('engine', ['local','serial'])
-def test_a_users_mistake_in_a_worker_stops_the_study_with_one_sentence(tmp_path, recipe, tiny, engine):
+@pytest.mark.parametrize('engine,n', [('local',2), ('serial',None)])
+def test_a_users_mistake_in_a_worker_stops_the_study_with_one_sentence(tmp_path, recipe, tiny, engine, n):
     s = Study('s', ['baseline', Variant('far', 'simpleattn.attention:SimpleSelfAttention', '9.-1')], 2, recipe=recipe, root=tmp_path)
-    with pytest.raises(CliError, match='no stage 9') as e: s.run(engine, 2, tiny, 'cpu', progress=False)
+    with pytest.raises(CliError, match='no stage 9') as e: s.run(engine, n, tiny, 'cpu', progress=False)
     assert 'Traceback' not in str(e.value) and failures(tmp_path)==[] and workers()==[]
-    with pytest.raises(CliError, match='nothing at'): Study('s2', ['baseline','simple'], 2, recipe=recipe, root=tmp_path).run(engine, 2, tmp_path/'nowhere', 'cpu', progress=False)
+    with pytest.raises(CliError, match='nothing at'): Study('s2', ['baseline','simple'], 2, recipe=recipe, root=tmp_path).run(engine, n, tmp_path/'nowhere', 'cpu', progress=False)
 
 # ---- stopping and going on, at the command line
 

@@ -119,6 +119,22 @@ def test_cudnn_tries_its_forms_during_the_fit_only(recipe, tiny):
     fitted(recipe, tiny, False, cbs=cb)
     assert cb.seen==before
 
+class Stops(Callback):
+    def before_batch(self): raise KeyboardInterrupt
+
+def test_a_fit_that_is_interrupted_leaves_cudnn_as_it_was(recipe, tiny, monkeypatch):
+    "At once after a run, and at the next fit of a learner of one's own"
+    before = torch.backends.cudnn.benchmark
+    learn = get_learner(recipe, 'simple', 0, tiny, device='cpu', lean=True)
+    with learn.no_bar(), learn.no_logging():
+        with pytest.raises(KeyboardInterrupt): learn.fit(1, cbs=Stops())
+        learn.fit(1)
+    assert torch.backends.cudnn.benchmark==before
+    usual = train._learner_of
+    monkeypatch.setattr(train, '_learner_of', lambda *args, **kwargs: usual(*args, **kwargs, lean=True))
+    with pytest.raises(KeyboardInterrupt): train_one(recipe, 'simple', 0, tiny, device='cpu', cbs=[Stops()])
+    assert torch.backends.cudnn.benchmark==before
+
 def test_only_what_compiles_on_a_gpu_is_lean_and_its_record_says_so(recipe, tiny, monkeypatch):
     assert type(get_learner(recipe, 'simple', 0, tiny, device='cpu')) is Learner
     assert type(get_learner(dataclasses.replace(recipe, compile=True), 'simple', 0, tiny, device='cpu')) is Learner

@@ -466,6 +466,10 @@ def test_every_layer_of_timm_stands_at_a_block(kind):
     m = create_model('xresnet18', Variant('mine', timm_attention, '1.-1', dict(kind=kind)), 7, 64, 0, **SMALL)
     assert [type(o) for o in blocks(m)[0][-1].convpath][-1] is get_attn(kind) and m(image()).shape==(2,7)
 
+@pytest.mark.parametrize('kind', ['bottleneck','halo','bat','lambda'])
+def test_a_layer_of_timm_that_wants_the_size_of_its_map_says_so(kind):
+    with pytest.raises(ValueError, match=rf'{kind}.*give size=\(height, width\)'): timm_attention(64, kind=kind)
+
 def test_a_baseline_of_timm_without_blocks_trains():
     m = create_model('timm/convnext_atto', 'baseline', 7, 64, 0)
     assert m.training and m(image()).shape==(2,7)
