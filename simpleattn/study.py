@@ -851,7 +851,7 @@ def _said_before(self:Study, joining):
     "What the runs that are there, and a look at them, mean for those to come: a sentence each"
     now = self.read()
     if not now.missing: return
-    if joining: yield f"New in {self.name}: {', '.join(joining)}. More comparisons share its error rate now, and their intervals are wider; that holds for arms that are declared together, and arms that join one by one err more often."
+    if joining: yield f"New in {self.name}: {', '.join(joining)}. More comparisons share its error rate now, and their intervals are wider. Arms that join one after another err more often together than alpha says: declare together what you mean to compare."
     if now.grown and not self.raced:
         yield (f'Pairs of {self.name} were there to be seen before it was declared or grew, so its interval is the wider one of the confidence sequence. '
             'Fresh seeds in a study of another name keep the narrow one.')
