@@ -237,7 +237,7 @@ def _records(found):
 
 def _of_split(header, rows, index=()):
     "Rows of a table that pandas has split, None where its header names no columns; an index that only counts is none, nor are bare numbers beside seeds"
-    if not all(isinstance(o, (str,int,float)) for o in header): return None
+    if any(isinstance(o, (list,dict)) for o in header): return None
     rows = [dict(zip(header, row)) for row in rows if isinstance(row, list)]
     counts = all(isinstance(o, (int,float)) for o in index) and any(short_name(o) in seed_names for o in header)
     if len(index) != len(rows) or _are_positions(index) or counts: return rows

@@ -523,14 +523,19 @@ class _Sides:
     def all_before(self): return self.with_alone[0] if self.with_alone else self.before # divergence is counted in these
     @property
     def all_after(self): return self.with_alone[1] if self.with_alone else self.after
+    @property
+    def diverged_in_pairs(self): # of the variant, of the baseline, and pairs; None where every run that diverged has a partner
+        return (self.after.n_diverged, self.before.n_diverged, len(self.before)) if self.with_alone else None
     def among(self, before, after):
         "The same pairs among the runs of both arms, of which some may have no partner"
-        n_lost = self.before.n_diverged + self.after.n_diverged
-        return replace(self, with_alone=(before, after)) if before.n_diverged + after.n_diverged > n_lost else self
+        in_pairs = self.before.n_diverged + self.after.n_diverged
+        return replace(self, with_alone=(before, after)) if before.n_diverged + after.n_diverged > in_pairs else self
     @property
     def has_runs(self): return isinstance(self.before, Sample) # or only summaries?
     @property
     def any_diverged(self): return self.diverged_baseline + self.diverged_variant > 0
+    @property
+    def any_pair_diverged(self): return self.before.n_diverged + self.after.n_diverged > 0 # which ranks are made of
     @property
     def recipe(self):
         names = [*self.before.recipes, *self.after.recipes]
@@ -716,9 +721,9 @@ def _sequential_ranks(before, after):
 def all_seeds(
     contrast:Contrast,    # Of two samples
     sequential:bool=False # Were the seeds looked at before they were all there?
-)->Ranks:                 # None where no run diverged
+)->Ranks:                 # None where no run of them diverged; a run without a partner is none of them
     "What all seeds say, a diverged run ranked worst"
-    if not contrast.any_diverged: return None
+    if not contrast.any_pair_diverged: return None
     kinds = {(True,True):_sequential_ranks, (True,False):_paired_ranks, (False,False):_unpaired_ranks}
     return kinds[contrast.paired, sequential](contrast.before, contrast.after)
 
@@ -887,7 +892,7 @@ class _Judged(_Declared):
 
 # %% ../nbs/17_stats.ipynb #62265b32
 _of_contrast = '''arm baseline n n_baseline n_variant mean_baseline mean_variant sd_baseline sd_variant diff sd_diff paired recipe
-    any_diverged constant diverged_baseline diverged_variant failed_baseline failed_variant n_all_baseline n_all_variant'''.split()
+    any_diverged diverged_in_pairs constant diverged_baseline diverged_variant failed_baseline failed_variant n_all_baseline n_all_variant'''.split()
 _of_effects = '''p_signflip p_signflip_note d_z hedges_g p_improve p_improve_low p_improve_high p_improve_unpaired
     p_improve_unpaired_low p_improve_unpaired_high t_student p_student low_student high_student'''.split()
 
@@ -1205,7 +1210,7 @@ def _gain(before, after):
     "The gain of an arm as a summary of its paired differences, None where a run diverged; and what is to be said of its runs"
     c, _ = contrast_of(before, after, paired=True)
     notes = [*_left_out(before, after, c), *far_outside(c.trained)]
-    if c.any_diverged: return None, notes
+    if c.any_pair_diverged: return None, notes
     mean, name = float(c.differences.mean()), f'({c.arm} - {c.baseline})'
     new_images = OverImages.of(c).estimate
     gain = Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images and replace(new_images, value=mean),

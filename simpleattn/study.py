@@ -6,7 +6,7 @@
 __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'check_studies', 'compare_gains', 'Progress', 'plan_study']
 
 # %% ../nbs/18_study.ipynb #d440cc80
-import io,json,signal,sys,time
+import copy,io,json,signal,sys,time
 from collections import Counter
 from contextlib import ExitStack,closing,contextmanager,suppress
 from dataclasses import dataclass,replace
@@ -187,8 +187,6 @@ def load_study(
     if declared is None:
         there = sorted(o.split('/')[1].removesuffix('.json') for o in list_names(root, '_studies', '*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
-    if env=='any' and declared.get('raced'):
-        raise CliError(f"Study {name!r} is a race, which is read on one class of machine: leave --env any out.")
     env = '*' if env=='any' else env or declared['env']
     fixed = {k:declared[k] for k in ('seeds','baseline','delta','alpha')}
     return Study(name, _declared_arms(declared), root=root, env=env, **fixed)
@@ -292,7 +290,9 @@ def _undeclared(self:Study, declared)->dict: # None where all of it is declared
     arms = [a for a in new['arms'] if a['arm'] not in there]
     seeds = [s for s in self.seeds if s not in declared['seeds']]
     if not arms and not seeds: return None
-    there = self.read()
+    whole = copy.copy(self)
+    whole.seeds = [*declared['seeds'], *seeds] # all that may be seen, also where fewer are asked for
+    there = whole.read()
     pairs_before = there.pairs_of([a['arm'] for a in arms])
     return dict(name=self.name, date=now, runs_before=there.n_runs, pairs_before=pairs_before, arms=arms, seeds=seeds)
 
@@ -380,6 +380,7 @@ def _race_states(now):
     "State of every arm after every seed that counts, up to its decision"
     from simpleattn.plan import race_seeds
     study,rows = now.study,[]
+    if study.env=='*': raise CliError(f"Study {study.name!r} is a race, which is read on one class of machine: leave --env any out.")
     for label in now.runs:
         if label==study.baseline: continue
         seeds,*accs = now.in_order(label)
@@ -408,7 +409,8 @@ def _check_enough(self:StudyRuns):
     envs = {run.env for runs,_,_ in runs_of_arms(study.root, study.arms.values()) for run in runs}
     others = sorted(envs - {study.env})
     why = ''.join(f' {o}' for o in self._why_few(few))
-    also = f" There are runs of {', '.join(others)}: pairs never cross two machines, and `--env any --unpaired` compares them as unpaired." if others else ''
+    way = '--env reads those of one.' if study.raced else 'pairs never cross two machines, and `--env any --unpaired` compares them as unpaired.'
+    also = f" There are runs of {', '.join(others)}: {way}" if others else ''
     raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}.{why} `simpleattn study` trains what is missing.{also}")
 
 @patch
@@ -512,7 +514,9 @@ def _noted(self:StudyRuns, comparisons):
 @patch
 def _why_sequential(self:StudyRuns)->str: # None where it is not, and for a race that was declared before its runs
     "Why a study of a declared number of seeds is judged as one that was looked at"
-    if self.early_pairs: return note('seen_early', n=self.early_pairs)
+    before = self.declaration.get('pairs_before', 0) if self.is_declared else self.early_pairs
+    when = 'this study was declared' if before==self.early_pairs else 'this study was declared or an arm joined it' if before else 'an arm joined this study'
+    if self.early_pairs: return note('seen_early', n=self.early_pairs, when=when)
     return note('grown') if self.grown and not self.study.raced else None
 
 # %% ../nbs/18_study.ipynb #1de19f65

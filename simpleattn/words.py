@@ -33,7 +33,8 @@ def rate(
     x:float # A margin, an error rate or a power that somebody chose (fraction)
 )->str:     # Percent, or percentage points, without the unit
     "A fraction as percent with the digits that it was given"
-    return f'{100*x:.10g}'
+    written = (f'{100*x:.{digits}g}' for digits in range(6, 16))
+    return next((o for o in written if x >= 1 or float(o) < 100), '100')
 
 def points(
     x:float,      # Difference (fraction); None where there is none
@@ -554,6 +555,11 @@ def _diverging(c):
         return f'None of {c.n_all_variant} runs diverged; the true rate may be up to {upper} % ({rate(1-c.alpha)} % interval).'
     valid, lost = ('always-valid ', 'lost') if c.sequential else ('', 'ranked worst')
     counts = f'Diverged: {c.diverged_variant} of {c.n_all_variant}, {c.baseline} {c.diverged_baseline} of {c.n_all_baseline}'
+    if c.diverged_in_pairs:
+        of_variant, of_baseline, n = c.diverged_in_pairs
+        counts += ', with those that have no partner'
+        if not of_variant + of_baseline: return f'{counts}. No run of a pair diverged. The difference is over the runs that trained.'
+        counts += f'; in pairs: {of_variant} of {n} and {of_baseline} of {n}'
     all_seeds = f'over all seeds, a diverged run {lost}, {valid}{p_words(c.p_worst_rank)}'
     said = f'{counts} ({valid}{p_words(c.p_divergence)}); {all_seeds}.'
     return said if c.diff is None else f'{said} The difference is over the runs that trained.'
@@ -590,7 +596,7 @@ notes = dict( # what is said, with what is filled in
     alone='runs without a partner, left out: {runs}',
     looked='sequential: valid at every n',
     later='pairs after the one that decided, left out: {n}',
-    seen_early='pairs there before this study was declared: {n}, so it has the wider interval of a study that was looked at, which holds only if its seeds were not chosen by their results',
+    seen_early='pairs there before {when}: {n}, so it has the wider interval of a study that was looked at, which holds only if its seeds were not chosen by their results',
     asked='asked for when the runs were there: chosen by their results, such comparisons err more often than alpha',
     grown='seeds were added after this study was looked at, so it is judged by the confidence sequence',
     stopped='stopped early: {runs}; compared by the last epoch that each reached',
@@ -622,7 +628,7 @@ def race_note(
 def _against_exact(c):
     "The difference from a number without a spread, and the answer"
     if c.diff is not None:
-        p = '' if c.p is None else f'; {p_words(c.p, c.level)} of no difference'
+        p = '' if c.p is None else f'; {_kind_of_p(c)}{p_words(c.p, c.level)} of no difference'
         yield f"one-sample t, n = {c.n}. The difference is {_gain(c)} pp ({_interval(c)}{p}), from a mean of {percent(c.mean_variant)} % (sd {points(c.sd_variant, '')})."
     yield f'Were that number exact, the answer at a margin of {rate(c.delta)} pp is {_with_p(c)}.'
 
@@ -762,7 +768,7 @@ def null_words(
     n = f'{c.n_variant} and {c.n_baseline} runs'
     said = f'{split} ({n}): {_found(c)}.'
     found = 'A shift was found: something besides the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
-    could = 'It is not known which could have been' if shift is None else f'One of {points(shift, "")} would be found in 80 % of such controls'
+    could = 'It is not known which shift would have been found' if shift is None else f'One of {points(shift, "")} would be found in 80 % of such controls'
     more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
     late = f' {early} of {c.n_variant+c.n_baseline} baseline runs were there when this was declared.' if early else ''
     return f'{said} {found}. {could}.{late}{more}'

@@ -5,7 +5,7 @@ from conftest import ROOT
 from test_runs import a_run
 from simpleattn.plan import plan, race_path
 from simpleattn.recipes import Recipe
-from simpleattn.runs import pack_bits, this_env, write_run
+from simpleattn.runs import check_declaration, pack_bits, this_env, write_run
 from simpleattn.questions import best, pool
 from simpleattn.results import against
 from simpleattn.stats import compare, compare_many, compare_summary, decompose, holm, outlying, read_samples
@@ -430,9 +430,21 @@ def test_an_arm_whose_pairs_could_be_seen_before_it_joined_has_the_wider_interva
     assert not any(c.sequential for c in study(['baseline','simple']).compare()), 'no arm has joined'
     for when in ('before it is declared', 'after'):
         both = study(['baseline','simple','self']).compare()
-        assert all(c.sequential and c.notes[0].startswith('pairs there before this study was declared: 4,') for c in both), when
+        assert all(c.sequential and c.notes[0].startswith('pairs there before an arm joined this study: 4,') for c in both), when
         study(['baseline','simple','self']).declare()
     assert study(['baseline','simple','self']).on_file()['growth'][0]['pairs_before']==4
+
+def test_pairs_of_declared_seeds_are_seen_also_by_who_asks_for_fewer(tmp_path):
+    def study(variants, seeds): return Study('s', variants, seeds, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
+    rng = np.random.default_rng(1)
+    study(['baseline','simple'], 4).declare()
+    for v,seeds in (('baseline',range(4)), ('simple',range(4)), ('self',(2,3))):
+        for s in seeds: write_run(of_bits(s, v, rng), tmp_path)
+    growth, = study(['baseline','simple','self'], 2).declare()['growth']
+    assert growth['pairs_before']==2 and growth['runs_before']==10
+    declared = json.loads((tmp_path/'_studies'/'s.json').read_text())
+    for odd in ('x', -4, 1.5):
+        with pytest.raises(ValueError, match='growth cannot be read'): check_declaration('_studies/s.json', json.dumps(dict(declared, growth=[dict(growth, arms=['self'], pairs_before=odd)])).encode())
 
 def test_an_arm_that_joins_before_its_runs_keeps_the_narrow_interval(tmp_path):
     rng = np.random.default_rng(1)
@@ -465,6 +477,31 @@ def test_a_diverged_run_without_a_partner_is_counted():
     c, = compare_many(pd.DataFrame(rows))
     assert (c.n, c.diverged_variant, c.n_all_variant, c.diverged_baseline, c.n_all_baseline)==(8, 2, 10, 0, 8)
     assert c.verdict_words.endswith('(2 of 10 diverged, baseline 0 of 8)') and c.divergence_upper>.5
+    assert 'Diverged: 2 of 10, baseline 0 of 8, with those that have no partner. No run of a pair diverged.' in c.sentence()
+
+@pytest.mark.parametrize('sequential,n', [(False,12), (True,20)])
+@pytest.mark.parametrize('lost', ['baseline','x'])
+def test_a_diverged_run_without_a_partner_ranks_no_pair(sequential, n, lost):
+    "Nearly all pairs lose a little, one a lot, and that asks no second question where no pair diverged"
+    base, loss = .6+.01*np.random.default_rng(0).standard_normal(n), np.where(np.arange(n)==7, .05, .0012)
+    rows = [dict(arm=arm, seed=i, acc=x, status='ok') for arm,accs in (('baseline',base), ('x',base-loss)) for i,x in enumerate(accs)]
+    one, = compare_many(pd.DataFrame(rows), sequential=sequential)
+    c, = compare_many(pd.DataFrame([*rows, dict(arm=lost, seed=n, acc=np.nan, status='diverged')]), sequential=sequential)
+    assert (c.verdict, c.interval, c.p_worst_rank)==(one.verdict, one.interval, None)
+    assert c.any_diverged and c.diverged_baseline+c.diverged_variant==1
+
+def test_p_of_divergence_names_the_pairs_that_it_is_of():
+    rng = np.random.default_rng(5)
+    def rows(arm, n, lost): return [dict(arm=arm, seed=i, acc=np.nan if i in lost else .6+.01*rng.standard_normal(), status='diverged' if i in lost else 'ok') for i in range(n)]
+    c, = compare_many(pd.DataFrame(rows('baseline', 10, {8,9}) + rows('x', 12, {0,10,11})))
+    assert 'Diverged: 3 of 12, baseline 2 of 10, with those that have no partner; in pairs: 1 of 10 and 2 of 10 (p = ' in c.sentence()
+
+def test_a_gain_of_gains_is_made_of_pairs_that_trained():
+    rng = np.random.default_rng(5)
+    rows = [dict(arm=arm, seed=i, acc=.6+.01*rng.standard_normal(), status='ok') for arm in 'abcd' for i in range(8)]
+    rows.append(dict(arm='d', seed=8, acc=np.nan, status='diverged'))
+    c = compare_many(pd.DataFrame(rows), 'a', contrasts=[tuple('abcd')]).comparisons[-1]
+    assert c.why is None and 'runs without a partner, left out: seed 8 of d' in notes(c)
 
 def test_gains_are_made_of_pairs_and_say_so():
     runs = {o:list(.6+.01*np.random.default_rng(i).standard_normal(5)) for i,o in enumerate('abcd')}
@@ -485,6 +522,10 @@ def test_which_is_best_pairs_as_a_comparison_does():
     rows += [dict(arm='b', seed=i, acc=.61+.01*rng.standard_normal() if i<4 else np.nan, status='ok' if i<4 else 'diverged') for i in range(6)]
     c, = compare_many(pd.DataFrame(rows), 'a')
     assert not c.paired and not best(pd.DataFrame(rows)).paired
+    def arm(name, lost): return [dict(arm=name, seed=i, acc=np.nan if i in lost else .6+.01*rng.standard_normal(), status='diverged' if i in lost else 'ok') for i in range(10)]
+    b = best(pd.DataFrame(arm('a', {0,1,2}) + arm('b', {3,4,5}) + arm('c', {6})))
+    assert not b.paired and [o['n'] for o in b.arms]!=[3,3,3] and '3 of 9 seeds trained in all arms' in b.words
+    assert best(pd.DataFrame(arm('a', {0,1}) + arm('b', {0,1}))).paired
 
 def test_ranks_of_few_runs_are_exact_where_diverged_runs_tie():
     def p_of(n, m): return compare_many(dict(a=[dict(seed=i, acc=.6+i/100) for i in range(n)], b=[dict(seed=100+i, acc=None, status='diverged') for i in range(m)]), 'a', paired=False)['b'].p_worst_rank

@@ -1325,12 +1325,18 @@ def test_a_seed_above_2_to_the_53_is_kept_by_itself(call):
     assert c['n']==3
 
 def test_a_row_that_a_column_calls_an_sd_is_no_run_whatever_is_ignored(call):
-    rows = [*(('run',*o) for o in ROWS), *(('sd',a,5,x) for a,x in (('baseline',.016),('simple',.015)))]
-    for kind in ('sd','std','Var'):
-        f = wrote(csv_text([(kind if o[0]=='sd' else o[0], *o[1:]) for o in rows], ('stat','arm','seed','acc')))
+    rows = [('run',*o) for o in ROWS]
+    spreads = dict(sd=lambda x: round(np.std(x, ddof=1), 3), std=lambda x: np.std(x), Var=lambda x: np.var(x, ddof=1), sem=lambda x: np.std(x, ddof=1)/len(x)**.5)
+    for kind,spread in spreads.items():
+        f = wrote(csv_text([*rows, *((kind,a,5,float(spread(x))) for a,x in (('baseline',BASE),('simple',SIMPLE)))], ('stat','arm','seed','acc')))
         for more in ([], ['--ignore','stat']): is_the_five(followed(call, f, *more)[0][0])
-    depth = wrote(csv_text([('sd' if a=='simple' else 'none',a,s,x) for a,s,x in ROWS], ('reg','arm','seed','acc'))) # stochastic depth
-    is_the_five(comparisons(call, depth, '--ignore', 'reg')[0][0])
+
+def test_a_setting_called_sd_is_none_of_other_rows(call):
+    "Stochastic depth, whether it gains, loses or fails"
+    for less in (0, .05, .5):
+        f = wrote(csv_text([('sd' if a=='simple' else 'none',a,s,round(x-less*(a=='simple'), 3)) for a,s,x in ROWS], ('reg','arm','seed','acc')))
+        (c,),_ = comparisons(call, f, '--ignore', 'reg')
+        assert c['n']==5 and c['diff']==pytest.approx(.028-less)
 
 def test_what_would_leave_an_arm_without_runs_is_not_offered(call):
     f = wrote(csv_text([(a,f'seed{s}' if a=='baseline' else s,x) for a,s,x in ROWS]))
