@@ -385,10 +385,10 @@ def _common_seeds(samples): return set.intersection(*[{*o.seeds} for o in sample
 def _counting(ended, notes):
     "Runs that trained, on common seeds where there are enough; whether there are; and what is to be said"
     trained = {arm: o.trained for arm,o in ended.items()}
-    for samples,what in ((ended,'are shared by'), (trained,'trained in')): # with those that diverged, as where two arms are compared; and without
+    for samples,less in ((ended,''), (trained,', without runs that diverged')): # all, as where two arms are compared; and those that count
         common, most = _common_seeds(samples), max(map(len, samples.values()))
-        if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds {what} all arms; pairs need 3, and 80 % of them']
-    if len(common) < most: notes.append(f'on the {len(common)} seeds that trained in all arms')
+        if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms{less}; pairs need 3, and 80 % of them']
+    if len(common) < most: notes.append(f'on the {len(common)} seeds on which all arms trained')
     return {arm: o.take([i for i,seed in enumerate(o.seeds) if seed in common]) for arm,o in trained.items()}, None, notes
 
 def best(

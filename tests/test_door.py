@@ -524,7 +524,7 @@ def test_which_is_best_pairs_as_a_comparison_does():
     assert not c.paired and not best(pd.DataFrame(rows)).paired
     def arm(name, lost): return [dict(arm=name, seed=i, acc=np.nan if i in lost else .6+.01*rng.standard_normal(), status='diverged' if i in lost else 'ok') for i in range(10)]
     b = best(pd.DataFrame(arm('a', {0,1,2}) + arm('b', {3,4,5}) + arm('c', {6})))
-    assert not b.paired and [o['n'] for o in b.arms]!=[3,3,3] and '3 of 9 seeds trained in all arms' in b.words
+    assert not b.paired and [o['n'] for o in b.arms]!=[3,3,3] and '3 of 9 seeds are shared by all arms, without runs that diverged' in b.words
     assert best(pd.DataFrame(arm('a', {0,1}) + arm('b', {0,1}))).paired
 
 def test_ranks_of_few_runs_are_exact_where_diverged_runs_tie():
