@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
-           'worst_rank_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
+           'worst_rank_p', 'rank_sum_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
            'check_enough', 'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages',
            'p_of_answer', 'Comparison', 'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm',
            'Comparisons', 'check_contrasts', 'family_of', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
@@ -204,16 +204,29 @@ def mcnemar_p(b:int, c:int)->float: # Exact two-sided p
     "McNemar's exact test: `b` seeds where only the variant diverged, `c` where only the baseline did"
     return min(1., 2*float(sp.bdtr(min(b,c), b+c, 0.5))) if b+c else 1.
 
+def _doubled_ranks(x):
+    "Mid-ranks, doubled so that they are whole"
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    return (2*count.cumsum() - count + 1)[place]
+
 def worst_rank_p(d, diverged_baseline, diverged_variant)->tuple: # p, and the sign of the rank sum
     "Exact signed-rank p over (n,) differences, a diverged run (n, bool) ranked worst whatever its difference; zeros are dropped"
     b, v = np.asarray(diverged_baseline, bool), np.asarray(diverged_variant, bool)
     d = np.where(b|v, b*1.-v*1., d).round(9)
     d = d[d != 0]
     if not len(d): return 1., 0.
-    _, place, count = np.unique(np.abs(d), return_inverse=True, return_counts=True)
-    doubled = (2*count.cumsum() - count + 1)[place] # mid-ranks, doubled so that they are whole
-    signed = (np.sign(d)*doubled).astype(int)
+    signed = (np.sign(d)*_doubled_ranks(np.abs(d))).astype(int)
     return signflip_p(signed), float(np.sign(signed.sum()))
+
+def rank_sum_p(x:np.ndarray, y:np.ndarray)->float: # Two-sided p
+    "Exact p of the rank sum of (m,) values `y` among those and (n,) values `x`: Mann and Whitney's test where values may tie"
+    ranks, m = _doubled_ranks(np.concatenate([x, y])), len(y)
+    ways = np.zeros((m+1, ranks.sum()+1)) # to choose so many ranks with such a sum
+    ways[0,0] = 1
+    for rank in ranks: ways[1:,rank:] += ways[:-1,:-rank]
+    seen = ranks[len(x):].sum()
+    share = ways[m]/ways[m].sum()
+    return min(1., 2*float(min(share[:seen+1].sum(), share[seen:].sum())))
 
 # %% ../nbs/17_stats.ipynb #4c338df6
 def _check_images(m, arm):
@@ -701,16 +714,16 @@ def _paired_ranks(before, after):
     only_after, only_before = after.diverged > before.diverged, before.diverged > after.diverged
     return Ranks(p, sign, mcnemar_p(int(only_after.sum()), int(only_before.sum())))
 
-_MOST_ORDERS = 20_000 # of the runs of both arms that are gone through one by one
+_MOST_ORDERS = 20_000 # of the runs of both arms, up to which their ranks are exact
 
 def _unpaired_ranks(before, after):
     from scipy import stats
+    u = stats.mannwhitneyu(after.acc, before.acc)
     few = math.comb(len(before)+len(after), len(after)) <= _MOST_ORDERS
-    method = stats.PermutationMethod(n_resamples=_MOST_ORDERS) if few else 'auto' # diverged runs tie, and then 'auto' is never exact
-    u = stats.mannwhitneyu(after.acc, before.acc, method=method)
+    p = rank_sum_p(before.acc, after.acc) if few else float(u.pvalue) # where values tie, as those of diverged runs, the latter is never exact
     ahead = float(np.sign(u.statistic - len(before)*len(after)/2))
     table = [[o.n_diverged, len(o.trained)] for o in (before, after)]
-    return Ranks(float(u.pvalue), ahead, float(stats.fisher_exact(table)[1]))
+    return Ranks(p, ahead, float(stats.fisher_exact(table)[1]))
 
 def _sequential_ranks(before, after):
     "By tests that hold at every n; a diverged run is lost"

@@ -1,6 +1,8 @@
 "What a comparison says at the door: units, indices, runs without a partner, limits where they are met"
 import json, math, warnings
+from itertools import combinations
 import numpy as np, pandas as pd, pytest
+from scipy.stats import rankdata
 from conftest import ROOT
 from test_runs import a_run
 from simpleattn.plan import plan, race_path
@@ -8,7 +10,7 @@ from simpleattn.recipes import Recipe
 from simpleattn.runs import check_declaration, pack_bits, this_env, write_run
 from simpleattn.questions import best, pool
 from simpleattn.results import against
-from simpleattn.stats import compare, compare_many, compare_summary, decompose, holm, outlying, read_samples
+from simpleattn.stats import compare, compare_many, compare_summary, decompose, holm, outlying, rank_sum_p, read_samples
 from simpleattn.study import Study, plan_study
 from simpleattn.words import gain_text, percent, points
 
@@ -530,6 +532,12 @@ def test_which_is_best_pairs_as_a_comparison_does():
 def test_ranks_of_few_runs_are_exact_where_diverged_runs_tie():
     def p_of(n, m): return compare_many(dict(a=[dict(seed=i, acc=.6+i/100) for i in range(n)], b=[dict(seed=100+i, acc=None, status='diverged') for i in range(m)]), 'a', paired=False)['b'].p_worst_rank
     for n,m in ((2,5), (3,4), (2,8)): assert p_of(n, m)==pytest.approx(2/math.comb(n+m, n))
+    rng = np.random.default_rng(0)
+    for _ in range(40): # every way to deal the values
+        both, m = rng.integers(-1, 4, rng.integers(4, 9))*1., 2
+        sums = np.array([rankdata(both)[[*o]].sum() for o in combinations(range(len(both)), m)])
+        seen = rankdata(both)[-m:].sum()
+        assert rank_sum_p(both[:-m], both[-m:])==pytest.approx(min(1, 2*min((sums<=seen).mean(), (sums>=seen).mean())))
 
 def test_a_family_has_no_fewer_comparisons_than_p_values():
     with pytest.raises(ValueError, match='3 p-values'): holm([.04,.045,.049], k=1)
