@@ -1707,6 +1707,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.study.StudyRuns.__repr__': ('study.html#studyruns.__repr__', 'simpleattn/study.py'),
                                   'simpleattn.study.StudyRuns._check_enough': ('study.html#studyruns._check_enough', 'simpleattn/study.py'),
                                   'simpleattn.study.StudyRuns._noted': ('study.html#studyruns._noted', 'simpleattn/study.py'),
+                                  'simpleattn.study.StudyRuns._when_seen': ('study.html#studyruns._when_seen', 'simpleattn/study.py'),
                                   'simpleattn.study.StudyRuns._why_few': ('study.html#studyruns._why_few', 'simpleattn/study.py'),
                                   'simpleattn.study.StudyRuns._why_sequential': ( 'study.html#studyruns._why_sequential',
                                                                                   'simpleattn/study.py'),

@@ -1190,7 +1190,7 @@ def _merged_words(merged):
 
 def _verified_words(checked, n_declared, wrong):
     n_corrupt = len(checked.corrupt)
-    said = f'{checked.n_believed} records, each with its path, schema and checksum checked against its content; {n_corrupt} not believed'
+    said = f'{checked.n_believed} records, each with its path, schema and checksum compared with its content; {n_corrupt} not believed'
     if unchecked := checked.unchecked:
         said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands:\n'
         said += '\n'.join(unchecked)

@@ -820,27 +820,32 @@ def _renamed(asked, table):
     clash = {o:f'{o} ' for o in table.columns if o in ('arm','seed','acc','status','n_images') and o not in names}
     return table.rename(columns=clash | names), clash | names
 
+# %% ../nbs/24_results.ipynb #spreads1
 def _is_spread(text, x):
     "Whether a cell is what the numbers of an arm vary by, or their count, within its rounding"
     number = number_in(text)
     if number is None or len(x) < 2: return False
     sds = np.std(x, ddof=1), np.std(x)
+    standard_error = sds[0]/len(x)**.5
     decimals = re.search(r'[.,](\d+)', text)
     rounding = .51*10.**-(len(decimals[1]) if decimals else 0)
-    return any(abs(number-o) <= max(.05*o, rounding) for o in (*sds, *np.square(sds), sds[0]/len(x)**.5, len(x)))
+    may_be = *sds, *np.square(sds), standard_error, len(x)
+    return any(abs(number-o) <= max(.05*o, rounding) for o in may_be)
 
 def _refuse_spreads(asked, runs):
     "Refuse a row of which a column says that it is the sd of others, and which is: `sd` may be a setting too"
     for header in runs.columns.difference([*asked.roles], sort=False):
         words = runs[header].str.strip()
-        of_runs, says_spread = ~words.str.lower().isin(_statistics), words.str.lower().isin(_of_spread)
-        rows_of = runs[of_runs].groupby('arm').acc
-        numbers = {arm:o.map(number_in).dropna().to_numpy(float) for arm,o in rows_of} if says_spread.any() else {}
-        line = next((o for o in runs.index[says_spread] if _is_spread(runs.acc[o], numbers.get(runs.arm[o], ()))), None)
+        called_spread = runs.index[words.str.lower().isin(_of_spread)]
+        if not len(called_spread): continue
+        of_runs = ~words.str.lower().isin(_statistics)
+        numbers = {arm:acc.map(number_in).dropna().to_numpy(float) for arm,acc in runs[of_runs].groupby('arm').acc}
+        line = next((o for o in called_spread if _is_spread(runs.acc[o], numbers.get(runs.arm[o], ()))), None)
         if line is None: continue
         asked.refuse(f'{row_name(runs, line)} is a {words[line]} of other rows, no run, as {header.strip()} says. Remove it, or keep the runs:',
             where=[f'{header.strip()}={o}' for o in words[of_runs].unique()])
 
+# %% ../nbs/24_results.ipynb #keptrow1
 def _kept_rows(asked, table):
     "The rows that were asked for, without the columns that do not matter; what of it is to be said; and the columns of --by"
     wanted, ignored = _conditions(asked, table), _ignored(asked, table)

@@ -38,6 +38,7 @@ class NoRun(ValueError):
         super().__init__(why + way)
         self.why, self.role, self.keep = why, role, keep
 
+# %% ../nbs/16_rows.ipynb #endwords
 _end_words = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
         early_stop stopped_early 0''',
     failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted

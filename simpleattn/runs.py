@@ -711,7 +711,9 @@ def _check_growth(growth):
     "Raise `ValueError` for growth in a declaration of older versions that cannot be read"
     types = dict(date=str, runs_before=int, arms=list, seeds=list)
     has_all = isinstance(growth, dict) and all(_is_of(growth.get(k), o) for k,o in types.items())
-    can_be_read = has_all and type(n := growth.get('pairs_before', 0)) is int and n>=0 and all(isinstance(o, str) for o in growth['arms']) and all(type(o) is int for o in growth['seeds'])
+    pairs_before = growth.get('pairs_before', 0) if has_all else None # older growth does not say it
+    is_count = type(pairs_before) is int and pairs_before>=0
+    can_be_read = is_count and all(isinstance(o, str) for o in growth['arms']) and all(type(o) is int for o in growth['seeds'])
     if not can_be_read: raise ValueError('its growth cannot be read')
 
 # %% ../nbs/11_runs.ipynb #ca59b24e

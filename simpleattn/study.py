@@ -512,11 +512,16 @@ def _noted(self:StudyRuns, comparisons):
     return _note_missing(comparisons, {label:(len(runs), n_declared, '') for label,runs in self.runs.items()})
 
 @patch
+def _when_seen(self:StudyRuns)->str:
+    "Before what the early pairs were there"
+    before_it = self.declaration.get('pairs_before', 0)
+    if not self.is_declared or before_it==self.early_pairs: return 'this study was declared'
+    return 'this study was declared or an arm joined it' if before_it else 'an arm joined this study'
+
+@patch
 def _why_sequential(self:StudyRuns)->str: # None where it is not, and for a race that was declared before its runs
     "Why a study of a declared number of seeds is judged as one that was looked at"
-    before = self.declaration.get('pairs_before', 0) if self.is_declared else self.early_pairs
-    when = 'this study was declared' if before==self.early_pairs else 'this study was declared or an arm joined it' if before else 'an arm joined this study'
-    if self.early_pairs: return note('seen_early', n=self.early_pairs, when=when)
+    if self.early_pairs: return note('seen_early', n=self.early_pairs, when=self._when_seen())
     return note('grown') if self.grown and not self.study.raced else None
 
 # %% ../nbs/18_study.ipynb #1de19f65

@@ -523,6 +523,7 @@ def _is_like(o, model):
     if isinstance(o, Tensor): return (o.shape,o.dtype)==(model.shape,model.dtype)
     return o==model
 
+# %% ../nbs/13_train.ipynb #partsok2
 def _after_a_step(opt):
     "What an optimiser keeps once it has stepped, found out on a copy"
     opt = copy.deepcopy(opt)
@@ -554,6 +555,7 @@ def _is_of_epoch(learn, state):
     epoch, n_bits, n_rows = state['epoch'], len(state['right']), len(state['recorded']['values'])
     return type(epoch) is int and 0<epoch<=learn.n_epoch and n_bits==n_rows==epoch
 
+# %% ../nbs/13_train.ipynb #partsok3
 def _is_row(o): return isinstance(o, list) and len(o)>1 and all(isinstance(v, (int,float)) for v in o)
 def _is_scalar(o): return isinstance(o, Tensor) and o.dim()==0
 def _is_right(learn, o): return isinstance(o, Tensor) and o.dtype==torch.bool and o.shape==(len(learn.dls.valid_ds),)

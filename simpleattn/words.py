@@ -33,7 +33,7 @@ def rate(
     x:float # A margin, an error rate or a power that somebody chose (fraction)
 )->str:     # Percent, or percentage points, without the unit
     "A fraction as percent with the digits that it was given"
-    written = (f'{100*x:.{digits}g}' for digits in range(6, 16))
+    written = (f'{100*x:.{digits}g}' for digits in range(6, 16)) # more than six where 99.9999999 would become 100
     return next((o for o in written if x >= 1 or float(o) < 100), '100')
 
 def points(

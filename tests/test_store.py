@@ -325,7 +325,7 @@ def test_the_list_goes_to_csv(tmp_path):
     code,out,err = cli_main(['runs','--root',tmp_path,'--fmt','csv'])
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code==0 and [r['seed'] for r in rows]==['0','1'] and float(rows[1]['acc'])==a_run(1).acc and {'recipe','variant','env','status','finished'}<=set(rows[0])
-    assert cli_main(['runs','--root',tmp_path,'--verify'])[:2]==(0, '2 records, each with its path, schema and checksum checked against its content; 0 not believed\n')
+    assert cli_main(['runs','--root',tmp_path,'--verify'])[:2]==(0, '2 records, each with its path, schema and checksum compared with its content; 0 not believed\n')
 
 # ---- reading at scale: speed and memory are in benchmarks/records_read.py; here, that the benchmark works and its record is met
 
