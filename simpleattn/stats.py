@@ -189,11 +189,14 @@ def decompose(
     correct:np.ndarray # (R, M) run r right on image i: 0 or 1; or variant - baseline on shared seeds
 )->Decomposition:
     "Split the run-to-run variance in seed variance and churn of this set"
-    c = _check_correct(correct)
-    runs, images = c.mean(1), c.mean(0)
+    return _split(_check_correct(correct))
+
+def _split(values):
+    "Decomposition of runs x images, whatever each value may be"
+    runs, images = values.mean(1), values.mean(0)
     var_runs = float(runs.var(ddof=1))
-    churn = (float(c.var(axis=0, ddof=1).mean())-var_runs)/(c.shape[1]-1)
-    return Decomposition(*c.shape, float(runs.mean()), var_runs, churn, float(images.var(ddof=1)))
+    churn = (float(values.var(axis=0, ddof=1).mean())-var_runs)/(values.shape[1]-1)
+    return Decomposition(*values.shape, float(runs.mean()), var_runs, churn, float(images.var(ddof=1)))
 
 # %% ../nbs/17_stats.ipynb #c74cab52
 def divergence_upper(k:int, n:int, alpha:float=0.05)->float: # Of the divergence rate
@@ -335,6 +338,7 @@ class Sample:
     test = 'Welch t' # of runs that are no pairs
     of_pairs = 'paired t'
     single_runs = True # Is each value the accuracy of one run?
+    rounding = .006    # How far a value may lie from what its images say: accuracies may have two decimals
     @property
     def arms(self): return (self.arm,)
 
@@ -600,10 +604,14 @@ class Contrast(_Sides):
         return two-one
 
 # %% ../nbs/17_stats.ipynb #0adf7ac5
+def _enough_shared(base, variant, shared):
+    "Are so many seeds shared that two arms are compared as pairs, though nobody asked?"
+    return shared >= max(3, math.ceil(0.8*max(len(base), len(variant)) - 1e-9))
+
 def _may_pair(base, variant, shared, paired):
     "Whether the shared seeds are to be compared as pairs, and a note where they are not"
     larger = max(len(base), len(variant))
-    enough = shared >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9)))
+    enough = shared >= 2 if paired else _enough_shared(base, variant, shared)
     if enough and paired is not False: return True, None
     values = zip(*base.conditions, *variant.conditions)
     differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
@@ -756,7 +764,7 @@ def _checked_matrix(sample):
     "Runs x images of a sample, each row as good as the run's accuracy says"
     rows = _check_correct(np.stack(sample.correct))
     for said,acc,seed in zip(rows.mean(1), sample.acc, sample.seeds):
-        if abs(said-acc) > .006:
+        if abs(said-acc) > sample.rounding:
             raise ValueError(f"correct says {said:g}, and the accuracy is {acc:g} (seed {seed}): "
                 "give the rows in the order of the runs")
     return rows
@@ -773,7 +781,7 @@ def _matrices(contrast):
 
 def _unpaired_on_new_images(first, second):
     "Difference of the means of two matrices over new images"
-    one, two = decompose(first), decompose(second)
+    one, two = _split(first), _split(second)
     var_images = float((second.mean(0)-first.mean(0)).var(ddof=1))
     images = var_images/one.n_images, one.n_images-1
     return _over_images(two.mean-one.mean, [one.of_runs, two.of_runs], [images, one.of_churn, two.of_churn])
@@ -796,7 +804,7 @@ class OverImages:
         known = contrast.base.n_images if contrast.enough else None
         matrices = _matrices(contrast)
         if matrices is None: return cls(n_images=known)
-        noise = decompose(matrices[1]-matrices[0]) if contrast.paired else None
+        noise = _split(matrices[1]-matrices[0]) if contrast.paired else None
         estimate = noise.new_images if noise else _unpaired_on_new_images(*matrices)
         if estimate.se <= 0: return cls(n_images=known)
         estimate = replace(estimate, value=contrast.diff) # accuracies may be rounded more than the bits are
@@ -1219,51 +1227,56 @@ class Comparisons(_Shown):
         return pd.DataFrame(rows, index=pd.Index([*map(self.label, self)], name='arm')).drop(columns='arm')
 
 # %% ../nbs/17_stats.ipynb #7dbf0df7
-def _gain(before, after):
-    "The gain of an arm as a summary of its paired differences, None where a run diverged; and what is to be said of its runs"
-    c, _ = contrast_of(before, after, paired=True)
-    notes = [*_left_out(before, after, c), *far_outside(c.trained)]
-    if c.any_pair_diverged: return None, notes
-    mean, name = float(c.differences.mean()), f'({c.arm} - {c.baseline})'
-    new_images = OverImages.of(c).estimate
-    gain = Summary(name, mean, c.sd_diff, c.n, 'Welch t on paired differences', new_images and replace(new_images, value=mean),
-        (c.recipe or '',), arms=(c.baseline, c.arm))
-    return gain, notes
-
-def _gain_of_gains(samples, names, paired, sequential, declared):
-    "Second gain minus first, by Welch's test on paired differences; over new images the variances of the two sets add"
-    if paired is False:
-        raise ValueError('a difference of differences is made of pairs: leave paired=False (--unpaired) out')
-    if sequential:
-        raise ValueError('a difference of differences has no sequential form: declare its number of seeds')
-    (first, notes), (second, more) = (_gain(samples[b], samples[v]) for b,v in _pairs_of_arms(names))
-    if not first or not second:
-        raise ValueError(f"{' and '.join(names)}: "
-            "a difference of differences has no form for diverged runs")
-    share_runs = bool({*names[:2]} & {*names[2:]})
-    contrast = _gains_by_seed(samples, names) if share_runs else Contrast(first, second)
-    return Comparison(contrast, *declared).noted(*notes, *more, *limits(contrast))
-
 @dataclass(frozen=True, eq=False)
 class _Gains(Sample):
     "The gain of an arm in each seed, in the place of accuracies"
     of_arms:tuple=()
-    of_pairs = 'paired t on differences'
-    single_runs = False
+    test, of_pairs = 'Welch t on paired differences', 'paired t on differences'
+    single_runs, rounding = False, 2*Sample.rounding
     @property
     def arms(self): return self.of_arms
 
-def _gains_by_seed(samples, names):
-    "Two gains that share an arm, and so its runs, as pairs of the seeds that both have"
-    contrasts = [contrast_of(samples[b], samples[v], paired=True)[0] for b,v in _pairs_of_arms(names)]
-    gains = [dict(zip(zip(c.before.conditions, c.before.seeds), c.differences)) for c in contrasts]
-    rows = [o for o in gains[0] if o in gains[1]]
-    if len(rows) < 2: raise ValueError(f"{' and '.join(names)}: the two gains share {len(rows)} seeds, and a comparison needs at least two")
-    conditions, seeds = zip(*rows)
-    def side(c, gain):
-        return _Gains(f'({c.arm} - {c.baseline})', np.array([gain[o] for o in rows]), list(seeds), [None]*len(rows), list(conditions),
-            [c.recipe]*len(rows), of_arms=(c.baseline, c.arm))
-    return Contrast(*map(side, contrasts, gains), True)
+    @classmethod
+    def of(cls, c): # a paired `Contrast`
+        def of_images(before, after): return None if before is None or after is None else np.asarray(after, float)-np.asarray(before, float)
+        correct = [*map(of_images, c.base.correct, c.variant.correct)]
+        return cls(f'({c.arm} - {c.baseline})', c.differences, c.base.seeds, correct, c.base.conditions, [c.recipe]*c.n,
+            images=c.after.images, of_arms=(c.baseline, c.arm))
+
+def _gain_alone(c):
+    "A gain as a summary: its images are its own, and over new images it brings their variance"
+    mean, new_images = float(c.differences.mean()), OverImages.of(c).estimate
+    return Summary(f'({c.arm} - {c.baseline})', mean, c.sd_diff, c.n, _Gains.test, new_images and replace(new_images, value=mean),
+        (c.recipe or '',), arms=(c.baseline, c.arm))
+
+def _of_one_data_set(first, second):
+    "Does a seed mean the same images, and in the same order, in both gains? As far as the runs say"
+    if first.images and second.images: return first.images == second.images
+    return first.recipes[0] is not None and first.recipes[0] == second.recipes[0]
+
+def _gains_by_seed(gains, names):
+    "Two gains as pairs of the seeds that both have; None where they share neither runs nor a data set"
+    pairs = shared_runs(*gains)
+    n, share_runs = len(pairs[0]), bool({*names[:2]} & {*names[2:]})
+    if share_runs and n < 2: raise ValueError(f"{' and '.join(names)}: the two gains share {n} seeds, and a comparison needs at least two")
+    by_seed = share_runs or _of_one_data_set(*gains) and _enough_shared(*gains, n)
+    return Contrast(*pairs, True) if by_seed else None
+
+def _gain_of_gains(samples, names, paired, sequential, declared):
+    "Second gain minus first"
+    if paired is False:
+        raise ValueError('a difference of differences is made of pairs: leave paired=False (--unpaired) out')
+    if sequential:
+        raise ValueError('a difference of differences has no sequential form: declare its number of seeds')
+    arms = [(samples[b], samples[v]) for b,v in _pairs_of_arms(names)]
+    contrasts = [contrast_of(b, v, paired=True)[0] for b,v in arms]
+    if any(c.any_pair_diverged for c in contrasts):
+        raise ValueError(f"{' and '.join(names)}: "
+            "a difference of differences has no form for diverged runs")
+    notes = [o for (b,v),c in zip(arms, contrasts) for o in (*_left_out(b, v, c), *far_outside(c.trained))]
+    gains = [*map(_Gains.of, contrasts)]
+    c = _gains_by_seed(gains, names) or Contrast(*map(_gain_alone, contrasts))
+    return Comparison(c, *declared).noted(*notes, *_left_out(*gains, c), *limits(c))
 
 def _not_comparable(samples, names, why, sequential, declared, goal):
     "An arm that cannot be compared keeps its place, with the reason, and the others go on"

@@ -412,6 +412,12 @@ def test_an_arm_that_joins_is_told(tmp_path):
     assert s._joining()==[] and more._joining()==['self']
     assert said_before(more, more._joining())[0].startswith('New in s: self. More comparisons share its error rate')
 
+def test_a_gain_of_gains_of_one_study_is_made_of_its_seeds(tmp_path):
+    arms = ['baseline','simple','self','symmetric']
+    s = study(tmp_path, arms, 4, contrasts=[arms]); s.declare()
+    fill(tmp_path, arms, range(4))
+    assert s.compare()['(symmetric - self) - (simple - baseline)'].test=='paired t on differences'
+
 def test_a_gain_of_gains_misses_only_the_seeds_of_its_own_arms(tmp_path):
     s = study(tmp_path, ['baseline','simple','self','symmetric'], 3, contrasts=[('baseline','simple','baseline','self')]); s.declare()
     fill(tmp_path, ['baseline','simple','self']); fill(tmp_path, ['symmetric'], seeds=[0])
