@@ -16,7 +16,7 @@ from statistics import median_low
 from fastcore.basics import groupby
 import numpy as np
 from .words import answer_words, interval_words, percent, points, rate
-from .stats import summarise
+from .stats import Sample, read_samples, summarise
 
 # %% ../nbs/20_plots.ipynb #a245a27b
 ink, grey = '#6e7781', '#7d8590'
@@ -83,7 +83,7 @@ def _with_legend(n_lines): return 3+0.19*n_lines # inches
 # %% ../nbs/20_plots.ipynb #41f523fa
 def _height(n_rows): return 1.1+0.7*n_rows # inches
 
-def _label(text): return text.replace('/', '/\n')
+def _label(text): return str(text).replace('/', '/\n')
 
 def _room(notes):
     "Inches for labels, each with its detail below"
@@ -105,14 +105,13 @@ def _note(ax, row, label, detail, colour, side='left'):
     ax.annotate(detail, xytext=(0,-2), va='top', size=8.5, color=ink, **place)
 
 # %% ../nbs/20_plots.ipynb #e24bc38c
-def _places(runs, row):
+def _places(sample, row):
     "x and y of runs; steps of the golden ratio keep neighbours apart"
-    return 100*runs.acc.to_numpy(float), row-0.1 + 0.16*(np.arange(len(runs))*0.618%1 - 0.5)
+    return 100*sample.acc, row-0.1 + 0.16*(np.arange(len(sample))*0.618%1 - 0.5)
 
-def _by_seed(runs, places):
+def _by_seed(sample, places):
     "Seed -> place, where seeds are known"
-    if 'seed' not in runs: return {}
-    return {seed:place for seed,place in zip(runs.seed, zip(*places)) if seed is not None and seed==seed}
+    return {seed:place for seed,place in zip(sample.seeds, zip(*places)) if seed is not None}
 
 def _join(ax, above, below):
     "Lines between the runs of one seed in two rows"
@@ -137,25 +136,27 @@ def _mean(ax, row, arm, s, colour):
 
 # %% ../nbs/20_plots.ipynb #22bb5877
 def plot_runs(
-    runs,          # DataFrame, one row a run: arm, acc (fraction), and where they are known seed and status
-    baseline:str,  # Arm that stands first
-    ax=None,       # Axes to draw on
-    arms=()        # Arms that stand next, also where they have no run
+    runs,              # As for `read_samples`: DataFrame, one row a run, or mapping of arms to their runs
+    baseline:str,      # Arm that stands first
+    ax=None,           # Axes to draw on
+    arms=(),           # Arms that stand next, also where they have no run
+    n_images:int=None  # Images of the validation set, where the accuracies are counts of correct
 ): # The axes
     "Every run as a point, and each arm's mean with its 95 % t-interval"
-    colour_of = colours([baseline, *arms, *runs.arm])
+    samples = read_samples(runs, n_images)
+    colour_of = colours([baseline, *arms, *samples])
     width = max(4.8, 3+_room([(arm, '00.00 %, sd 0.00, n 00') for arm in colour_of]))
     ax = _row_axes(ax, len(colour_of), 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %', width)
     above = {}
     for row,(arm,colour) in enumerate(colour_of.items()):
-        of_arm = runs[runs.arm==arm]
-        finished = of_arm[of_arm.status=='ok'] if 'status' in of_arm else of_arm
+        sample = samples.get(arm, Sample.of_runs(arm, []))
+        finished = sample.trained
         places = _places(finished, row)
         here = _by_seed(finished, places)
         _join(ax, above, here)
         ax.scatter(*places, s=20, color=colour, alpha=0.75, lw=0, zorder=2)
         _mean(ax, row, arm, summarise(finished.acc), colour)
-        _count_diverged(ax, row, len(of_arm)-len(finished), colour)
+        _count_diverged(ax, row, sample.n_diverged, colour)
         above = here
     return ax
 
@@ -229,18 +230,19 @@ def _word_and_more(said):
 
 # %% ../nbs/20_plots.ipynb #53728ff1
 def plot_study(
-    runs,           # DataFrame, as for `plot_runs`
-    comparisons,    # `Comparisons` of these runs
-    title:str=None  # Line above
+    runs,             # As for `plot_runs`
+    comparisons,      # `Comparisons` of these runs
+    title:str=None,   # Line above
+    n_images:int=None # Images of the validation set, where the accuracies are counts of correct
 ): # The two axes
     "Every run, and beside it the differences with their verdicts"
-    baseline = comparisons.baseline
+    samples, baseline = read_samples(runs, n_images), comparisons.baseline
     compared = [c.arm for c in comparisons if c.baseline==baseline]
-    n_others = len({*compared, *runs.arm} - {baseline})
+    n_others = len({*compared, *samples} - {baseline})
     names = len(compared) < len(comparisons) or len({*compared}) < len(compared) # rows that are not those of the arms beside them
-    room = _room([(arm, '00.00 %, sd 0.00, n 00') for arm in {baseline, *compared, *runs.arm}]) + _room_beside(comparisons, names)
+    room = _room([(arm, '00.00 %, sd 0.00, n 00') for arm in {baseline, *compared, *samples}]) + _room_beside(comparisons, names)
     axes = new_axes(max(9, 2*2.6+room), _height(1+max(len(comparisons), n_others)), 2)
-    plot_runs(runs, baseline, axes[0], compared)
+    plot_runs(samples, baseline, axes[0], compared)
     plot_differences(comparisons, axes[1], names=names)
     figure = axes[0].figure
     figure.get_layout_engine().set(wspace=0.06)

@@ -21,7 +21,7 @@ from fastcore.basics import groupby, patch
 from scipy import special as sp
 from . import words
 from .runs import comparable
-from .plan import (Plan, Record, check_accuracies, check_rates, divergence_race_p, parts, race_seeds, race_state,
+from .plan import (Plan, Record, check_accuracies, check_alpha, check_rates, divergence_race_p, parts, race_seeds, race_state,
     p_over_all_seeds, read_answer)
 from .columns import check_columns, is_blank, seed_value
 from .rows import check_table, is_table, plain_runs, roles_of
@@ -256,7 +256,9 @@ def _is_number(value):
     except (TypeError, ValueError): return False
 
 def _numbers(x, arm):
-    "Accuracies as floats"
+    "Accuracies as floats; NaN where an array hides one"
+    if hasattr(x, 'detach'): x = x.detach().double().cpu().numpy()
+    if isinstance(x, np.ma.MaskedArray): x = x.astype(float).filled(np.nan)
     try: return np.asarray(x, float)
     except (TypeError, ValueError): pass
     if isinstance(x, dict): raise ValueError(f"{arm!r} is a dict: give its accuracies as a list in seed order, or as a Series by seed")
@@ -292,7 +294,7 @@ def as_fractions(
     _check_images(n_images, arm)
     x = _numbers(x, arm)
     if x.ndim != 1: raise ValueError(f"{arm!r} must be one accuracy a run, got an array of shape {x.shape}")
-    if len(x) < 2: raise _few(arm, len(x))
+    if not len(x): raise _few(arm, 0)
     if not np.isfinite(x).all():
         raise ValueError(f"{arm!r} holds NaN or an infinity: leave failed runs out, "
             "and mark diverged ones by status 'diverged' in compare_many")
@@ -313,7 +315,7 @@ def _check_one_value(arm, what, values):
 def _with_diverged(arm, acc, diverged, n_images, given=None, counts=False):
     "Fractions on the grid of their images; -1 for a run that diverged"
     trained = [a for a,lost in zip(acc, diverged) if not lost]
-    if len(trained) > 1: trained = _on_grid(as_fractions(trained, arm, given, counts), n_images) # fewer are too few to be compared
+    if trained: trained = _on_grid(as_fractions(trained, arm, given, counts), n_images)
     whole = np.full(len(acc), -1.)
     whole[~np.array(diverged, bool)] = trained
     return whole
@@ -420,6 +422,7 @@ def _validation_images(records):
 def _seed_of(run):
     "A run's seed; text that is a whole number is that number, None where there is none"
     seed = _known(run.get('seed'))
+    if hasattr(seed, 'item'): seed = seed.item() # a tensor is equal to no other
     return seed_value(seed) if isinstance(seed, str) else seed
 
 def _from_records(arm, records, n_images=None, by_position=False, counts=False):
@@ -446,6 +449,7 @@ def _from_array(arm, x, seeds=None, correct=None, n_images=None, counts=None):
     n, by_position = len(acc), seeds is None
     seeds = range(n) if by_position else seeds
     correct = [None]*n if correct is None else correct
+    if hasattr(correct, 'to_numpy'): correct = correct.to_numpy() # a DataFrame would give its columns' names
     for values,what in ((seeds, 'seeds: give one seed'), (correct, 'rows of correct: give one row')):
         if len(values) != n: raise ValueError(f"{arm!r} has {n} runs but {len(values)} {what} a run")
     records = [dict(acc=a, seed=s, correct=c, n_images=n_images) for a,s,c in zip(acc, seeds, correct)]
@@ -1169,7 +1173,9 @@ def compare(
             "variant's) to pair them, or paired=False")
     _check_images(n_images, names[0])
     counts = _are_counts(dict(zip(names, arms)), n_images)
-    samples = [_from_array(*arm, n_images, counts) for arm in zip(names, arms, seeds, correct or (None, None))]
+    if correct is None: correct = None, None
+    elif len(correct) != 2 or any(o is None for o in correct): raise ValueError("correct must be (baseline's, variant's): give both or none")
+    samples = [_from_array(*arm, n_images, counts) for arm in zip(names, arms, seeds, correct)]
     return _compared(*samples, paired, sequential, delta, alpha, 1, goal)
 
 # %% ../nbs/17_stats.ipynb #5251e398
@@ -1178,7 +1184,8 @@ def holm(
     k:int=None # Size of the family; None: as many as there are
 )->list:       # Adjusted p-values; None or NaN where there was none
     "Holm's step-down adjustment"
-    there = sorted((i for i,o in enumerate(p) if o is not None and o == o), key=lambda i: p[i])
+    p = list(p)
+    there = sorted((i for i,o in enumerate(p) if _known(o) is not None), key=lambda i: p[i])
     if k is not None and k < len(there): raise ValueError(f'k = {k}: the family has {len(there)} p-values')
     steps = [min(1., float(p[i])*((k or len(there))-rank)) for rank,i in enumerate(there)]
     adjusted = dict(zip(there, accumulate(steps, max)))
@@ -1202,6 +1209,7 @@ class Comparisons(_Shown):
         name = c.arm if c.baseline == self.baseline else f'{c.arm} - {c.baseline}'
         return f'{name}, noninferior' if c.goal == 'noninferior' else name
     def labelled(self): return [(self.label(c), c) for c in self]
+    def __contains__(self, arm): return arm in dict(self.labelled())
     def __getitem__(self, arm):
         known = dict(self.labelled())
         if arm in known: return known[arm]
@@ -1397,13 +1405,15 @@ class ArmSummary(Record):
 
 def summarise(acc, correct=None, n_diverged:int=0, n_failed:int=0, alpha:float=0.05)->ArmSummary: # `low` and `high` are the worst and the best run
     "Mean of an arm's finished runs with what it can be trusted for"
-    x = np.asarray(acc, float)
-    known = {}
-    if len(x): known = dict(mean=float(x.mean()), low=float(x.min()), high=float(x.max()))
+    check_alpha(alpha)
+    if not len(acc): return ArmSummary(0, n_diverged, n_failed)
+    sample = _from_array('acc', acc, correct=correct)
+    x = sample.acc
+    known = dict(mean=float(x.mean()), low=float(x.min()), high=float(x.max()))
     if len(x) > 1:
-        mean = Estimate.of(as_fractions(x, 'acc'))
+        mean = Estimate.of(x)
         known |= dict(sd=float(x.std(ddof=1)), half_width=mean.interval(alpha).high-mean.value)
     if len(x) > 1 and correct is not None:
-        noise = decompose(correct)
+        noise = _split(_checked_matrix(sample))
         known |= dict(sd_seed=noise.sd_seed, sd_churn=noise.sd_churn)
     return ArmSummary(len(x), n_diverged, n_failed, **known)

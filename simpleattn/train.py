@@ -10,7 +10,7 @@ __all__ = ['MOST_COMPILED', 'LEAN_CHUNK', 'PairedStreams', 'StopWhenDiverged', '
            'Checkpoint', 'weights_hash', 'LastWeights', 'as_run', 'keep_freed_memory', 'train_arm', 'train_one']
 
 # %% ../nbs/13_train.ipynb #ef677427
-import copy,ctypes,gc,hashlib,io,itertools,math,os,time
+import copy,ctypes,gc,hashlib,io,itertools,math,os,random,time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -751,11 +751,15 @@ def _threads(n):
     finally: torch.set_num_threads(before)
 
 @contextmanager
-def _as_cudnn_was():
-    "Whether cuDNN tries its forms is as before, whatever ends the fit"
-    before = torch.backends.cudnn.benchmark
-    try: yield
-    finally: torch.backends.cudnn.benchmark = before
+def _as_it_was(on_cpu):
+    "The generators, and whether cuDNN tries its forms, are as before, whatever ends the fit"
+    benchmark, state = torch.backends.cudnn.benchmark, random.getstate()
+    on_gpu = torch.cuda.is_available() and not on_cpu
+    try:
+        with torch.random.fork_rng([torch.cuda.current_device()] if on_gpu else []): yield
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+        random.setstate(state)
 
 @contextmanager
 def _silent(learn):
@@ -769,7 +773,7 @@ def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     if machine.on_cpu: keep_freed_memory()
     else: gc.collect() # a learner is a cycle, and its tensors are the device's memory
     try:
-        with _threads(machine.threads), _as_cudnn_was():
+        with _threads(machine.threads), _as_it_was(machine.on_cpu):
             learn = _learner_of(arm, seed, machine.data, machine.loaders, device, cbs, reuse=True)
             if folder: learn.path = folder
             if progress: fit_recipe(learn, arm.recipe)

@@ -22,12 +22,12 @@ def _decimals(x, sign, digits):
     return f'{round(100*max(-1, min(1, x)), digits)+0.:{sign}.{digits}f}'
 
 def percent(
-    x:float,      # Fraction; None where there is none
+    x:float,      # Fraction; None or NaN where there is none
     sign:str='',  # '+' to write the sign of a gain too
     digits:int=2  # Decimals
 )->str:           # Without the unit, or nothing
     "A fraction as percent, for a column whose head names the unit"
-    return '' if x is None else _decimals(x, sign, digits)
+    return '' if x is None or x != x else _decimals(x, sign, digits)
 
 def rate(
     x:float # A margin, an error rate or a power that somebody chose (fraction)

@@ -31,6 +31,25 @@ def test_runs_are_points_in_percent_and_bars_are_t_intervals(runs):
         assert diamonds(ax)[y]==pytest.approx((acc.mean(), y+.2))
         assert bars(ax)[y][:,0].tolist()==pytest.approx(stats.t.interval(.95, 6, acc.mean(), stats.sem(acc)))
 
+def said(ax): return [o.get_text() for o in ax.texts]
+
+def test_a_picture_reads_runs_as_a_comparison_does():
+    a,b = [.62,.64,.61,.63,.60],[.65,.66,.63,.66,.64]
+    rows = pd.DataFrame(dict(variant=['r']*5+['s']*5, seed=[*range(5)]*2, accuracy=a+b))
+    plain = said(plot_runs(rows, 'r'))
+    assert plain==['r','62.00 %, sd 1.58, n 5','s','64.80 %, sd 1.30, n 5']
+    for other in (rows.assign(status='finished'), rows.set_index(['variant','seed']), dict(r=a, s=b), rows.assign(seed=pd.array([0,1,2,3,pd.NA]*2, dtype='Int64'))):
+        assert said(plot_runs(other, 'r'))==plain
+    assert said(plot_runs({0:a, 1:b}, 0))[0]=='0'
+    assert said(plot_runs(dict(r=[62,64], s=[65,66]), 'r', n_images=100))[1]=='63.00 %, sd 1.41, n 2'
+    ended = rows.assign(status=['ok']*4+['diverged','ok','ok','failed','ok','ok'])
+    cs = compare_many(ended, 'r')
+    assert said(plot_study(ended, cs)[0])==['r','62.50 %, sd 1.29, n 4','1 diverged','s','65.25 %, sd 0.96, n 4']
+
+def test_a_single_run_is_checked_too():
+    for acc in (62., np.nan):
+        with pytest.raises(ValueError): plot_runs(pd.DataFrame(dict(arm=['r','s'], acc=[.6,acc])), 'r')
+
 def test_differences_stand_on_their_side_with_their_intervals(runs):
     cs = compare_many(runs)
     ax = plot_differences(cs)

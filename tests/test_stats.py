@@ -533,6 +533,20 @@ def test_summarise():
     (lambda: compare_many(frame(normal(0)), sequential=True, paired=False), 'no unpaired form'),
     (lambda: compare_many(frame(normal(0, k=4)), None, contrasts=[('baseline','v1','v2','v3')], sequential=True), 'no sequential form'),
     (lambda: race_state([.1,math.nan]), 'NaN'),
+    (lambda: power(5, .01, np.array([.62]).std(ddof=1)), 'sd above 0, got nan: one run has none'),
+    (lambda: power(5, .01, -.01), 'sd above 0'),
+    (lambda: power(5, .01, .01, alpha=5), 'alpha between 0 and 1: 0.05 for 5 %, not 5'),
+    (lambda: equivalence_power(5, .01, np.nan), 'sd above 0'),
+    (lambda: plan(20, .0129, target=80), '0.8 for 80 %, not 80'),
+    (lambda: summarise([62.]), 'percent divide by 100'),
+    (lambda: summarise([np.nan]), 'NaN'),
+    (lambda: summarise([[.6,.7]]), 'one accuracy a run'),
+    (lambda: summarise([.6,.62], alpha=95), 'alpha must lie'),
+    (lambda: summarise([.5,.5,.6], np.ones((2,4))), '3 runs but 2 rows of correct'),
+    (lambda: summarise([.5,.5,.6], np.ones((3,4))), 'correct says 1, and the accuracy is 0.5'),
+    (lambda: compare_many(dict(baseline=[.6,.61], v=[.6,.61], w=[62.])), "'w' has accuracies outside 0-1"),
+    (lambda: compare(np.ma.array([.62,.64,.11,.63], mask=[0,0,1,0]), [.65,.66,.63,.66]), 'NaN or an infinity: leave failed runs out'),
+    (lambda: compare([.62,.64], [.65,.66], correct=(np.eye(2), None)), 'give both or none'),
     (lambda: plan(1, .01), 'two seeds'),
     (lambda: plan(5, 0.), 'two seeds'),
     (lambda: plan(5, .01, delta=-1), 'positive'),
@@ -541,6 +555,29 @@ def test_summarise():
     (lambda: compare([.8,.81,.82], [.9,.92,.95], correct=(np.eye(3), np.ones((3,5)))), 'same images')])
 def test_wrong_input_says_the_fix(call, say):
     with pytest.raises(ValueError, match=say): call()
+
+def test_tensors_series_and_tables_are_read_as_arrays_are():
+    import torch
+    a,b,seeds = [.62,.64,.61,.63],[.65,.66,.63,.67],np.arange(4)
+    right = compare(a, b, seeds=seeds)
+    assert compare(a, b, seeds=torch.arange(4)).interval==compare(a, b, seeds=(torch.arange(4), torch.arange(4))).interval==right.interval
+    assert compare(torch.tensor(a, dtype=torch.float64, requires_grad=True), b).interval==right.interval
+    assert compare(torch.tensor(a).bfloat16(), b).interval==pytest.approx(right.interval, abs=.003)
+    rng = np.random.default_rng(0)
+    correct = [rng.random((4,200))<o for o in (.62,.66)]
+    accs = [o.mean(1) for o in correct]
+    of_arrays = compare(*accs, correct=correct)
+    for of in (torch.tensor, pd.DataFrame, lambda o: o.tolist()): assert compare(*accs, correct=[*map(of, correct)]).to_dict()==of_arrays.to_dict()
+    assert compare(*accs, correct=np.stack(correct)).to_dict()==of_arrays.to_dict() and of_arrays.n_images==200
+
+def test_holm_takes_the_values_of_a_series_in_their_order():
+    p = pd.Series([.04,.02,.01], index=list('cba'))
+    assert holm(p)==pytest.approx([.04,.04,.03]) and holm(pd.Series([.04,.01], index=[7,3]))==pytest.approx([.04,.02])
+    assert holm([.01,None,.02])==[.02,None,.02] and holm(pd.array([.01,pd.NA,.02], dtype="Float64"))[::2]==[.02,.02]
+
+def test_comparisons_know_their_arms():
+    cs = compare_many(dict(baseline=[.62,.64,.61], s=[.65,.66,.63]))
+    assert 's' in cs and 'baseline' not in cs and 0 not in cs
 
 def test_getitem_names_the_arms():
     with pytest.raises(KeyError, match='v1'): compare_many(frame(normal(0)))['v9']

@@ -57,6 +57,14 @@ def test_the_same_seed_twice_is_bit_identical(recipe, tiny, variant):
     torch.manual_seed(2); torch.rand(5); np.random.seed(4); b = train_one(r, variant, 3, tiny)
     assert facts(a)==facts(b) and len(a.history)==2
 
+def test_a_run_leaves_the_generators_as_they_were(recipe, tiny):
+    import random
+    def drawn(): return torch.rand(1).item(), random.random(), np.random.rand()
+    def seeded(): torch.manual_seed(5); random.seed(5); np.random.seed(5)
+    seeded(); right = drawn()
+    seeded(); train_one(recipe, 'self', 0, tiny)
+    assert drawn()==right
+
 def test_another_seed_is_another_run(recipe, tiny): assert train_one(recipe, 'baseline', 0, tiny).history!=train_one(recipe, 'baseline', 1, tiny).history
 
 def test_loader_workers_change_nothing(recipe, tiny):
