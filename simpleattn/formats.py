@@ -105,7 +105,7 @@ def _lines(text):
     rows = []
     for cells in reader:
         comment = cells and cells[0].startswith('#') and (not rows or len(cells) < len(rows[0][1]))
-        rule = all(re.fullmatch(r'[\s:]*-*[\s:]*', o) for o in cells) # of a table of markdown
+        rule = all(re.fullmatch(r'[\s:]*[-+]*[\s:]*', o) for o in cells) # of a table of markdown, or of a database's console
         again = bool(rows) and cells == rows[0][1] # the header, where files were put together
         if not (comment or rule or again): rows.append((reader.line_num + bool(said), _with_lists(cells, separator)))
     return rows
@@ -178,12 +178,14 @@ def _same_width(rows, path):
     (_,header),*rows = rows
     def is_empty(i): return not any(cells[i].strip() for cells in (header, *(o for _,o in rows)) if i < len(cells))
     while header and is_empty(len(header)-1): header = header[:-1]
-    has_index = rows and all(len(o) == len(header)+1 and o[-1].strip() for _,o in rows) # as R writes it
+    is_wider = rows and all(len(o) == len(header)+1 and o[-1].strip() for _,o in rows)
+    has_index = is_wider and len({o[0] for _,o in rows}) == len(rows) # as R writes it
     if has_index: header = ['', *header]
     width = len(header)
     for line,cells in rows:
         if any(o.strip() for o in cells[width:]):
-            raise CliError(f'{path}: line {line} has {len(cells)} cells, and the header names {width} columns.')
+            way = ' If commas are decimal, put semicolons between the cells.' if is_wider else ''
+            raise CliError(f'{path}: line {line} has {len(cells)} cells, and the header names {width} columns.{way}')
     return header, [(line, (cells + ['']*width)[:width]) for line,cells in rows]
 
 def _read_csv(text, path):
@@ -299,11 +301,16 @@ def _of_dicts(found):
 
 # %% ../nbs/23_formats.ipynb #32ce51e3
 def _loads(text, path):
-    try: return json.loads(text)
+    def each_once(pairs):
+        keys = [k for k,_ in pairs]
+        twice = next((k for k in keys if keys.count(k) > 1), None) if len({*keys}) < len(keys) else None
+        if twice is not None: raise CliError(f'{path}: an object has the key {twice!r} twice, and only one of the two would be read. Rename one.')
+        return dict(pairs)
+    try: return json.loads(text, object_pairs_hook=each_once)
     except (ValueError, RecursionError): pass
     rows = []
     for i,line in enumerate(text.splitlines(), 1):
-        try: rows += [json.loads(line)] if line.strip() else []
+        try: rows += [json.loads(line, object_pairs_hook=each_once)] if line.strip() else []
         except (ValueError, RecursionError): raise CliError(f'{path}: line {i} is no JSON.') from None
     return rows
 

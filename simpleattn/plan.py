@@ -442,8 +442,16 @@ def check_accuracies(
     raise ValueError(f"{arm!r} has accuracies outside 0-1 ({np.nanmin(x):g} to {np.nanmax(x):g}): {hint}")
 
 # %% ../nbs/14_plan.ipynb #2038a306
+def _in_one_order(baseline, variant):
+    "Two arms as arrays; pandas Series in the order of the first, by their indices"
+    if hasattr(baseline, 'index') and hasattr(variant, 'reindex'):
+        if {*baseline.index} != {*variant.index} or len(variant) != len({*variant.index}):
+            raise ValueError("the indices of the two Series are not the same seeds, each once: index both by seed, or give arrays (.to_numpy())")
+        variant = variant.reindex(baseline.index)
+    return np.asarray(baseline, float), np.asarray(variant, float)
+
 def race_seeds(
-    baseline,          # (n,) accuracies (fractions) in the order of seeds set beforehand; NaN where the run diverged
+    baseline,          # (n,) accuracies (fractions) in the order of seeds set beforehand; NaN where the run diverged; a Series by seed
     variant,           # (n,) the same of the variant
     delta:float=0.01,  # Margin of equivalence (fraction)
     alpha:float=0.05,  # Error rate of the whole race
@@ -451,7 +459,7 @@ def race_seeds(
     not_worse:bool=False # Was "not worse by delta" asked for?
 )->list:               # One `RaceState` a seed; the last is the first that decides
     "State of a race after each seed, by the runs that trained; worse too where all seeds say so"
-    baseline, variant = np.asarray(baseline, float), np.asarray(variant, float)
+    baseline, variant = _in_one_order(baseline, variant)
     if len(baseline) != len(variant):
         raise ValueError(f"{len(baseline)} and {len(variant)} runs: a race wants both of every seed, "
             "NaN for one that diverged")

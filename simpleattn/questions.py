@@ -240,6 +240,8 @@ def _check_pool(studies):
     "Refuse what cannot be pooled; what is to be said of the two that are most alike, and of the runs"
     if len(studies) < 2: raise ValueError(f'{len(studies)} study: pooling needs at least two')
     for name,c in studies.items(): _check_study(name, c)
+    turned = {c.baseline for c in studies.values()} & {c.arm for c in studies.values()}
+    if turned: raise ValueError(f"{', '.join(turned)} is the baseline of one study and the variant of another, so the gains point in two directions. Compare the same way in all of them")
     declared = {(c.delta, c.alpha) for c in studies.values()}
     if len(declared) > 1: raise ValueError(f'the studies have several margins or error rates (delta, alpha): {sorted(declared)}. Pool those of one')
     if len(studies) > 2 and next(iter(declared))[1] > .08: raise ValueError('the t interval over studies holds for alpha up to 0.08')

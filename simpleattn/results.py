@@ -17,7 +17,7 @@ from .plan import check_rates,parts
 from .runs import comparable
 from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_loss,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
     said_columns,says_error,seed_in,seed_names,seed_value,short_name,unexplained)
-from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
+from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,check_singles,derived,end_words,is_good_end,row_name,summary_words
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
 from .formats import are_numbers,has_bits,listed,read_table
 from .words import against_words,note
@@ -899,6 +899,7 @@ def _checked_table(asked, table, said):
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
     if not len(trained): asked.refuse(f"no run has finished ({'; '.join(ends) or 'there are none'}).")
     check_pasted(trained)
+    check_singles(trained)
     whole, runs = runs, _check_mixed(asked, runs, by)
     acc = _accuracies(asked, trained)
     for _,rows in _parts(whole, by): check_rows(rows)
@@ -923,6 +924,9 @@ def _frame(asked, runs, acc):
         frame['correct'] = [asked.path['correct'].iloc[i-1] for i in frame.index]
     return frame
 
+_of_folds = ("these seeds are folds of one data set, as their name says: their training images overlap, "
+    'so the runs are not independent, and the interval is too narrow (Nadeau and Bengio 2003)')
+
 def _said_roles(asked, runs):
     "What was read as what, where it is not plain from the names"
     plain = dict(arm={'arm','variant'}, seed={'seed'}, acc={'acc','accuracy'})
@@ -931,6 +935,7 @@ def _said_roles(asked, runs):
     if asked.errors: roles['acc'] = f"1 - {roles['acc']}"
     words = [f"{'accuracy' if k == 'acc' else k} = {v}" for k,v in roles.items()]
     said = [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
+    if re.search('fold|split', short_name(roles.get('seed', ''))): said.append(_of_folds)
     is_of_optuna = any(short_name(o) in ('number','datetime_start','datetime_complete') for o in runs.columns) # which minimises, unless told
     if short_name(roles['acc']) in _scores and is_of_optuna and not asked.acc:
         said.append(f"{roles['acc']} may be a loss or an error: then more is worse, and this answer is wrong; --acc {shlex.quote(roles['acc'])} says that it is an accuracy")
@@ -943,6 +948,8 @@ def _said_aside(runs, by):
     return [f"not used, because each run has its own: {', '.join(own)}"] if own else []
 
 # %% ../nbs/24_results.ipynb #e59d39fc
+def _words(given): return (given,) if isinstance(given, str) else tuple(given) # a text is one word
+
 def read_results(
     path,               # csv, tsv, json or jsonl, also packed; - is standard input; or a DataFrame
     arm:str=None,       # Its column of arms, where the name does not say so
@@ -957,7 +964,7 @@ def read_results(
     others:list=()      # More words for the command that a refusal prints
 ): # DataFrame, one row a run: arm, seed, acc (fraction; NaN where it failed), what else is known; `attrs['said']`: what was read as what
     "Results that were made elsewhere, or a `CliError` that names what cannot be read or would be mixed"
-    asked = Asked(path, arm, seed, acc, percent, wide, tuple(where), tuple(by), tuple(ignore), lone, tuple(others))
+    asked = Asked(path, arm, seed, acc, percent, wide, _words(where), _words(by), _words(ignore), lone, _words(others))
     runs, accuracies, said = _checked_runs(asked)
     frame = _frame(asked, runs, accuracies)
     frame.attrs['said'] = said
@@ -969,7 +976,8 @@ def baseline_of(
 )->str:  # The one named baseline, or else one that says that something is absent, or the first
     "The arm that the others are compared with, where none is named"
     names = {o.casefold():o for o in reversed(arms)}
-    return next((names[o] for o in ('baseline','false','none','off','no') if o in names), arms[0])
+    absent = next((names[o] for o in ('baseline','false','none','off','no','0') if o in names), None)
+    return absent or next((o for o in arms if re.match(r'(no|without|w/o)[ _-]', o, re.I)), arms[0])
 
 def _check_names(path, runs):
     "Refuse arms of one run each whose names may hold the seeds"
@@ -989,16 +997,20 @@ def parts_of(
     return {', '.join(f'{k}={v}' for k,v in zip(by, values)):rows for values,rows in _parts(runs, by)}
 
 # %% ../nbs/24_results.ipynb #3eb2f71a
+_read_words = 'arm seed acc percent wide where ignore lone others'.split() # keywords of `read_results`
+
 def compare_results(
     path,              # As `read_results` takes it
     baseline:str=None, # Arm that the others are compared with; None: the one named baseline, none or false, or the first
     by:list=(),        # Columns: one answer for each value
     reading:dict=None, # More of `read_results`
     told=None,         # Function that is shown the runs that were read
-    **kwargs           # Of `compare_many`
+    **kwargs           # Of `compare_many`, and of `read_results` too
 ): # `Comparisons`; with `by` a dict of them, and the reason where a part cannot be compared
     "Compare runs that were not made here"
-    runs = read_results(path, by=by, **(reading or {}))
+    by = _words(by)
+    reading = (reading or {}) | {k:kwargs.pop(k) for k in _read_words if k in kwargs}
+    runs = read_results(path, by=by, **reading)
     _check_names(path, runs)
     if told: told(runs)
     def compared(rows):

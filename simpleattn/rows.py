@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['summary_words', 'row_name', 'NoRun', 'end_words', 'is_good_end', 'check_ends', 'check_arms', 'check_rows',
-           'check_pasted', 'derived', 'roles_of', 'plain_runs', 'check_table', 'is_table']
+           'check_singles', 'check_pasted', 'derived', 'roles_of', 'plain_runs', 'check_table', 'is_table']
 
 # %% ../nbs/16_rows.ipynb #9731746a
-import re
+import re,unicodedata
 from collections import Counter
 from itertools import combinations
 import numpy as np
@@ -91,17 +91,22 @@ def check_arms(
     runs,            # Table of text with the columns arm and acc
     called:str='arm' # What its file calls the column of arms
 ):
-    "Refuse arms that differ only in capitals or blanks, and rows without one"
+    "Refuse arms that look alike, and rows without one"
     for line,arm,said in zip(runs.index, runs.arm, runs.acc):
         if not arm.strip(): raise NoRun(f"row {line} (accuracy {said}) has no {called}: name the arm of every run.")
     alike = {}
-    for arm in runs.arm.unique(): alike.setdefault(str(plain_value(''.join(arm.split()).casefold())), []).append(arm)
+    for arm in runs.arm.unique(): alike.setdefault(_as_seen(arm), []).append(arm)
     twice = next((o for o in alike.values() if len(o) > 1), None)
-    if twice: raise NoRun(f"the arms {' and '.join(map(repr, twice))} differ only in blanks or capitals. Write them alike.")
+    if twice: raise NoRun(f"the arms {' and '.join(map(ascii, twice))} differ only in blanks or capitals, or in signs that are not seen. Write them alike.")
     rows = runs.arm.value_counts()
     names = {' '.join(_words(o)):rows[o] for o in runs.arm.unique()}
     for line,arm in runs.arm.items():
         if _sums_up(arm, rows, names): raise NoRun(f'row {line} ({arm.strip()}) is a summary of other rows, no run. Remove it.')
+
+def _as_seen(name):
+    "A name without blanks, capitals and signs that are not seen, accents as one sign"
+    seen = [o for o in unicodedata.normalize('NFC', name) if not o.isspace() and unicodedata.category(o) != 'Cf']
+    return str(plain_value(''.join(seen).casefold()))
 
 def _sums_up(arm, rows, names):
     "Whether an arm is another one and words of a summary, or one row of such words alone"
@@ -175,6 +180,15 @@ def _block_twice(rows):
         if i-j < 3: continue
         length = next((k for k in range(3, i-j) if i+k >= n or rows[i+k] != rows[j+k]), i-j)
         if n*n/2*same**length < .1: return [*range(j, j+length), *range(i, i+length)]
+
+def check_singles(
+    runs # Table of text with the column acc
+):
+    "Refuse rows of single images, each right or wrong"
+    numbers = [*map(number_in, runs.acc)]
+    if 'n_images' in runs or len(numbers) < 4 or {*numbers} != {0, 1}: return
+    raise NoRun('every accuracy is 0 or 1: the rows look like single images that were right or wrong, and no runs. '
+        'Give the accuracy of each run; to tell images apart says nothing of how runs vary.')
 
 def _check_repeats(runs):
     "Without seeds: refuse rows that stand twice"

@@ -1186,6 +1186,7 @@ def holm(
     "Holm's step-down adjustment"
     p = list(p)
     there = sorted((i for i,o in enumerate(p) if _known(o) is not None), key=lambda i: p[i])
+    if any(not 0 <= p[i] <= 1 for i in there): raise ValueError('a p-value lies between 0 and 1')
     if k is not None and k < len(there): raise ValueError(f'k = {k}: the family has {len(there)} p-values')
     steps = [min(1., float(p[i])*((k or len(there))-rank)) for rank,i in enumerate(there)]
     adjusted = dict(zip(there, accumulate(steps, max)))
@@ -1327,6 +1328,16 @@ def _check_todo(samples, baseline, todo, paired):
             "give a DataFrame with seeds, or paired=False")
 
 # %% ../nbs/17_stats.ipynb #6fdcd54b
+def _note_copies(samples):
+    "A function that gives a comparison's note on an arm of it whose runs are those of a third one"
+    def runs(o): return tuple(map(tuple, (o.acc, o.seeds, o.conditions)))
+    varied = [o for o in samples.values() if len(o) > 2 and o.sd > 0]
+    twins = {one.arm:other.arm for one in varied for other in varied if one is not other and runs(one) == runs(other)}
+    def note_of(c):
+        arm = next((o for o in c.arms if twins.get(o, o) not in c.arms), None)
+        return arm and words.note('copies', one=arm, other=twins[arm])
+    return note_of
+
 def compare_many(
     runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping as for `read_samples`
     baseline:str='baseline',  # Arm that the others are compared with; None: only `contrasts`
@@ -1361,7 +1372,7 @@ def compare_many(
             return _not_comparable(samples, c, e, sequential, declared, goal)
     cs = tuple(map(compared, todo))
     if len(refused) == len(todo): raise refused[0]
-    return Comparisons(cs, baseline, delta, alpha, len(cs), sequential).noted('; '.join(left_out))
+    return Comparisons(cs, baseline, delta, alpha, len(cs), sequential).noted('; '.join(left_out)).noted(_note_copies(samples))
 
 # %% ../nbs/17_stats.ipynb #d1999f90
 def _check_summary(m, sd, n, arm):

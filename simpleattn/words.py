@@ -589,6 +589,7 @@ notes = dict( # what is said, with what is filled in
     narrow='its differences vary less between seeds than single images do by chance ({p}), so its intervals are narrow by luck: more seeds widen them',
     constant='nothing to test with. Are the runs copies of one another? Add seeds',
     same='nothing to test with: the two arms came out alike in every run. Does what is compared reach the output, or are these the same runs?',
+    copies='{one} and {other} have the same accuracy at every seed: are these the same runs?',
     summaries='from summaries: unpaired',
     asked_unpaired='unpaired on request',
     across='unpaired on request, across {what}',

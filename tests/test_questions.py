@@ -147,6 +147,11 @@ def with_bits(rng, n=4):
     rows = {a: [dict(seed=i, correct=o, acc=o.mean(), n_images=200) for i,o in enumerate(rng.random((n, 200)) < .8)] for a in ('baseline','v')}
     return rows, compare_many(rows)['v']
 
+def test_gains_that_point_in_two_directions_are_refused():
+    one = compare([.62,.644,.602,.632,.618], [.652,.658,.634,.672,.64], names=('plain','attn'))
+    other = compare([.3,.35,.31], [.32,.38,.33], names=('attn','plain'))
+    with pytest.raises(ValueError, match='gains point in two directions'): pool([one, other])
+
 def test_studies_that_share_runs_are_refused():
     rng = np.random.default_rng(0)
     cs = studies(0, 3)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck,example,given,settings as hyp,strategies as s
 from conftest import ROOT,python
 from simpleattn.cli import main
 from simpleattn.recipes import CliError
-from simpleattn.results import against,compare_results,read_results
+from simpleattn.results import against,baseline_of,compare_results,read_results
 from simpleattn.runs import load_runs
 from simpleattn.columns import check_columns,of_a_run,unexplained
 from simpleattn.questions import best
@@ -1379,3 +1379,54 @@ def test_bare_quantiles_beside_a_mean_are_no_seeds(call, header, is_read):
     text = f'model,mean,std,{header},n\nbaseline,.622,.021,.62,.644,.602,5\nsimple,.648,.012,.652,.658,.634,5\n'
     if is_read: refused(call, wrote(text), says='If these are seeds')
     else: assert summary(call, text)['mean_variant']==.648
+
+# ---- rows of single images, and what cannot be told apart
+
+def lines(head, rows): return '\n'.join([head, *(','.join(map(str, o)) for o in rows)])+'\n'
+
+@pytest.mark.parametrize('head', ['model,image_id,correct','model,file_path,acc','model,batch,accuracy','model,seed,acc'])
+def test_rows_of_single_images_are_no_runs(tmp_path, head):
+    rng = np.random.default_rng(0)
+    rows = [(m, f'{m}/{i}.jpg' if 'path' in head else i, int(rng.random()<p)) for m,p in (('baseline',.6),('simple',.72)) for i in range(40)]
+    (tmp_path/'p.csv').write_text(lines(head, rows))
+    with pytest.raises(CliError, match='single images that were right or wrong') as e: compare_results(tmp_path/'p.csv')
+    assert '--seed' not in str(e.value)
+
+def test_arms_that_look_alike_on_screen_are_refused(tmp_path):
+    for one,other in (('caf\u00e9','cafe\u0301'), ('simple','simple\u200b'), ('simple','sim\u00adple')):
+        rows = [('baseline',i,x) for i,x in enumerate((.620,.644,.602,.632,.618))]+[(one if i%2 else other,i,x) for i,x in enumerate((.652,.658,.634,.672,.640))]
+        (tmp_path/'n.csv').write_text(lines('variant,seed,accuracy', rows))
+        with pytest.raises(CliError, match='signs that are not seen'): compare_results(tmp_path/'n.csv')
+        with pytest.raises(ValueError, match='signs that are not seen'): compare_many(pd.DataFrame(rows, columns=['variant','seed','accuracy']))
+
+@pytest.mark.parametrize('text', ['{"baseline":[0.62,0.644,0.602],"simple":[0.652,0.658,0.634],"simple":[0.1,0.2,0.3]}',
+    '{"arm":"baseline","seed":0,"accuracy":0.6,"accuracy":0.7}\n{"arm":"simple","seed":0,"accuracy":0.6}'], ids=['object','lines'])
+def test_a_key_that_stands_twice_is_refused(tmp_path, text):
+    (tmp_path/'d.json').write_text(text)
+    with pytest.raises(CliError, match='twice, and only one of the two would be read'): compare_results(tmp_path/'d.json', wide=True)
+
+def test_folds_are_no_seeds_and_the_page_says_so(tmp_path):
+    rows = [(m,i,round(.6+.02*(m!='baseline')+.01*i+.001*len(m)*(i%2),4)) for m in ('baseline','simple') for i in range(5)]
+    (tmp_path/'f.csv').write_text(lines('model,fold,acc', rows))
+    said = read_results(tmp_path/'f.csv', seed='fold').attrs['said']
+    assert any('training images overlap' in o for o in said)
+
+def test_what_a_refusal_offers_in_python_can_be_pasted():
+    table = pd.DataFrame([(a,s,d,100*x) for a,xs in (('none',[.62,.64,.60]),('simple',[.65,.66,.63])) for s,x in enumerate(xs) for d in ('woof','nette')], columns=['Block','seed','dataset','acc'])
+    with pytest.raises(CliError) as e: read_results(table, arm='Block', percent=True)
+    offered = re.search(r'compare_results\(.*?\]\)', str(e.value))[0]
+    answers = eval(offered, dict(compare_results=compare_results, table=table))
+    assert [*answers]==['dataset=woof','dataset=nette'] and all(len(o)==1 for o in answers.values())
+    assert compare_results(table, arm='Block', percent=True, where='dataset=woof')['simple'].n==3
+
+def test_decimal_commas_between_commas_are_named(tmp_path):
+    (tmp_path/'c.csv').write_text(lines('variant,seed,accuracy', [(a,i,f'0,{x}') for a,xs in (('baseline',(62,64,60)),('simple',(65,66,63))) for i,x in enumerate(xs)]))
+    with pytest.raises(CliError, match='If commas are decimal, put semicolons between the cells'): compare_results(tmp_path/'c.csv')
+
+def test_the_rule_of_a_console_is_no_row(tmp_path):
+    rows = ['variant  | seed | accuracy','---------+------+----------',*(f'{a} | {i} | {x}' for a,xs in (('baseline',(.62,.64,.60)),('simple',(.65,.66,.63))) for i,x in enumerate(xs))]
+    (tmp_path/'c.txt').write_text('\n'.join(rows)+'\n')
+    assert compare_results(tmp_path/'c.txt')['simple'].n==3
+
+@pytest.mark.parametrize('arms', [('1','0'), ('with attention','without attention'), ('attn','no_attn'), ('attn','w/o attn')], ids=str)
+def test_the_arm_that_lacks_something_is_the_baseline(arms): assert baseline_of(arms)==arms[1]

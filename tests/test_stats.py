@@ -547,6 +547,8 @@ def test_summarise():
     (lambda: compare_many(dict(baseline=[.6,.61], v=[.6,.61], w=[62.])), "'w' has accuracies outside 0-1"),
     (lambda: compare(np.ma.array([.62,.64,.11,.63], mask=[0,0,1,0]), [.65,.66,.63,.66]), 'NaN or an infinity: leave failed runs out'),
     (lambda: compare([.62,.64], [.65,.66], correct=(np.eye(2), None)), 'give both or none'),
+    (lambda: holm([.1,-.1]), 'between 0 and 1'),
+    (lambda: race_seeds(pd.Series([.6,.61]), pd.Series([.6,.61], index=[2,3])), 'not the same seeds, each once'),
     (lambda: plan(1, .01), 'two seeds'),
     (lambda: plan(5, 0.), 'two seeds'),
     (lambda: plan(5, .01, delta=-1), 'positive'),
@@ -578,6 +580,19 @@ def test_holm_takes_the_values_of_a_series_in_their_order():
 def test_comparisons_know_their_arms():
     cs = compare_many(dict(baseline=[.62,.64,.61], s=[.65,.66,.63]))
     assert 's' in cs and 'baseline' not in cs and 0 not in cs
+
+def test_a_race_of_series_is_in_the_order_of_the_first():
+    b,v = (pd.Series(o, index=list('vwxyz')) for o in ([.62,.644,.602,.632,.618],[.652,.658,.634,.672,.64]))
+    right = race_seeds(b.to_numpy(), v.to_numpy())
+    for other in (v[::-1], v.sample(frac=1, random_state=0)): assert race_seeds(b, other)==right
+
+def test_an_arm_whose_runs_are_those_of_another_is_named():
+    x = normal(70, k=3)
+    runs = dict(baseline=x[:,0], simple=x[:,1], gate=x[:,1], self=x[:,2])
+    cs = compare_many(runs)
+    assert [any('same accuracy at every seed' in n for n in c.notes) for c in cs]==[True,True,False]
+    assert 'gate and simple have the same accuracy at every seed: are these the same runs?' in cs['gate'].notes
+    assert not any('same accuracy' in n for c in compare_many(dict(baseline=x[:,0], simple=x[:,0])) for n in c.notes) # which the note on no difference says
 
 def test_getitem_names_the_arms():
     with pytest.raises(KeyError, match='v1'): compare_many(frame(normal(0)))['v9']
