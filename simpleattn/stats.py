@@ -1165,6 +1165,8 @@ def compare(
     if goal not in ('difference', 'noninferior'):
         raise ValueError(f"goal must be 'difference' or 'noninferior', got {goal!r}")
     arms = baseline, variant
+    for name,x in zip(names, arms):
+        if not hasattr(x, '__len__'): raise ValueError(f"{name!r} must be one accuracy a run, in a list or an array, got {x!r}")
     seeds_of_each = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
     if seeds is None: seeds = _index(arms)
     elif not seeds_of_each: seeds = seeds, seeds

@@ -549,6 +549,8 @@ def test_summarise():
     (lambda: compare([.62,.64], [.65,.66], correct=(np.eye(2), None)), 'give both or none'),
     (lambda: holm([.1,-.1]), 'between 0 and 1'),
     (lambda: race_seeds(pd.Series([.6,.61]), pd.Series([.6,.61], index=[2,3])), 'not the same seeds, each once'),
+    (lambda: compare(.5, .6), "'baseline' must be one accuracy a run, in a list or an array, got 0.5"),
+    (lambda: compare([.5,.6], map(float, [.5,.6])), "'variant' must be one accuracy a run"),
     (lambda: plan(1, .01), 'two seeds'),
     (lambda: plan(5, 0.), 'two seeds'),
     (lambda: plan(5, .01, delta=-1), 'positive'),
