@@ -46,6 +46,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'simpleattn/attention.py'),
                                       'simpleattn.attention.SpectralConv1d.reset_parameters': ( 'attention.html#spectralconv1d.reset_parameters',
                                                                                                 'simpleattn/attention.py'),
+                                      'simpleattn.attention._needs_plain_operations': ( 'attention.html#_needs_plain_operations',
+                                                                                        'simpleattn/attention.py'),
                                       'simpleattn.attention._sum': ('attention.html#_sum', 'simpleattn/attention.py'),
                                       'simpleattn.attention.add_product': ('attention.html#add_product', 'simpleattn/attention.py'),
                                       'simpleattn.attention.cheapest_order': ('attention.html#cheapest_order', 'simpleattn/attention.py'),
