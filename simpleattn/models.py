@@ -220,14 +220,30 @@ def create_backbone(
     return family.create(name, n_out, **{o:options[o] for o in family.options})
 
 # %% ../nbs/07_models.ipynb #6ef78f60
-def _look(model, x):
-    "Images through a network in eval mode, which is left in the mode that it had"
-    mode = model.training
-    try:
-        with torch.no_grad(): model.eval()(x)
-    finally: model.train(mode)
+@contextmanager
+def _modes_kept(model):
+    "A context after which each module of a network is in the mode that it had"
+    modes = {m:m.training for m in model.modules()}
+    try: yield
+    finally:
+        for m,mode in modes.items(): m.training = mode
 
-def _look_at_blank(model, size): _look(model, next(model.parameters()).new_zeros(1,3,size,size))
+def _look(model, x):
+    "Images through a network in eval mode; each of its modules is left in the mode that it had"
+    with _modes_kept(model), torch.no_grad(): model.eval()(x)
+
+def _image_channels(model):
+    "Channels of the images that a network takes: those of its stem; 3 where it belongs to no family"
+    family = next((o for o in families if o.owns(model)), None)
+    stem = [m for place in family.stem(model) for m in place.module.modules()] if family else []
+    return next((m.in_channels for m in stem if isinstance(m, nn.Conv2d)), 3)
+
+def _blank(model, size):
+    "One blank image as a network takes it: with its channels, of its dtype, on its device"
+    like = next(model.parameters(), torch.zeros(()))
+    return like.new_zeros(1, _image_channels(model), size, size)
+
+def _look_at_blank(model, size): _look(model, _blank(model, size))
 
 def _timm(name, n_out, size, options):
     "A network of timm with random weights, made for `size` where it is made for one"
@@ -533,7 +549,8 @@ def _answer(pipe, f, args):
 def _outermost(model, what):
     "Modules that have `what`, by name; those within another one of them are left out"
     found = {name:m for name,m in model.named_modules() if hasattr(m, what)}
-    return {name:m for name,m in found.items() if not any(name.startswith(f'{o}.') for o in found)}
+    within = {m for outer in found.values() for m in outer.modules() if m is not outer}
+    return {name:m for name,m in found.items() if m not in within}
 
 def cost(
     model:nn.Module,   # A network
@@ -541,39 +558,57 @@ def cost(
     bs:int=None        # Also measure steps of this many images; None: only count
 )->dict: # params, flops (2 x multiply-adds of one image); with bs also ms and peak_mib of `measure_step`
     "Parameters and FLOPs of one forward pass; milliseconds and memory of a training step on request"
-    from torch.utils.flop_counter import FlopCounterMode
-    layers = _outermost(model, 'flops')
-    def positions(layer, inputs, output): return inputs[0].flatten(2).shape[2]
-    with Hooks(layers.values(), positions) as hooks, FlopCounterMode(display=False) as counter:
-        _look_at_blank(model, size)
-    counts = counter.get_flop_counts()
-    top = type(model).__name__
-    counted = sum(sum(counts.get(f'{top}.{name}', {}).values()) for name in layers)
-    stated = sum(layer.flops(hook.stored) for layer,hook in zip(layers.values(), hooks))
     params = sum(p.numel() for p in model.parameters())
     measured = {} if bs is None else measure_step(model, size, bs)
-    return dict(params=params, flops=counter.get_total_flops()-counted+stated, **measured)
+    return dict(params=params, flops=_count_flops(model, size), **measured)
+
+def _count_flops(model, size):
+    "FLOPs of one image: each call of an attention layer by its own formula, all else as torch counts it"
+    from torch.utils.flop_counter import FlopCounterMode
+    counter = FlopCounterMode(display=False)
+    starts,corrections = [], [] # a correction: what the layer states, less what torch counted in it
+    def before(layer, inputs): starts.append(counter.get_total_flops())
+    def after(layer, inputs, output):
+        counted = counter.get_total_flops()-starts.pop()
+        corrections.append(layer.flops(inputs[0].flatten(2).shape[2])-counted)
+    layers = _outermost(model, 'flops').values()
+    with Hooks(layers, after), counter:
+        at_start = [layer.register_forward_pre_hook(before) for layer in layers]
+        try: _look_at_blank(model, size)
+        finally:
+            for hook in at_start: hook.remove()
+    return counter.get_total_flops()+sum(corrections)
 
 # %% ../nbs/07_models.ipynb #fc2b98a4
+@contextmanager
+def _buffers_kept(model):
+    "A context after which a network's buffers, such as the statistics of its batch norms, hold what they held"
+    before = {buffer:buffer.clone() for buffer in model.buffers()}
+    try: yield
+    finally:
+        for buffer,held in before.items(): buffer.copy_(held)
+
 def measure_step(
-    model:nn.Module,  # A network; its gradients are dropped and its batch norms see the batch
+    model:nn.Module,  # A network; its gradients are dropped, its modes and statistics stay
     size:int=128,     # Side of the image, px
     bs:int=64,        # Images in the batch
     repeats:int=5     # Steps timed, after one that is not
 )->dict: # ms, peak_mib
     "Median time of forward and backward, and the most memory held at once beyond weights and batch, gradients included"
     if bs<2: raise CliError(f"bs = {bs}: batch norm needs at least 2 images in a training step.")
-    device = next(model.parameters()).device
-    x = torch.randn(bs,3,size,size, device=device)
+    x = torch.randn_like(_blank(model, size).expand(bs,-1,-1,-1))
+    device = x.device
     def step():
         model.zero_grad()
-        model.train()(x).square().mean().backward()
+        model(x).square().mean().backward()
         if device.type=='cuda': torch.cuda.synchronize(device)
-    step()
-    times = timeit.repeat(step, number=1, repeat=repeats)
-    model.zero_grad()
-    peak = peak_memory(step, device)
-    model.zero_grad()
+    with _modes_kept(model), _buffers_kept(model):
+        model.train()
+        step()
+        times = timeit.repeat(step, number=1, repeat=repeats)
+        model.zero_grad()
+        peak = peak_memory(step, device)
+        model.zero_grad()
     return dict(ms=1e3*sorted(times)[repeats//2], peak_mib=peak/2**20)
 
 def peak_memory(
@@ -625,9 +660,12 @@ def attention_at(
 
     with Hook(attention, lambda layer,inputs,output: inputs[0]) as hook: _look(model, x)
     seen = hook.stored
+    if seen is None: raise CliError(f"Attention layer {layer} is in the network, but no image goes through it.")
     height,width = seen.shape[2:]
     i,j = (int(p)*n//side for p,n,side in zip(position, seen.shape[2:], x.shape[2:]))
-    weights = attention.attention_map(seen)[0].float()[...,i*width+j,:]
-    if weights.ndim>1: weights = weights.mean(0) if head is None else _item(weights, head, f'head {head}')
+    weights = attention.attention_map(seen)[0][...,i*width+j,:]
+    weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
+    heads = weights if weights.ndim>1 else weights[None]
+    weights = heads.mean(0) if head is None else _item(heads, head, f'head {head}')
     local = _trait(attention, 'local') or weights.numel()!=height*width
     return _spread(attention, seen, i, j, weights) if local else weights.view(height, width)
