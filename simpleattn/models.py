@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', 'TimmResNets', 'ByobNets', 'create_backbone',
-           'blocks', 'insert_attention', 'timm_attention', 'create_model', 'check_networks', 'cost', 'measure_step',
-           'peak_memory', 'attention_layers', 'attention_at']
+           'blocks', 'convs_around', 'insert_attention', 'timm_attention', 'create_model', 'check_networks', 'cost',
+           'measure_step', 'peak_memory', 'attention_layers', 'attention_at']
 
 # %% ../nbs/07_models.ipynb #4f9d3f9a
 import difflib,itertools,linecache,math,multiprocessing,os,re,signal,timeit,traceback,warnings
@@ -44,7 +44,8 @@ class Family:
     "Backbones that are built alike"
     names = ()                             # Those that are known by their own name, as `create` makes them
     options = ()                           # Options of `create_backbone` that `create` takes
-    shortcuts = ('downsample','shortcut')  # Parts of a block that lead around its convolutions
+    aside = ('downsample','shortcut')      # Parts of a block beside its convolutions
+    has_end = False                        # Has a block a part of its own that a layer is appended to?
 
     def owns(self, model)->bool:
         "Does a network belong to this family?"
@@ -71,10 +72,12 @@ def path(self:Family, block)->nn.Module:
 
 @patch
 def places(self:Family, block)->list:
-    "Every place on a block's way through its convolutions, in order"
+    "Every place on a block's way through its convolutions, in order; layers that were inserted are left out"
     path = self.path(block)
-    around = {m for shortcut in _places(block, self.shortcuts) for m in shortcut.module.modules()}
-    inside = [(name,m) for name,m in path.named_modules() if name and m not in around]
+    aside = [place.module for place in _places(block, self.aside)]
+    ours = [m for m in path.modules() if hasattr(m, 'inserted')]
+    left_out = {m for part in (*aside,*ours) for m in part.modules()}
+    inside = [(name,m) for name,m in path.named_modules() if name and m not in left_out]
     split = [(*name.rpartition('.')[::2],m) for name,m in inside]
     return [_Place(path.get_submodule(parent), name, m) for parent,name,m in split]
 
@@ -92,14 +95,23 @@ def norms(self:Family, block)->list:
 def last_norm(self:Family, block)->_Place:
     "Where the convolution path ends, before the addition"
     norms = self.norms(block)
-    if not norms: raise CliError(f"{type(block).__name__} has no batch norm to insert after.")
-    return norms[-1]
+    if norms: return norms[-1]
+    kind = type(block).__name__
+    if not any(block.children()):
+        raise CliError(f"{kind} is no block of convolutions: here the stage is a row of single modules, and takes no layer.")
+    raise CliError(f"{kind} has no BatchNorm2d to insert after at the end of its convolutions.")
+
+@patch
+def appended(self:Family, block)->list:
+    "The layers that were appended to a block before"
+    return [m for m in self.path(block).modules() if getattr(m, 'inserted', None)=='appended']
 
 @patch
 def append(self:Family, block, layer):
     "Put a layer at the end of a block's convolution path"
     last = self.last_norm(block)
-    last.put(nn.Sequential(last.module, layer))
+    if self.appended(block): last.parent.append(layer)
+    else: last.put(nn.Sequential(last.module, layer))
 
 # %% ../nbs/07_models.ipynb #91c0de04
 _acts = dict(relu=defaults.activation, mish=Mish, swish=Swish)
@@ -111,6 +123,7 @@ class XResNets(Family):
     "fastai's xresnets"
     names = [name for name in _xresnet_names if hasattr(_xresnet, name)]
     options = ('stem','widen','act','pool')
+    has_end = True
 
     def create(self, name, n_out, stem, widen, act, pool):
         make = getattr(_xresnet, name)
@@ -149,7 +162,8 @@ def resnet(
 class ResNets(Family):
     "torchvision's ResNets, and others with stages `layer1` to `layer4`"
     def stages(self, model):
-        return [list(place.module) for place in _places(model, ('layer1','layer2','layer3','layer4'))]
+        stages = [place.module for place in _places(model, ('layer1','layer2','layer3','layer4'))]
+        return [list(m) if isinstance(m, (nn.Sequential,nn.ModuleList)) else [m] for m in stages]
 
     def stem(self, model): return _places(model, ('conv1','bn1','act1','relu','maxpool'))
 
@@ -158,6 +172,8 @@ class TimmResNets(ResNets):
     depths = dict(resnet26=(1,2,4,1), resnet38=(2,3,5,2), resnet50=(3,4,6,3), resnet59=(3,4,6,6))
     names = [depth+stem for depth in depths for stem in ('','-cifar')]
     options = ('widen','act')
+    aside = (*ResNets.aside,'se')
+    has_end = True
 
     def create(self, name, n_out, widen, act):
         depth = name.removesuffix('-cifar')
@@ -166,12 +182,11 @@ class TimmResNets(ResNets):
     def owns(self, model):
         return super().owns(model) and all(hasattr(block, 'se') for stage in self.stages(model) for block in stage)
 
-    def norms(self, block): return [place for place in super().norms(block) if place.parent is block]
     def append(self, block, layer): block.se = layer if block.se is None else nn.Sequential(block.se, layer)
 
 # %% ../nbs/07_models.ipynb #91c0de08
 class ByobNets(Family):
-    "timm's networks of blocks of many kinds: BoTNet, HaloNet, GERNet, RepVGG and others"
+    "timm's networks of blocks of many kinds: BoTNet, HaloNet, GERNet and others"
     def owns(self, model): return type(model).__name__=='ByobNet'
     def stages(self, model): return [list(o) for o in model.stages]
     def stem(self, model): return _places(model, ['stem'])
@@ -323,6 +338,57 @@ def _seeded(seed, *keys):
         if seed is not None: torch.manual_seed(stream(seed,*keys))
         yield
 
+# %% ../nbs/07_models.ipynb #91c0de22
+def _is_gate(conv, seen, given):
+    "Does a convolution only weigh channels? What it gives has other channels than the block gives, or it sees pooled ones"
+    pooled = conv.kernel_size==(1,1) and seen[2:]==(1,1)
+    return pooled or seen[1]!=given[1]
+
+def convs_around(
+    block:nn.Module, # A block
+    inputs:tuple,    # What it is called with
+    norm:nn.Module,  # One of its batch norms
+    convs:list       # Its convolutions
+)->list: # Those among `convs`
+    "Convolutions that reach what a block gives without going through `norm`"
+    calls = [] # of each call: the convolution, the shape that it gives, a zero that is added
+    def tagged(conv, inputs, output):
+        zero = output.new_zeros(()).requires_grad_()
+        calls.append((conv, output.shape, zero))
+        return output + zero
+    def cut(norm, inputs, output): return output.detach()
+    hooks = [conv.register_forward_hook(tagged) for conv in convs] + [norm.register_forward_hook(cut)]
+    try:
+        with _modes_kept(block), torch.enable_grad(): given = block.eval()(*inputs)
+    finally:
+        for hook in hooks: hook.remove()
+    if not given.requires_grad: return []
+    reaching = torch.autograd.grad(given.sum(), [zero for _,_,zero in calls], allow_unused=True)
+    return [conv for (conv,seen,_),g in zip(calls, reaching) if g is not None and not _is_gate(conv, seen, given.shape)]
+
+@patch
+def check_end(self:Family, block, inputs):
+    "Raise `CliError` where a block's last batch norm is not the end of its convolutions"
+    norm = self.last_norm(block).module
+    convs = [place.module for place in self.places(block) if isinstance(place.module, nn.Conv2d)]
+    around = convs_around(block, inputs, norm, convs)
+    if not around: return
+    names = {m:name for name,m in block.named_modules()}
+    raise CliError(f"{type(block).__name__} has no end of its convolutions to insert at: {names[around[-1]]} "
+        f"does not go through its last batch norm, {names[norm]}. A part that leads around them must be called {' or '.join(ResNets.aside)}; "
+        "a block whose branches run side by side, or whose norms come first, takes no layer.")
+
+@patch
+def check_ends(self:Family, model, blocks, size):
+    "`check_end` for the blocks of a network, as it sees them with an image of `size`"
+    if self.has_end or not blocks: return
+    for block in blocks: self.last_norm(block) # refuses one without
+    with Hooks(blocks, lambda block,inputs,output: inputs) as hooks:
+        try: _look_at_blank(model, size)
+        except Exception as e:
+            raise CliError(f"{type(model).__name__} fails on a blank image of {size} px ({_why(e)}): give size=, the side of its images.") from e
+    for block,hook in zip(blocks, hooks): self.check_end(block, hook.stored)
+
 # %% ../nbs/07_models.ipynb #3039ea3a
 def _unstride(block):
     "Keep the resolution in a block, its shortcut included"
@@ -358,11 +424,12 @@ def insert_attention(
     layer,            # Called with the channels at the site (in and out for `replace:` and `stem`), gives a module on (B, C, H, W)
     site:str='1.-1',  # Where: STAGE.BLOCK, several with commas, replace:STAGE, stem, stride1:STAGE
     seed:int=None,    # Of the layers' own weights; None draws from torch's present generator
-    size:int=128      # Side of the image, px; used where a layer is made for one size of map, and for stems
+    size:int=128      # Side of the image that the network is looked at with, px; layers for one size of map are made for it
 )->nn.Module: # `model`
     "Put attention layers into a backbone; raises `CliError` if a place is not there or a weight of the backbone went missing"
     family = _family(model)
     found = _find_sites(family.stages(model), site)
+    family.check_ends(model, [*found.appended.values()], size)
     before = _tensors(model)
     for block in found.unstrided: _unstride(block)
     removed = _replace_stem(family, model, layer, size, seed) if found.stem else []
@@ -371,16 +438,21 @@ def insert_attention(
     replaced = [place.module for place in convs.values()]
     fixed = _trait(layer, 'fixed_size')
     sizes = _map_sizes(model, size, [*found.appended.values(), *replaced]) if fixed else defaultdict(_MapSize)
+    if found.replaced and not convs: raise CliError(f"Site {site!r} names no 3x3 convolution that could be replaced.")
     def make(key, map_size, n_in, *n_out):
         with _seeded(seed, 'layer', *key):
             if not fixed: return layer(n_in, *n_out)
             return layer(n_in, size=map_size, **{'n_out':o for o in n_out})
 
     for key,block in found.appended.items():
-        family.append(block, make(key, sizes[block].after, family.last_norm(block).module.num_features))
+        there = len(family.appended(block))
+        new = make((*key,'after',there) if there else key, sizes[block].after, family.last_norm(block).module.num_features)
+        new.inserted = 'appended'
+        family.append(block, new)
     for key,place in convs.items():
         conv = place.module
         new = make(key, sizes[conv].before, conv.in_channels, conv.out_channels)
+        new.inserted = 'replaced'
         place.put(_strided(new, conv.stride[0]))
 
     if not before<=_tensors(model, *removed, *replaced):
