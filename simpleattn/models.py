@@ -20,7 +20,7 @@ from fastai.callback.hook import Hook,Hooks
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
 from fastai.vision.models import xresnet as _xresnet
 from .recipes import CliError,stream
-from .variants import Arm,get_variant,parse_site
+from .variants import Arm,Variant,get_variant,parse_site
 
 # %% ../nbs/07_models.ipynb #91c0de01
 class _Place(NamedTuple):
@@ -398,12 +398,13 @@ def _unstride(block):
             elif isinstance(m, (nn.AvgPool2d,nn.MaxPool2d)): parent._modules[name] = nn.Identity()
 
 def _replace_stem(family, model, layer, size, seed):
-    "Put a layer where a backbone's stem stands"
+    "Put a layer where a backbone's stem stands; what stood there is returned"
     channels = family.stem_channels(model)
     first = family.stages(model)[0][0]
     side = 32*math.ceil(size/32)
     stride = side // _map_sizes(model, side, [first])[first].before[0]
-    with _seeded(seed, 'layer', 'stem'): new = layer(3, channels, stride=stride)
+    with _seeded(seed, 'layer', 'stem'): new = layer(_image_channels(model), channels, stride=stride)
+    new = _fitted(new, layer, model, 'stem')
     places = family.stem(model)
     for place in places: place.put(nn.Identity())
     places[0].put(new)
@@ -415,10 +416,52 @@ def _strided(layer, stride):
 
 # %% ../nbs/07_models.ipynb #34bd3eb8
 def _trait(layer, name): # A layer, its class, or what makes it as `partial` does
-    return getattr(getattr(layer, 'func', layer), 'traits', {}).get(name)
+    return getattr(_func(layer), 'traits', {}).get(name)
+
+def _func(layer):
+    "What makes a layer in the end: its class or function, also where a `partial` gives it arguments"
+    return _func(layer.func) if isinstance(layer, (partial,_Maker)) else layer
+
+def _layer_name(layer): return getattr(layer, '__name__', layer)
+
+def _check_layer(layer):
+    "Raise `CliError` for what makes no layers"
+    if isinstance(layer, (str,Variant)):
+        name = layer if isinstance(layer, str) else layer.name
+        raise CliError(f"layer is {name!r}, a variant: give its class, such as SelfAttention. create_model takes a variant or its name.")
+    if isinstance(layer, nn.Module) or not callable(layer):
+        raise CliError(f"layer is a {type(layer).__name__}: give a class of layers, or a function that makes one for the channels at each site.")
+
+def _fitted(new, layer, like, role):
+    "A layer as it was made, now with the dtype, device and mode of the part of the network that it goes to"
+    if not isinstance(new, nn.Module):
+        raise CliError(f"{_layer_name(layer)} gives no layer, but {type(new).__name__}: its class must be an nn.Module, and call super().__init__().")
+    weight = next(like.parameters())
+    new.inserted = role
+    return new.to(weight.device, weight.dtype).train(like.training)
 
 def _tensors(*modules): return {t for m in modules for t in m.state_dict(keep_vars=True).values()}
 
+def _facts(m):
+    "The attributes of a module, each with what it holds where it is a dict"
+    return {name:(value, dict(value) if isinstance(value, dict) else None) for name,value in vars(m).items()}
+
+@contextmanager
+def _undone_if_refused(model):
+    "A context that an error leaves with the modules of a network as they were: their parts, tensors and attributes"
+    before = {m:_facts(m) for m in model.modules()}
+    try: yield
+    except BaseException:
+        for m,facts in before.items():
+            vars(m).clear()
+            for name,(value,held) in facts.items():
+                vars(m)[name] = value
+                if held is not None:
+                    value.clear()
+                    value.update(held)
+        raise
+
+# %% ../nbs/07_models.ipynb #91c0de25
 def insert_attention(
     model:nn.Module,  # A backbone; changed in place
     layer,            # Called with the channels at the site (in and out for `replace:` and `stem`), gives a module on (B, C, H, W)
@@ -427,9 +470,17 @@ def insert_attention(
     size:int=128      # Side of the image that the network is looked at with, px; layers for one size of map are made for it
 )->nn.Module: # `model`
     "Put attention layers into a backbone; raises `CliError` if a place is not there or a weight of the backbone went missing"
+    _check_layer(layer)
     family = _family(model)
     found = _find_sites(family.stages(model), site)
     family.check_ends(model, [*found.appended.values()], size)
+    with _undone_if_refused(model):
+        _insert_layers(family, model, found, layer, site, seed, size)
+        if not _is_trusted(layer): _try_network(model, layer, site, size)
+    return model
+
+def _insert_layers(family, model, found, layer, site, seed, size):
+    "Put layers where a site says; the backbone's tensors stay"
     before = _tensors(model)
     for block in found.unstrided: _unstride(block)
     removed = _replace_stem(family, model, layer, size, seed) if found.stem else []
@@ -447,17 +498,26 @@ def insert_attention(
     for key,block in found.appended.items():
         there = len(family.appended(block))
         new = make((*key,'after',there) if there else key, sizes[block].after, family.last_norm(block).module.num_features)
-        new.inserted = 'appended'
-        family.append(block, new)
+        family.append(block, _fitted(new, layer, block, 'appended'))
     for key,place in convs.items():
         conv = place.module
         new = make(key, sizes[conv].before, conv.in_channels, conv.out_channels)
-        new.inserted = 'replaced'
-        place.put(_strided(new, conv.stride[0]))
+        place.put(_strided(_fitted(new, layer, conv, 'replaced'), conv.stride[0]))
 
     if not before<=_tensors(model, *removed, *replaced):
-        raise CliError(f'{layer} at {site} changed tensors of the backbone itself.')
-    return model
+        raise CliError(f'{_layer_name(layer)} at {site} changed tensors of the backbone itself.')
+
+def _is_trusted(layer):
+    "Is a layer of this library, so that nothing needs to be tried?"
+    made_by = _func(layer)
+    return made_by is not timm_attention and str(getattr(made_by, '__module__', '')).startswith('simpleattn.')
+
+def _try_network(model, layer, site, size):
+    "Raise `CliError` where a network with a layer cannot take an image"
+    blank = _blank(model, size)
+    image = torch.randn(blank.shape, generator=torch.Generator().manual_seed(0)).to(blank)
+    try: _look(model, image)
+    except Exception as e: raise CliError(f"{_layer_name(layer)} fails at {site} on {size} px: {_why(e)}") from e
 
 # %% ../nbs/07_models.ipynb #79acdb6c
 _timm_layers = 'bottleneck halo nl bat gc se eca cbam lambda'.split()
@@ -528,13 +588,9 @@ class _Maker:
 
     def __repr__(self): return f"Variant {self.variant.name!r}: {self.variant.path or 'the backbone'}"
 
-    def _checked(self, layer):
-        if isinstance(layer, nn.Module): return layer
-        raise CliError(f"{self} gives no layer, but {type(layer).__name__}: its class must be an nn.Module, and call super().__init__().")
-
     def __call__(self, *channels, **sizes):
         kwargs = self.variant.kwargs
-        try: return self._checked(self.func(*channels, **sizes, **kwargs))
+        try: return self.func(*channels, **sizes, **kwargs)
         except self.mistakes as e:
             raise CliError(f"{self} at {self.variant.site} with {channels} channels, {sizes|kwargs}: {e}") from e
         except Exception as e:
@@ -549,10 +605,6 @@ def _insert(model, variant, size, seed):
     except (AssertionError, RuntimeError) as e:
         if e in make.own_errors: raise
         raise CliError(f"Variant {variant.name!r} at {site} on {size} px: {_why(e)}") from e
-    if variant.is_ours and make.func not in (None, timm_attention): return
-    image = torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0))
-    try: _look(model, image)
-    except Exception as e: raise CliError(f"{make} fails at {site} on {size} px: {_why(e)}") from e
 
 def _why(error):
     *_,(frame,_) = traceback.walk_tb(error.__traceback__)

@@ -4,6 +4,7 @@ import pytest,torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from fastai.vision.models import xresnet
+from torchvision.models import resnet18
 from fastcore.script import CliError
 from simpleattn.attention import SelfAttention,SimpleSelfAttention
 from simpleattn.bottleneck import MHSA2d
@@ -397,6 +398,64 @@ def test_cost_grows_with_the_image_and_counts_every_site():
 def test_cost_of_a_users_layer_is_torchs_count():
     m = create_model('xresnet18', Variant('mine', Any), **SMALL)
     assert cost(m, 64)['flops']==counted(m, 64)
+
+# ---- what is refused leaves the network as it was, and what is put in fits it
+
+def facts(m):
+    "Modules by name, with their tensors and attributes"
+    return {name:(o, dict(o._modules), dict(o._parameters), dict(o._buffers), getattr(o, 'stride', None), vars(o).get('se', 0)) for name,o in m.named_modules()}
+
+class Stubborn(nn.Module):
+    "Takes every width but one"
+    def __init__(self, ni, no): super().__init__(); self.check(ni, no)
+    def check(self, ni, no):
+        if ni==no: raise ValueError(f'not {no} channels')
+    def forward(self, x): return x
+
+def swaps_a_weight(ni):
+    m = swaps_a_weight.network
+    m.conv1.weight = nn.Parameter(torch.zeros_like(m.conv1.weight))
+    return nn.Identity()
+
+@pytest.mark.parametrize('layer,site', [
+    (functools.partial(MHSA2d, heads=3), 'stride1:4,replace:4'), (functools.partial(Stubborn, no=128), '1.-1,2.-1'), (functools.partial(Stubborn, no=128), '1.-1,2.0'),
+    (functools.partial(AttentionStem, heads=3), 'stem'), (OneTooMany, '1.-1,2.-1'), (Wide, '2.-1'), (swaps_a_weight, '1.-1'), (lambda ni: None, '3.-1')], ids=range(8))
+@pytest.mark.parametrize('make', [lambda: resnet18(), lambda: timm_network('resnet18')], ids=['torchvision','timm'])
+def test_a_refused_insertion_leaves_the_network_as_it_was(make, layer, site):
+    m = swaps_a_weight.network = make()
+    before = facts(m)
+    with pytest.raises((CliError,ValueError)): insert_attention(m, layer, site, size=64)
+    assert facts(m)==before
+    insert_attention(m, SelfAttention, '2.-1', size=64)
+    assert sum(isinstance(o, SelfAttention) for o in m.modules())==1 and m(image()).shape==(2,1000)
+
+@pytest.mark.parametrize('layer,says', [
+    ('self', "layer is 'self', a variant: give its class, such as SelfAttention. create_model takes a variant"), (get_variant('self'), "layer is 'self', a variant"),
+    (SelfAttention(64), 'layer is a SelfAttention: give a class'), (None, 'layer is a NoneType'), (lambda ni: None, '<lambda> gives no layer, but NoneType'),
+    (lambda ni: nn.Conv2d(ni, ni+1, 1), '<lambda> fails at 1.-1 on 64 px: RuntimeError'), (Wide, 'Wide fails at 1.-1')], ids=range(7))
+def test_what_is_no_layer_is_refused_at_the_door(layer, says):
+    with pytest.raises(CliError, match=says): insert_attention(create_backbone('xresnet18', **SMALL), layer, size=64)
+
+@pytest.mark.parametrize('dtype', [torch.float64,torch.bfloat16,torch.float16], ids=str)
+@pytest.mark.parametrize('layer,site', [(SelfAttention,'1.-1'), (SimpleSelfAttention,'2.0'), (functools.partial(MHSA2d, heads=1),'replace:4'),
+    (functools.partial(AttentionStem, heads=1),'stem'), (Conv,'replace:3')], ids=range(5))
+@pytest.mark.parametrize('make', [lambda: create_backbone('xresnet18', 3), lambda: resnet18(num_classes=3)], ids=['fastai','torchvision'])
+def test_a_layer_takes_the_dtype_of_its_network(make, layer, site, dtype):
+    m = insert_attention(make().to(dtype), layer, site, seed=0, size=64)
+    twin = insert_attention(make(), layer, site, seed=0, size=64)
+    new = lambda m: [t for o in m.modules() if hasattr(o, 'inserted') for t in o.parameters()]
+    assert new(m) and all(torch.equal(a, b.to(dtype)) for a,b in zip(new(m), new(twin), strict=True))
+    assert m.eval()(image().to(dtype)).dtype==dtype
+
+def test_a_layer_goes_to_the_device_and_mode_of_its_network():
+    m = insert_attention(create_backbone('xresnet18').to('meta').eval(), SelfAttention)
+    assert all(t.is_meta for t in m.state_dict().values()) and not any(o.training for o in m.modules())
+
+@pytest.mark.parametrize('channels', [1,5])
+def test_a_network_for_images_of_other_channels_takes_every_layer(channels):
+    for layer,site in ((SelfAttention,'1.-1'), (functools.partial(MHSA2d, heads=1),'replace:4'), (functools.partial(AttentionStem, heads=1),'stem'), (Conv,'replace:3')):
+        m = insert_attention(xresnet.xresnet18(c_in=channels, n_out=3), layer, site, size=64)
+        assert m(torch.randn(2, channels, 64, 64)).shape==(2,3)
 
 # ---- every variant
 
