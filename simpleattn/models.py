@@ -420,7 +420,8 @@ def _trait(layer, name): # A layer, its class, or what makes it as `partial` doe
 
 def _func(layer):
     "What makes a layer in the end: its class or function, also where a `partial` gives it arguments"
-    return _func(layer.func) if isinstance(layer, (partial,_Maker)) else layer
+    if isinstance(layer, type): return layer
+    return _func(layer.func) if hasattr(layer, 'func') else layer
 
 def _layer_name(layer): return getattr(layer, '__name__', layer)
 
@@ -508,9 +509,9 @@ def _insert_layers(family, model, found, layer, site, seed, size):
         raise CliError(f'{_layer_name(layer)} at {site} changed tensors of the backbone itself.')
 
 def _is_trusted(layer):
-    "Is a layer of this library, so that nothing needs to be tried?"
-    made_by = _func(layer)
-    return made_by is not timm_attention and str(getattr(made_by, '__module__', '')).startswith('simpleattn.')
+    "Is a layer of this library, so that nothing needs to be tried? What is made in this module is timm's"
+    module = str(getattr(_func(layer), '__module__', ''))
+    return module.startswith('simpleattn.') and module!=__name__
 
 def _try_network(model, layer, site, size):
     "Raise `CliError` where a network with a layer cannot take an image"
