@@ -179,7 +179,8 @@ def add_product(
 ): # (B, C, N)
     "x + m y; where y is channels last, so is the result"
     if y.is_contiguous(): return _sum(x, m, y, inplace)
-    if x is None or inplace: return _sum(None if x is None else x.mT, y.mT, m.mT, inplace).mT
+    differentiable = torch.is_grad_enabled() # `out=` is not
+    if x is None or inplace or differentiable: return _sum(None if x is None else x.mT, y.mT, m.mT, inplace).mT
     # a view that a custom function returns may not be added to in place, as timm's blocks do
     B,C,N = y.shape
     out = y.new_empty_strided((B,C,N), (C*N,1,C))
@@ -203,19 +204,21 @@ class FoldedAttention(torch.autograd.Function):
             xl,wl = x.to(low),w.to(low)
             G = xl @ xl.mT
             M = G @ wl
-            ctx.save_for_backward(xl, wl, gamma, G, M)
-            ctx.dtypes = x.dtype,w.dtype
+            ctx.save_for_backward(x, w, gamma, G, M)
             if x.dtype==low==gamma.dtype: return add_product(x, M*gamma, x)
             return x + gamma*(M @ xl)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, g):
-        x,w,gamma,G,M = ctx.saved_tensors # x and w in the products' dtype
-        x_dtype,w_dtype = ctx.dtypes
-        gl = g.to(x.dtype)
+        x,w,gamma,G,M = ctx.saved_tensors
+        x_dtype,w_dtype = x.dtype,w.dtype
+        x,w,gl = (t.to(M.dtype) for t in (x,w,g)) # the products' dtype
+        if torch.is_grad_enabled(): # a second derivative is asked for: it must see that G and M come from x and w
+            G = x @ x.mT
+            M = G @ w
         D = gl @ x.mT
-        dgamma = (D.float()*M.float()).sum().reshape(1).to(gamma.dtype)
+        exact = torch.promote_types(D.dtype, torch.float32) # the sum over all channels is not made in half precision
+        dgamma = (D.to(exact)*M.to(exact)).sum().reshape(1).to(gamma.dtype)
         D = D*gamma.to(D.dtype)
         S = D @ w.mT
         dx = add_product(g if g.dtype==x.dtype else None, (M*gamma.to(M.dtype)).mT, gl)
@@ -225,6 +228,10 @@ class FoldedAttention(torch.autograd.Function):
         return dx, dw.to(w_dtype), dgamma
 
 # %% ../nbs/00_attention.ipynb #714d7a35
+def _needs_plain_operations():
+    "Neither an exported program nor a transform of `torch.func` may hold a function of ours"
+    return torch.compiler.is_exporting() or torch._C._are_functorch_transforms_active()
+
 class GlobalAttention(nn.Module):
     "x + gamma * (values(x) @ attention_map(x).mT): every position attends to all; `LadderAttention` builds the parts"
     traits = dict(residual=True, normalised=True, local=False, fixed_size=False)
@@ -235,7 +242,7 @@ class GlobalAttention(nn.Module):
         xf = x.flatten(2)
         f,w = self.projections(xf, self.training)
         folds = self.folds and w.shape[2]==1 and xf.shape[2]>=xf.shape[1]
-        if folds and not torch.compiler.is_exporting(): # an exported program holds no function of ours
+        if folds and not _needs_plain_operations():
             if type(xf) is not Tensor: xf = xf.as_subclass(Tensor)
             return FoldedAttention.apply(xf, w[...,0], self.gamma).reshape(x.shape)
         h = self.value(xf) if self.final_conv else xf

@@ -6,6 +6,7 @@
 __all__ = ['relative_logits', 'absolute_logits', 'MHSA2d', 'check_mhsa']
 
 # %% ../nbs/02_bottleneck.ipynb #4ae8dbc2
+from operator import index
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch,store_attr
@@ -62,7 +63,7 @@ class MHSA2d(nn.Module):
     ):
         super().__init__()
         n_out = n_out or n_channels
-        size = tuple(size) if isinstance(size, (tuple,list)) else (size,size)
+        size = tuple(map(index, size)) if hasattr(size, '__len__') else (size,size)
         position_of = position_of or ('query' if scale=='none' else 'key')
         check_mhsa(n_out, size, heads, position, scale, position_of)
         store_attr('n_channels,size,heads,position,scale,n_out,position_of')
@@ -121,7 +122,7 @@ def factor(self:MHSA2d):
 @patch
 def forward(self:MHSA2d, x):
     out = self.attend(*self.project(x))
-    return out.mT.reshape(len(x), self.n_out, *x.shape[2:])
+    return out.mT.reshape(x.shape[0], self.n_out, *x.shape[2:]) # `len` would fix the batch of an exported program
 
 @patch
 def attend(self:MHSA2d, q, k, v, bias):

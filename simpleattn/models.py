@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', 'TimmResNets', 'ByobNets', 'create_backbone',
-           'blocks', 'insert_attention', 'timm_attention', 'create_model', 'check_networks', 'cost', 'measure_step',
-           'peak_memory', 'attention_layers', 'attention_at']
+           'blocks', 'convs_around', 'insert_attention', 'timm_attention', 'create_model', 'check_networks', 'cost',
+           'measure_step', 'peak_memory', 'attention_layers', 'attention_at']
 
 # %% ../nbs/07_models.ipynb #4f9d3f9a
 import difflib,itertools,linecache,math,multiprocessing,os,re,signal,timeit,traceback,warnings
@@ -20,7 +20,7 @@ from fastai.callback.hook import Hook,Hooks
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
 from fastai.vision.models import xresnet as _xresnet
 from .recipes import CliError,stream
-from .variants import Arm,get_variant,parse_site
+from .variants import Arm,Variant,get_variant,parse_site
 
 # %% ../nbs/07_models.ipynb #91c0de01
 class _Place(NamedTuple):
@@ -44,7 +44,8 @@ class Family:
     "Backbones that are built alike"
     names = ()                             # Those that are known by their own name, as `create` makes them
     options = ()                           # Options of `create_backbone` that `create` takes
-    shortcuts = ('downsample','shortcut')  # Parts of a block that lead around its convolutions
+    aside = ('downsample','shortcut')      # Parts of a block beside its convolutions
+    has_end = False                        # Has a block a part of its own that a layer is appended to?
 
     def owns(self, model)->bool:
         "Does a network belong to this family?"
@@ -71,10 +72,12 @@ def path(self:Family, block)->nn.Module:
 
 @patch
 def places(self:Family, block)->list:
-    "Every place on a block's way through its convolutions, in order"
+    "Every place on a block's way through its convolutions, in order; layers that were inserted are left out"
     path = self.path(block)
-    around = {m for shortcut in _places(block, self.shortcuts) for m in shortcut.module.modules()}
-    inside = [(name,m) for name,m in path.named_modules() if name and m not in around]
+    aside = [place.module for place in _places(block, self.aside)]
+    ours = [m for m in path.modules() if hasattr(m, 'inserted')]
+    left_out = {m for part in (*aside,*ours) for m in part.modules()}
+    inside = [(name,m) for name,m in path.named_modules() if name and m not in left_out]
     split = [(*name.rpartition('.')[::2],m) for name,m in inside]
     return [_Place(path.get_submodule(parent), name, m) for parent,name,m in split]
 
@@ -92,14 +95,23 @@ def norms(self:Family, block)->list:
 def last_norm(self:Family, block)->_Place:
     "Where the convolution path ends, before the addition"
     norms = self.norms(block)
-    if not norms: raise CliError(f"{type(block).__name__} has no batch norm to insert after.")
-    return norms[-1]
+    if norms: return norms[-1]
+    kind = type(block).__name__
+    if not any(block.children()):
+        raise CliError(f"{kind} is no block of convolutions: here the stage is a row of single modules, and takes no layer.")
+    raise CliError(f"{kind} has no BatchNorm2d to insert after at the end of its convolutions.")
+
+@patch
+def appended(self:Family, block)->list:
+    "The layers that were appended to a block before"
+    return [m for m in self.path(block).modules() if getattr(m, 'inserted', None)=='appended']
 
 @patch
 def append(self:Family, block, layer):
     "Put a layer at the end of a block's convolution path"
     last = self.last_norm(block)
-    last.put(nn.Sequential(last.module, layer))
+    if self.appended(block): last.parent.append(layer)
+    else: last.put(nn.Sequential(last.module, layer))
 
 # %% ../nbs/07_models.ipynb #91c0de04
 _acts = dict(relu=defaults.activation, mish=Mish, swish=Swish)
@@ -111,6 +123,7 @@ class XResNets(Family):
     "fastai's xresnets"
     names = [name for name in _xresnet_names if hasattr(_xresnet, name)]
     options = ('stem','widen','act','pool')
+    has_end = True
 
     def create(self, name, n_out, stem, widen, act, pool):
         make = getattr(_xresnet, name)
@@ -149,7 +162,8 @@ def resnet(
 class ResNets(Family):
     "torchvision's ResNets, and others with stages `layer1` to `layer4`"
     def stages(self, model):
-        return [list(place.module) for place in _places(model, ('layer1','layer2','layer3','layer4'))]
+        stages = [place.module for place in _places(model, ('layer1','layer2','layer3','layer4'))]
+        return [list(m) if isinstance(m, (nn.Sequential,nn.ModuleList)) else [m] for m in stages]
 
     def stem(self, model): return _places(model, ('conv1','bn1','act1','relu','maxpool'))
 
@@ -158,6 +172,8 @@ class TimmResNets(ResNets):
     depths = dict(resnet26=(1,2,4,1), resnet38=(2,3,5,2), resnet50=(3,4,6,3), resnet59=(3,4,6,6))
     names = [depth+stem for depth in depths for stem in ('','-cifar')]
     options = ('widen','act')
+    aside = (*ResNets.aside,'se')
+    has_end = True
 
     def create(self, name, n_out, widen, act):
         depth = name.removesuffix('-cifar')
@@ -166,12 +182,11 @@ class TimmResNets(ResNets):
     def owns(self, model):
         return super().owns(model) and all(hasattr(block, 'se') for stage in self.stages(model) for block in stage)
 
-    def norms(self, block): return [place for place in super().norms(block) if place.parent is block]
     def append(self, block, layer): block.se = layer if block.se is None else nn.Sequential(block.se, layer)
 
 # %% ../nbs/07_models.ipynb #91c0de08
 class ByobNets(Family):
-    "timm's networks of blocks of many kinds: BoTNet, HaloNet, GERNet, RepVGG and others"
+    "timm's networks of blocks of many kinds: BoTNet, HaloNet, GERNet and others"
     def owns(self, model): return type(model).__name__=='ByobNet'
     def stages(self, model): return [list(o) for o in model.stages]
     def stem(self, model): return _places(model, ['stem'])
@@ -220,14 +235,30 @@ def create_backbone(
     return family.create(name, n_out, **{o:options[o] for o in family.options})
 
 # %% ../nbs/07_models.ipynb #6ef78f60
-def _look(model, x):
-    "Images through a network in eval mode, which is left in the mode that it had"
-    mode = model.training
-    try:
-        with torch.no_grad(): model.eval()(x)
-    finally: model.train(mode)
+@contextmanager
+def _modes_kept(model):
+    "A context after which each module of a network is in the mode that it had"
+    modes = {m:m.training for m in model.modules()}
+    try: yield
+    finally:
+        for m,mode in modes.items(): m.training = mode
 
-def _look_at_blank(model, size): _look(model, next(model.parameters()).new_zeros(1,3,size,size))
+def _look(model, x):
+    "Images through a network in eval mode; each of its modules is left in the mode that it had"
+    with _modes_kept(model), torch.no_grad(): model.eval()(x)
+
+def _image_channels(model):
+    "Channels of the images that a network takes: those of its stem; 3 where it belongs to no family"
+    family = next((o for o in families if o.owns(model)), None)
+    stem = [m for place in family.stem(model) for m in place.module.modules()] if family else []
+    return next((m.in_channels for m in stem if isinstance(m, nn.Conv2d)), 3)
+
+def _blank(model, size):
+    "One blank image as a network takes it: with its channels, of its dtype, on its device"
+    like = next(model.parameters(), torch.zeros(()))
+    return like.new_zeros(1, _image_channels(model), size, size)
+
+def _look_at_blank(model, size): _look(model, _blank(model, size))
 
 def _timm(name, n_out, size, options):
     "A network of timm with random weights, made for `size` where it is made for one"
@@ -307,6 +338,57 @@ def _seeded(seed, *keys):
         if seed is not None: torch.manual_seed(stream(seed,*keys))
         yield
 
+# %% ../nbs/07_models.ipynb #91c0de22
+def _is_gate(conv, seen, given):
+    "Does a convolution only weigh channels? What it gives has other channels than the block gives, or it sees pooled ones"
+    pooled = conv.kernel_size==(1,1) and seen[2:]==(1,1)
+    return pooled or seen[1]!=given[1]
+
+def convs_around(
+    block:nn.Module, # A block
+    inputs:tuple,    # What it is called with
+    norm:nn.Module,  # One of its batch norms
+    convs:list       # Its convolutions
+)->list: # Those among `convs`
+    "Convolutions that reach what a block gives without going through `norm`"
+    calls = [] # of each call: the convolution, the shape that it gives, a zero that is added
+    def tagged(conv, inputs, output):
+        zero = output.new_zeros(()).requires_grad_()
+        calls.append((conv, output.shape, zero))
+        return output + zero
+    def cut(norm, inputs, output): return output.detach()
+    hooks = [conv.register_forward_hook(tagged) for conv in convs] + [norm.register_forward_hook(cut)]
+    try:
+        with _modes_kept(block), torch.enable_grad(): given = block.eval()(*inputs)
+    finally:
+        for hook in hooks: hook.remove()
+    if not given.requires_grad: return []
+    reaching = torch.autograd.grad(given.sum(), [zero for _,_,zero in calls], allow_unused=True)
+    return [conv for (conv,seen,_),g in zip(calls, reaching) if g is not None and not _is_gate(conv, seen, given.shape)]
+
+@patch
+def check_end(self:Family, block, inputs):
+    "Raise `CliError` where a block's last batch norm is not the end of its convolutions"
+    norm = self.last_norm(block).module
+    convs = [place.module for place in self.places(block) if isinstance(place.module, nn.Conv2d)]
+    around = convs_around(block, inputs, norm, convs)
+    if not around: return
+    names = {m:name for name,m in block.named_modules()}
+    raise CliError(f"{type(block).__name__} has no end of its convolutions to insert at: {names[around[-1]]} "
+        f"does not go through its last batch norm, {names[norm]}. A part that leads around them must be called {' or '.join(ResNets.aside)}; "
+        "a block whose branches run side by side, or whose norms come first, takes no layer.")
+
+@patch
+def check_ends(self:Family, model, blocks, size):
+    "`check_end` for the blocks of a network, as it sees them with an image of `size`"
+    if self.has_end or not blocks: return
+    for block in blocks: self.last_norm(block) # refuses one without
+    with Hooks(blocks, lambda block,inputs,output: inputs) as hooks:
+        try: _look_at_blank(model, size)
+        except Exception as e:
+            raise CliError(f"{type(model).__name__} fails on a blank image of {size} px ({_why(e)}): give size=, the side of its images.") from e
+    for block,hook in zip(blocks, hooks): self.check_end(block, hook.stored)
+
 # %% ../nbs/07_models.ipynb #3039ea3a
 def _unstride(block):
     "Keep the resolution in a block, its shortcut included"
@@ -316,12 +398,13 @@ def _unstride(block):
             elif isinstance(m, (nn.AvgPool2d,nn.MaxPool2d)): parent._modules[name] = nn.Identity()
 
 def _replace_stem(family, model, layer, size, seed):
-    "Put a layer where a backbone's stem stands"
+    "Put a layer where a backbone's stem stands; what stood there is returned"
     channels = family.stem_channels(model)
     first = family.stages(model)[0][0]
     side = 32*math.ceil(size/32)
     stride = side // _map_sizes(model, side, [first])[first].before[0]
-    with _seeded(seed, 'layer', 'stem'): new = layer(3, channels, stride=stride)
+    with _seeded(seed, 'layer', 'stem'): new = layer(_image_channels(model), channels, stride=stride)
+    new = _fitted(new, layer, model, 'stem')
     places = family.stem(model)
     for place in places: place.put(nn.Identity())
     places[0].put(new)
@@ -333,20 +416,72 @@ def _strided(layer, stride):
 
 # %% ../nbs/07_models.ipynb #34bd3eb8
 def _trait(layer, name): # A layer, its class, or what makes it as `partial` does
-    return getattr(getattr(layer, 'func', layer), 'traits', {}).get(name)
+    return getattr(_func(layer), 'traits', {}).get(name)
+
+def _func(layer):
+    "What makes a layer in the end: its class or function, also where a `partial` gives it arguments"
+    if isinstance(layer, type): return layer
+    return _func(layer.func) if hasattr(layer, 'func') else layer
+
+def _layer_name(layer): return getattr(layer, '__name__', layer)
+
+def _check_layer(layer):
+    "Raise `CliError` for what makes no layers"
+    if isinstance(layer, (str,Variant)):
+        name = layer if isinstance(layer, str) else layer.name
+        raise CliError(f"layer is {name!r}, a variant: give its class, such as SelfAttention. create_model takes a variant or its name.")
+    if isinstance(layer, nn.Module) or not callable(layer):
+        raise CliError(f"layer is a {type(layer).__name__}: give a class of layers, or a function that makes one for the channels at each site.")
+
+def _fitted(new, layer, like, role):
+    "A layer as it was made, now with the dtype, device and mode of the part of the network that it goes to"
+    if not isinstance(new, nn.Module):
+        raise CliError(f"{_layer_name(layer)} gives no layer, but {type(new).__name__}: its class must be an nn.Module, and call super().__init__().")
+    weight = next(like.parameters())
+    new.inserted = role
+    return new.to(weight.device, weight.dtype).train(like.training)
 
 def _tensors(*modules): return {t for m in modules for t in m.state_dict(keep_vars=True).values()}
 
+def _facts(m):
+    "The attributes of a module, each with what it holds where it is a dict"
+    return {name:(value, dict(value) if isinstance(value, dict) else None) for name,value in vars(m).items()}
+
+@contextmanager
+def _undone_if_refused(model):
+    "A context that an error leaves with the modules of a network as they were: their parts, tensors and attributes"
+    before = {m:_facts(m) for m in model.modules()}
+    try: yield
+    except BaseException:
+        for m,facts in before.items():
+            vars(m).clear()
+            for name,(value,held) in facts.items():
+                vars(m)[name] = value
+                if held is not None:
+                    value.clear()
+                    value.update(held)
+        raise
+
+# %% ../nbs/07_models.ipynb #91c0de25
 def insert_attention(
     model:nn.Module,  # A backbone; changed in place
     layer,            # Called with the channels at the site (in and out for `replace:` and `stem`), gives a module on (B, C, H, W)
     site:str='1.-1',  # Where: STAGE.BLOCK, several with commas, replace:STAGE, stem, stride1:STAGE
     seed:int=None,    # Of the layers' own weights; None draws from torch's present generator
-    size:int=128      # Side of the image, px; used where a layer is made for one size of map, and for stems
+    size:int=128      # Side of the image that the network is looked at with, px; layers for one size of map are made for it
 )->nn.Module: # `model`
     "Put attention layers into a backbone; raises `CliError` if a place is not there or a weight of the backbone went missing"
+    _check_layer(layer)
     family = _family(model)
     found = _find_sites(family.stages(model), site)
+    family.check_ends(model, [*found.appended.values()], size)
+    with _undone_if_refused(model):
+        _insert_layers(family, model, found, layer, site, seed, size)
+        if not _is_trusted(layer): _try_network(model, layer, site, size)
+    return model
+
+def _insert_layers(family, model, found, layer, site, seed, size):
+    "Put layers where a site says; the backbone's tensors stay"
     before = _tensors(model)
     for block in found.unstrided: _unstride(block)
     removed = _replace_stem(family, model, layer, size, seed) if found.stem else []
@@ -355,21 +490,35 @@ def insert_attention(
     replaced = [place.module for place in convs.values()]
     fixed = _trait(layer, 'fixed_size')
     sizes = _map_sizes(model, size, [*found.appended.values(), *replaced]) if fixed else defaultdict(_MapSize)
+    if found.replaced and not convs: raise CliError(f"Site {site!r} names no 3x3 convolution that could be replaced.")
     def make(key, map_size, n_in, *n_out):
         with _seeded(seed, 'layer', *key):
             if not fixed: return layer(n_in, *n_out)
             return layer(n_in, size=map_size, **{'n_out':o for o in n_out})
 
     for key,block in found.appended.items():
-        family.append(block, make(key, sizes[block].after, family.last_norm(block).module.num_features))
+        there = len(family.appended(block))
+        new = make((*key,'after',there) if there else key, sizes[block].after, family.last_norm(block).module.num_features)
+        family.append(block, _fitted(new, layer, block, 'appended'))
     for key,place in convs.items():
         conv = place.module
         new = make(key, sizes[conv].before, conv.in_channels, conv.out_channels)
-        place.put(_strided(new, conv.stride[0]))
+        place.put(_strided(_fitted(new, layer, conv, 'replaced'), conv.stride[0]))
 
     if not before<=_tensors(model, *removed, *replaced):
-        raise CliError(f'{layer} at {site} changed tensors of the backbone itself.')
-    return model
+        raise CliError(f'{_layer_name(layer)} at {site} changed tensors of the backbone itself.')
+
+def _is_trusted(layer):
+    "Is a layer of this library, so that nothing needs to be tried? What is made in this module is timm's"
+    module = str(getattr(_func(layer), '__module__', ''))
+    return module.startswith('simpleattn.') and module!=__name__
+
+def _try_network(model, layer, site, size):
+    "Raise `CliError` where a network with a layer cannot take an image"
+    blank = _blank(model, size)
+    image = torch.randn(blank.shape, generator=torch.Generator().manual_seed(0)).to(blank)
+    try: _look(model, image)
+    except Exception as e: raise CliError(f"{_layer_name(layer)} fails at {site} on {size} px: {_why(e)}") from e
 
 # %% ../nbs/07_models.ipynb #79acdb6c
 _timm_layers = 'bottleneck halo nl bat gc se eca cbam lambda'.split()
@@ -440,13 +589,9 @@ class _Maker:
 
     def __repr__(self): return f"Variant {self.variant.name!r}: {self.variant.path or 'the backbone'}"
 
-    def _checked(self, layer):
-        if isinstance(layer, nn.Module): return layer
-        raise CliError(f"{self} gives no layer, but {type(layer).__name__}: its class must be an nn.Module, and call super().__init__().")
-
     def __call__(self, *channels, **sizes):
         kwargs = self.variant.kwargs
-        try: return self._checked(self.func(*channels, **sizes, **kwargs))
+        try: return self.func(*channels, **sizes, **kwargs)
         except self.mistakes as e:
             raise CliError(f"{self} at {self.variant.site} with {channels} channels, {sizes|kwargs}: {e}") from e
         except Exception as e:
@@ -461,10 +606,6 @@ def _insert(model, variant, size, seed):
     except (AssertionError, RuntimeError) as e:
         if e in make.own_errors: raise
         raise CliError(f"Variant {variant.name!r} at {site} on {size} px: {_why(e)}") from e
-    if variant.is_ours and make.func not in (None, timm_attention): return
-    image = torch.randn(1,3,size,size, generator=torch.Generator().manual_seed(0))
-    try: _look(model, image)
-    except Exception as e: raise CliError(f"{make} fails at {site} on {size} px: {_why(e)}") from e
 
 def _why(error):
     *_,(frame,_) = traceback.walk_tb(error.__traceback__)
@@ -533,7 +674,8 @@ def _answer(pipe, f, args):
 def _outermost(model, what):
     "Modules that have `what`, by name; those within another one of them are left out"
     found = {name:m for name,m in model.named_modules() if hasattr(m, what)}
-    return {name:m for name,m in found.items() if not any(name.startswith(f'{o}.') for o in found)}
+    within = {m for outer in found.values() for m in outer.modules() if m is not outer}
+    return {name:m for name,m in found.items() if m not in within}
 
 def cost(
     model:nn.Module,   # A network
@@ -541,39 +683,57 @@ def cost(
     bs:int=None        # Also measure steps of this many images; None: only count
 )->dict: # params, flops (2 x multiply-adds of one image); with bs also ms and peak_mib of `measure_step`
     "Parameters and FLOPs of one forward pass; milliseconds and memory of a training step on request"
-    from torch.utils.flop_counter import FlopCounterMode
-    layers = _outermost(model, 'flops')
-    def positions(layer, inputs, output): return inputs[0].flatten(2).shape[2]
-    with Hooks(layers.values(), positions) as hooks, FlopCounterMode(display=False) as counter:
-        _look_at_blank(model, size)
-    counts = counter.get_flop_counts()
-    top = type(model).__name__
-    counted = sum(sum(counts.get(f'{top}.{name}', {}).values()) for name in layers)
-    stated = sum(layer.flops(hook.stored) for layer,hook in zip(layers.values(), hooks))
     params = sum(p.numel() for p in model.parameters())
     measured = {} if bs is None else measure_step(model, size, bs)
-    return dict(params=params, flops=counter.get_total_flops()-counted+stated, **measured)
+    return dict(params=params, flops=_count_flops(model, size), **measured)
+
+def _count_flops(model, size):
+    "FLOPs of one image: each call of an attention layer by its own formula, all else as torch counts it"
+    from torch.utils.flop_counter import FlopCounterMode
+    counter = FlopCounterMode(display=False)
+    starts,corrections = [], [] # a correction: what the layer states, less what torch counted in it
+    def before(layer, inputs): starts.append(counter.get_total_flops())
+    def after(layer, inputs, output):
+        counted = counter.get_total_flops()-starts.pop()
+        corrections.append(layer.flops(inputs[0].flatten(2).shape[2])-counted)
+    layers = _outermost(model, 'flops').values()
+    with Hooks(layers, after), counter:
+        at_start = [layer.register_forward_pre_hook(before) for layer in layers]
+        try: _look_at_blank(model, size)
+        finally:
+            for hook in at_start: hook.remove()
+    return counter.get_total_flops()+sum(corrections)
 
 # %% ../nbs/07_models.ipynb #fc2b98a4
+@contextmanager
+def _buffers_kept(model):
+    "A context after which a network's buffers, such as the statistics of its batch norms, hold what they held"
+    before = {buffer:buffer.clone() for buffer in model.buffers()}
+    try: yield
+    finally:
+        for buffer,held in before.items(): buffer.copy_(held)
+
 def measure_step(
-    model:nn.Module,  # A network; its gradients are dropped and its batch norms see the batch
+    model:nn.Module,  # A network; its gradients are dropped, its modes and statistics stay
     size:int=128,     # Side of the image, px
     bs:int=64,        # Images in the batch
     repeats:int=5     # Steps timed, after one that is not
 )->dict: # ms, peak_mib
     "Median time of forward and backward, and the most memory held at once beyond weights and batch, gradients included"
     if bs<2: raise CliError(f"bs = {bs}: batch norm needs at least 2 images in a training step.")
-    device = next(model.parameters()).device
-    x = torch.randn(bs,3,size,size, device=device)
+    x = torch.randn_like(_blank(model, size).expand(bs,-1,-1,-1))
+    device = x.device
     def step():
         model.zero_grad()
-        model.train()(x).square().mean().backward()
+        model(x).square().mean().backward()
         if device.type=='cuda': torch.cuda.synchronize(device)
-    step()
-    times = timeit.repeat(step, number=1, repeat=repeats)
-    model.zero_grad()
-    peak = peak_memory(step, device)
-    model.zero_grad()
+    with _modes_kept(model), _buffers_kept(model):
+        model.train()
+        step()
+        times = timeit.repeat(step, number=1, repeat=repeats)
+        model.zero_grad()
+        peak = peak_memory(step, device)
+        model.zero_grad()
     return dict(ms=1e3*sorted(times)[repeats//2], peak_mib=peak/2**20)
 
 def peak_memory(
@@ -625,9 +785,12 @@ def attention_at(
 
     with Hook(attention, lambda layer,inputs,output: inputs[0]) as hook: _look(model, x)
     seen = hook.stored
+    if seen is None: raise CliError(f"Attention layer {layer} is in the network, but no image goes through it.")
     height,width = seen.shape[2:]
     i,j = (int(p)*n//side for p,n,side in zip(position, seen.shape[2:], x.shape[2:]))
-    weights = attention.attention_map(seen)[0].float()[...,i*width+j,:]
-    if weights.ndim>1: weights = weights.mean(0) if head is None else _item(weights, head, f'head {head}')
+    weights = attention.attention_map(seen)[0][...,i*width+j,:]
+    weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
+    heads = weights if weights.ndim>1 else weights[None]
+    weights = heads.mean(0) if head is None else _item(heads, head, f'head {head}')
     local = _trait(attention, 'local') or weights.numel()!=height*width
     return _spread(attention, seen, i, j, weights) if local else weights.view(height, width)

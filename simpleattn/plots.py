@@ -11,6 +11,7 @@ __all__ = ['ink', 'grey', 'okabe_ito', 'answer_colours', 'colours', 'answer_of',
 import io, math, re
 from html import escape
 from itertools import chain, cycle
+from numbers import Integral
 from operator import itemgetter
 from statistics import median_low
 from fastcore.basics import groupby
@@ -461,8 +462,9 @@ def _seen(learn, image):
     from PIL import Image
     from simpleattn.data import center_crop
     images = learn.dls.valid_ds
-    if isinstance(image, int): return images[image][0]
+    if isinstance(image, Integral): return images[int(image)][0]
     if isinstance(image, torch.Tensor): return image
+    if isinstance(image, np.ndarray): image = Image.fromarray(image)
     if not isinstance(image, Image.Image): image = Image.open(image)
     return center_crop(np.asarray(image.convert('RGB')), images.recipe.size, images.recipe.val_extra)
 
@@ -486,7 +488,7 @@ def _shades(weights):
 # %% ../nbs/20_plots.ipynb #7bca588f
 def show_attention(
     learn,              # A learner from `get_learner`
-    image,              # Number of a validation image, a path, a PIL image, or (3, S, S) bytes as a tensor
+    image,              # Number of a validation image, a path, a PIL image, bytes as an array (H, W, 3), or as a tensor (3, S, S)
     position=None,      # Row and column of the pixel in the image that the network sees; None: its middle
     layer:int=0,        # Which of the network's attention layers, from 0
     head:int=None,      # One head; None: the mean over heads
@@ -497,7 +499,7 @@ def show_attention(
     from matplotlib.cm import ScalarMappable
     seen = _seen(learn, image)
     _, height, width = seen.shape
-    row, column = position or (height//2, width//2)
+    row, column = (height//2, width//2) if position is None else position
     weights = _weights(learn, seen, (row,column), layer, head)
     if ax is None: ax = plt.subplots(figsize=(3.2,3.2))[1]
     extent = 0, width, height, 0

@@ -387,6 +387,69 @@ def test_missing_keys_are_still_found(fl):
     del state['key.0.weight_orig']
     with pytest.raises(RuntimeError, match='key.weight'): SelfAttention(16).load_state_dict(state)
 
+# ---- second derivatives, and the transforms of torch.func
+
+FOLDS = [dict(), dict(symmetric=True)]
+
+def twins(kw=(), dtype=torch.float64):
+    "A layer that folds and the same one that does not"
+    folds = on(SimpleSelfAttention(4, **dict(kw)), 0.7).to(dtype).eval()
+    plain = copy.deepcopy(folds)
+    plain.folds = False
+    return folds, plain
+
+def channels_last(x): return x.to(memory_format=torch.channels_last)
+
+@pytest.mark.parametrize('kw', FOLDS, ids=ids)
+@pytest.mark.parametrize('layout', [torch.clone, channels_last])
+def test_second_derivatives_are_those_of_the_plain_form(kw, layout):
+    "A gradient penalty, as for a critic: every parameter and the input get a gradient through the gradients"
+    x = layout(torch.randn(2, 4, 3, 3, dtype=torch.float64))
+    def penalty(layer):
+        t = x.clone().requires_grad_()
+        first = torch.autograd.grad(layer(t).pow(3).sum(), [t, *layer.parameters()], create_graph=True)
+        return [*first, *torch.autograd.grad(sum(g.square().sum() for g in first), [t, *layer.parameters()])]
+    for a,b in zip(*map(penalty, twins(kw)), strict=True): assert b.any() and rel(a, b) < 1e-10
+
+def test_a_second_derivative_where_no_gradient_comes_in_that_asks_for_one():
+    "With gamma 0 the layer is the identity, and the Hessian of the sum of squares is 2"
+    layer = SimpleSelfAttention(8).eval()
+    for side in (2,4):
+        x, v = torch.randn(1, 8, side, side), torch.randn(1, 8, side, side)
+        assert torch.equal(torch.autograd.functional.hvp(lambda x: layer(x).pow(2).sum(), x, v)[1], 2*v)
+
+def test_second_derivatives_are_right_to_the_last_digit():
+    layer, x = on(SimpleSelfAttention(3)).double().eval(), torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    def out(x, w, gamma): return torch.func.functional_call(layer, {'conv.weight':w, 'gamma':gamma}, x)
+    assert torch.autograd.gradgradcheck(out, (x, layer.conv.weight, layer.gamma))
+
+def test_second_derivatives_under_autocast():
+    def second(layer):
+        x = torch.linspace(-1, 1, 72).reshape(2, 4, 3, 3).requires_grad_()
+        with torch.autocast('cpu', torch.bfloat16): out = layer(x)
+        first, = torch.autograd.grad(out.pow(3).sum(), x, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), [x, *layer.parameters()])
+    for a,b in zip(*map(second, twins(dtype=torch.float32)), strict=True): assert a.dtype==b.dtype==torch.float32 and rel(a, b) < 5e-2
+
+@pytest.mark.parametrize('cls', [SelfAttention,SimpleSelfAttention])
+def test_the_transforms_of_torch_func_go_through_a_layer(cls):
+    layer, x, v = on(cls(4), 0.7).double().eval(), *torch.randn(2, 2, 4, 3, 3, dtype=torch.float64)
+    layer.fused = False # torch's own fused kernel has no derivative forwards
+    def loss(x): return layer(x).pow(2).sum()
+    t = x.clone().requires_grad_()
+    want, = torch.autograd.grad(loss(t), t)
+    assert rel(torch.func.grad(loss)(x), want) < 1e-12
+    assert rel(torch.func.jvp(loss, (x,), (v,))[1], (want*v).sum()) < 1e-12
+    assert rel(torch.func.vmap(lambda o: layer(o[None])[0])(x), layer(x)) < 1e-12
+    assert rel(torch.func.hessian(loss)(x).flatten(4).flatten(0,3) @ v.flatten(), torch.autograd.functional.hvp(loss, x, v)[1].flatten()) < 1e-10
+
+def test_gamma_has_the_precision_of_what_goes_in():
+    "In double precision as exact as the plain form, and in half precision summed in single"
+    folds, plain = twins()
+    x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    a, b = (torch.autograd.grad(layer(x).square().sum(), layer.gamma)[0] for layer in (folds, plain))
+    assert rel(a, b) < 1e-13
+
 @pytest.mark.parametrize('cls', [SelfAttention, SimpleSelfAttention])
 def test_compiles_in_one_graph(cls):
     l, x = on(cls(16)).train(), torch.randn(2, 16, 5, 5)

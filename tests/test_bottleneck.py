@@ -1,6 +1,6 @@
 """Self-attention over a map is what a loop over positions computes, what timm has, and the form that the source prints"""
 import copy,pickle
-import pytest,torch
+import numpy as np,pytest,torch
 from simpleattn.bottleneck import MHSA2d
 
 @pytest.fixture(autouse=True)
@@ -109,6 +109,11 @@ def test_the_printed_form_of_the_source_is_reproduced(w, h):
     assert torch.equal(again(x), l(x))
 
 # ---- positions
+
+@pytest.mark.parametrize('size', [[3,4], torch.Size((3,4)), np.array([3,4]), (np.int64(3),np.int64(4))], ids=str)
+def test_a_size_may_be_any_pair_of_whole_numbers(size):
+    l = MHSA2d(8, size)
+    assert l.size==(3,4) and [type(n) for n in l.size]==[int,int] and l(torch.randn(2, 8, 3, 4)).shape==(2,8,3,4)
 
 def test_without_positions_any_size_and_any_order():
     l,perm = MHSA2d(8, 4, heads=2, position='none'), torch.randperm(35)

@@ -85,6 +85,13 @@ def test_channels_last_and_added_to_in_place(v, precision):
     for (k,_),a,b in zip([('x',0),*l.named_parameters()], dout, dwant, strict=True):
         assert precision is not None and a.isfinite().all() or (a-b).norm()<=1e-3*b.norm()+1e-4*largest, k
 
+@pytest.mark.parametrize('v', READABLE)
+def test_a_layer_exports_for_batches_of_any_size(v):
+    l,x = on(make(v, (8,8))).eval(), image(v, (8,8)).div(2)
+    program = torch.export.export(l, (x,), dynamic_shapes=({0:torch.export.Dim('batch')},)).module()
+    more = torch.cat([x,-x,x])
+    assert rel(program(more), l(more))<1e-4
+
 @pytest.mark.parametrize('v', LAYERS)
 @pytest.mark.parametrize('training', [False,True])
 def test_a_layer_exports(v, training):

@@ -3,7 +3,10 @@ import functools
 import pytest,torch
 from torch import nn
 from fastcore.script import CliError
-from simpleattn.models import cost,create_model,measure_step,peak_memory
+from simpleattn.attention import SelfAttention
+from simpleattn.bottleneck import MHSA2d
+from simpleattn.local import AttentionStem
+from simpleattn.models import attention_at,cost,create_model,insert_attention,measure_step,peak_memory
 from simpleattn.published import published,published_arm
 from simpleattn.variants import get_variant,parse_site
 
@@ -85,6 +88,71 @@ def test_a_stem_is_counted_once_and_by_its_formula():
 def test_parameters_of_what_replaces_a_convolution():
     a,b = (figures('resnet26', v, 10, 64)[0]*1e6 for v in ('baseline','sasa-4'))
     assert b-a==pytest.approx(3*512*512 + 2*7*512//2 - 9*512*512, abs=.5)
+
+class Calls(nn.Module):
+    "A convolution, and attention layers that are called in an order"
+    def __init__(self, layers, order): super().__init__(); self.conv,self.layers,self.order = nn.Conv2d(3, 16, 1),nn.ModuleList(layers),order
+    def forward(self, x):
+        x = self.conv(x)
+        for k in self.order: x = self.layers[k](x)
+        return x
+
+def test_every_call_of_a_layer_counts_once():
+    "Shared, called twice, never called, or the network itself"
+    one,two = SelfAttention(16),SelfAttention(16)
+    conv,each = 2*3*16*256,one.flops(256)
+    for layers,order,calls in (([one],[0],1), ([one],[0,0],2), ([one,one],[0,1],2), ([one,two],[0,1],2), ([one,two],[1],1), ([one],[],0)):
+        assert cost(Calls(layers, order), 16)['flops']==conv+calls*each
+    assert cost(SelfAttention(3), 16)['flops']==SelfAttention(3).flops(256)
+    stem = AttentionStem(3, 16)
+    assert cost(stem, 16)['flops']==cost(nn.Sequential(stem), 16)['flops']==stem.flops(256)
+
+def test_a_layer_that_no_image_goes_through_is_named():
+    m = Calls([SelfAttention(16),SelfAttention(16)], [1])
+    assert attention_at(m, torch.randn(1,3,4,4), (1,1), layer=1).shape==(4,4)
+    with pytest.raises(CliError, match='Attention layer 0 is in the network, but no image goes through it'): attention_at(m, torch.randn(1,3,4,4), (1,1))
+
+def frozen(m):
+    "A network in training whose batch norms are not"
+    for o in m.train().modules():
+        if isinstance(o, nn.BatchNorm2d): o.eval()
+    return m
+
+def resnet(**kw):
+    from torchvision.models import resnet18
+    return resnet18(num_classes=3, **kw)
+
+@pytest.mark.parametrize('look', [
+    lambda m: cost(m, 32), lambda m: cost(m, 32, bs=2), lambda m: measure_step(m, 32, bs=2, repeats=1), lambda m: attention_at(m, torch.zeros(1,3,32,32), (0,0)),
+    lambda m: insert_attention(m, functools.partial(MHSA2d, heads=1), '4.-1', size=64)], ids=['cost','cost-bs','measure_step','attention_at','insert'])
+@pytest.mark.parametrize('mode', [frozen, nn.Module.train, nn.Module.eval], ids=['frozen','train','eval'])
+def test_a_look_leaves_every_module_and_statistic_as_it_was(look, mode):
+    m = insert_attention(mode(resnet()), SelfAttention)
+    modes,held = {o:o.training for o in m.modules()},{b:b.clone() for b in m.buffers()}
+    look(m)
+    assert all(o.training==was for o,was in modes.items()) and all(torch.equal(b, was) for b,was in held.items())
+
+@pytest.mark.parametrize('dtype', [torch.float64,torch.bfloat16], ids=str)
+def test_what_is_counted_and_measured_has_the_networks_dtype(dtype):
+    m = resnet().to(dtype)
+    assert cost(m, 32)==cost(resnet(), 32) and cost(m, 32, bs=2)['ms']>0
+
+@pytest.mark.parametrize('channels', [1,4])
+def test_a_network_is_counted_with_images_of_its_own_channels(channels):
+    from fastai.vision.models.xresnet import xresnet18
+    for make in (lambda c: create_attention(xresnet18(c_in=c, n_out=3)), lambda c: stem_of(resnet(), c)):
+        assert cost(make(channels), 32, bs=2)['flops']==cost(make(3), 32)['flops'] + (channels-3)*per_channel(make(3))
+
+def create_attention(m): return insert_attention(m, functools.partial(MHSA2d, heads=1), '4.-1,4.0', size=32)
+
+def stem_of(m, channels):
+    m.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    return m
+
+def per_channel(m):
+    "FLOPs of the stem's first convolution for each channel of the image"
+    first = next(o for o in m.modules() if isinstance(o, nn.Conv2d))
+    return 2*first.out_channels*first.kernel_size[0]**2*16*16
 
 # ---- the measure
 

@@ -115,20 +115,23 @@ def test_an_image_may_be_a_number_a_path_a_picture_or_bytes(learners, tmp_path):
     x = learn.dls.valid_ds[5][0]
     im = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50,60,3), dtype=np.uint8))
     im.save(tmp_path/'a.png')
-    drawn = [np.asarray(show_attention(learn, o).images[1].get_array()) for o in (5, torch.as_tensor(x), im, tmp_path/'a.png', str(tmp_path/'a.png'))]
-    assert np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[2], drawn[3]) and np.array_equal(drawn[2], drawn[4]) and not np.array_equal(drawn[0],
-        drawn[2])
+    def drawn(image): return np.asarray(show_attention(learn, image).images[1].get_array())
+    number,picture = drawn(5),drawn(im)
+    assert not np.array_equal(number, picture)
+    for o in (np.int64(5), torch.as_tensor(x)): assert np.array_equal(drawn(o), number)
+    for o in (tmp_path/'a.png', str(tmp_path/'a.png'), np.asarray(im)): assert np.array_equal(drawn(o), picture)
     plt.close('all')
 
 def test_axes_that_are_given_are_drawn_on_and_the_middle_is_asked_by_default(learners):
     ax = plt.subplots()[1]
     assert show_attention(learners('self'), 0, ax=ax) is ax and tuple(ax.lines[0].get_xydata()[0])==(16.5,16.5)
-    assert tuple(show_attention(learners('self'), 0, (0,0)).lines[0].get_xydata()[0])==(.5,.5)
+    for corner in ((0,0), np.array([0,0]), torch.tensor([0,0])):
+        assert tuple(show_attention(learners('self'), 0, corner).lines[0].get_xydata()[0])==(.5,.5)
     plt.close('all')
 
 @pytest.mark.parametrize('variant,kw,says',
     [('baseline',{},'no layer whose attention'), ('self',dict(position=(32,0)),r'\(32, 0\) is not in the image of 32 x 32'),
-    ('self',dict(position=(0,-1)),'not in the image'), ('self',dict(layer=1),'no attention layer 1'), ('botnet',dict(head=4),'no head 4')])
+    ('self',dict(position=(0,-1)),'not in the image'), ('self',dict(layer=1),'no attention layer 1'), ('botnet',dict(head=4),'no head 4'), ('self',dict(head=7),'no head 7: there are 1')])
 def test_what_cannot_be_drawn_is_a_sentence(learners, variant, kw, says):
     with pytest.raises(CliError, match=says): show_attention(learners(variant), 0, **kw)
     plt.close('all')
