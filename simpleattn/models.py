@@ -186,10 +186,19 @@ class TimmResNets(ResNets):
 
 # %% ../nbs/07_models.ipynb #91c0de08
 class ByobNets(Family):
-    "timm's networks of blocks of many kinds: BoTNet, HaloNet, GERNet and others"
+    "timm's networks of blocks of many kinds: BoTNet, HaloNet, GERNet, RepVGG and others"
     def owns(self, model): return type(model).__name__=='ByobNet'
     def stages(self, model): return [list(o) for o in model.stages]
     def stem(self, model): return _places(model, ['stem'])
+
+    def adds_branches(self, block):
+        "Do convolutions run side by side, and the block's own `attn` after their sum?"
+        return type(block).__name__ in ('RepVggBlock','MobileOneBlock')
+    def append(self, block, layer):
+        if not self.adds_branches(block): return super().append(block, layer)
+        block.attn = layer if isinstance(block.attn, nn.Identity) else nn.Sequential(block.attn, layer)
+    def check_end(self, block, inputs):
+        if not self.adds_branches(block): super().check_end(block, inputs)
 
 families = [XResNets(), TimmResNets(), ResNets(), ByobNets()] # the first that owns a network has it
 

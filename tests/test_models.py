@@ -209,8 +209,6 @@ def test_a_layer_stands_after_the_last_norm_of_a_block_of_ones_own(block, site, 
     (lambda: Own(skipping), '2.0', 'Block has no end.*conv2 does not go through its last batch norm, skip.1.*must be called downsample or shortcut'),
     (lambda: Own(NormsFirst), '2.0', 'NormsFirst has no end.*conv2 does not go through its last batch norm, bn2'),
     (lambda: Own(NormsFirst), '1.-1', 'whose norms come first'),
-    (lambda: timm_network('repvgg_a0'), '1.1', 'RepVggBlock has no end.*branches run side by side'),
-    (lambda: timm_network('mobileone_s0'), '2.-1', 'MobileOneBlock has no end'),
     (lambda: timm_network('regnetz_b16_evos'), '1.-1', 'BottleneckBlock has no BatchNorm2d'),
     (lambda: Own(lambda ni,nf: nn.Conv2d(ni, nf, 1)), '1.0', 'Conv2d is no block of convolutions: here the stage is a row of single modules'),
     (lambda: Own(lambda ni,nf: nn.BatchNorm2d(ni)), '1.1', 'BatchNorm2d is no block')], ids=range(8))
@@ -531,6 +529,20 @@ def test_variants_of_a_network_of_timm_keep_its_weights_and_train_a_step(name):
     is_paired(m, get_variant(name), 'timm/resnet26d')
     one_step(m)
 
+class Nothing(nn.Module):
+    "All zero"
+    def __init__(self, n): super().__init__(); self.n = n
+    def forward(self, x): return 0*x
+
+@pytest.mark.parametrize('name', ['repvgg_a0','mobileone_s0'])
+def test_where_branches_run_side_by_side_a_layer_sees_their_sum(name):
+    m = insert_attention(timm_network(name), Nothing, '1.1')
+    block, = [o for o in blocks(m)[0] if any(isinstance(k, Nothing) for k in o.modules())]
+    x = torch.randn(1, block.conv_kxk[0].conv.in_channels if name=='mobileone_s0' else block.conv_kxk.conv.in_channels, 16, 16)
+    assert not block(x).any() and block.attn.n==block(x).shape[1]
+    insert_attention(m, SelfAttention, '1.1')
+    assert [type(o) for o in block.attn]==[Nothing,SelfAttention] and block.attn[1].n_channels==block.attn[0].n
+
 @pytest.mark.parametrize('backbone,kw', [('xresnet18',BIG), ('resnet26',dict(widen=.25)), pytest.param('timm/resnet26d', {}, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('name', ['sasa','sasa-stem','botnet','botnet-s1','stride1','timm-halo'])
 def test_odd_maps(backbone, kw, name):
@@ -676,7 +688,7 @@ def test_a_subclass_of_tensor_goes_through_every_family():
     for v in ('simple','symmetric','self','sasa','botnet'): assert create_model('resnet26', v, 10, 64, widen=.25)(TensorImage(image())).shape==(2,10)
 
 @pytest.mark.parametrize('precision', [torch.float32,torch.bfloat16,torch.float16], ids=str)
-@pytest.mark.parametrize('backbone', ['xresnet18','resnet26','resnet26-cifar','timm/resnet18','timm/gernet_s'])
+@pytest.mark.parametrize('backbone', ['xresnet18','resnet26','resnet26-cifar','timm/resnet18','timm/gernet_s','timm/repvgg_a0'])
 @pytest.mark.parametrize('variant', ['simple','symmetric'])
 def test_simple_attention_trains_in_every_family_and_precision(backbone, variant, precision):
     "Channels last, as `get_learner` has it, where positions outnumber channels: blocks that add in place must be able to"
