@@ -24,7 +24,7 @@ from fastai.data.all import Categorize,Category,CategoryMap,CrossEntropyLossFlat
 from fastai.vision.core import TensorImage,imagenet_stats
 from torch import Tensor
 import fastai.vision.learner # registers `show_batch` and `plot_top_losses` for images
-from .recipes import CliError,Recipe,stream
+from .recipes import CliError,Recipe,named_recipe,stream
 from .files import put,read_json
 from .folders import *
 from .shapes import clear_left,make_shapes # asked for here by older scripts
@@ -636,7 +636,7 @@ class CroppedLoaders(DataLoaders):
 
 # %% ../nbs/10_data.ipynb #80845589
 def get_dls(
-    recipe:Recipe,     # The recipe
+    recipe,            # Name or `Recipe`
     seed:int=0,        # The run's seed: order, crops, flips
     data=None,         # Folder or archive; None: SIMPLEATTN_DATA, then fastai's addresses
     workers:int=0,     # Loader processes; batches do not depend on it
@@ -644,6 +644,7 @@ def get_dls(
     progress=None      # Progress bar while images are decoded for the first time
 )->CroppedLoaders: # fastai's `DataLoaders`, with `vocab` and `c`
     "Train and validation loaders of a recipe"
+    recipe = named_recipe(recipe)
     path = find_data(recipe, data)
     train, val = split_files(path, recipe.split)
     labels = train_labels(path, train, recipe)

@@ -117,7 +117,7 @@ def file_digest(path)->str: # 64 hex digits
 def _beside(file):
     "What a file beside images says; raises `CliError` for a pipe or a device, which nobody waits for"
     if not file.is_file(): raise CliError(f"{file} is no plain file, and is not read.")
-    return file.read_bytes().decode('utf-8', 'surrogateescape')
+    return file.read_bytes().decode('utf-8-sig', 'surrogateescape')
 
 def _check_sum(archive):
     "Hold an archive against the NAME.sha256 beside it, if there is one"

@@ -12,6 +12,7 @@ import ast,configparser,dataclasses,hashlib,json,math,re,shlex
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from numbers import Integral
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.script import CliError
@@ -246,7 +247,7 @@ def _from_text(text, wanted):
 def _sections(path): # {name: {key: text}}
     "The sections of a file, without defaults that are another tool's"
     parser = configparser.ConfigParser(interpolation=None)
-    try: parser.read_string(path.read_text())
+    try: parser.read_string(path.read_text('utf-8-sig'))
     except (configparser.Error, UnicodeDecodeError) as e:
         why,*lines = str(e).split('\n\t') # a line for each that is wrong
         more = f' and {len(lines)-1} more' if len(lines)>1 else ''
@@ -363,8 +364,9 @@ def check_seed(
     seed # A whole number from 0 to 4294967295
 )->int: # `seed`
     "Raise `CliError` for what is no seed"
-    if type(seed) is not int or not 0<=seed<2**32: raise CliError(f"Seed {seed!r}: a seed is a whole number from 0 to 4294967295.")
-    return seed
+    is_whole = isinstance(seed, Integral) and not isinstance(seed, bool) # numpy's too
+    if not is_whole or not 0<=seed<2**32: raise CliError(f"Seed {seed!r}: a seed is a whole number from 0 to 4294967295.")
+    return int(seed)
 
 class OtherData(CliError):
     "A data set was given that is not the recipe's: it lies at `path`, and `change` is what the recipe would have to say, if that can help"

@@ -9,6 +9,7 @@ __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'check_studies', 'co
 import copy,io,json,signal,sys,time
 from collections import Counter
 from contextlib import ExitStack,closing,contextmanager,suppress
+from collections.abc import Iterable
 from dataclasses import dataclass,replace
 from functools import cached_property
 from itertools import chain,takewhile
@@ -32,6 +33,7 @@ def make_arms(
     settings=None   # settings.ini
 )->dict: # Label -> `Arm`
     "Arms from names, pairs or objects"
+    if isinstance(arms, str): raise CliError(f"arms = {arms!r}: give a list, such as {arms.split(',')}.")
     recipes = None if settings is None else load_recipes(settings)
     arms = [read_arm(a, recipe, recipes) for a in arms]
     share_a_recipe = len({a.recipe.name for a in arms})==1
@@ -47,12 +49,19 @@ def _check_rates(delta, alpha):
 
 def _read_seeds(seeds):
     "How many seeds, or which, as a list of different ones"
-    if isinstance(seeds, int):
+    if not isinstance(seeds, Iterable):
+        seeds = check_seed(seeds)
         if not 2<=seeds<=10**6: raise CliError(f"{seeds} runs an arm: a study needs at least two different seeds, and at most a million.")
         seeds = range(seeds)
     seeds = [check_seed(s) for s in seeds]
     if len(seeds)<2 or len(set(seeds))<len(seeds): raise CliError(f"A study needs at least two different seeds, not {seeds}.")
     return seeds
+
+def _check_twice(arms, declared):
+    "Raise `CliError` for an arm that is new and there already under another spelling; one that was once declared so is read"
+    for label,arm in arms.items():
+        same = [o for o in arms if arms[o]==arm]
+        if len(same)>1 and label not in declared: raise CliError(f"An arm stands twice: {' and '.join(same)} are one recipe and one variant.")
 
 def _check_contrasts(contrasts, arms, declared):
     if not contrasts: return
@@ -93,7 +102,7 @@ class Study:
         raced:dict=None,           # Rule of a declared race; `race` makes it
         protocol:dict=None         # How recipes were chosen, JSON types: a sweep with its rule, epochs matched by cost; declared as it is
     ):
-        if not plain_name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
+        if not isinstance(name, str) or not plain_name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
         if len(name)>most_letters: raise CliError(f"Study {name[:20]}...: its name has {len(name)} letters. Give at most {most_letters}, as files are called by it.")
         _check_rates(delta, alpha)
         if not isinstance(arms, dict): arms = make_arms(arms, recipe, settings)
@@ -107,6 +116,7 @@ class Study:
 
         declaration = read_declaration(self.root, name) or {}
         declared = _declared_arms(declaration)
+        _check_twice(arms, declared)
         names = _declared_names(arms, declared)
         self.arms = {names[label]:arm for label,arm in arms.items()}
         self.baseline = names[baseline]
@@ -183,6 +193,7 @@ def load_study(
     env:str=None    # Class of machine; None: the declared one; any: all of them
 )->Study: # To be read and compared; training asks for a study made of recipes and variants
     "A study as it was declared"
+    name = str(name)
     declared = read_declaration(root, name) if plain_name_re.fullmatch(name) else None
     if declared is None:
         there = sorted(o.split('/')[1].removesuffix('.json') for o in list_names(root, '_studies', '*.json'))
@@ -535,7 +546,7 @@ def compare(self:StudyRuns,
     study = self.study
     if study.raced and contrasts:
         raise CliError('A race compares arms with the baseline only, and a comparison more would take its answers back. Leave the contrasts out.')
-    for k in {'alpha','delta'} & {*kwargs}:
+    for k in {'alpha','delta','baseline'} & {*kwargs}:
         raise CliError(f"{k} is that of the study, {getattr(study, k)}: leave it out here, or make a study of another name.")
     declared_arms = _declared_arms(self.declaration)
     hidden = {*declared_arms} - {*study.arms}
@@ -561,6 +572,8 @@ def compare_gains(
 ): # `Comparisons`
     "How much more each arm gains on the second study than on the first"
     from simpleattn.stats import Sample, compare_many
+    if not isinstance(first, Study) or not isinstance(second, Study):
+        raise CliError('Gains are those of two studies: give `load_study(NAME)`, twice.')
     shared = [label for label in first.arms if label in second.arms and label!=first.baseline]
     both = [first.read(), second.read()]
     _check_gains(*both, shared)
@@ -807,6 +820,19 @@ def _stopping(study): # what is entered into the stack that it gives is closed i
         for o,handler in before.items(): signal.signal(o, handler)
 
 # %% ../nbs/18_study.ipynb #3a094a5f
+@contextmanager
+def _as_before_if_refused(study):
+    "A study that is asked to be another is what it was, unless it is declared so"
+    before = study.arms,study.raced
+    try: yield
+    except BaseException:
+        if not _is_declared_so(study): study.arms,study.raced = before
+        raise
+
+def _is_declared_so(study):
+    try: return bool(study.on_file())
+    except CliError: return False
+
 @patch
 def _take_callbacks(self:Study, cbs)->tuple: # Texts of those that only observe
     "Make callbacks a key of the arms' recipes; each is made once here, so that one that cannot be is found before anything is declared"
@@ -816,8 +842,8 @@ def _take_callbacks(self:Study, cbs)->tuple: # Texts of those that only observe
             raise CliError(f"Callback {text}: its arguments cannot be told from the object, so the runs could not be told apart. "
                 f"Write it as text, '{text.path}(ARGUMENTS)', or as functools.partial({text.path.rpartition(':')[2]}, ...).")
         make_callback(text)
-    for label,arm in self.arms.items():
-        if arm.can_train: self.arms[label] = Arm(add_callbacks(arm.recipe, cbs)[0], arm.variant)
+    def with_them(arm): return Arm(add_callbacks(arm.recipe, cbs)[0], arm.variant) if arm.can_train else arm
+    self.arms = {label:with_them(arm) for label,arm in self.arms.items()}
     return add_callbacks(next(iter(self.arms.values())).recipe, cbs)[1]
 
 @patch
@@ -901,11 +927,11 @@ def run(self:Study,
     self.gave_up,self.causes = {}, {}
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
-    observers = self._take_callbacks(cbs)
-    machine = Machine(device, threads, loaders, data, checkpoints, observers).absolute()
     check_engine(engine, address, workers)
-    compiled = sum(arm.can_train and arm.recipe.compile for arm in self.arms.values())
-    with _stopping(self) as started:
+    with _as_before_if_refused(self), _stopping(self) as started:
+        observers = self._take_callbacks(cbs)
+        machine = Machine(device, threads, loaders, data, checkpoints, observers).absolute()
+        compiled = sum(arm.can_train and arm.recipe.compile for arm in self.arms.values())
         self._check_new_arms()
         probe(self.root) # the first that writes
         gpus,machine = self._gpus(engine, machine)
@@ -947,8 +973,9 @@ def _stands(state):
 def race(self:Study, **kwargs):
     "Train seeds in their order until every arm is decided or the seeds are used up; decided arms stop"
     if self.contrasts: raise CliError('A race compares arms with the baseline only. Leave the contrasts to a study of a declared number of seeds.')
-    self.raced = (self.raced or {}) | dict(arms=len(self.arms)-1) # older declarations say more, which stays as it is
-    return self.run(**kwargs)
+    with _as_before_if_refused(self):
+        self.raced = (self.raced or {}) | dict(arms=len(self.arms)-1) # older declarations say more, which stays as it is
+        return self.run(**kwargs)
 
 # %% ../nbs/18_study.ipynb #32f1ad9f
 def _sd_of_pairs(by_arm, baseline): # sd, pairs of the fewest; None where no arm has three pairs

@@ -81,6 +81,8 @@ FAULTS = {
     # study
     'forgotten-arm': ('The last arm is never missing.', ['study::missing_lists_all_arms_of_a_seed_together']),
     'seed-order': ('Declared seeds may be given in another order.', ['study::declared_seeds_are_not_chosen_again']),
+    'refused-stays': ('A study that was refused as a race stays one.', ['study::what_was_refused_leaves_the_study_as_it_was']),
+    'arm-twice': ('An arm may stand twice under two spellings.', ['study::an_arm_stands_once_however_it_is_spelled']),
     'growth-seen': ('Growth is recorded as if no run had been seen.', ['study::growth_is_recorded_with_the_runs_that_were_seen']),
     'joined-seen': ('Pairs of an arm that joins are not counted.', ['door::an_arm_whose_pairs_could_be_seen_before_it_joined_has_the_wider_interval']),
     'joined-few': ('Pairs of an arm that joins are counted among the seeds that are asked for.', ['door::pairs_of_declared_seeds_are_seen_also_by_who_asks_for_fewer']),
@@ -118,6 +120,7 @@ FAULTS = {
     'merge': ('Merging replaces what differs.', ['store::merging_copies_what_is_missing_and_names_what_differs']),
     # recipes and variants
     'hash-field': ('The hash of a recipe misses its first field.', ['recipes::the_hash_changes_with_every_field']),
+    'byte-order-mark': ('A byte order mark hides the recipes of a file.', ['recipes::a_mark_before_the_first_letter_hides_no_recipe']),
     'default': ('A default is another one.', ['recipes::defaults_stay_what_they_were']),
     'row-split': ('A published row of another split is taken for v1.',
         ['recipes::every_published_training_row_has_one_recipe_and_one_variant']),
@@ -393,6 +396,8 @@ CHANGES = {
     'forgotten-arm': ('study', 'for label in study.arms if label in wanted and',
         'for label in [*study.arms][:-1] if label in wanted and'),
     'seed-order': ('study', 'study.seeds[:n]==declared[:n]', '{*study.seeds[:n]}=={*declared[:n]}'),
+    'refused-stays': ('study', 'study.arms,study.raced = before', 'study.arms,_ = before'),
+    'arm-twice': ('study', 'if len(same)>1 and label', 'if len(same)>2 and label'),
     'growth-seen': ('study', 'runs_before=there.n_runs', 'runs_before=0'),
     'joined-seen': ('study', "pairs_before = there.pairs_of([a['arm'] for a in arms])", 'pairs_before = 0'),
     'joined-few': ('study', "whole.seeds = [*declared['seeds'], *seeds]", 'whole.seeds = self.seeds'),
@@ -421,6 +426,7 @@ CHANGES = {
     'chance': ('runs', 'chance + 5*(', 'chance + 3*('),
     'merge': ('runs', 'put(root, name, content)\n        merged', 'put(root, name, content, True)\n        merged'),
     'hash-field': ('recipes', 'fields = dataclasses.fields(self)[1:]', 'fields = dataclasses.fields(self)[2:]'),
+    'byte-order-mark': ('recipes', "read_text('utf-8-sig')", "read_text('utf-8')"),
     'default': ('recipes', 'crop_min:float=0.35', 'crop_min:float=0.08'),
     'row-split': ('published', "in choices['split'] else 'v2'", "in choices['split'] else 'v1'"),
     'stream-keys': ('recipes', 'repr((int(seed),*keys))', 'repr((int(seed),*keys[:1]))'),

@@ -313,6 +313,12 @@ def test_a_split_is_the_same_everywhere_and_another_seed_gives_another(flat, tmp
     for fraction,seed in ((.2,1),(.5,0)):
         with pytest.raises(CliError, match='is there and splits otherwise'): split_folder(flat, fraction, seed)
 
+def test_a_list_that_a_spreadsheet_has_saved_is_the_same_list(flat, call):
+    call('data', 'flat', '--split', '0.2')
+    parts = split_files(flat)
+    split_list(flat).write_bytes(b'\xef\xbb\xbf'+split_list(flat).read_bytes())
+    assert split_files(flat)==parts
+
 def test_copies_of_an_image_stay_on_one_side(flat):
     for i in range(10): shutil.copy(flat/'cat'/f'cat{i}.png', flat/'cat'/f'copy{i}.png')
     split_folder(flat, .3)

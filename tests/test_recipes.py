@@ -8,7 +8,7 @@ from conftest import ROOT
 from simpleattn import recipes as lib
 from simpleattn.cli import main
 from simpleattn.published import epochs_beside,match_recipe,published,published_epochs,row_recipe,row_variant
-from simpleattn.recipes import PIPELINE,Recipe,choices,derive,load_recipes,settings_path,stream
+from simpleattn.recipes import PIPELINE,Recipe,check_seed,choices,derive,load_recipes,settings_path,stream
 from simpleattn.variants import Variant,get_variant,spelled,variants
 
 ALL = load_recipes(ROOT/'settings.ini')
@@ -159,6 +159,12 @@ def test_an_unknown_recipe_suggests_near_names():
 
 def test_percent_signs_stand_for_themselves(tmp_path): assert load_recipes(write(tmp_path, 'dataset = 50%(off)s %'))['mine'].dataset=='50%(off)s %'
 
+def test_a_mark_before_the_first_letter_hides_no_recipe(tmp_path, monkeypatch):
+    "As Windows' Notepad writes it"
+    (tmp_path/'settings.ini').write_bytes(b'\xef\xbb\xbf[mine]\nepochs=1\n')
+    monkeypatch.chdir(tmp_path)
+    assert load_recipes()['mine']==load_recipes(tmp_path/'settings.ini')['mine']==Recipe('mine', epochs=1)
+
 def test_settings_are_looked_for_in_order(tmp_path, monkeypatch):
     mine = write(tmp_path, 'lr = 1')
     monkeypatch.chdir(tmp_path)
@@ -272,6 +278,12 @@ def test_recipes_and_variants_with_committed_runs_were_not_edited(file):
         assert held(a['recipe']).hash==a['recipe_hash']
         v = Variant.from_dict(a['variant'])
         if v.name.partition('-at-')[0] in variants(): assert get_variant(spelled(v))==v
+
+def test_a_seed_is_a_whole_number_of_any_kind():
+    import numpy as np
+    assert [type(check_seed(o)) for o in (3, np.int64(3), np.uint8(3))]==[int]*3
+    for o in (True, np.bool_(True), 3., '3', -1, np.int64(-1), 2**32, None):
+        with pytest.raises(CliError, match='a seed is a whole number'): check_seed(o)
 
 def test_streams_are_the_same_everywhere_and_apart():
     assert stream(0,'order',1)==7021862330116196507

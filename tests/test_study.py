@@ -1,6 +1,7 @@
 """A study: declared before its first run, held to what it declared, and honest about what is there"""
 import dataclasses,io,json,re,subprocess,sys,time
-import pytest
+from pathlib import Path
+import numpy as np,pytest
 from fastcore.script import CliError
 from conftest import ROOT,bits
 from test_runs import a_run
@@ -17,6 +18,13 @@ def fill(root, arms=('baseline','simple'), seeds=(0,1,2), env=ENV, recipe='tiny'
     for v in arms:
         for s in seeds: write_run(a_run(s, v, recipe, env, acc=round(.4+.1*(v!='baseline')*(1+s%2)+.1*(s%3), 1), **kw), root)
 
+def change_declared(root, change, name='s'):
+    "As an older version, or a hand, would have written it"
+    file = root/'_studies'/f'{name}.json'
+    d = json.loads(file.read_text())
+    change(d)
+    file.write_text(json.dumps(d))
+
 # ---- arms
 
 def test_arms_are_variants_of_a_recipe_or_recipe_and_variant():
@@ -31,6 +39,22 @@ def test_arms_are_variants_of_a_recipe_or_recipe_and_variant():
     (['baseline','simpel'], {}, 'simpel'), (['baseline','nothing/simple'], dict(settings=ROOT/'settings.ini'), 'nothing')])
 def test_arms_that_cannot_be_meant_are_errors(tmp_path, arms, kw, says):
     with pytest.raises(CliError, match=says): Study('s', arms, 3, **{**dict(recipe=TINY, root=tmp_path, env=ENV), **kw})
+
+def test_an_arm_stands_once_however_it_is_spelled(tmp_path):
+    "simple stands at 1.-1 anyway; two rows of one arm would share the error rate, and widen the intervals of the others"
+    twice = 'stands twice: simple and simple@1.-1 are one'
+    with pytest.raises(CliError, match=twice): study(tmp_path, ['baseline','simple','simple@1.-1'])
+    both = make_arms(['baseline','simple','simple@1.-1'], TINY)
+    with pytest.raises(CliError, match=twice): Study('s', both, 3, root=tmp_path, env=ENV)
+    study(tmp_path).declare()
+    with pytest.raises(CliError, match=twice): study(tmp_path, ['baseline','simple','simple@1.-1'])
+    assert [*study(tmp_path, ['baseline','simple@1.-1']).arms]==['baseline','simple']
+
+def test_a_study_that_was_declared_with_an_arm_twice_is_read(tmp_path):
+    fill(tmp_path)
+    study(tmp_path).declare()
+    change_declared(tmp_path, lambda d: d['arms'].append(dict(d['arms'][1], arm='again')))
+    assert [*load_study('s', tmp_path, ENV).arms]==['baseline','simple','again'] and len(load_study('s', tmp_path, ENV).compare())==2
 
 @pytest.mark.parametrize('kw,says', [*((dict(seeds=o), 'at least two different seeds') for o in (1, [0,0], [])), (dict(baseline='none'), "'none' is not an arm"),
     *((o, 'it is a fraction') for o in (dict(delta=1.), dict(delta=0), dict(alpha=5))), *((dict(name=o), 'a name may hold only') for o in ('A b','../x'))], ids=str)
@@ -144,6 +168,30 @@ def test_what_was_declared_cannot_be_changed(tmp_path, kw, says):
     before = (tmp_path/'_studies'/'s.json').read_bytes()
     with pytest.raises(CliError, match=says): study(tmp_path, **kw).declare()
     assert (tmp_path/'_studies'/'s.json').read_bytes()==before
+
+@pytest.mark.parametrize('ask', [lambda s,e: s.race(engine=e), lambda s,e: s.run(e, cbs='fastai.callback.training:GradientClip'), lambda s,e: s.race(engine=e, cbs='no:Callback')],
+    ids=['race','callbacks','both'])
+def test_what_was_refused_leaves_the_study_as_it_was(tmp_path, ask):
+    s = Study('s', ['baseline','simple'], 3, recipe='demo', root=tmp_path, env=ENV)
+    before = s.declaration()
+    with pytest.raises(CliError): ask(s, 'none')
+    assert s.declaration()==before, 'nothing is declared'
+    s.declare()
+    with pytest.raises(CliError): ask(s, 'serial')
+    assert s.declaration()==before and len(s.missing())==6
+
+def test_numbers_and_names_are_taken_as_python_gives_them(tmp_path):
+    for seeds in (np.arange(3), [0,np.int64(1),2], np.int64(3), range(3), (0,1,2)): assert study(tmp_path, seeds=seeds).seeds==[0,1,2]
+    fill(tmp_path)
+    study(tmp_path, seeds=np.arange(3)).declare()
+    assert load_study(Path('s'), tmp_path).compare()
+
+@pytest.mark.parametrize('call,says', [(lambda p: study(p, seeds=True), 'Seed True'), (lambda p: study(p, seeds=[0,1.]), 'Seed 1.0'), (lambda p: study(p, seeds=2.), 'Seed 2.0'),
+    (lambda p: Study('q', 'baseline,self', 3, recipe='demo', root=p), r"give a list, such as \['baseline', 'self'\]"), (lambda p: study(p, name=None), 'Study None: a name'),
+    (lambda p: compare_gains('a', 'b'), 'two studies: give `load_study'), (lambda p: load_study(None, p), "No study 'None'"),
+    (lambda p: (fill(p), study(p).compare(baseline='self')), 'baseline is that of the study, baseline: leave it out')], ids=str)
+def test_what_python_can_give_and_nobody_can_mean_is_a_sentence(tmp_path, call, says):
+    with pytest.raises(CliError, match=says): call(tmp_path)
 
 def test_a_study_that_was_read_from_its_declaration_cannot_be_trained(tmp_path):
     study(tmp_path).declare()
