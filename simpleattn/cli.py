@@ -559,7 +559,7 @@ def study(
     if grid or match: arms = _arms_of_protocol(arms, baseline, contrasts)
     _import(import_file)
     recipe = _recipe_of(recipe, settings, _without_tune(set) if grid else set, root)
-    sweep = _sweep(recipe, arms, grid, name, sweep_runs, pick, declared, kwargs) if grid else None
+    sweep = _sweep(recipe, arms, grid, name, seeds, sweep_runs, pick, match, declared, kwargs) if grid else None
     if sweep or match: s = _reported_study(recipe, arms, name, seeds, sweep, match, declared, kwargs)
     else: s = Study(name or recipe.name, arms, seeds, baseline, recipe, contrasts=_contrasts(contrasts), settings=settings, **declared)
     again = [o for o in take_back if o in s.arms]
@@ -602,11 +602,12 @@ def _without_tune(changes):
     "A sweep goes to the tune split by itself"
     return [o for o in changes if o not in ('split=tune','split=tune-v1')]
 
-def _sweep(recipe, arms, grid, name, runs, rule, declared, training):
+def _sweep(recipe, arms, grid, name, seeds, runs, rule, match, declared, training):
     "The sweep of a command, run, and what it picked"
-    from simpleattn.sweep import make_sweep,sweep_table
-    sweep = make_sweep(recipe, arms, grid, name, runs, rule, **declared).run(**training)
-    _tell(table(sweep_table(sweep)), lines=True)
+    from simpleattn.sweep import check_reported,make_sweep,sweep_table
+    sweep = make_sweep(recipe, arms, grid, name, runs, rule, **declared)
+    check_reported(recipe, arms, sweep, name, seeds, match, **declared)
+    _tell(table(sweep_table(sweep.run(**training))), lines=True)
     return sweep
 
 def _reported_study(recipe, arms, name, seeds, sweep, match, declared, training):

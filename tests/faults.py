@@ -81,6 +81,7 @@ FAULTS = {
     # study
     'forgotten-arm': ('The last arm is never missing.', ['study::missing_lists_all_arms_of_a_seed_together']),
     'seed-order': ('Declared seeds may be given in another order.', ['study::declared_seeds_are_not_chosen_again']),
+    'swept-in-vain': ('A sweep is trained for a name that another study has.', ['board::what_would_be_refused_after_a_sweep_is_refused_before_it']),
     'refused-stays': ('A study that was refused as a race stays one.', ['study::what_was_refused_leaves_the_study_as_it_was']),
     'arm-twice': ('An arm may stand twice under two spellings.', ['study::an_arm_stands_once_however_it_is_spelled']),
     'growth-seen': ('Growth is recorded as if no run had been seen.', ['study::growth_is_recorded_with_the_runs_that_were_seen']),
@@ -396,6 +397,7 @@ CHANGES = {
     'forgotten-arm': ('study', 'for label in study.arms if label in wanted and',
         'for label in [*study.arms][:-1] if label in wanted and'),
     'seed-order': ('study', 'study.seeds[:n]==declared[:n]', '{*study.seeds[:n]}=={*declared[:n]}'),
+    'swept-in-vain': ('sweep', "protocol.get('sweep')!=sweep.name or", ''),
     'refused-stays': ('study', 'study.arms,study.raced = before', 'study.arms,_ = before'),
     'arm-twice': ('study', 'if len(same)>1 and label', 'if len(same)>2 and label'),
     'growth-seen': ('study', 'runs_before=there.n_runs', 'runs_before=0'),

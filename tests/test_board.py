@@ -441,6 +441,17 @@ def test_the_published_protocol_on_the_demo_recipe(tmp_path):
     again = cli(*args, timeout=300)
     assert again.returncode==0 and again.stdout==res.stdout and bits(tmp_path/'runs')==before
 
+@pytest.mark.parametrize('args,says', [([],"'tiny' was declared otherwise"), (['--name','other','--seeds','10000,10001'],'used by sweep'), (['--name','other','--runs','1'],'two different seeds'),
+    (['--name','other','--variants','baseline'],'at least one other'), (['--name','r','--match','flops'],"'r' was declared otherwise"), (['--name','r','--seeds','3,4'],'declared with the seeds')], ids=str)
+def test_what_would_be_refused_after_a_sweep_is_refused_before_it(call, tiny, settings, args, says):
+    recipe = load_recipes(settings)['tiny']
+    Study('tiny', ['baseline','simple'], 2, recipe=recipe, root='runs', env=ENV).declare()
+    arms = [(derive(recipe, lr='1e-3'), v) for v in ('baseline','simple')]
+    Study('r', arms, 2, root='runs', env=ENV, protocol=dict(sweep='r-sweep', rule='baseline')).declare()
+    before = bits('runs')
+    code,out,err = call('study', 'tiny', '--set', 'lr=1e-3,3e-3', *args, '--settings', settings, '--data', tiny, '--device', 'cpu', '--engine', 'serial')
+    assert code==2 and says in err and bits('runs')==before
+
 def test_a_value_that_is_given_twice_is_not_swept_twice(tmp_path):
     with pytest.raises(CliError, match='lr=1e-3,0.001 has one twice'):
         make_sweep(WOOF, ['baseline'], dict(lr=['1e-3','0.001']), root=tmp_path, env=ENV)
