@@ -466,6 +466,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.files.remove': ('files.html#remove', 'simpleattn/files.py'),
                                   'simpleattn.files.tidy': ('files.html#tidy', 'simpleattn/files.py')},
             'simpleattn.folders': { 'simpleattn.folders._as_place': ('folders.html#_as_place', 'simpleattn/folders.py'),
+                                    'simpleattn.folders._as_stored': ('folders.html#_as_stored', 'simpleattn/folders.py'),
                                     'simpleattn.folders._beside': ('folders.html#_beside', 'simpleattn/folders.py'),
                                     'simpleattn.folders._by_folders': ('folders.html#_by_folders', 'simpleattn/folders.py'),
                                     'simpleattn.folders._by_list': ('folders.html#_by_list', 'simpleattn/folders.py'),

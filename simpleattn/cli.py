@@ -106,6 +106,7 @@ class _Value(Action):
         if not several and self.given: parser.error(f'{self.said} is given twice. Give it once.')
         if several and not values and self.option_strings: parser.error(f'{self.said} has no value. Give one, or leave it out.')
         for text in values if several else [values]:
+            if self.place: text = os.path.expanduser(text) # as a shell does, but not after a =
             why = _why_no_text(text) or self.place and _why_no_place(text, self.place)
             if why: parser.exit(2, f'simpleattn: {self.said} {_brief(text)}: {why}.\n')
             try: self.given.append(self.read(text))
@@ -433,8 +434,9 @@ def _data_notes(found):
     yield from (f'missing: {o}' for o in found['missing'])
     for where,groups in found['duplicates'].items():
         yield from _some_lines(f'the same image in {where}', [' = '.join(o) for o in groups])
-    yield from _some_lines('turned by EXIF, which is not applied (as in fastai)', found['rotated'])
+    yield from _some_lines('turned by EXIF, which is not applied', found['rotated'])
     yield from _some_lines('several pictures in one file, of which the first is read', found['animated'])
+    yield from _some_lines('nearly black as it is read; greys of 16 bits are to end at 65535, and those that hold 12 or 8 bits do not', found['dark'])
     if found['nested']: yield f"images in folders within their class, to which they count: {len(found['nested'])}"
 
 def _some_lines(what, items, n=5):

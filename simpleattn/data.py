@@ -99,7 +99,7 @@ class DecodedImages:
         self.idx = {f:i for i,f in enumerate(self.files)}
         self.sources = image_files(path, self.files)
         place = hashlib.sha256(os.path.realpath(path).encode('utf-8', 'surrogateescape')).hexdigest()[:8]
-        self.dir = cache_dir()/f'decoded-{fingerprint(path)}-{place}-{presize}-p2'
+        self.dir = cache_dir()/f'decoded-{fingerprint(path)}-{place}-{presize}-p3'
         self._kept = {}
         with one_at_a_time(self.dir.name):
             if self._load() and self._is_current(): return

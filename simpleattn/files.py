@@ -39,8 +39,9 @@ def _local(root, name):
         _refuse_link(path)
     return path
 
-address_re = re.compile('[A-Za-z][A-Za-z0-9+.:-]*(?:://|(?<=..):/)') # how an address begins, one slash forgotten too; c:/ is a drive
 _object_stores = ('s3','s3a','gs','gcs','az','abfs','oss','memory') # as fsspec calls them
+_schemes = '|'.join(('file','local', *_object_stores))
+address_re = re.compile(f'[A-Za-z][A-Za-z0-9+.:-]*(?:://|(?<=..):/)|(?:{_schemes}):') # how an address begins, slashes forgotten too; c:/ is a drive
 
 def as_root(
     root # A local folder, or an fsspec URL such as s3://bucket/runs
@@ -49,7 +50,7 @@ def as_root(
     if is_url(root) and root.protocol in _object_stores: return root
     path = re.sub('^(file|local)://', '', str(root))
     address = address_re.match(path)
-    if not address: return Path(path)
+    if not address: return Path(os.path.expanduser(path)) # a shell expands no ~ after a =
     if address[0] in [f'{o}://' for o in _object_stores]: return _open_url(path)
     raise CliError(f"{path} cannot be opened: it is neither a folder nor in an object store ({', '.join(_object_stores)}), whose addresses are such as s3://bucket/runs.")
 

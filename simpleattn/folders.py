@@ -688,11 +688,23 @@ def check_at_hand(
     if data or os.environ.get('SIMPLEATTN_DATA') or recipe.dataset not in known: find_data(recipe, data)
 
 # %% ../nbs/09_folders.ipynb #d6dfd801
+_undo = dict(zip(range(2, 9), 'FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_90 TRANSVERSE ROTATE_270'.split())) # EXIF's orientation -> what undoes it
+_orientation = 0x0112
+
+def _as_stored(image):
+    "A picture as its file holds it: Pillow turns TIFF alone by EXIF, as it loads it"
+    if image.format!='TIFF': return image
+    before = image.getexif().get(_orientation, 1)
+    image.load()
+    was_turned = before in _undo and image.getexif().get(_orientation, 1)!=before
+    return image.transpose(Image.Transpose[_undo[before]]) if was_turned else image
+
 def as_rgb(
     image # An opened image of Pillow's
 )->Image.Image: # RGB, 8 bits
     "An image as training sees it; raises `ValueError` for greys without a scale"
     greys = image.mode.startswith('I;16') or (image.mode=='I' and image.format in ('PNG','PPM'))
+    image = _as_stored(image)
     if greys: # 16 bits: 65535 is white
         levels = (np.asarray(image).astype(np.int64)+128)//257
         return Image.fromarray(levels.astype(np.uint8)).convert('RGB')
@@ -724,13 +736,14 @@ def _missing(path, files):
     return missing
 
 def _faults_of(file):
-    "(why it cannot be read, is it turned by EXIF, has it several pictures) of an image file"
-    try: read_image(file)
-    except ValueError as e: return str(e), False, False
+    "Why an image file cannot be read, and what else one should know of it: is it turned by EXIF, has it several pictures, is it nearly black"
+    try: lightest = max(high for low,high in read_image(file).getextrema())
+    except ValueError as e: return dict(unreadable=str(e))
     with Image.open(file) as image:
-        orientation = image.getexif().get(0x0112, 1)
         several = image.format!='MPO' and getattr(image, 'n_frames', 1)>1 # an MPO is a photograph with its preview
-        return '', 2<=orientation<=8, several
+        return dict(rotated=image.getexif().get(_orientation, 1) in _undo, animated=several, dark=lightest<=_dark)
+
+_dark = 16 # of 255: where 12 bits end that stand in 16
 
 def _duplicates(path):
     "Groups of images with the same bytes, by where that matters"
@@ -764,6 +777,7 @@ def check_data(
     files = [f for f,_ in list_images(path)]
     parts = groupby(files, class_of, _part_of)
     faults = dict(zip(files, map(_faults_of, image_files(path, files))))
+    def those(what): return [f for f,found in faults.items() if found.get(what)]
     fp = fingerprint(path)
     return dict(
         images=len(files),
@@ -774,9 +788,10 @@ def check_data(
         contradicts=contradiction(path, dataset),
         missing=_missing(path, files),
         v1_validation=sum(map(_is_imagenet_val, files)),
-        unreadable={f:why for f,(why,_,_) in faults.items() if why},
-        rotated=[f for f,(_,rotated,_) in faults.items() if rotated],
-        animated=[f for f,(_,_,several) in faults.items() if several],
+        unreadable={f:faults[f]['unreadable'] for f in those('unreadable')},
+        rotated=those('rotated'),
+        animated=those('animated'),
+        dark=those('dark'),
         nested=[f for f in files if f.count('/')>2],
         duplicates=_duplicates(path),
         stray=_stray(path),

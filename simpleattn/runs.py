@@ -1073,12 +1073,12 @@ class Machine:
 
     def absolute(self):
         "The same for a process in another folder"
-        def path(o): return o and str(Path(o).resolve())
+        def path(o): return o and str(Path(os.path.expanduser(o)).resolve())
         return dataclasses.replace(self, data=path(self.data), checkpoints=path(self.checkpoints))
 
     def checkpoint(self, path:str)->Path: # None where none are written
         "Where the checkpoint of the run stands that is recorded at `path`"
-        return self.checkpoints and Path(self.checkpoints)/(path.removesuffix('.json')+'.pt')
+        return self.checkpoints and Path(os.path.expanduser(self.checkpoints))/(path.removesuffix('.json')+'.pt')
 
 # %% ../nbs/11_runs.ipynb #b4745b48
 @lru_cache

@@ -7,7 +7,7 @@ from conftest import ROOT,python,run_process
 from simpleattn import files
 from simpleattn.files import as_root,get,get_many,is_there,list_names,put,remove
 from simpleattn.recipes import Recipe
-from simpleattn.runs import Parked,arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_declaration,read_run,set_aside,waiting_records,write_declaration,write_failure,write_run
+from simpleattn.runs import Machine,Parked,arm_runs,claim,find_runs,list_files,merge_runs,parked_folders,probe,read_declaration,read_run,set_aside,waiting_records,write_declaration,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import Variant,get_variant,read_arm
 from stub_runs import stub_run
@@ -87,7 +87,7 @@ def test_a_folder_by_its_address_is_that_folder(tmp_path):
     import upath
     for root in (f'local://{tmp_path}', f'file://{tmp_path}', upath.UPath(f'local://{tmp_path}'), upath.UPath(tmp_path)): assert type(as_root(root))==type(tmp_path) and as_root(root)==tmp_path
 
-@pytest.mark.parametrize('args', [['plan','demo','--sd','0.01','--plot','s3://b/x.svg'], ['report','s','--out','s3:/x'], ['runs','--verify','--root','x://y'], ['runs','--merge','runs','--root','x://y'], ['plan','demo','--sd','.01','--plot','s3:/x.svg']], ids=' '.join)
+@pytest.mark.parametrize('args', [['report','s','--out','file:rep'], ['report','s','--out','s3:rep'], ['runs','--root','file:runs'], ['plan','demo','--sd','0.01','--plot','s3://b/x.svg'], ['report','s','--out','s3:/x'], ['runs','--verify','--root','x://y'], ['runs','--merge','runs','--root','x://y'], ['plan','demo','--sd','.01','--plot','s3:/x.svg']], ids=' '.join)
 def test_an_address_is_no_folder_to_write_to(tmp_path, monkeypatch, recwarn, args):
     write_report_of(tmp_path/'runs'); a_study(tmp_path/'runs').declare()
     monkeypatch.chdir(tmp_path)
@@ -95,6 +95,19 @@ def test_an_address_is_no_folder_to_write_to(tmp_path, monkeypatch, recwarn, arg
     code,out,err = cli_main(args)
     assert code==2 and out=='' and err.count('\n')==1 and 'No such file' not in err and everything(tmp_path)==before and not recwarn.list
     assert not [o for o in tmp_path.iterdir() if ':' in o.name]
+
+def test_a_tilde_is_the_home_wherever_a_place_is_given(tmp_path, monkeypatch):
+    "A shell expands it in a word of its own, and not after a ="
+    monkeypatch.setenv('HOME', str(tmp_path/'home'))
+    (tmp_path/'home').mkdir(); (tmp_path/'work').mkdir()
+    write_report_of(tmp_path/'home'/'runs'); a_study(tmp_path/'home'/'runs').declare()
+    monkeypatch.chdir(tmp_path/'work')
+    for args in (['report','s','--root=~/runs','--out=~/rep'], ['plan','demo','--sd=.01','--plot=~/x.svg'], ['compare','s','--root=~/runs'], ['runs','--merge=~/runs','--root=~/other']):
+        assert cli_main(args)[0]==0, args
+    assert as_root('~/runs')==as_root(Path('~/runs'))==tmp_path/'home'/'runs' and load_study('s', '~/runs').root.is_absolute()
+    assert Machine(checkpoints='~/kept').checkpoint('a/0.json')==tmp_path/'home'/'kept'/'a'/'0.pt'
+    assert Machine(checkpoints='~/kept').absolute().checkpoints==str(tmp_path/'home'/'kept')
+    assert [o.name for o in sorted((tmp_path/'home').iterdir())]==['other','rep','runs','x.svg'] and not [*(tmp_path/'work').iterdir()]
 
 def test_a_declaration_of_another_name_is_refused_where_it_is_read(tmp_path):
     a_study(tmp_path, name='demo').declare()

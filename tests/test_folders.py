@@ -7,7 +7,7 @@ from fastcore.script import CliError
 from conftest import python
 from simpleattn import folders
 from simpleattn.data import DecodedImages,get_dls
-from simpleattn.folders import (check_data,class_name,class_names,find_data,get_path,image_files,list_images,noisy_labels,read_image,split_files,split_folder,
+from simpleattn.folders import (_faults_of,check_data,class_name,class_names,find_data,get_path,image_files,list_images,noisy_labels,read_image,split_files,split_folder,
                                 split_list,unpack)
 from simpleattn.recipes import OtherData,Recipe,derive
 
@@ -92,7 +92,27 @@ def test_a_rotation_is_named_and_not_applied(pics, call):
     assert check_data(pics)['rotated']==['train/a/phone.jpg']
     imgs = DecodedImages(pics)
     assert imgs.hw[imgs.idx['train/a/phone.jpg']].tolist()==[40,60], 'as fastai reads it'
-    assert 'turned by EXIF, which is not applied (as in fastai): train/a/phone.jpg' in call('data', 'pics')[1]
+    assert 'turned by EXIF, which is not applied: train/a/phone.jpg' in call('data', 'pics')[1]
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('suffix', ['jpg','png','tif','webp'])
+def test_a_rotation_is_applied_in_no_format(tmp_path, suffix, orientation):
+    "Pillow turns TIFF as it loads it, so that two photographs of one camera were read in two orientations"
+    exif,file = Image.Exif(), tmp_path/f'phone.{suffix}'
+    exif[0x0112] = orientation
+    stored = photo(40, 60)
+    how = dict(lossless=True) if suffix=='webp' else {}
+    stored.save(file, exif=exif, **how)
+    got = read_image(file)
+    assert got.size==(60,40) and (suffix=='jpg' or (np.asarray(got)==np.asarray(stored)).all())
+    assert bool(_faults_of(file)['rotated'])==(orientation>1)
+
+@pytest.mark.parametrize('bits,kind', [(12,'tif'),(12,'png'),(8,'png'),(16,'png')])
+def test_a_grey_that_holds_fewer_bits_than_it_says_is_named(pics, call, bits, kind):
+    Image.fromarray((rng.random((40,40))*(2**bits-1)).astype('u2')).save(pics/'train'/'a'/f'x.{kind}')
+    assert check_data(pics)['dark']==[f'train/a/x.{kind}']*(bits<16)
+    code,out,err = call('data', 'pics')
+    assert code==0 and (f'do not: train/a/x.{kind}' in out)==(bits<16)
 
 def test_an_animation_is_its_first_picture_and_named(pics):
     first,second = photo(),photo()
