@@ -529,6 +529,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.folders._stray': ('folders.html#_stray', 'simpleattn/folders.py'),
                                     'simpleattn.folders._tar_members': ('folders.html#_tar_members', 'simpleattn/folders.py'),
                                     'simpleattn.folders._tell_of_a_part': ('folders.html#_tell_of_a_part', 'simpleattn/folders.py'),
+                                    'simpleattn.folders._tell_of_stray': ('folders.html#_tell_of_stray', 'simpleattn/folders.py'),
                                     'simpleattn.folders._top': ('folders.html#_top', 'simpleattn/folders.py'),
                                     'simpleattn.folders._unpacked': ('folders.html#_unpacked', 'simpleattn/folders.py'),
                                     'simpleattn.folders._unsplit': ('folders.html#_unsplit', 'simpleattn/folders.py'),

@@ -128,10 +128,14 @@ def _check_sum(archive):
 
 _broken_archive = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
 
+_no_archive = 'it is neither a whole zip file nor a tar file. Unpack it, and give its folder'
+
 def _extract(archive, folder):
     "Unpack all of an archive into `folder`, which is empty"
     try:
-        members = _tar_members if tarfile.is_tarfile(archive) else _zip_members
+        is_tar = tarfile.is_tarfile(archive)
+        if not is_tar and not zipfile.is_zipfile(archive): raise ValueError(_no_archive)
+        members = _tar_members if is_tar else _zip_members
         for name,file in members(archive):
             place = folder/_inside(name)
             (place.parent if file else place).mkdir(parents=True, exist_ok=True)
@@ -685,7 +689,15 @@ def check_at_hand(
 ):
     "Raise `CliError`, before anything is trained, for a data set that cannot be found or used; one that is fetched is seen by its first run"
     check_dataset(recipe.dataset, data)
-    if data or os.environ.get('SIMPLEATTN_DATA') or recipe.dataset not in known: find_data(recipe, data)
+    if data or os.environ.get('SIMPLEATTN_DATA') or recipe.dataset not in known: _tell_of_stray(find_data(recipe, data))
+
+@lru_cache(maxsize=16)
+def _tell_of_stray(path): # once a process
+    "Say on standard error how many files among the classes are not read, so that no photograph is missed in silence"
+    kinds = Counter(os.path.splitext(o)[1].lower() or 'without a suffix' for o in _stray(path))
+    if not kinds: return
+    are = '1 file is no image by its name' if kinds.total()==1 else f'{kinds.total()} files are no images by their names'
+    tell(f"{_called(path)}: {are}, and not read: {_some(f'{n} {kind}' for kind,n in kinds.most_common())}. `simpleattn data` lists them.")
 
 # %% ../nbs/09_folders.ipynb #d6dfd801
 _undo = dict(zip(range(2, 9), 'FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_90 TRANSVERSE ROTATE_270'.split())) # EXIF's orientation -> what undoes it

@@ -81,6 +81,7 @@ FAULTS = {
     # study
     'forgotten-arm': ('The last arm is never missing.', ['study::missing_lists_all_arms_of_a_seed_together']),
     'seed-order': ('Declared seeds may be given in another order.', ['study::declared_seeds_are_not_chosen_again']),
+    'unsaid-stray': ('Files that are no images by their names are skipped in silence.', ['folders::photographs_that_are_not_read_are_counted_before_anything_is_trained']),
     'dark-grey': ('A grey of 12 bits in 16 is not named.', ['folders::a_grey_that_holds_fewer_bits_than_it_says_is_named']),
     'tiff-turned': ('A TIFF is turned by EXIF.', ['folders::a_rotation_is_applied_in_no_format']),
     'tilde': ('A ~ in a root is a folder of that name.', ['files::a_tilde_is_the_home_wherever_a_place_is_given']),
@@ -400,6 +401,7 @@ CHANGES = {
     'forgotten-arm': ('study', 'for label in study.arms if label in wanted and',
         'for label in [*study.arms][:-1] if label in wanted and'),
     'seed-order': ('study', 'study.seeds[:n]==declared[:n]', '{*study.seeds[:n]}=={*declared[:n]}'),
+    'unsaid-stray': ('folders', '_tell_of_stray(find_data(recipe, data))', 'find_data(recipe, data)'),
     'dark-grey': ('folders', '_dark = 16', '_dark = 8'),
     'tiff-turned': ('folders', "if image.format!='TIFF'", "if image.format!='tiff'"),
     'tilde': ('files', 'Path(os.path.expanduser(path))', 'Path(path)'),

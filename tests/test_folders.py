@@ -1,5 +1,5 @@
 """Images of others: awkward files and folders, made here, are read as a person would expect, or named"""
-import io,json,os,shutil,stat,tarfile,time,warnings,zipfile
+import io,json,os,shutil,stat,sys,tarfile,time,warnings,zipfile
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
@@ -509,6 +509,24 @@ def test_counts_that_contradict_a_known_data_set_are_refused(tmp_path, call, mon
     with pytest.raises(OtherData, match='10 classes.*this has 9'): get_dls(recipe, 0, p)
     code,out,err = call('data', 'imagewoof', '--data', p)
     assert code==2 and '36 images' in out and 'this has 9' in err
+
+@pytest.mark.parametrize('verb', ['train','study','race'])
+def test_photographs_that_are_not_read_are_counted_before_anything_is_trained(pics, call, verb, monkeypatch):
+    "Of a format that is not known here, of a camera, without a suffix"
+    folders._tell_of_stray.cache_clear()
+    def now_it_would_train(*args): sys.exit('now it would train')
+    for o in ('simpleattn.runs.probe','simpleattn.study.check_engine'): monkeypatch.setattr(o, now_it_would_train)
+    for name in ('train/a/x.j2k','train/a/y.J2K','val/b/a.cr2','val/b/none'): (pics/name).write_bytes(b'x')
+    code,out,err = call(verb, 'demo', '--data', 'pics', '--set', 'dataset=pics', 'source=full', 'bs=4')
+    assert err.count('pics: 4 files are no images by their names, and not read: 2 .j2k, 1 .cr2, 1 without a suffix. `simpleattn data` lists them.')==1, err
+    for name in ('train/a/y.J2K','val/b/a.cr2','val/b/none'): (pics/name).unlink()
+    assert 'pics: 1 file is no image by its name, and not read: 1 .j2k.' in call(verb, 'demo', '--data', pics, '--set', 'dataset=pics', 'source=full', 'bs=4')[2]
+
+@pytest.mark.parametrize('name', ['pics.7z','pics.rar','pics.zip','pics.tar.zst'])
+def test_an_archive_of_another_kind_is_called_so(tmp_path, call, name):
+    (tmp_path/name).write_bytes(b"7z\xbc\xaf'\x1c"*99)
+    code,out,err = call('data', f'./{name}')
+    assert code==2 and 'neither a whole zip file nor a tar file. Unpack it, and give its folder' in err and err.count('\n')==1
 
 def test_a_part_of_a_known_data_set_is_said_once(tmp_path, capsys):
     p = write_set(tmp_path/'imagewoof2-160', class_names['imagewoof'], n=2)
