@@ -1442,6 +1442,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.runs.gpus_here': ('runs.html#gpus_here', 'simpleattn/runs.py'),
                                  'simpleattn.runs.has_store': ('runs.html#has_store', 'simpleattn/runs.py'),
                                  'simpleattn.runs.is_record': ('runs.html#is_record', 'simpleattn/runs.py'),
+                                 'simpleattn.runs.is_stray': ('runs.html#is_stray', 'simpleattn/runs.py'),
                                  'simpleattn.runs.iter_runs': ('runs.html#iter_runs', 'simpleattn/runs.py'),
                                  'simpleattn.runs.last_failure': ('runs.html#last_failure', 'simpleattn/runs.py'),
                                  'simpleattn.runs.list_files': ('runs.html#list_files', 'simpleattn/runs.py'),

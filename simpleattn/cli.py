@@ -817,7 +817,9 @@ def comparison(
 
 def _say_incomplete(reading):
     "On standard error, which records count for nothing, and how many runs are still to come"
-    for name,why in reading.not_believed.items(): _tell(f'{name} is not believed, so that its seed is missing: {why}')
+    missing = {f'{seed}.json' for _,seed in reading.missing}
+    for name,why in reading.not_believed.items():
+        _tell(f"{name} is not believed{', so that its seed is missing' if os.path.basename(name) in missing else ''}: {why}")
     n_missing,study = len(reading.missing), reading.study
     if not n_missing: return
     if study.raced: _tell(f'The race goes on: at most {n_missing} runs are still to come.')
@@ -1137,7 +1139,7 @@ def runs(
     fmt:Fmt='table'
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
-    from simpleattn.runs import check_records,has_store,merge_runs
+    from simpleattn.runs import check_records,has_store,is_stray,merge_runs
     if merge: _refuse('--merge, which copies all that is missing', recipe=recipe, variant=variant, verify=verify)
     if not merge and not has_store(root): raise CliError(f"There is no store at {root}.")
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
@@ -1149,9 +1151,9 @@ def runs(
     suspect = checked.corrupt | wrong | _suspect_there(merge, merged)
     _tell_beside(root, filters, suspect)
     out = _merged_words(merged) if merged else _verified_words(checked, n_declared, wrong)
-    why = f"{len(suspect)} files need a look; see above. A corrupt record's run is made again by its study."
-    if suspect: raise Told(out, why)
-    return out
+    if not suspect: return out
+    made_again = '' if all(map(is_stray, checked.corrupt)) else " A corrupt record's run is made again by its study."
+    raise Told(out, f'{len(suspect)} files need a look; see above.{made_again}')
 
 def _listed_runs(root, filters):
     "The rows of a list of runs"

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['comparable', 'handicaps', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'Parked', 'write_run',
-           'parked_folders', 'waiting_records', 'write_failure', 'claim', 'read_run', 'set_aside', 'list_files',
-           'iter_runs', 'is_record', 'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure',
-           'runs_frame', 'load_runs', 'Checked', 'check_records', 'check_declaration', 'read_declaration',
-           'write_declaration', 'merge_runs', 'strange_declarations', 'has_store', 'check_failures', 'publish_parked',
-           'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts', 'made_otherwise']
+           'parked_folders', 'waiting_records', 'write_failure', 'claim', 'is_record', 'is_stray', 'read_run',
+           'set_aside', 'list_files', 'iter_runs', 'read_files', 'find_runs', 'arm_runs', 'runs_of_arms',
+           'last_failure', 'runs_frame', 'load_runs', 'Checked', 'check_records', 'check_declaration',
+           'read_declaration', 'write_declaration', 'merge_runs', 'strange_declarations', 'has_store', 'check_failures',
+           'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts',
+           'made_otherwise']
 
 # %% ../nbs/11_runs.ipynb #1ea356ca
 import base64,dataclasses,errno,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
@@ -432,8 +433,24 @@ def _recipe_hashes(recipe):
     return [hashlib.sha256(o.encode()).hexdigest()[:12] for o in said]
 
 # %% ../nbs/11_runs.ipynb #d9a1f221
+_beside_re = re.compile(r'(\d+)\.(failed|corrupt)-\d+\.json', re.ASCII)
+
+def _kind(name): # failed, corrupt, record
+    "What a file of a store is by its own name, whatever its folders are called"
+    beside = _beside_re.fullmatch(name.rpartition('/')[2])
+    return beside[2] if beside else 'record'
+
+def is_record(name:str)->bool: # Below the root
+    "Is a file of a store, by its name, a run's record, and not a failed try or one set aside?"
+    return _kind(name)=='record'
+
+def is_stray(name:str)->bool: # Below the root, or the file's own name
+    "Is a file in a record's place called otherwise than by its seed, as copies and conflicts of synchronisers are?"
+    return is_record(name) and not re.fullmatch(r'(0|[1-9]\d*)\.json', name.rpartition('/')[2], re.ASCII)
+
 def _believe(content, path=None):
     "The run in a record's bytes; raises `ValueError` with the reason if it cannot be believed"
+    if path and is_stray(path): raise ValueError('a stray copy, not read: a record is called by its seed alone, such as 0.json')
     facts = _unsealed(content)
     _check_texts(content, facts)
     try: run = Run(**facts)
@@ -477,13 +494,6 @@ def list_files(
     found = list_names(root, '[!_.]*' if recipe=='*' else recipe, *others, passes=passes)
     return sorted((o for o in found if o[0]!='_' and o.endswith('.json')), key=lambda o: (o.split('/')[:-1], _seed_of(o), o))
 
-_beside_re = re.compile(r'(\d+)\.(failed|corrupt)-\d+\.json', re.ASCII)
-
-def _kind(name): # failed, corrupt, record
-    "What a file of a store is by its own name, whatever its folders are called"
-    beside = _beside_re.fullmatch(name.rpartition('/')[2])
-    return beside[2] if beside else 'record'
-
 def _seed_of(name): # -1 where a file is not named by a seed
     seed = name.rpartition('/')[2].split('.')[0]
     return int(seed) if re.fullmatch('[0-9]{1,10}', seed) else -1
@@ -511,10 +521,6 @@ def iter_runs(
     "Every record of a store, one after another; a link in a record's place is refused"
     _refuse_strange(root, recipe, variant, env)
     return read_files(root, filter(is_record, list_files(root, recipe, variant, env)))
-
-def is_record(name:str)->bool: # Below the root
-    "Is a file of a store, by its name, a run's record, and not a failed try or one set aside?"
-    return _kind(name)=='record'
 
 def read_files(
     root, # Folder of all runs, or its URL

@@ -22,7 +22,7 @@ from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,p
 from .words import counted,interval_text,note,percent,points,printable,tell,screen_width
 from .variants import Arm,add_callbacks,has_source,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put,read_json
-from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,last_failure,load_runs,machine_facts,made_otherwise,probe,publish_parked,
+from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,is_stray,last_failure,load_runs,machine_facts,made_otherwise,probe,publish_parked,
     read_declaration,read_run,runs_frame,runs_of_arms,set_aside,strange_declarations,this_env,waiting_records,write_declaration,write_failure)
 from .engines import Task,check_engine,make_engine,pinning
 
@@ -768,6 +768,7 @@ def _portions(self:Study, eng, progress):
 def _tidy(self:Study):
     "Move records that cannot be believed out of the way, each named, so that their seeds run again; a newer schema is no mistake of the record"
     for path,why in self.read().not_believed.items():
+        if is_stray(path): continue
         path = self.root/path
         if why.startswith('of a newer schema'): raise CliError(f"{path} is {why}.")
         if _is_good_now(path, self.root): continue # another machine has tidied and trained meanwhile

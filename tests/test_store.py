@@ -200,7 +200,7 @@ def test_a_corrupt_record_is_named_and_counts_for_nothing(tmp_path, how):
 
 def test_a_misplaced_record_is_named_with_its_place(tmp_path):
     p = write_run(a_run(0), tmp_path)
-    for q in (p.with_name('7.json'), tmp_path/'tiny'/'simple'/ENV/'0.json', tmp_path/'other'/'baseline'/ENV/'0.json', tmp_path/'tiny'/'baseline'/'gpu'/'0.json', p.with_name('00.json')):
+    for q in (p.with_name('7.json'), tmp_path/'tiny'/'simple'/ENV/'0.json', tmp_path/'other'/'baseline'/ENV/'0.json', tmp_path/'tiny'/'baseline'/'gpu'/'0.json'):
         q.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(p, q)
         df = load_runs(tmp_path)

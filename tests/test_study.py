@@ -1,10 +1,11 @@
 """A study: declared before its first run, held to what it declared, and honest about what is there"""
-import dataclasses,io,json,re,subprocess,sys,time
+import dataclasses,io,json,re,shutil,subprocess,sys,time
 from pathlib import Path
 import numpy as np,pytest
 from fastcore.script import CliError
 from conftest import ROOT,bits
 from test_runs import a_run
+from test_store import cli_main
 from simpleattn.recipes import Recipe,derive,load_recipes
 from simpleattn.runs import claim,this_env,write_failure,write_run
 from simpleattn.study import Progress,Study,load_study,make_arms,compare_gains
@@ -236,6 +237,27 @@ def test_a_record_that_cannot_be_believed_is_set_aside_by_name_and_run_again(tmp
     s = study(tmp_path, recipe=recipe, seeds=2).run('serial', data=tiny, device='cpu', progress=False)
     assert s.missing()==[] and bits(tmp_path)==before and '"seed": 2' in p.with_name('1.corrupt-1.json').read_text()
     assert f'{p}: checksum' in capsys.readouterr().err
+
+STRAY = ['0 (copy).json','0-LAPTOP.json','00.json','0.sync-conflict-20260101-000000-ABCDEFG.json','0.failed-1 (copy).json']
+def test_a_stray_copy_of_a_record_is_named_and_costs_no_seed(tmp_path, capsys):
+    fill(tmp_path)
+    s = study(tmp_path)
+    folder = tmp_path/'tiny'/'simple'/ENV
+    s.declare()
+    for name in STRAY: shutil.copy(folder/'0.json', folder/name)
+    names = sorted(f'tiny/simple/{ENV}/{o}' for o in STRAY)
+    assert s.missing()==[] and sorted(s.read().not_believed)==names and sum(map(len, s.read().runs.values()))==6
+    for verb in (['compare','s'], ['report','s']):
+        code,out,err = cli_main([*verb, '--root', tmp_path])
+        assert code==0 and all(f'{o} is not believed: a stray copy, not read' in err for o in names) and 'is missing' not in err
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path])
+    assert code==1 and '5 files need a look' in err and 'made again' not in err and '6 records' in out
+    s._tidy()
+    assert sorted(o.name for o in folder.iterdir())==sorted(['0.json','1.json','2.json',*STRAY]), 'nothing is made again, so nothing moves'
+    (folder/'0.json').write_text('{')
+    err = cli_main(['compare','s','--root',tmp_path])[2]
+    assert f'tiny/simple/{ENV}/0.json is not believed, so that its seed is missing: not readable' in err
+    assert 'made again by its study' in cli_main(['runs','--verify','--root',tmp_path])[2]
 
 def test_a_diverged_run_is_not_tried_again(tmp_path):
     fill(tmp_path, seeds=[0,1])
