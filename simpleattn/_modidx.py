@@ -1463,6 +1463,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'simpleattn.runs.set_aside': ('runs.html#set_aside', 'simpleattn/runs.py'),
                                  'simpleattn.runs.strange_declarations': ('runs.html#strange_declarations', 'simpleattn/runs.py'),
                                  'simpleattn.runs.this_env': ('runs.html#this_env', 'simpleattn/runs.py'),
+                                 'simpleattn.runs.too_deep': ('runs.html#too_deep', 'simpleattn/runs.py'),
                                  'simpleattn.runs.unpack_bits': ('runs.html#unpack_bits', 'simpleattn/runs.py'),
                                  'simpleattn.runs.waiting_records': ('runs.html#waiting_records', 'simpleattn/runs.py'),
                                  'simpleattn.runs.write_declaration': ('runs.html#write_declaration', 'simpleattn/runs.py'),

@@ -1172,11 +1172,15 @@ def _tell_beside(root, filters, suspect):
 def _beside_the_records(root, checked, filters):
     "How many declarations a store has, and what it holds beside its records that cannot be believed: path -> reason"
     from simpleattn.files import as_root,holds_something
-    from simpleattn.runs import check_failures
+    from simpleattn.runs import check_failures,too_deep
     from simpleattn.study import check_studies
     n_declared,wrong_studies = check_studies(root)
     n_failed,wrong_tries = check_failures(root)
     wrong = {f'{as_root(root)/name}':why for name,why in (wrong_studies | wrong_tries).items()}
+    for folder in too_deep(root):
+        deep = f'{as_root(root)/folder}'
+        wrong[deep] = ('holds records or declarations one folder too deep, which nobody reads. Move them up; a whole store is copied by '
+            f'simpleattn runs --merge {shlex.quote(deep)} --root {shlex.quote(str(root))}')
     is_empty = not (checked.n_believed or checked.corrupt or filters or n_declared or n_failed or wrong)
     if is_empty and holds_something(root): wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
     return n_declared, wrong

@@ -8,8 +8,8 @@ __all__ = ['comparable', 'handicaps', 'Run', 'chance_limit', 'run_path', 'pack_b
            'set_aside', 'list_files', 'iter_runs', 'read_files', 'find_runs', 'arm_runs', 'runs_of_arms',
            'last_failure', 'runs_frame', 'load_runs', 'Checked', 'check_records', 'check_declaration',
            'read_declaration', 'write_declaration', 'merge_runs', 'strange_declarations', 'has_store', 'check_failures',
-           'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine', 'machine_facts',
-           'made_otherwise']
+           'too_deep', 'publish_parked', 'probe', 'env_name', 'gpus_here', 'this_env', 'code_commit', 'Machine',
+           'machine_facts', 'made_otherwise']
 
 # %% ../nbs/11_runs.ipynb #1ea356ca
 import base64,dataclasses,errno,hashlib,json,os,platform,re,stat,subprocess,sys,tempfile,time
@@ -959,6 +959,14 @@ def check_failures(
         try: _check_file(name, content)
         except (ValueError, CliError) as e: wrong[name] = str(e)
     return len(failed), wrong
+
+def too_deep(
+    root='runs' # Folder of all runs, or its URL
+)->list: # Names of its folders
+    "Folders that hold records or declarations one folder deeper than they are read, as after `cp -r` into a folder that is there"
+    deeper = [o for o in list_files(root, '*', '*', '*', '*', '*') if is_record(o) and not is_stray(o)]
+    deeper += list_names(root, '[!_.]*', '_studies', '*.json', passes=_is_no_recipe)
+    return sorted({o.split('/')[0] for o in deeper})
 
 def _check_failure(name, content):
     facts = _unsealed(content)

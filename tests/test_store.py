@@ -198,6 +198,23 @@ def test_a_corrupt_record_is_named_and_counts_for_nothing(tmp_path, how):
     res = cli_main(['runs','--root',tmp_path,'--verify'])
     assert res[0]==1 and f'{p}: ' in res[2] and '1 records' in res[1] and '1 not believed' in res[1]
 
+def test_a_store_within_a_store_is_named_with_the_command_that_merges_it(root):
+    "As cp -r leaves it, where the folder was there"
+    for seed in (0, 1): write_run(a_run(seed), root)
+    inside = as_root(root)/'copied'
+    write_run(a_run(2), inside)
+    code,out,err = cli_main(['runs','--verify','--root',root])
+    assert code==1 and f'{inside}: holds records or declarations one folder too deep' in err and '2 records' in out and 'made again' not in err
+    assert cli_main(['runs','--merge',inside,'--root',root])[0]==0 and len(load_runs(root))==3
+
+@pytest.mark.parametrize('name,code', [('tiny/tiny/baseline/e/0.json',1), ('tiny/baseline/e/copied/0.json',1), ('old/_studies/s.json',1), ('tiny/baseline/e/notes/x.json',0), ('_observed/tiny/baseline/e/0.json',0), ('.git/a/b/c/0.json',0)])
+def test_records_that_lie_too_deep_are_told_from_other_files(tmp_path, name, code):
+    write_run(a_run(), tmp_path)
+    (tmp_path/name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path/name).write_text('{}')
+    got,out,err = cli_main(['runs','--verify','--root',tmp_path])
+    assert got==code and ('one folder too deep' in err)==bool(code)
+
 def test_a_misplaced_record_is_named_with_its_place(tmp_path):
     p = write_run(a_run(0), tmp_path)
     for q in (p.with_name('7.json'), tmp_path/'tiny'/'simple'/ENV/'0.json', tmp_path/'other'/'baseline'/ENV/'0.json', tmp_path/'tiny'/'baseline'/'gpu'/'0.json'):
