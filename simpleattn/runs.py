@@ -798,6 +798,8 @@ def check_declaration(
 )->dict: # What it says
     "Read a file of a declaration; raises `ValueError` or `CliError` for one that is damaged, or of another name"
     facts = _json(content)
+    seal = facts.pop('sha256', None) # older declarations have none
+    if seal is not None and seal!=_seal(facts): raise ValueError('checksum does not match its content')
     folder,_,file = name.removeprefix('_studies/').rpartition('/')
     study = folder.removesuffix('.growth') if folder else file.removesuffix('.json')
     lacking = ({'arms','seeds','date','runs_before'} if folder else _always_declared) - facts.keys()
@@ -872,8 +874,9 @@ def write_declaration(
     if growth:
         number = 1+max(map(_seed_of, _growth_files(root, name)), default=0)
         file = f'_studies/{name}.growth/{number}.json'
-    content = json.dumps(facts, indent=1)+'\n'
-    try: check_declaration(file, content.encode())
+    try:
+        content = json.dumps(dict(facts, sha256=_seal(facts)), indent=1)+'\n'
+        check_declaration(file, content.encode())
     except ValueError as e: raise CliError(f"Study {name!r} cannot be declared: {e}.") from None
     put(root, file, content)
 
