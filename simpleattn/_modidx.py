@@ -178,6 +178,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'simpleattn.cli._is_file': ('cli.html#_is_file', 'simpleattn/cli.py'),
                                 'simpleattn.cli._is_ours': ('cli.html#_is_ours', 'simpleattn/cli.py'),
                                 'simpleattn.cli._is_pattern': ('cli.html#_is_pattern', 'simpleattn/cli.py'),
+                                'simpleattn.cli._listed': ('cli.html#_listed', 'simpleattn/cli.py'),
                                 'simpleattn.cli._listed_runs': ('cli.html#_listed_runs', 'simpleattn/cli.py'),
                                 'simpleattn.cli._make_parser': ('cli.html#_make_parser', 'simpleattn/cli.py'),
                                 'simpleattn.cli._matching': ('cli.html#_matching', 'simpleattn/cli.py'),

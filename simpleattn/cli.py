@@ -265,7 +265,7 @@ def _grid(changes):
     "KEY=VALUE words with one value, and as lists those with several; the commas of a tuple are one value"
     _refuse_twice(changes)
     pairs = [change.partition('=') for change in changes]
-    many = {k:v.split(',') for k,_,v in pairs if ',' in v and not isinstance(getattr(Recipe, k, ()), tuple)}
+    many = {k:_listed(v) for k,_,v in pairs if ',' in v and not isinstance(getattr(Recipe, k, ()), tuple)}
     return [change for change in changes if change.partition('=')[0] not in many], many
 
 # %% ../nbs/28_cli.ipynb #0b59ef2d
@@ -296,6 +296,10 @@ def _tell(what, lines=False):
 def _import(path):
     "Register the user's variants"
     if path: import_file(path)
+
+def _listed(text):
+    "The parts of a text with commas; a blank after a comma means nothing"
+    return [o.strip() for o in text.split(',')]
 
 def _seeds(runs, seeds):
     "How many seeds, or which"
@@ -457,7 +461,7 @@ def cost(
 ):
     "Parameters and FLOPs (2 x multiply-adds of one image); time and memory of a step on request"
     _import(import_file)
-    arms = [get_variant(o) for o in variants.split(',')]
+    arms = [get_variant(o) for o in _listed(variants)]
     import torch
     from simpleattn.models import cost,create_model
     torch.set_num_threads(threads)
@@ -556,7 +560,7 @@ def study(
     from simpleattn.study import Study
     set,grid = _grid(set)
     if not grid: _refuse('a study without a sweep (--set KEY=A,B)', pick=pick!='baseline', sweep_runs=sweep_runs!=3)
-    seeds,arms = _seeds(runs, seeds), variants.split(',')
+    seeds,arms = _seeds(runs, seeds), _listed(variants)
     declared = dict(root=root, delta=delta, alpha=alpha, env=this_env(kwargs.get('device')))
     if grid or match: arms = _arms_of_protocol(arms, baseline, contrasts)
     _import(import_file)
@@ -643,7 +647,7 @@ def race(
     "Add seeds until every variant is better, worse or equivalent within delta; the same command resumes it"
     from simpleattn.runs import this_env
     from simpleattn.study import Study
-    seeds,arms = _seeds(cap, seeds), variants.split(',')
+    seeds,arms = _seeds(cap, seeds), _listed(variants)
     _import(import_file)
     recipe = _recipe_of(recipe, settings, set, root)
     s = Study(name or f'{recipe.name}-race', arms, seeds, baseline, recipe, root, delta, alpha,
@@ -783,10 +787,10 @@ def _which(variants):
     "Variants beside the baseline: how many, or a list of names"
     text = str(variants)
     if re.fullmatch('[+-]?[0-9]{1,6}', text): return int(text)
-    names = [o for o in text.split(',') if o!='baseline']
+    names = [o for o in _listed(text) if o!='baseline']
     if re.match('[+-]?[0-9]', text) or not all(names): raise CliError(f'--variants {text}: write how many, or names with commas, such as self,simple.')
     if not names: raise CliError(f'--variants {text}: that names the baseline alone. Name what is compared with it, such as self,simple.')
-    return [*dict.fromkeys(get_variant(o).name for o in names)] # a wrong name is refused; of variants of one's own, how many is enough
+    return [v.name for v in dict.fromkeys(map(get_variant, names))] # a wrong name is refused; of variants of one's own, how many is enough
 
 def _draw_power(plan, file):
     "Write the power curve of a plan"

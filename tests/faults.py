@@ -81,6 +81,8 @@ FAULTS = {
     # study
     'forgotten-arm': ('The last arm is never missing.', ['study::missing_lists_all_arms_of_a_seed_together']),
     'seed-order': ('Declared seeds may be given in another order.', ['study::declared_seeds_are_not_chosen_again']),
+    'blank-in-list': ("A blank after a comma is part of a variant's name.", ['cli::a_blank_after_a_comma_means_nothing_in_any_list']),
+    'unsealed': ('A declaration that was edited is believed.', ['study::a_declaration_that_was_edited_is_not_believed']),
     'too-deep': ('Records a folder too deep are seen by nobody.', ['store::records_that_lie_too_deep_are_told_from_other_files']),
     'stray-moved': ('A stray copy is moved aside again and again.', ['study::a_stray_copy_of_a_record_is_named_and_costs_no_seed']),
     'unsaid-stray': ('Files that are no images by their names are skipped in silence.', ['folders::photographs_that_are_not_read_are_counted_before_anything_is_trained']),
@@ -403,6 +405,8 @@ CHANGES = {
     'forgotten-arm': ('study', 'for label in study.arms if label in wanted and',
         'for label in [*study.arms][:-1] if label in wanted and'),
     'seed-order': ('study', 'study.seeds[:n]==declared[:n]', '{*study.seeds[:n]}=={*declared[:n]}'),
+    'blank-in-list': ('cli', "return [o.strip() for o in text.split(',')]", "return text.split(',')"),
+    'unsealed': ('runs', 'if seal is not None and seal!=_seal(facts)', 'if seal is not None and not _seal(facts)'),
     'too-deep': ('runs', 'if is_record(o) and not is_stray(o)]', 'if is_stray(o)]'),
     'stray-moved': ('study', 'if is_stray(path): continue', 'if not path: continue'),
     'unsaid-stray': ('folders', '_tell_of_stray(find_data(recipe, data))', 'find_data(recipe, data)'),

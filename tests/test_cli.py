@@ -2,7 +2,7 @@
 import csv,dataclasses,io,json,os,re,shutil
 from types import SimpleNamespace
 import pytest
-from conftest import ROOT,bits,cli,python
+from conftest import ROOT,bits,cli,python,unsealed
 from simpleattn import __version__
 from simpleattn.cli import main,verbs
 from simpleattn.recipes import Recipe,load_recipes
@@ -284,7 +284,7 @@ def test_two_studies_are_compared_by_their_gains(call, root):
             write_run(dataclasses.replace(run, recipe=recipes['other'].to_dict(), recipe_hash=recipes['other'].hash), root)
     for n,r in recipes.items():
         s = Study(n, ['baseline','simple'], 3, recipe=r, root=root, env=this_env('cpu')); s.declare()
-        d = json.loads(s.file.read_text()); s.file.write_text(json.dumps(dict(d, pairs_before=0)))
+        s.file.write_text(json.dumps(unsealed(s.file) | dict(pairs_before=0)))
     code,out,err = call('compare', 'other', 'tiny', '--root', root, '--fmt', 'json')
     c, = json.loads(out)['comparisons']
     from scipy import stats
@@ -494,3 +494,12 @@ def test_a_file_name_forges_no_line(tmp_path, call):
 def test_a_margin_in_points_is_a_slip(words, capsys):
     with pytest.raises(SystemExit) as e: main(words)
     assert e.value.code==2 and 'give at most 0.2: it is a fraction, and 0.01 is one percentage point' in capsys.readouterr().err
+
+def test_a_blank_after_a_comma_means_nothing_in_any_list(call, tmp_path):
+    from simpleattn.cli import _grid,_seeds,_which
+    assert call('cost', '--backbone', 'xresnet18', '--variants', 'baseline, simple', '--size', '32')[:2]==call('cost', '--backbone', 'xresnet18', '--variants', 'baseline,simple', '--size', '32')[:2]
+    for verb in ('study','race'):
+        said = [call(verb, 'demo', '--variants', o, '--seeds', '0, 1, 2', '--root', tmp_path, '--engine', 'none') for o in ('baseline, simple','baseline,simple')]
+        assert said[0]==said[1] and "engine" in said[0][2]
+    assert _grid(['lr=1e-3, 2e-3','sched=one-cycle, flat-cos'])==([], dict(lr=['1e-3','2e-3'], sched=['one-cycle','flat-cos']))
+    assert _which('self, simple')==['self','simple'] and _which('simple, simple@1.-1')==['simple'] and _seeds(5, '0, 1')==[0,1]

@@ -227,6 +227,11 @@ def test_a_small_validation_set_is_named(pics, call):
 def test_own_data_hear_nothing_of_split_v1(pics, call):
     assert 'split v1' not in call('data', 'pics')[1]
 
+def test_a_recipe_is_meant_by_its_name_for_batches_too(pics, monkeypatch, tmp_path):
+    (tmp_path/'settings.ini').write_text('[mine]\ndataset = pics\nsource = full\nbs = 4\nsize = 32\nval_extra = 8\n')
+    monkeypatch.chdir(tmp_path)
+    assert get_dls('mine', 0, pics).train.bs==4
+
 def test_a_batch_that_fits_is_proposed(pics):
     with pytest.raises(CliError, match='bs = 64.* 8 train images.*--set bs=8'): get_dls(small(bs=64), 0, pics)
 
