@@ -1260,17 +1260,18 @@ def _gain_alone(c):
     return Summary(f'({c.arm} - {c.baseline})', mean, c.sd_diff, c.n, _Gains.test, new_images and replace(new_images, value=mean),
         (c.recipe or '',), arms=(c.baseline, c.arm))
 
-def _of_one_data_set(first, second):
-    "Does a seed mean the same images, and in the same order, in both gains? As far as the runs say"
-    if first.images and second.images: return first.images == second.images
-    return first.recipes[0] is not None and first.recipes[0] == second.recipes[0]
+def _seeds_mean_the_same(first, second):
+    "Does a seed mean the same images, in the same order, in both gains? By their recipes, or else by the images that validated"
+    one, other = first.recipes[0], second.recipes[0]
+    if one and other: return one == other
+    return first.images is not None and first.images == second.images
 
 def _gains_by_seed(gains, names):
-    "Two gains as pairs of the seeds that both have; None where they share neither runs nor a data set"
+    "Two gains as pairs of the seeds that both have; None where they share no runs, and a seed means something else in each"
     pairs = shared_runs(*gains)
     n, share_runs = len(pairs[0]), bool({*names[:2]} & {*names[2:]})
     if share_runs and n < 2: raise ValueError(f"{' and '.join(names)}: the two gains share {n} seeds, and a comparison needs at least two")
-    by_seed = share_runs or _of_one_data_set(*gains) and _enough_shared(*gains, n)
+    by_seed = share_runs or _seeds_mean_the_same(*gains) and _enough_shared(*gains, n)
     return Contrast(*pairs, True) if by_seed else None
 
 def _gain_of_gains(samples, names, paired, sequential, declared):
