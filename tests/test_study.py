@@ -207,7 +207,7 @@ def test_numbers_and_names_are_taken_as_python_gives_them(tmp_path):
 @pytest.mark.parametrize('call,says', [(lambda p: study(p, seeds=True), 'Seed True'), (lambda p: study(p, seeds=[0,1.]), 'Seed 1.0'), (lambda p: study(p, seeds=2.), 'Seed 2.0'),
     (lambda p: Study('q', 'baseline,self', 3, recipe='demo', root=p), r"give a list, such as \['baseline', 'self'\]"), (lambda p: study(p, name=None), 'Study None: a name'),
     (lambda p: compare_gains('a', 'b'), 'two studies: give `load_study'), (lambda p: load_study(None, p), "No study 'None'"),
-    (lambda p: (fill(p), study(p).compare(baseline='self')), 'baseline is that of the study, baseline: leave it out')], ids=str)
+    (lambda p: (fill(p), study(p).compare(baseline='self')), 'baseline is that of the study, baseline: leave it out')], ids=range(8))
 def test_what_python_can_give_and_nobody_can_mean_is_a_sentence(tmp_path, call, says):
     with pytest.raises(CliError, match=says): call(tmp_path)
 
