@@ -823,7 +823,8 @@ def _say_incomplete(reading):
     "On standard error, which records count for nothing, and how many runs are still to come"
     missing = {f'{seed}.json' for _,seed in reading.missing}
     for name,why in reading.not_believed.items():
-        _tell(f"{name} is not believed{', so that its seed is missing' if os.path.basename(name) in missing else ''}: {why}")
+        so = ', so that its seed is missing' if os.path.basename(name) in missing else ''
+        _tell(f'{name} is not believed{so}: {why}')
     n_missing,study = len(reading.missing), reading.study
     if not n_missing: return
     if study.raced: _tell(f'The race goes on: at most {n_missing} runs are still to come.')
@@ -1183,8 +1184,9 @@ def _beside_the_records(root, checked, filters):
     wrong = {f'{as_root(root)/name}':why for name,why in (wrong_studies | wrong_tries).items()}
     for folder in too_deep(root):
         deep = f'{as_root(root)/folder}'
-        wrong[deep] = ('holds records or declarations one folder too deep, which nobody reads. Move them up; a whole store is copied by '
-            f'simpleattn runs --merge {shlex.quote(deep)} --root {shlex.quote(str(root))}')
+        is_store = '/' not in folder
+        way = f'Copy this store by simpleattn runs --merge {shlex.quote(deep)} --root {shlex.quote(str(root))}' if is_store else 'Move them up'
+        wrong[deep] = f'holds records or declarations one folder too deep, which nobody reads. {way}'
     is_empty = not (checked.n_believed or checked.corrupt or filters or n_declared or n_failed or wrong)
     if is_empty and holds_something(root): wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
     return n_declared, wrong

@@ -43,6 +43,11 @@ _object_stores = ('s3','s3a','gs','gcs','az','abfs','oss','memory') # as fsspec 
 _schemes = '|'.join(('file','local', *_object_stores))
 address_re = re.compile(f'[A-Za-z][A-Za-z0-9+.:-]*(?:://|(?<=..):/)|(?:{_schemes}):') # how an address begins, slashes forgotten too; c:/ is a drive
 
+def _folder(text):
+    "A path that is read the same again: ./~ and ./s3:x are folders here"
+    path = Path(text)
+    return path.absolute() if str(path).startswith('~') or address_re.match(str(path)) else path
+
 def as_root(
     root # A local folder, or an fsspec URL such as s3://bucket/runs
 ): # `Path`, or a `UPath` with the same methods
@@ -50,7 +55,7 @@ def as_root(
     if is_url(root) and root.protocol in _object_stores: return root
     path = re.sub('^(file|local)://', '', str(root))
     address = address_re.match(path)
-    if not address: return Path(os.path.expanduser(path)) # a shell expands no ~ after a =
+    if not address: return _folder(os.path.expanduser(path)) # a shell expands no ~ after a =
     if address[0] in [f'{o}://' for o in _object_stores]: return _open_url(path)
     raise CliError(f"{path} cannot be opened: it is neither a folder nor in an object store ({', '.join(_object_stores)}), whose addresses are such as s3://bucket/runs.")
 

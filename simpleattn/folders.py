@@ -707,6 +707,7 @@ def _as_stored(image):
     "A picture as its file holds it: Pillow turns TIFF alone by EXIF, as it loads it"
     if image.format!='TIFF': return image
     before = image.getexif().get(_orientation, 1)
+    image.filename = '' # else the rows of a picture without compression are mapped at the width that it has after the turn
     image.load()
     was_turned = before in _undo and image.getexif().get(_orientation, 1)!=before
     return image.transpose(Image.Transpose[_undo[before]]) if was_turned else image

@@ -179,12 +179,12 @@ def _same_width(rows, path):
     def is_empty(i): return not any(cells[i].strip() for cells in (header, *(o for _,o in rows)) if i < len(cells))
     while header and is_empty(len(header)-1): header = header[:-1]
     is_wider = rows and all(len(o) == len(header)+1 and o[-1].strip() for _,o in rows)
-    has_index = is_wider and len({o[0] for _,o in rows}) == len(rows) # as R writes it
-    if has_index: header = ['', *header]
+    decimal_commas = is_wider and all(o.strip().isdigit() for _,cells in rows for o in cells[-2:]) and len({o[0] for _,o in rows}) < len(rows)
+    if is_wider and not decimal_commas: header = ['', *header] # the index, as R writes it
     width = len(header)
     for line,cells in rows:
         if any(o.strip() for o in cells[width:]):
-            way = ' If commas are decimal, put semicolons between the cells.' if is_wider else ''
+            way = ' If commas are decimal, put semicolons between the cells.' if decimal_commas else ''
             raise CliError(f'{path}: line {line} has {len(cells)} cells, and the header names {width} columns.{way}')
     return header, [(line, (cells + ['']*width)[:width]) for line,cells in rows]
 

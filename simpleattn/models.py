@@ -353,6 +353,10 @@ def _is_gate(conv, seen, given):
     pooled = conv.kernel_size==(1,1) and seen[2:]==(1,1)
     return pooled or seen[1]!=given[1]
 
+def _first_tensor(given):
+    "What a module gives, or the first tensor of several"
+    return given if isinstance(given, Tensor) else next(o for o in given if isinstance(o, Tensor))
+
 def convs_around(
     block:nn.Module, # A block
     inputs:tuple,    # What it is called with
@@ -371,6 +375,7 @@ def convs_around(
         with _modes_kept(block), torch.enable_grad(): given = block.eval()(*inputs)
     finally:
         for hook in hooks: hook.remove()
+    given = _first_tensor(given)
     if not given.requires_grad: return []
     reaching = torch.autograd.grad(given.sum(), [zero for _,_,zero in calls], allow_unused=True)
     return [conv for (conv,seen,_),g in zip(calls, reaching) if g is not None and not _is_gate(conv, seen, given.shape)]
@@ -392,8 +397,12 @@ def check_ends(self:Family, model, blocks, size):
     "`check_end` for the blocks of a network, as it sees them with an image of `size`"
     if self.has_end or not blocks: return
     for block in blocks: self.last_norm(block) # refuses one without
-    with Hooks(blocks, lambda block,inputs,output: inputs) as hooks:
-        try: _look_at_blank(model, size)
+    def look(side):
+        with Hooks(blocks, lambda block,inputs,output: inputs) as hooks: _look_at_blank(model, side)
+        return hooks
+    try: hooks = look(max(size, 64)) # on a map of one position a convolution looks like a gate
+    except Exception:
+        try: hooks = look(size)
         except Exception as e:
             raise CliError(f"{type(model).__name__} fails on a blank image of {size} px ({_why(e)}): give size=, the side of its images.") from e
     for block,hook in zip(blocks, hooks): self.check_end(block, hook.stored)
@@ -526,8 +535,13 @@ def _try_network(model, layer, site, size):
     "Raise `CliError` where a network with a layer cannot take an image"
     blank = _blank(model, size)
     image = torch.randn(blank.shape, generator=torch.Generator().manual_seed(0)).to(blank)
-    try: _look(model, image)
-    except Exception as e: raise CliError(f"{_layer_name(layer)} fails at {site} on {size} px: {_why(e)}") from e
+    appended = [m for m in model.modules() if getattr(m, 'inserted', None)=='appended']
+    def shapes(layer, inputs, output): return inputs[0].shape, getattr(output, 'shape', None)
+    with Hooks(appended, shapes) as hooks:
+        try: _look(model, image)
+        except Exception as e: raise CliError(f"{_layer_name(layer)} fails at {site} on {size} px: {_why(e)}") from e
+    for seen,given in (hook.stored for hook in hooks if hook.stored):
+        if seen!=given: raise CliError(f"{_layer_name(layer)} at {site} turns {tuple(seen)} into {given and tuple(given)}: a layer must keep the shape.")
 
 # %% ../nbs/07_models.ipynb #79acdb6c
 _timm_layers = 'bottleneck halo nl bat gc se eca cbam lambda'.split()

@@ -445,7 +445,8 @@ def check_accuracies(
 def _in_one_order(baseline, variant):
     "Two arms as arrays; pandas Series in the order of the first, by their indices"
     if hasattr(baseline, 'index') and hasattr(variant, 'reindex'):
-        if {*baseline.index} != {*variant.index} or len(variant) != len({*variant.index}):
+        seeds = {*baseline.index}
+        if seeds != {*variant.index} or not len(seeds) == len(baseline) == len(variant):
             raise ValueError("the indices of the two Series are not the same seeds, each once: index both by seed, or give arrays (.to_numpy())")
         variant = variant.reindex(baseline.index)
     return np.asarray(baseline, float), np.asarray(variant, float)

@@ -899,7 +899,8 @@ def _checked_table(asked, table, said):
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
     if not len(trained): asked.refuse(f"no run has finished ({'; '.join(ends) or 'there are none'}).")
     check_pasted(trained)
-    check_singles(trained)
+    has_seeds = short_name(asked.roles.get('seed', '')) in seed_names
+    if not (has_seeds or asked.percent or asked.says_percent): check_singles(trained)
     whole, runs = runs, _check_mixed(asked, runs, by)
     acc = _accuracies(asked, trained)
     for _,rows in _parts(whole, by): check_rows(rows)
@@ -935,7 +936,7 @@ def _said_roles(asked, runs):
     if asked.errors: roles['acc'] = f"1 - {roles['acc']}"
     words = [f"{'accuracy' if k == 'acc' else k} = {v}" for k,v in roles.items()]
     said = [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
-    if re.search('fold|split', short_name(roles.get('seed', ''))): said.append(_of_folds)
+    if {'fold','folds','kfold'} & {*short_name(roles.get('seed', '')).split('_')}: said.append(_of_folds)
     is_of_optuna = any(short_name(o) in ('number','datetime_start','datetime_complete') for o in runs.columns) # which minimises, unless told
     if short_name(roles['acc']) in _scores and is_of_optuna and not asked.acc:
         said.append(f"{roles['acc']} may be a loss or an error: then more is worse, and this answer is wrong; --acc {shlex.quote(roles['acc'])} says that it is an accuracy")
@@ -977,7 +978,8 @@ def baseline_of(
     "The arm that the others are compared with, where none is named"
     names = {o.casefold():o for o in reversed(arms)}
     absent = next((names[o] for o in ('baseline','false','none','off','no','0') if o in names), None)
-    return absent or next((o for o in arms if re.match(r'(no|without|w/o)[ _-]', o, re.I)), arms[0])
+    without = [o for o in arms if re.match(r'(no|without|w/o)[ _-]', o, re.I)] # of several, each leaves out another part
+    return absent or (without[0] if len(without) == 1 else arms[0])
 
 def _check_names(path, runs):
     "Refuse arms of one run each whose names may hold the seeds"

@@ -186,9 +186,9 @@ def check_singles(
 ):
     "Refuse rows of single images, each right or wrong"
     numbers = [*map(number_in, runs.acc)]
-    if 'n_images' in runs or len(numbers) < 4 or {*numbers} != {0, 1}: return
+    if 'n_images' in runs or len(numbers) < 4 or {*numbers} != {0, 1} or any('%' in o for o in runs.acc): return
     raise NoRun('every accuracy is 0 or 1: the rows look like single images that were right or wrong, and no runs. '
-        'Give the accuracy of each run; to tell images apart says nothing of how runs vary.')
+        'Give the accuracy of each run. If they are runs, call the column of their seeds seed.')
 
 def _check_repeats(runs):
     "Without seeds: refuse rows that stand twice"

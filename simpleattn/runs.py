@@ -798,8 +798,9 @@ def check_declaration(
 )->dict: # What it says
     "Read a file of a declaration; raises `ValueError` or `CliError` for one that is damaged, or of another name"
     facts = _json(content)
-    seal = facts.pop('sha256', None) # older declarations have none
-    if seal is not None and seal!=_seal(facts): raise ValueError('checksum does not match its content')
+    is_sealed = 'sha256' in facts # older declarations are not
+    seal = facts.pop('sha256', None)
+    if is_sealed and seal!=_seal(facts): raise ValueError('checksum does not match its content')
     folder,_,file = name.removeprefix('_studies/').rpartition('/')
     study = folder.removesuffix('.growth') if folder else file.removesuffix('.json')
     lacking = ({'arms','seeds','date','runs_before'} if folder else _always_declared) - facts.keys()
@@ -966,10 +967,11 @@ def check_failures(
 def too_deep(
     root='runs' # Folder of all runs, or its URL
 )->list: # Names of its folders
-    "Folders that hold records or declarations one folder deeper than they are read, as after `cp -r` into a folder that is there"
+    "Folders that hold records or declarations one folder deeper than they are read, as after `cp -r` into a folder that is there: a whole store, or the folder of the records"
     deeper = [o for o in list_files(root, '*', '*', '*', '*', '*') if is_record(o) and not is_stray(o)]
-    deeper += list_names(root, '[!_.]*', '_studies', '*.json', passes=_is_no_recipe)
-    return sorted({o.split('/')[0] for o in deeper})
+    recipes = {o.split('/')[0] for o in list_files(root) if is_record(o)} # of this store
+    stores = {o.split('/')[0] for o in [*deeper, *list_names(root, '[!_.]*', '_studies', '*.json', passes=_is_no_recipe)]} - recipes
+    return sorted(stores | {o.rpartition('/')[0] for o in deeper if o.split('/')[0] in recipes})
 
 def _check_failure(name, content):
     facts = _unsealed(content)

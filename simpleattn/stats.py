@@ -1166,7 +1166,7 @@ def compare(
         raise ValueError(f"goal must be 'difference' or 'noninferior', got {goal!r}")
     arms = baseline, variant
     for name,x in zip(names, arms):
-        if not hasattr(x, '__len__'): raise ValueError(f"{name!r} must be one accuracy a run, in a list or an array, got {x!r}")
+        if not hasattr(x, '__len__') or getattr(x, 'shape', None) == (): raise ValueError(f"{name!r} must be one accuracy a run, in a list or an array, got {x!r}")
     seeds_of_each = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
     if seeds is None: seeds = _index(arms)
     elif not seeds_of_each: seeds = seeds, seeds
@@ -1188,7 +1188,7 @@ def holm(
     "Holm's step-down adjustment"
     p = list(p)
     there = sorted((i for i,o in enumerate(p) if _known(o) is not None), key=lambda i: p[i])
-    if any(not 0 <= p[i] <= 1 for i in there): raise ValueError('a p-value lies between 0 and 1')
+    if any(not 0 <= p[i] <= 1+1e-9 for i in there): raise ValueError('a p-value lies between 0 and 1')
     if k is not None and k < len(there): raise ValueError(f'k = {k}: the family has {len(there)} p-values')
     steps = [min(1., float(p[i])*((k or len(there))-rank)) for rank,i in enumerate(there)]
     adjusted = dict(zip(there, accumulate(steps, max)))
@@ -1212,7 +1212,7 @@ class Comparisons(_Shown):
         name = c.arm if c.baseline == self.baseline else f'{c.arm} - {c.baseline}'
         return f'{name}, noninferior' if c.goal == 'noninferior' else name
     def labelled(self): return [(self.label(c), c) for c in self]
-    def __contains__(self, arm): return arm in dict(self.labelled())
+    def __contains__(self, arm): return any(arm is c or (isinstance(arm, str) and arm == label) for label,c in self.labelled())
     def __getitem__(self, arm):
         known = dict(self.labelled())
         if arm in known: return known[arm]
@@ -1271,8 +1271,7 @@ def _gains_by_seed(gains, names):
     pairs = shared_runs(*gains)
     n, share_runs = len(pairs[0]), bool({*names[:2]} & {*names[2:]})
     if share_runs and n < 2: raise ValueError(f"{' and '.join(names)}: the two gains share {n} seeds, and a comparison needs at least two")
-    by_seed = share_runs or _seeds_mean_the_same(*gains) and _enough_shared(*gains, n)
-    return Contrast(*pairs, True) if by_seed else None
+    if share_runs or (n > 2 and _seeds_mean_the_same(*gains)): return Contrast(*pairs, True)
 
 def _gain_of_gains(samples, names, paired, sequential, declared):
     "Second gain minus first"
@@ -1334,10 +1333,10 @@ def _check_todo(samples, baseline, todo, paired):
 def _note_copies(samples):
     "A function that gives a comparison's note on an arm of it whose runs are those of a third one"
     def runs(o): return tuple(map(tuple, (o.acc, o.seeds, o.conditions)))
-    varied = [o for o in samples.values() if len(o) > 2 and o.sd > 0]
+    varied = [o for o in samples.values() if len(o) > 4 and o.sd > 0] # fewer may be equal by chance
     twins = {one.arm:other.arm for one in varied for other in varied if one is not other and runs(one) == runs(other)}
     def note_of(c):
-        arm = next((o for o in c.arms if twins.get(o, o) not in c.arms), None)
+        arm = next((o for o in c.arms if o in twins and twins[o] not in c.arms), None)
         return arm and words.note('copies', one=arm, other=twins[arm])
     return note_of
 

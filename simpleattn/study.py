@@ -61,7 +61,7 @@ def _check_twice(arms, declared):
     "Raise `CliError` for an arm that is new and there already under another spelling; one that was once declared so is read"
     for label,arm in arms.items():
         same = [o for o in arms if arms[o]==arm]
-        if len(same)>1 and label not in declared: raise CliError(f"An arm stands twice: {' and '.join(same)} are one recipe and one variant.")
+        if len(same)>1 and label not in declared: raise CliError(f"An arm stands twice: {' and '.join(same)} are one recipe and one variant, and would share their runs.")
 
 def _check_contrasts(contrasts, arms, declared):
     if not contrasts: return

@@ -230,4 +230,5 @@ def check_reported(
     protocol = declared.get('protocol') or {}
     if protocol.get('sweep')!=sweep.name or protocol.get('match', {}).get('by')!=match:
         raise CliError(f"Study {name!r} was declared otherwise, without this sweep or with epochs matched in another way. Choose another name, such as --name {name}-swept.")
-    Study(name, load_study(name, root).arms, asked.seeds, root=root, **kwargs).on_file()
+    again = Study(name, load_study(name, root).arms, asked.seeds, root=root, **kwargs)
+    again.on_file() # refuses what would change it

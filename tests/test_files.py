@@ -96,6 +96,11 @@ def test_an_address_is_no_folder_to_write_to(tmp_path, monkeypatch, recwarn, arg
     assert code==2 and out=='' and err.count('\n')==1 and 'No such file' not in err and everything(tmp_path)==before and not recwarn.list
     assert not [o for o in tmp_path.iterdir() if ':' in o.name]
 
+def test_a_place_that_was_read_is_read_the_same_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ('./~','./file:x','~','runs','run:1'): assert as_root(as_root(text))==as_root(text)
+    assert as_root('./~')==tmp_path/'~' and as_root('./file:x')==tmp_path/'file:x'
+
 def test_a_tilde_is_the_home_wherever_a_place_is_given(tmp_path, monkeypatch):
     "A shell expands it in a word of its own, and not after a ="
     monkeypatch.setenv('HOME', str(tmp_path/'home'))

@@ -107,6 +107,17 @@ def test_a_rotation_is_applied_in_no_format(tmp_path, suffix, orientation):
     assert got.size==(60,40) and (suffix=='jpg' or (np.asarray(got)==np.asarray(stored)).all())
     assert bool(_faults_of(file)['rotated'])==(orientation>1)
 
+@pytest.mark.parametrize('mode', ['L','P','RGBA','I;16','CMYK'])
+@pytest.mark.parametrize('orientation', [3,5,6,8])
+def test_a_tiff_without_compression_is_read_as_stored(tmp_path, mode, orientation):
+    "Pillow maps its rows, at the width that the picture has after the turn"
+    stored = Image.fromarray(rng.integers(0, 65536, (20,30)).astype('u2')) if mode=='I;16' else photo(20, 30).convert(mode)
+    exif = Image.Exif()
+    stored.save(tmp_path/'plain.tif')
+    exif[0x0112] = orientation
+    stored.save(tmp_path/'phone.tif', exif=exif)
+    assert (np.asarray(read_image(tmp_path/'phone.tif'))==np.asarray(read_image(tmp_path/'plain.tif'))).all()
+
 @pytest.mark.parametrize('bits,kind', [(12,'tif'),(12,'png'),(8,'png'),(16,'png')])
 def test_a_grey_that_holds_fewer_bits_than_it_says_is_named(pics, call, bits, kind):
     Image.fromarray((rng.random((40,40))*(2**bits-1)).astype('u2')).save(pics/'train'/'a'/f'x.{kind}')

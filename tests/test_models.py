@@ -205,6 +205,30 @@ def test_a_layer_stands_after_the_last_norm_of_a_block_of_ones_own(block, site, 
     assert [name for name,o in m.named_modules() if isinstance(o, SelfAttention)]==[f'layer{stage}.{k}.bn2.1']
     assert m(image(size)).shape==(2,3)
 
+class Pair(Block):
+    "A block that gives a tensor and something more"
+    def forward(self, x): return super().forward(x[0] if isinstance(x, tuple) else x), 1
+
+class First(nn.Sequential):
+    def forward(self, x): return super().forward(x)[0]
+
+def test_a_block_may_give_a_tuple():
+    m = insert_attention(Own(Pair, stage=First), SelfAttention, '2.1', size=32)
+    assert isinstance(m.layer2[1].bn2[1], SelfAttention) and m(image(32)).shape==(2,3)
+
+class EndsInOne(nn.Module):
+    "Norms first, and a 1x1 convolution last"
+    def __init__(self, ni, nf):
+        super().__init__()
+        self.bn1,self.conv1 = nn.BatchNorm2d(ni),nn.Conv2d(ni, nf, 3, padding=1)
+        self.bn2,self.conv2 = nn.BatchNorm2d(nf),nn.Conv2d(nf, nf, 1)
+        self.downsample = nn.Conv2d(ni, nf, 1)
+    def forward(self, x): return self.conv2(self.bn2(self.conv1(self.bn1(x)))) + self.downsample(x)
+
+@pytest.mark.parametrize('size', [1,8,64])
+def test_the_size_of_an_image_does_not_decide_whether_a_block_has_an_end(size):
+    with pytest.raises(CliError, match='EndsInOne has no end'): insert_attention(Own(EndsInOne), SelfAttention, '2.1', size=size)
+
 @pytest.mark.parametrize('make,site,says', [
     (lambda: Own(skipping), '2.0', 'Block has no end.*conv2 does not go through its last batch norm, skip.1.*must be called downsample or shortcut'),
     (lambda: Own(NormsFirst), '2.0', 'NormsFirst has no end.*conv2 does not go through its last batch norm, bn2'),
@@ -430,7 +454,8 @@ def test_a_refused_insertion_leaves_the_network_as_it_was(make, layer, site):
 @pytest.mark.parametrize('layer,says', [
     ('self', "layer is 'self', a variant: give its class, such as SelfAttention. create_model takes a variant"), (get_variant('self'), "layer is 'self', a variant"),
     (SelfAttention(64), 'layer is a SelfAttention: give a class'), (None, 'layer is a NoneType'), (lambda ni: None, '<lambda> gives no layer, but NoneType'),
-    (lambda ni: nn.Conv2d(ni, ni+1, 1), '<lambda> fails at 1.-1 on 64 px: RuntimeError'), (Wide, 'Wide fails at 1.-1')], ids=range(7))
+    (lambda ni: nn.Conv2d(ni, ni+1, 1), '<lambda> fails at 1.-1 on 64 px: RuntimeError'), (Wide, 'Wide fails at 1.-1'),
+    (lambda ni: nn.AdaptiveAvgPool2d(1), r'<lambda> at 1.-1 turns \(1, \d+, 16, 16\) into \(1, \d+, 1, 1\): a layer must keep the shape')], ids=range(8))
 def test_what_is_no_layer_is_refused_at_the_door(layer, says):
     with pytest.raises(CliError, match=says): insert_attention(create_backbone('xresnet18', **SMALL), layer, size=64)
 
@@ -529,19 +554,19 @@ def test_variants_of_a_network_of_timm_keep_its_weights_and_train_a_step(name):
     is_paired(m, get_variant(name), 'timm/resnet26d')
     one_step(m)
 
-class Nothing(nn.Module):
+class AllZero(nn.Module):
     "All zero"
     def __init__(self, n): super().__init__(); self.n = n
     def forward(self, x): return 0*x
 
 @pytest.mark.parametrize('name', ['repvgg_a0','mobileone_s0'])
 def test_where_branches_run_side_by_side_a_layer_sees_their_sum(name):
-    m = insert_attention(timm_network(name), Nothing, '1.1')
-    block, = [o for o in blocks(m)[0] if any(isinstance(k, Nothing) for k in o.modules())]
+    m = insert_attention(timm_network(name), AllZero, '1.1')
+    block, = [o for o in blocks(m)[0] if any(isinstance(k, AllZero) for k in o.modules())]
     x = torch.randn(1, block.conv_kxk[0].conv.in_channels if name=='mobileone_s0' else block.conv_kxk.conv.in_channels, 16, 16)
     assert not block(x).any() and block.attn.n==block(x).shape[1]
     insert_attention(m, SelfAttention, '1.1')
-    assert [type(o) for o in block.attn]==[Nothing,SelfAttention] and block.attn[1].n_channels==block.attn[0].n
+    assert [type(o) for o in block.attn]==[AllZero,SelfAttention] and block.attn[1].n_channels==block.attn[0].n
 
 @pytest.mark.parametrize('backbone,kw', [('xresnet18',BIG), ('resnet26',dict(widen=.25)), pytest.param('timm/resnet26d', {}, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('name', ['sasa','sasa-stem','botnet','botnet-s1','stride1','timm-halo'])

@@ -1384,13 +1384,20 @@ def test_bare_quantiles_beside_a_mean_are_no_seeds(call, header, is_read):
 
 def lines(head, rows): return '\n'.join([head, *(','.join(map(str, o)) for o in rows)])+'\n'
 
-@pytest.mark.parametrize('head', ['model,image_id,correct','model,file_path,acc','model,batch,accuracy','model,seed,acc'])
+@pytest.mark.parametrize('head', ['model,image_id,correct','model,file_path,acc','model,batch,accuracy'])
 def test_rows_of_single_images_are_no_runs(tmp_path, head):
     rng = np.random.default_rng(0)
     rows = [(m, f'{m}/{i}.jpg' if 'path' in head else i, int(rng.random()<p)) for m,p in (('baseline',.6),('simple',.72)) for i in range(40)]
     (tmp_path/'p.csv').write_text(lines(head, rows))
     with pytest.raises(CliError, match='single images that were right or wrong') as e: compare_results(tmp_path/'p.csv')
     assert '--seed' not in str(e.value)
+
+def test_runs_that_solve_their_task_or_do_not_are_runs(tmp_path):
+    rows = [(m,i,int(i%k==0)) for m,k in (('baseline',3),('simple',2)) for i in range(12)]
+    (tmp_path/'g.csv').write_text(lines('model,seed,acc', rows))
+    assert compare_results(tmp_path/'g.csv')['simple'].n==12
+    (tmp_path/'p.csv').write_text(lines('model,trial_no,acc', [(m,i,f'{o}%') for m,i,o in rows]))
+    assert compare_results(tmp_path/'p.csv', seed='trial_no')['simple'].mean_variant<.01
 
 def test_arms_that_look_alike_on_screen_are_refused(tmp_path):
     for one,other in (('caf\u00e9','cafe\u0301'), ('simple','simple\u200b'), ('simple','sim\u00adple')):
@@ -1410,6 +1417,8 @@ def test_folds_are_no_seeds_and_the_page_says_so(tmp_path):
     (tmp_path/'f.csv').write_text(lines('model,fold,acc', rows))
     said = read_results(tmp_path/'f.csv', seed='fold').attrs['said']
     assert any('training images overlap' in o for o in said)
+    (tmp_path/'f.csv').write_text(lines('model,folder,acc', [(m,f'run{i}',x) for m,i,x in rows]))
+    assert not any('overlap' in o for o in read_results(tmp_path/'f.csv', seed='folder').attrs['said'])
 
 def test_what_a_refusal_offers_in_python_can_be_pasted():
     table = pd.DataFrame([(a,s,d,100*x) for a,xs in (('none',[.62,.64,.60]),('simple',[.65,.66,.63])) for s,x in enumerate(xs) for d in ('woof','nette')], columns=['Block','seed','dataset','acc'])
@@ -1423,6 +1432,10 @@ def test_decimal_commas_between_commas_are_named(tmp_path):
     (tmp_path/'c.csv').write_text(lines('variant,seed,accuracy', [(a,i,f'0,{x}') for a,xs in (('baseline',(62,64,60)),('simple',(65,66,63))) for i,x in enumerate(xs)]))
     with pytest.raises(CliError, match='If commas are decimal, put semicolons between the cells'): compare_results(tmp_path/'c.csv')
 
+def test_an_index_without_a_name_may_hold_the_arms(tmp_path):
+    (tmp_path/'i.csv').write_text(lines('seed,acc', [(a,i,x) for a,xs in (('base',(.5013,.5213,.5111)),('simple',(.5513,.5613,.5511))) for i,x in enumerate(xs)]))
+    assert compare_results(tmp_path/'i.csv')['simple'].n==3
+
 def test_the_rule_of_a_console_is_no_row(tmp_path):
     rows = ['variant  | seed | accuracy','---------+------+----------',*(f'{a} | {i} | {x}' for a,xs in (('baseline',(.62,.64,.60)),('simple',(.65,.66,.63))) for i,x in enumerate(xs))]
     (tmp_path/'c.txt').write_text('\n'.join(rows)+'\n')
@@ -1430,3 +1443,6 @@ def test_the_rule_of_a_console_is_no_row(tmp_path):
 
 @pytest.mark.parametrize('arms', [('1','0'), ('with attention','without attention'), ('attn','no_attn'), ('attn','w/o attn')], ids=str)
 def test_the_arm_that_lacks_something_is_the_baseline(arms): assert baseline_of(arms)==arms[1]
+
+@pytest.mark.parametrize('arms', [('full','no_softmax','no_gamma'), ('resnet','no_attn','no_conv')], ids=str)
+def test_of_several_that_lack_something_none_is_the_baseline(arms): assert baseline_of(arms)==arms[0]

@@ -215,6 +215,19 @@ def test_records_that_lie_too_deep_are_told_from_other_files(tmp_path, name, cod
     got,out,err = cli_main(['runs','--verify','--root',tmp_path])
     assert got==code and ('one folder too deep' in err)==bool(code)
 
+def test_the_way_out_for_records_too_deep_mends(tmp_path):
+    "A whole store is merged; a folder that was copied into itself is moved"
+    for seed in (0,1): write_run(a_run(seed), tmp_path/'here'); write_run(a_run(seed+5), tmp_path/'there')
+    shutil.copytree(tmp_path/'there', tmp_path/'here'/'runs')
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path/'here'])
+    way = re.search(r'simpleattn (runs --merge \S+ --root \S+)', err)[1]
+    assert code==1 and cli_main(way.split())[0] in (0,1) and len(load_runs(tmp_path/'here'))==4
+    shutil.rmtree(tmp_path/'here'/'runs')
+    deep = tmp_path/'here'/'tiny'/'baseline'/ENV
+    shutil.copytree(deep, deep/ENV)
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path/'here'])
+    assert code==1 and f'{deep/ENV}: holds records' in err and 'Move them up' in err and '--merge' not in err
+
 def test_a_misplaced_record_is_named_with_its_place(tmp_path):
     p = write_run(a_run(0), tmp_path)
     for q in (p.with_name('7.json'), tmp_path/'tiny'/'simple'/ENV/'0.json', tmp_path/'other'/'baseline'/ENV/'0.json', tmp_path/'tiny'/'baseline'/'gpu'/'0.json'):

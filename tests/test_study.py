@@ -51,7 +51,7 @@ def test_an_arm_stands_once_however_it_is_spelled(tmp_path):
     with pytest.raises(CliError, match=twice): study(tmp_path, ['baseline','simple','simple@1.-1'])
     assert [*study(tmp_path, ['baseline','simple@1.-1']).arms]==['baseline','simple']
 
-@pytest.mark.parametrize('change', [dict(seeds=[0,1]), dict(delta=.2), dict(baseline='simple'), dict(alpha=.2), dict(pairs_before=0), dict(sha256='0'*64)], ids=str)
+@pytest.mark.parametrize('change', [dict(seeds=[0,1]), dict(delta=.2), dict(baseline='simple'), dict(alpha=.2), dict(pairs_before=0), dict(sha256='0'*64), dict(sha256=None)], ids=str)
 @pytest.mark.parametrize('file', ['s.json','s.growth/1.json'])
 def test_a_declaration_that_was_edited_is_not_believed(tmp_path, change, file):
     fill(tmp_path)
