@@ -798,9 +798,6 @@ def check_declaration(
 )->dict: # What it says
     "Read a file of a declaration; raises `ValueError` or `CliError` for one that is damaged, or of another name"
     facts = _json(content)
-    is_sealed = 'sha256' in facts # older declarations are not
-    seal = facts.pop('sha256', None)
-    if is_sealed and seal!=_seal(facts): raise ValueError('checksum does not match its content')
     folder,_,file = name.removeprefix('_studies/').rpartition('/')
     study = folder.removesuffix('.growth') if folder else file.removesuffix('.json')
     lacking = ({'arms','seeds','date','runs_before'} if folder else _always_declared) - facts.keys()
@@ -875,9 +872,8 @@ def write_declaration(
     if growth:
         number = 1+max(map(_seed_of, _growth_files(root, name)), default=0)
         file = f'_studies/{name}.growth/{number}.json'
-    try:
-        content = json.dumps(dict(facts, sha256=_seal(facts)), indent=1)+'\n'
-        check_declaration(file, content.encode())
+    content = json.dumps(facts, indent=1)+'\n'
+    try: check_declaration(file, content.encode())
     except ValueError as e: raise CliError(f"Study {name!r} cannot be declared: {e}.") from None
     put(root, file, content)
 

@@ -3,7 +3,7 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '') # what is promised to the bit is promised on a CPU; tests/test_gpu.py says how to run on a GPU
-import fcntl,json,subprocess,sys,tarfile,tempfile
+import fcntl,subprocess,sys,tarfile,tempfile
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +17,6 @@ SIMPLEATTN = Path(sys.executable).parent/'simpleattn'
 def run_process(*args, timeout=900, env=None, **kwargs):
     "A finished process with its output as text"
     return subprocess.run([str(o) for o in args], capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}, **kwargs)
-
-def unsealed(file):
-    "What a declaration says, to be written without its seal, as older versions did"
-    return {k:v for k,v in json.loads(file.read_text()).items() if k!='sha256'}
 
 def python(code, *args, **kwargs): return run_process(sys.executable, '-c', code, *args, **kwargs)
 def cli(*args, **kwargs): return run_process(SIMPLEATTN, *args, **kwargs)

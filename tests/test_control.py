@@ -3,7 +3,7 @@ import dataclasses,json,math
 import numpy as np,pytest
 from fastcore.script import CliError
 from scipy import stats
-from conftest import ROOT,unsealed
+from conftest import ROOT
 from test_runs import a_run
 from simpleattn.control import handicapped,harness_words,make_control,read_control,repeats_of,shift_to_find
 from simpleattn.recipes import Recipe,derive
@@ -213,7 +213,7 @@ def test_a_control_that_is_not_complete_or_of_another_recipe_is_not_carried(stor
 def test_a_control_that_cannot_be_read_is_told_and_stops_no_other_study(store, control):
     other = Study('other', ['baseline','simple'], 6, recipe=LITTLE, root=store.root, env=ENV)
     file = store.root/'_studies'/'control-little.json'
-    facts = unsealed(file)
+    facts = json.loads(file.read_text())
     file.write_text(json.dumps(facts | dict(protocol=dict(control=control))))
     said, = harness_words(other)
     assert said.startswith('What control-little says of the harness is not known: ') and str(file) in said
@@ -223,7 +223,7 @@ def test_a_control_that_cannot_be_read_is_told_and_stops_no_other_study(store, c
 @pytest.mark.parametrize('change,why', [(dict(arms=1), 'two arms'), (dict(seeds=3), 'four seeds')], ids=str)
 def test_a_control_without_its_arms_or_seeds_is_no_declaration(store, change, why):
     file = store.root/'_studies'/'control-little.json'
-    facts = unsealed(file)
+    facts = json.loads(file.read_text())
     file.write_text(json.dumps(facts | {k:facts[k][:n] for k,n in change.items()}))
     with pytest.raises(CliError, match=why): load_study('control-little', store.root)
 

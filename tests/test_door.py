@@ -3,7 +3,7 @@ import json, math, warnings
 from itertools import combinations
 import numpy as np, pandas as pd, pytest
 from scipy.stats import rankdata
-from conftest import ROOT,unsealed
+from conftest import ROOT
 from test_runs import a_run
 from simpleattn.plan import plan, race_path
 from simpleattn.recipes import Recipe
@@ -444,7 +444,7 @@ def test_pairs_of_declared_seeds_are_seen_also_by_who_asks_for_fewer(tmp_path):
         for s in seeds: write_run(of_bits(s, v, rng), tmp_path)
     growth, = study(['baseline','simple','self'], 2).declare()['growth']
     assert growth['pairs_before']==2 and growth['runs_before']==10
-    declared = unsealed(tmp_path/'_studies'/'s.json')
+    declared = json.loads((tmp_path/'_studies'/'s.json').read_text())
     for odd in ('x', -4, 1.5):
         with pytest.raises(ValueError, match='growth cannot be read'): check_declaration('_studies/s.json', json.dumps(dict(declared, growth=[dict(growth, arms=['self'], pairs_before=odd)])).encode())
 

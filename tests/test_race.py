@@ -1,7 +1,7 @@
 """Races: seeds in their order until every arm is decided, whatever finishes first, and the same again after a stop"""
 import json
 import numpy as np,pytest
-from conftest import bits,unsealed
+from conftest import bits
 from test_runs import a_run
 from simpleattn import engines
 from simpleattn.engines import Ended
@@ -134,7 +134,7 @@ def test_a_race_declares_its_arms_and_nothing_that_is_gone(planned, tmp_path):
     s = race(tmp_path, 'simple', 'self', cap=3)
     assert json.loads(s.file.read_text())['raced']==dict(arms=2)
     for older in (dict(arms=2, looks=None, cap=None), dict(arms=2, looks=5, cap=12)):
-        d = unsealed(s.file); d['raced'] = older; s.file.write_text(json.dumps(d))
+        d = json.loads(s.file.read_text()); d['raced'] = older; s.file.write_text(json.dumps(d))
         assert race(tmp_path, 'simple', 'self', cap=3).raced==older, 'an older one goes on as it was declared'
 
 # ---- capped: races of old, declared with so many looks up to a cap
@@ -142,7 +142,7 @@ def test_a_race_declares_its_arms_and_nothing_that_is_gone(planned, tmp_path):
 def test_a_capped_race_is_read_and_gone_on_with_by_the_always_valid_rule(planned, tmp_path):
     s = race(tmp_path, 'simple', 'symmetric', cap=12)
     states,compared = s.read().race_states,s.compare().to_dict()
-    d = unsealed(s.file); d['raced'] = dict(arms=2, looks=5, cap=12); s.file.write_text(json.dumps(d))
+    d = json.loads(s.file.read_text()); d['raced'] = dict(arms=2, looks=5, cap=12); s.file.write_text(json.dumps(d))
     old = load_study('r', tmp_path)
     assert old.raced==d['raced'] and old.read().race_states==states and old.compare().to_dict()==compared
     on = race(tmp_path, 'simple', 'symmetric', cap=15)

@@ -3,7 +3,7 @@ import dataclasses,io,json,re,shutil,subprocess,sys,time
 from pathlib import Path
 import numpy as np,pytest
 from fastcore.script import CliError
-from conftest import ROOT,bits,unsealed
+from conftest import ROOT,bits
 from test_runs import a_run
 from test_store import cli_main
 from simpleattn.recipes import Recipe,derive,load_recipes
@@ -22,7 +22,7 @@ def fill(root, arms=('baseline','simple'), seeds=(0,1,2), env=ENV, recipe='tiny'
 def change_declared(root, change, name='s'):
     "As an older version, or a hand, would have written it"
     file = root/'_studies'/f'{name}.json'
-    d = unsealed(file)
+    d = json.loads(file.read_text())
     change(d)
     file.write_text(json.dumps(d))
 
@@ -50,23 +50,6 @@ def test_an_arm_stands_once_however_it_is_spelled(tmp_path):
     study(tmp_path).declare()
     with pytest.raises(CliError, match=twice): study(tmp_path, ['baseline','simple','simple@1.-1'])
     assert [*study(tmp_path, ['baseline','simple@1.-1']).arms]==['baseline','simple']
-
-@pytest.mark.parametrize('change', [dict(seeds=[0,1]), dict(delta=.2), dict(baseline='simple'), dict(alpha=.2), dict(pairs_before=0), dict(sha256='0'*64), dict(sha256=None)], ids=str)
-@pytest.mark.parametrize('file', ['s.json','s.growth/1.json'])
-def test_a_declaration_that_was_edited_is_not_believed(tmp_path, change, file):
-    fill(tmp_path)
-    study(tmp_path).declare(); study(tmp_path, seeds=4).declare()
-    file = tmp_path/'_studies'/file
-    if file.name=='1.json': change = dict(runs_before=0) if 'sha256' not in change else change
-    said = json.loads(file.read_text())
-    file.write_text(json.dumps(said | change))
-    if json.loads(file.read_text())==said: pytest.skip('nothing was changed')
-    with pytest.raises(CliError, match='is damaged.*checksum does not match its content'): load_study('s', tmp_path)
-    code,out,err = cli_main(['runs','--verify','--root',tmp_path])
-    assert code==1 and f'{file}: checksum does not match' in err
-    change_declared(tmp_path, lambda d: None)
-    (tmp_path/'_studies'/'s.growth'/'1.json').unlink()
-    assert load_study('s', tmp_path).seeds, 'older declarations have no seal'
 
 def test_a_study_that_was_declared_with_an_arm_twice_is_read(tmp_path):
     fill(tmp_path)
@@ -116,7 +99,7 @@ def test_a_declaration_is_held_against_what_json_makes_of_it(tmp_path):
 
 def test_the_declaration_says_what_is_fixed(tmp_path):
     d = study(tmp_path, seeds=[3,4], delta=.02, alpha=.1, baseline='simple').declare()
-    assert d==unsealed(tmp_path/'_studies'/'s.json')
+    assert d==json.loads((tmp_path/'_studies'/'s.json').read_text())
     assert (d['name'],d['baseline'],d['seeds'],d['delta'],d['alpha'],d['env'],d['growth'])==('s','simple',[3,4],.02,.1,ENV,[])
     assert 'last-epoch accuracy' in d['primary'] and d['declared'].endswith('Z') and 'commit' in d
     assert [(a['arm'],a['recipe'],a['recipe_hash'],a['variant']['hash']) for a in d['arms']]==[(k,'tiny',*a.key) for k,a in study(tmp_path).arms.items()]
@@ -130,7 +113,7 @@ def test_a_study_is_declared_before_its_first_run(tmp_path, recipe, tiny, layers
 def test_declaring_the_same_again_changes_nothing(tmp_path):
     study(tmp_path).declare()
     before = (tmp_path/'_studies'/'s.json').read_bytes()
-    assert study(tmp_path).declare()==unsealed(tmp_path/'_studies'/'s.json') and (tmp_path/'_studies'/'s.json').read_bytes()==before
+    assert study(tmp_path).declare()==json.loads(before) and (tmp_path/'_studies'/'s.json').read_bytes()==before
 
 def test_an_arm_that_can_never_run_is_taken_back_before_a_look(tmp_path):
     study(tmp_path, ('baseline','simple','self')).declare()
