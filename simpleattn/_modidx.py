@@ -1812,6 +1812,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.study._stop': ('study.html#_stop', 'simpleattn/study.py'),
                                   'simpleattn.study._stopping': ('study.html#_stopping', 'simpleattn/study.py'),
                                   'simpleattn.study._strange_studies': ('study.html#_strange_studies', 'simpleattn/study.py'),
+                                  'simpleattn.study._swallowed_in_silence': ('study.html#_swallowed_in_silence', 'simpleattn/study.py'),
                                   'simpleattn.study.check_studies': ('study.html#check_studies', 'simpleattn/study.py'),
                                   'simpleattn.study.compare_gains': ('study.html#compare_gains', 'simpleattn/study.py'),
                                   'simpleattn.study.load_study': ('study.html#load_study', 'simpleattn/study.py'),

@@ -803,12 +803,23 @@ def _stop(*args):
     raise KeyboardInterrupt
 
 @contextmanager
+def _swallowed_in_silence():
+    "A stop that comes within a finalizer ends with it, and Python would print it as ignored; the alarm stops again"
+    before = sys.unraisablehook
+    def tell_others(o):
+        if not issubclass(o.exc_type, KeyboardInterrupt): before(o)
+    sys.unraisablehook = tell_others
+    try: yield
+    finally: sys.unraisablehook = before
+
+@contextmanager
 def _stopping(study): # what is entered into the stack that it gives is closed in the end
     "An engine is closed in the end; Ctrl-C, SIGTERM and SIGHUP, where this is the main thread, end with a line that says what is finished"
     try: before = {o:signal.signal(o, _stop) for o in (*_heard(), signal.SIGALRM)}
     except ValueError: before = {}
     started = ExitStack()
-    try: yield started
+    try:
+        with _swallowed_in_silence(): yield started
     except KeyboardInterrupt:
         if before: signal.alarm(0)
         started.close()

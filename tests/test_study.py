@@ -41,6 +41,18 @@ def test_arms_are_variants_of_a_recipe_or_recipe_and_variant():
 def test_arms_that_cannot_be_meant_are_errors(tmp_path, arms, kw, says):
     with pytest.raises(CliError, match=says): Study('s', arms, 3, **{**dict(recipe=TINY, root=tmp_path, env=ENV), **kw})
 
+def test_a_stop_that_python_swallows_in_a_finalizer_is_not_printed(tmp_path, monkeypatch):
+    from simpleattn.study import _stopping
+    class Ends:
+        def __init__(self, error): self.error = error
+        def __del__(self): raise self.error
+    heard = []
+    monkeypatch.setattr(sys, 'unraisablehook', lambda o: heard.append(o.exc_type))
+    hook = sys.unraisablehook
+    with _stopping(study(tmp_path)):
+        for error in (KeyboardInterrupt,ValueError): Ends(error)
+    assert heard==[ValueError] and sys.unraisablehook is hook
+
 def test_an_arm_stands_once_however_it_is_spelled(tmp_path):
     "simple stands at 1.-1 anyway; two rows of one arm would share the error rate, and widen the intervals of the others"
     twice = 'stands twice: simple and simple@1.-1 are one'
