@@ -7,6 +7,7 @@ __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 
 # %% ../nbs/23_formats.ipynb #d1b21dbd
 import ast,bz2,codecs,csv,gzip,io,json,lzma,os,re,sys,zlib
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 import pandas as pd
@@ -173,13 +174,19 @@ def _numbers_of(text):
     return cells if are_numbers(cells) else None
 
 # %% ../nbs/23_formats.ipynb #088813ea
+def _may_be_decimal_commas(rows):
+    "Do rows with a cell too many end in two whole numbers, such as 0,62, and is their first cell no index?"
+    end_whole = all(cell.strip().isdigit() for cells in rows for cell in cells[-2:])
+    first_repeat = len({cells[0] for cells in rows}) < len(rows)
+    return end_whole and first_repeat
+
 def _same_width(rows, path):
     "Header and rows with as many cells; a header that lacks the name of the first column gets one"
     (_,header),*rows = rows
     def is_empty(i): return not any(cells[i].strip() for cells in (header, *(o for _,o in rows)) if i < len(cells))
     while header and is_empty(len(header)-1): header = header[:-1]
     is_wider = rows and all(len(o) == len(header)+1 and o[-1].strip() for _,o in rows)
-    decimal_commas = is_wider and all(o.strip().isdigit() for _,cells in rows for o in cells[-2:]) and len({o[0] for _,o in rows}) < len(rows)
+    decimal_commas = is_wider and _may_be_decimal_commas([cells for _,cells in rows])
     if is_wider and not decimal_commas: header = ['', *header] # the index, as R writes it
     width = len(header)
     for line,cells in rows:
@@ -302,10 +309,10 @@ def _of_dicts(found):
 # %% ../nbs/23_formats.ipynb #32ce51e3
 def _loads(text, path):
     def each_once(pairs):
-        keys = [k for k,_ in pairs]
-        twice = next((k for k in keys if keys.count(k) > 1), None) if len({*keys}) < len(keys) else None
-        if twice is not None: raise CliError(f'{path}: an object has the key {twice!r} twice, and only one of the two would be read. Rename one.')
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) == len(pairs): return found
+        twice,_ = Counter(key for key,_ in pairs).most_common(1)[0]
+        raise CliError(f'{path}: an object has the key {twice!r} twice, and only one of the two would be read. Rename one.')
     try: return json.loads(text, object_pairs_hook=each_once)
     except (ValueError, RecursionError): pass
     rows = []

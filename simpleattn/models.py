@@ -45,7 +45,7 @@ class Family:
     names = ()                             # Those that are known by their own name, as `create` makes them
     options = ()                           # Options of `create_backbone` that `create` takes
     aside = ('downsample','shortcut')      # Parts of a block beside its convolutions
-    has_end = False                        # Has a block a part of its own that a layer is appended to?
+    def has_end(self, block): return False # Has a block a part of its own that a layer is appended to?
 
     def owns(self, model)->bool:
         "Does a network belong to this family?"
@@ -123,7 +123,7 @@ class XResNets(Family):
     "fastai's xresnets"
     names = [name for name in _xresnet_names if hasattr(_xresnet, name)]
     options = ('stem','widen','act','pool')
-    has_end = True
+    def has_end(self, block): return True
 
     def create(self, name, n_out, stem, widen, act, pool):
         make = getattr(_xresnet, name)
@@ -173,7 +173,7 @@ class TimmResNets(ResNets):
     names = [depth+stem for depth in depths for stem in ('','-cifar')]
     options = ('widen','act')
     aside = (*ResNets.aside,'se')
-    has_end = True
+    def has_end(self, block): return True
 
     def create(self, name, n_out, widen, act):
         depth = name.removesuffix('-cifar')
@@ -191,14 +191,11 @@ class ByobNets(Family):
     def stages(self, model): return [list(o) for o in model.stages]
     def stem(self, model): return _places(model, ['stem'])
 
-    def adds_branches(self, block):
-        "Do convolutions run side by side, and the block's own `attn` after their sum?"
+    def has_end(self, block): # where convolutions run side by side, `attn` sees their sum
         return type(block).__name__ in ('RepVggBlock','MobileOneBlock')
     def append(self, block, layer):
-        if not self.adds_branches(block): return super().append(block, layer)
+        if not self.has_end(block): return super().append(block, layer)
         block.attn = layer if isinstance(block.attn, nn.Identity) else nn.Sequential(block.attn, layer)
-    def check_end(self, block, inputs):
-        if not self.adds_branches(block): super().check_end(block, inputs)
 
 families = [XResNets(), TimmResNets(), ResNets(), ByobNets()] # the first that owns a network has it
 
@@ -395,7 +392,8 @@ def check_end(self:Family, block, inputs):
 @patch
 def check_ends(self:Family, model, blocks, size):
     "`check_end` for the blocks of a network, as it sees them with an image of `size`"
-    if self.has_end or not blocks: return
+    blocks = [block for block in blocks if not self.has_end(block)]
+    if not blocks: return
     for block in blocks: self.last_norm(block) # refuses one without
     def look(side):
         with Hooks(blocks, lambda block,inputs,output: inputs) as hooks: _look_at_blank(model, side)
@@ -498,6 +496,7 @@ def insert_attention(
         if not _is_trusted(layer): _try_network(model, layer, site, size)
     return model
 
+# %% ../nbs/07_models.ipynb #91c0de26
 def _insert_layers(family, model, found, layer, site, seed, size):
     "Put layers where a site says; the backbone's tensors stay"
     before = _tensors(model)
@@ -526,6 +525,7 @@ def _insert_layers(family, model, found, layer, site, seed, size):
     if not before<=_tensors(model, *removed, *replaced):
         raise CliError(f'{_layer_name(layer)} at {site} changed tensors of the backbone itself.')
 
+# %% ../nbs/07_models.ipynb #91c0de27
 def _is_trusted(layer):
     "Is a layer of this library, so that nothing needs to be tried? What is made in this module is timm's"
     module = str(getattr(_func(layer), '__module__', ''))

@@ -89,8 +89,10 @@ def log_e(
     return np.where(known, np.log(r)/2 + n/2*(np.log1p(t2) - np.log1p(r*t2)), 0.)
 
 # %% ../nbs/14_plan.ipynb #571d5a75
-def _check_wanted(effect, target):
+def _check_effect(effect):
     if not 0 < abs(effect) < math.inf: raise ValueError(f"planning wants an effect other than 0, got {effect:g}")
+
+def _check_target(target):
     if not 0 < target < 1: raise ValueError(f"planning wants a power between 0 and 1: 0.8 for 80 %, not {target:g}")
 
 def _check_design(sd, alpha):
@@ -144,13 +146,14 @@ def runs_needed(
     answer:bool=False # Count only intervals on the effect's side of 0, as an answer does?
 )->int:               # Seeds (per arm); None beyond a million
     "Seeds that find `effect` with the wanted power"
-    _check_wanted(effect, target)
+    _check_effect(effect)
+    _check_target(target)
     return _smallest_n(lambda n: power(n, effect, sd, alpha, paired, grown, answer), target)
 
 # %% ../nbs/14_plan.ipynb #c3b324ca
 def detectable(n:int, sd:float=1., target:float=0.8, alpha:float=0.05, paired:bool=True)->float: # Difference (fraction); infinite beyond a million sd
     "Smallest difference that `n` seeds (per arm) find with power `target`"
-    _check_wanted(1, target)
+    _check_target(target)
     low, high = 0., sd
     while power(n, high, sd, alpha, paired) < target:
         low, high = high, 2*high
@@ -207,7 +210,8 @@ def runs_needed_equivalence(
     answer:bool=False # Count only intervals that hold 0, as an answer does?
 )->int:               # Seeds (per arm); None beyond a million, and where no number of seeds is enough
     "Seeds that show equivalence within `delta` with power `target` where there is no difference"
-    _check_wanted(delta, target)
+    _check_effect(delta)
+    _check_target(target)
     _check_design(sd, alpha)
     if answer and not grown and target >= 1-2*alpha: return None # so many of equal arms are called better or worse at every n
     return _smallest_n(lambda n: equivalence_power(n, delta, sd, alpha, paired, grown=grown, answer=answer), target)
@@ -317,7 +321,7 @@ def plan(
         raise ValueError(f"plan wants whole numbers of seeds and variants, got {n} and {variants}")
     if minutes is not None and (minutes < 0 or minutes == math.inf): raise ValueError(f"a run cannot take {minutes} minutes")
     sd_diff = sd if corr is None else sd*math.sqrt(2*(1-corr))
-    _check_wanted(effect, target)
+    _check_target(target)
     if not alpha/variants < target:
         raise ValueError(f"a power of {target:g} is no more than the {alpha/variants:g} of equal arms that are called different: ask for more, such as 0.8")
     return Plan(n, sd_diff, delta, effect, alpha, variants, n_sd, minutes, target)

@@ -10,6 +10,7 @@ import re,shlex
 from dataclasses import dataclass,replace
 from functools import cached_property
 from fnmatch import fnmatchcase
+from inspect import signature
 import numpy as np
 import pandas as pd
 from .recipes import CliError,near
@@ -17,7 +18,7 @@ from .plan import check_rates,parts
 from .runs import comparable
 from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_loss,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
     said_columns,says_error,seed_in,seed_names,seed_value,short_name,unexplained)
-from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,check_singles,derived,end_words,is_good_end,row_name,summary_words
+from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
 from .formats import are_numbers,has_bits,listed,read_table
 from .words import against_words,note
@@ -888,6 +889,15 @@ def _word_of_exit(text):
     "What an exit code says: 0 has finished, another number has failed"
     return ('finished' if float(text) == 0 else 'failed') if number_in(text) is not None else text
 
+def _refuse_images(asked, runs):
+    "Refuse rows of single images, each right or wrong"
+    has_seeds = short_name(asked.roles.get('seed', '')) in seed_names
+    has_unit = asked.percent or asked.says_percent or 'n_images' in runs or runs.acc.str.contains('%').any()
+    numbers = [*map(number_in, runs.acc)]
+    if has_seeds or has_unit or len(numbers) < 4 or {*numbers} != {0, 1}: return
+    asked.refuse('every accuracy is 0 or 1: the rows look like single images that were right or wrong, and no runs. '
+        'Give the accuracy of each run. If they are runs, call the column of their seeds seed.')
+
 def _checked_table(asked, table, said):
     runs, logged, by = _kept_rows(asked, table)
     ends = []
@@ -899,8 +909,7 @@ def _checked_table(asked, table, said):
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
     if not len(trained): asked.refuse(f"no run has finished ({'; '.join(ends) or 'there are none'}).")
     check_pasted(trained)
-    has_seeds = short_name(asked.roles.get('seed', '')) in seed_names
-    if not (has_seeds or asked.percent or asked.says_percent): check_singles(trained)
+    _refuse_images(asked, trained)
     whole, runs = runs, _check_mixed(asked, runs, by)
     acc = _accuracies(asked, trained)
     for _,rows in _parts(whole, by): check_rows(rows)
@@ -999,7 +1008,7 @@ def parts_of(
     return {', '.join(f'{k}={v}' for k,v in zip(by, values)):rows for values,rows in _parts(runs, by)}
 
 # %% ../nbs/24_results.ipynb #3eb2f71a
-_read_words = 'arm seed acc percent wide where ignore lone others'.split() # keywords of `read_results`
+_read_words = {*signature(read_results).parameters} - {'path','by'}
 
 def compare_results(
     path,              # As `read_results` takes it

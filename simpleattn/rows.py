@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['summary_words', 'row_name', 'NoRun', 'end_words', 'is_good_end', 'check_ends', 'check_arms', 'check_rows',
-           'check_singles', 'check_pasted', 'derived', 'roles_of', 'plain_runs', 'check_table', 'is_table']
+           'check_pasted', 'derived', 'roles_of', 'plain_runs', 'check_table', 'is_table']
 
 # %% ../nbs/16_rows.ipynb #9731746a
 import re,unicodedata
@@ -180,15 +180,6 @@ def _block_twice(rows):
         if i-j < 3: continue
         length = next((k for k in range(3, i-j) if i+k >= n or rows[i+k] != rows[j+k]), i-j)
         if n*n/2*same**length < .1: return [*range(j, j+length), *range(i, i+length)]
-
-def check_singles(
-    runs # Table of text with the column acc
-):
-    "Refuse rows of single images, each right or wrong"
-    numbers = [*map(number_in, runs.acc)]
-    if 'n_images' in runs or len(numbers) < 4 or {*numbers} != {0, 1} or any('%' in o for o in runs.acc): return
-    raise NoRun('every accuracy is 0 or 1: the rows look like single images that were right or wrong, and no runs. '
-        'Give the accuracy of each run. If they are runs, call the column of their seeds seed.')
 
 def _check_repeats(runs):
     "Without seeds: refuse rows that stand twice"

@@ -608,14 +608,10 @@ class Contrast(_Sides):
         return two-one
 
 # %% ../nbs/17_stats.ipynb #0adf7ac5
-def _enough_shared(base, variant, shared):
-    "Are so many seeds shared that two arms are compared as pairs, though nobody asked?"
-    return shared >= max(3, math.ceil(0.8*max(len(base), len(variant)) - 1e-9))
-
 def _may_pair(base, variant, shared, paired):
     "Whether the shared seeds are to be compared as pairs, and a note where they are not"
     larger = max(len(base), len(variant))
-    enough = shared >= 2 if paired else _enough_shared(base, variant, shared)
+    enough = shared >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9)))
     if enough and paired is not False: return True, None
     values = zip(*base.conditions, *variant.conditions)
     differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
@@ -1249,7 +1245,9 @@ class _Gains(Sample):
 
     @classmethod
     def of(cls, c): # a paired `Contrast`
-        def of_images(before, after): return None if before is None or after is None else np.asarray(after, float)-np.asarray(before, float)
+        def of_images(before, after):
+            if before is None or after is None: return None
+            return np.asarray(after, float)-np.asarray(before, float)
         correct = [*map(of_images, c.base.correct, c.variant.correct)]
         return cls(f'({c.arm} - {c.baseline})', c.differences, c.base.seeds, correct, c.base.conditions, [c.recipe]*c.n,
             images=c.after.images, of_arms=(c.baseline, c.arm))
@@ -1267,7 +1265,7 @@ def _seeds_mean_the_same(first, second):
     return first.images is not None and first.images == second.images
 
 def _gains_by_seed(gains, names):
-    "Two gains as pairs of the seeds that both have; None where they share no runs, and a seed means something else in each"
+    "Two gains as pairs of the seeds that both have; None where these are no pairs"
     pairs = shared_runs(*gains)
     n, share_runs = len(pairs[0]), bool({*names[:2]} & {*names[2:]})
     if share_runs and n < 2: raise ValueError(f"{' and '.join(names)}: the two gains share {n} seeds, and a comparison needs at least two")
@@ -1332,9 +1330,10 @@ def _check_todo(samples, baseline, todo, paired):
 # %% ../nbs/17_stats.ipynb #6fdcd54b
 def _note_copies(samples):
     "A function that gives a comparison's note on an arm of it whose runs are those of a third one"
-    def runs(o): return tuple(map(tuple, (o.acc, o.seeds, o.conditions)))
+    def runs(sample): return tuple(map(tuple, (sample.acc, sample.seeds, sample.conditions)))
     varied = [o for o in samples.values() if len(o) > 4 and o.sd > 0] # fewer may be equal by chance
-    twins = {one.arm:other.arm for one in varied for other in varied if one is not other and runs(one) == runs(other)}
+    copies = [[o.arm for o in same] for same in groupby(varied, runs).values() if len(same) > 1]
+    twins = {arm:other for arms in copies for arm,other in zip(arms, [arms[-1], *arms])}
     def note_of(c):
         arm = next((o for o in c.arms if o in twins and twins[o] not in c.arms), None)
         return arm and words.note('copies', one=arm, other=twins[arm])
