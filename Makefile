@@ -10,7 +10,7 @@ TWO := -n 2 --dist worksteal
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PY) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info[:2] <= (3,13) else "simpleattn needs Python 3.11 to 3.13; name one with make PY=python3.12")'
-	@echo "Setting up .venv: about 7 GB, most of it torch with its GPU libraries; two or three minutes on a fast line"
+	@echo "Setting up .venv: about 7 GB, most of it torch with its GPU libraries; two or three minutes on a fast connection"
 	$(PY) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'

@@ -303,11 +303,11 @@ def broken_rules(
         (cell.dataset in ('imagenette','imagewoof'), f'{cell.dataset} is neither imagenette nor imagewoof'),
         (cell.split=='v2', f"split {cell.split} is not today's data set"),
         (not cell.noise, f'{cell.noise} % of its train labels are wrong'),
-        (in_a_table, f'{cell.size} px with {cell.epochs} epochs is no table: 128, 192 or 256 px, and 5, 20, 80 or 200 epochs'),
+        (in_a_table, f'{cell.size} px with {cell.epochs} epochs is not on the leaderboard, which has 128, 192 and 256 px, and 5, 20, 80 and 200 epochs'),
         (cell.source in ('160','320','full'), f'its files ({cell.source}) are not the official archive'),
         (score.n>=5, f'{score.n} finished runs, and a mean of 5 is asked for'),
-        (not score.diverged, f'{score.diverged} of its runs diverged, and a mean of the others is none of its runs'),
-        (at_a_commit, 'some of its runs were made by code that is not its commit')]
+        (not score.diverged, f'{score.diverged} of its runs diverged, and the mean of the rest does not describe the arm'),
+        (at_a_commit, 'some of its runs were made by uncommitted code')]
     return [why for kept,why in rules if not kept]
 
 # %% ../nbs/25_board.ipynb #e701396b
@@ -372,7 +372,7 @@ def _of_the_pick(p):
     return f"{picked}: too high until its reserved seeds say otherwise. {p['confirm']}"
 
 def _checked(p):
-    said = (f"Checked: {p['row']['Size (px)']} px in training and validation, files {p['source']}, {p['n']} runs of as many seeds,"
+    said = (f"Checked: {p['row']['Size (px)']} px in training and validation, files {p['source']}, {p['n']} runs, each with its own seed,"
         " none diverged, at a commit; random weights and no test-time augmentation, as every recipe here.")
     if p['own_layer']: said += ' Its layer is not of this library: see that it loads no weights.'
     if '(URL)' in p['row']['URL']: said += ' Put the address of the code in the place of URL (--url).'

@@ -66,7 +66,7 @@ def _why_no_text(text): # Empty where it is one
     "What is wrong with any value of a command line"
     if not text.strip(): return 'it is empty. Give a value, or leave it out'
     if len(text)>4096: return f'it has {len(text)} characters, and at most 4096 are read'
-    if any('\ud800'<=o<='\udfff' for o in text): return 'it holds bytes that are no UTF-8. Rename what it names'
+    if any('\ud800'<=o<='\udfff' for o in text): return 'its bytes are not UTF-8. Rename the file'
     if any(ord(o)<32 or ord(o)==127 for o in text): return 'it holds characters that cannot be printed'
 
 def _read_number(kind, text):
@@ -85,7 +85,7 @@ def _why_no_place(text, place): # Empty where it can be one
     above = os.path.abspath(text)
     if place=='new': above = os.path.dirname(above)
     while not os.path.lexists(above): above = os.path.dirname(above)
-    if not os.path.isdir(above): return f'{above} is no folder'
+    if not os.path.isdir(above): return f'{above} is not a folder'
 
 def _why_no_url(text, place):
     if place!='store': return 'a URL is not read here. Give a path'
@@ -240,7 +240,7 @@ def _recipes(settings):
     return recipes
 
 def _refuse_study(name, root):
-    "Where a study has the name that is no recipe's"
+    "Where a study has the name that is not a recipe's"
     from simpleattn.runs import read_declaration
     try: declared = read_declaration(root, name)
     except ValueError: return # no name of a study
@@ -270,7 +270,7 @@ def _grid(changes):
 
 # %% ../nbs/28_cli.ipynb #0b59ef2d
 def _refuse(what, **options):
-    "Refuse options that would not be heeded"
+    "Refuse options that would have no effect"
     given = [f"--{name.replace('_','-')}" for name,value in options.items() if value]
     if given: raise CliError(f"{', '.join(given)}: not for {what}. Leave it out.")
 
@@ -286,11 +286,11 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
     from simpleattn.runs import list_files
     at = ('recipe','variant','env').index(what)
     there = sorted({o.split('/')[at] for o in list_files(root, passes=lambda folder: True)}) # a folder that somebody keeps private is not asked for
-    return f'There are no runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
+    return f'There are not runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
 
 # %% ../nbs/28_cli.ipynb #8cc811f9
 def _tell(what, lines=False):
-    "Say on standard error what is no result: a sentence, or the lines of a table"
+    "Say on standard error what is not a result: a sentence, or the lines of a table"
     tell(printable(str(what), lines))
 
 def _import(path):
@@ -321,7 +321,7 @@ def _check_declared(rates, baseline):
 _recipe_columns = 'dataset split source size epochs bs backbone lr opt sched mixup precision hash'.split()
 
 def recipes(
-    settings:Settings=None, # settings.ini; None: working folder, then the package
+    settings:Settings=None, # settings.ini; if not given, that of the working folder, then the package's
     names:Names=(),
     fmt:Fmt='table'
 ):
@@ -380,7 +380,7 @@ class Told(CliError):
 
 def data(
     dataset:str,         # imagewoof, imagenette, cifar10, shapes, the name of a folder, or a folder or archive: ./pics
-    source:Source=None,  # 160, 320, full; the smallest that there is if not given
+    source:Source=None,  # 160, 320, full; the smallest there is if not given
     data:Data=None,      # Its folder or archive, or a folder that holds it
     split:float=None,    # For a folder of classes: the fraction of each class that validates; the list is written beside the folder
     seed:SplitSeed=0,    # Seed of that split
@@ -514,7 +514,7 @@ def _told_when_stopped(checkpoints):
     try: yield
     except KeyboardInterrupt:
         _tell('Stopped. ' + ('The same command resumes from the last checkpoint, if an epoch was finished.' if checkpoints else
-            'The run is not finished, and the same command begins it anew; with --checkpoints FOLDER it would go on.'))
+            'The run is not finished, and the same command starts it again; with --checkpoints FOLDER it would go on.'))
         raise
     finally:
         for o,handler in before.items(): signal.signal(o, handler)
@@ -535,7 +535,7 @@ def _own_place(root, place):
 def study(
     recipe:RecipeName,
     variants:Arms='baseline,simple',
-    runs:int=5,                # Seeds an arm: 0, 1, ...
+    runs:int=5,                # Seeds per arm: 0, 1, ...
     seeds:Seeds=None,          # Or the seeds themselves: 3,4,5
     name:str=None,             # Name of the study; the recipe's if not given
     baseline:Baseline=None,
@@ -601,7 +601,7 @@ def _arms_of_protocol(arms, baseline, contrasts):
     "The arms of a sweep or of matched epochs, baseline first"
     if contrasts or any('/' in o for o in arms):
         raise CliError('A sweep and --match name the arms themselves: give plain --variants, and no --contrasts.')
-    if baseline and baseline not in arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(arms)}.")
+    if baseline and baseline not in arms: raise CliError(f"Baseline {baseline!r} is not an arm. Choose from: {', '.join(arms)}.")
     return sorted(arms, key=lambda o: o!=(baseline or arms[0]))
 
 def _without_tune(changes):
@@ -662,7 +662,7 @@ def control(
     recipe:RecipeName,
     runs:int=10,               # Seeds of the baseline and of the handicap: 0, 1, ...
     handicap:str=None,         # epochs (half of them), noise (wrong labels for half of the images); epochs if not given, or noise where the recipe has one epoch
-    name:str=None,             # Of the study; control-RECIPE if not given, which reports of the recipe look for
+    name:str=None,             # Name of the study; control-RECIPE if not given, which reports of the recipe look for
     delta:Margin=0.01,
     alpha:float=0.05,          # Error rate of the null, and of the handicap
     root:Root='runs',
@@ -704,7 +704,7 @@ def first_study(
 def demo(
     root:Root='runs-demo', # Folder of its runs, apart from those of studies
     workers:Count=None,    # Worker processes; one for each core if not given
-    runs:int=8             # Seeds an arm
+    runs:int=8             # Seeds per arm
 ):
     "Two attention layers and a longer training, on the embedded image set: two or three minutes, answers, a report, and what to type next"
     s = first_study(root, runs)
@@ -770,7 +770,7 @@ def plan(
     settings:Settings=None,
     fmt:Fmt='table'
 ):
-    "Before any training: what so many seeds can detect, how many are needed, and the hours"
+    "Before any training: what a given number of seeds can detect, how many are needed, and the hours"
     from simpleattn.study import plan_study
     _check_env(root, env)
     recipe = _recipe_of(recipe, settings, set, root)
@@ -923,7 +923,7 @@ def _compare_summaries(words, rates):
 def _of_study(name, root, env, reading, asked, rates):
     "A declared study, to be compared"
     from simpleattn.study import load_study
-    _refuse('what is no file of results', **{k:v for k,v in reading.items() if k != 'others'})
+    _refuse('what is not a file of results', **{k:v for k,v in reading.items() if k != 'others'})
     _check_declared(rates, asked['baseline'])
     return load_study(name, root, env)
 
@@ -931,7 +931,7 @@ def _answers(name, by, root, env, reading, asked, rates):
     "(Study, file, or value of --by; its `Comparisons`) each"
     how = _how(asked)
     if not _is_file(name, root):
-        _refuse('what is no file of results', by=by)
+        _refuse('what is not a file of results', by=by)
         return [(name, _of_study(name, root, env, reading, asked, rates).compare(**how))]
     from simpleattn.results import compare_results
     found = compare_results(name, asked['baseline'], by, reading, lambda runs: _tell_read(name, runs, _said_baseline(runs, asked['baseline'])), **how, **rates)
@@ -1006,7 +1006,7 @@ def compare(
     full:bool=False,          # Every field
     fmt:Fmt='table'
 ):
-    "Compare arms: seeds, gain with its interval, answer, its p, seeds that would decide, answer on new images"
+    "Compare arms: seeds, gain with its interval, answer, its p, seeds needed to decide, answer on new images"
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
     reading = dict(arm=arm, seed=seed, acc=acc, percent=percent, wide=wide, where=where, ignore=ignore)
     asked = dict(contrasts=contrasts, unpaired=unpaired, baseline=baseline)
@@ -1022,7 +1022,7 @@ def compare(
         _refuse('a file, which knows no machines', env=env)
         reading['others'] = _words_of(asked | rates | dict(against=against))
         return _compare_file(what[0], against, by, fmt, full, reading=reading, rates=rates, **asked)
-    _refuse('what is no file of results', **reading, by=by, against=against is not None)
+    _refuse('what is not a file of results', **reading, by=by, against=against is not None)
     if summary:
         _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
         return said(_compare_summaries(summary, rates), fmt, full)
@@ -1042,7 +1042,7 @@ def _check_asked(what, summary, root):
     "Refuse what cannot be compared"
     n_files = sum(_is_file(o, root) for o in what)
     if 1 < n_files == len(what):
-        raise CliError('Give one csv file, with the runs of all of them and columns arm and seed. Of logs with a row an epoch --where epoch=last '
+        raise CliError('Give one csv file, with the runs of all of them and columns arm and seed. Of logs with a row per epoch --where epoch=last '
             'then keeps the last. Files of one data set each are pooled by --pool.')
     if bool(summary)==bool(what) or len(what) > (1 if n_files else 2):
         raise CliError('Give a study, two studies, one csv file, or --summary MEAN,SD,N MEAN,SD,N.')
@@ -1053,7 +1053,7 @@ def _check_together(what, pool, best, summary, against):
     if pool and best: raise CliError('--pool and --best are two questions: ask one at a time.')
     if not what or best and len(what) > 1: raise CliError(f"Give {'several studies or files' if pool else 'one study or file'}.")
     twice = [o for i,o in enumerate(what) if o in what[:i]]
-    if twice: raise CliError(f'{twice[0]} stands twice: copies of one study share runs, and are not pooled.')
+    if twice: raise CliError(f'{twice[0]} is given twice: copies of one study share runs, and are not pooled.')
 
 def _words_of(options):
     "Options as the words of a command"
@@ -1097,7 +1097,7 @@ def report(
 # %% ../nbs/28_cli.ipynb #4ec0338e
 def leaderboard(
     pr:str=None,        # RECIPE/VARIANT: its row for the leaderboard of fastai/imagenette, after a check of its rules
-    url:Url='URL',      # Of the code, for that row
+    url:Url='URL',      # URL of the code, for that row
     root:Root='runs',
     env:str=None,       # Only this class of machine
     fmt:Fmt='table'
@@ -1201,7 +1201,7 @@ def _merged_words(merged):
     n_differ,n_corrupt = len(merged['differ']), len(merged['corrupt'])
     said = f"{merged['copied']} files copied, {merged['there']} were there, {n_differ} differ, {n_corrupt} not believed"
     if not merged['same']: return said
-    return f"{said}. Of those that were there, {len(merged['same'])} are the same result in another time or on another machine; the one that is here stays."
+    return f"{said}. Of those that were there, {len(merged['same'])} are the same result, made at another time or on another machine; the record here is kept."
 
 def _verified_words(checked, n_declared, wrong):
     n_corrupt = len(checked.corrupt)

@@ -250,7 +250,7 @@ def _says_the_arm(values, arms): # once more
     return all(isinstance(o, str) and o.casefold() == str(arm).strip().casefold() for o,arm in zip(values, arms))
 
 def unexplained(
-    runs,     # DataFrame, one row a run
+    runs,     # DataFrame, one row per run
     arm:str,  # Its column of arms
     known=()  # Columns that have a role
 )->dict:      # Column -> whether it varies within an arm; where it does not, it differs between arms

@@ -459,7 +459,7 @@ def _as_bytes(a):
         a = (a.float() if a.is_floating_point() else a).numpy()
         if a.ndim==3 and a.shape[0] in (1,3,4): a = a.transpose(1,2,0)
     if a.ndim==3 and a.shape[2]==1: a = a[...,0]
-    if a.ndim not in (2,3): raise CliError(f"An array of shape {a.shape} is no image: give one of (H, W) or (H, W, 3). `dls.test_dl` takes many.")
+    if a.ndim not in (2,3): raise CliError(f"An array of shape {a.shape} is not an image: give one of (H, W) or (H, W, 3). `dls.test_dl` takes many.")
     if a.dtype in (np.uint8, np.uint16, bool): return a
     if not 0<=a.min()<=a.max()<=255:
         raise CliError(f"Pixels from {a.min():.3g} to {a.max():.3g} are no image: give 0 to 255, or fractions from 0 to 1. "
@@ -478,11 +478,11 @@ def decode_item(
     if isinstance(item, (np.ndarray,Tensor)): item = Image.fromarray(_as_bytes(item))
     if isinstance(item, Image.Image): return _pixels(item, presize)
     said = f'{item!r} ({type(item).__name__})' if isinstance(item, (int,float)) else f'A value of type {type(item).__name__}'
-    raise CliError(f"{said} is no image: give a path, bytes of a file, an image of Pillow, an array (H, W, 3) or a tensor (3, H, W).")
+    raise CliError(f"{said} is not an image: give a path, bytes of a file, an image of Pillow, an array (H, W, 3) or a tensor (3, H, W).")
 
 # %% ../nbs/10_data.ipynb #09b6cfd2
 class OtherImages(CroppedImages):
-    "Items that are no part of a data set, cut like the validation images of one"
+    "Items that are not part of a data set, cut like the validation images of one"
     items = None
     def __init__(self,
         items:L,          # As for `decode_item`
@@ -609,13 +609,13 @@ def _loader(ds, workers):
 def _class_number(label, vocab):
     if isinstance(label, (int,Tensor)): return int(label)
     if label in vocab.o2i: return vocab.o2i[label]
-    raise CliError(f"{label!r} is no class of this learner. There are: {', '.join(vocab)}. "
+    raise CliError(f"{label!r} is not a class of this learner. Choose from: {', '.join(vocab)}. "
         "With labels, an item is a path CLASS/FILE, or a pair of an image and its class.")
 
 def _as_items(items):
     "One item or many as a list; a column, an array of paths and a batch of images are many"
     if isinstance(items, pd.DataFrame):
-        raise CliError("A DataFrame is no list of images: give its column of paths, as `test_dl(df['file'])`, or a list of paths or images.")
+        raise CliError("A DataFrame is not a list of images: give its column of paths, as `test_dl(df['file'])`, or a list of paths or images.")
     return L([*items] if getattr(items, 'ndim', None) in (1,4) else items)
 
 class CroppedLoaders(DataLoaders):

@@ -222,7 +222,7 @@ def _get_file(root, name, any_size):
     path = _local(root, name)
     try: mode = path.stat().st_mode
     except NotADirectoryError: raise FileNotFoundError(errno.ENOENT, 'No such file', str(path)) from None
-    if not stat.S_ISREG(mode): raise CliError(f"{path} is no plain file, and is not read.")
+    if not stat.S_ISREG(mode): raise CliError(f"{path} is not a plain file, and is not read.")
     content = _read(path, any_size)
     if len(content)>most_bytes and not any_size: raise CliError(f"{path} is larger than any file of a store ({most_bytes} bytes at most), and is not read.")
     return content
@@ -238,7 +238,7 @@ def _get_object(root, name):
     key = _key(root, name)
     try: return root.fs.cat_file(key)
     except FileNotFoundError:
-        if _is_listed(root, key): raise OSError(errno.EIO, 'it is listed, but was not given out') from None
+        if _is_listed(root, key): raise OSError(errno.EIO, 'it is listed, but could not be read') from None
         raise
 
 def _is_listed(root, key):
@@ -286,7 +286,7 @@ def is_there(
     return patiently(look, _unread(root/name))
 
 def _has_entry(path):
-    "Is anything there? A disk that fails is no answer"
+    "Is anything there? A disk that fails is not an answer"
     try: os.lstat(path)
     except (FileNotFoundError, NotADirectoryError): return False
     return True
@@ -365,7 +365,7 @@ def _files(folder, patterns, passes):
     return [name for name,kind,is_last in _found(folder, patterns, passes) if is_last and kind=='file']
 
 def _found(folder, patterns, passes, at=''):
-    "Name, kind, and whether it stands where a file is meant, of all that matches and is no hidden file; no link is followed"
+    "Name, kind, and whether it stands where a file is meant, of all that matches and is not a hidden file; no link is followed"
     pattern,*deeper = patterns
     def fits(name): return fnmatchcase(name, pattern) and bool(deeper or not _is_hidden(name))
     def look():

@@ -116,7 +116,7 @@ def file_digest(path)->str: # 64 hex digits
 
 def _beside(file):
     "What a file beside images says; raises `CliError` for a pipe or a device, which nobody waits for"
-    if not file.is_file(): raise CliError(f"{file} is no plain file, and is not read.")
+    if not file.is_file(): raise CliError(f"{file} is not a plain file, and is not read.")
     return file.read_bytes().decode('utf-8-sig', 'surrogateescape')
 
 def _check_sum(archive):
@@ -223,7 +223,7 @@ def _refuse_layout(folder, called):
     folders = _folders_in(folder)
     parted = [o.name for o in folders if _inner_parts(o)]
     if parted and not (folder/'train').is_dir():
-        raise CliError(f"{called} has no train folder, and {_some(parted)} have parts of their own: if they are classes, turn the folders round; "
+        raise CliError(f"{called} has no train folder, and {_some(parted)} have parts of their own: if they are classes, put train and val above them; "
             f"if they are data sets, name one of them. {_layout}")
     full = [o for o in folders if _holds_images(o)]
     if len(full)==1 and not _inner_parts(folder):
@@ -453,14 +453,14 @@ def _unsplit(path):
 def _rows(file):
     "The rows of a csv beside images"
     try: return [*csv.reader(io.StringIO(_beside(file), newline=''))]
-    except csv.Error as e: raise CliError(f"{file} is no list ({e}).") from None
+    except csv.Error as e: raise CliError(f"{file} is not a list ({e}).") from None
 
 def _read_list(path):
     "Image -> train or val, of the list beside a folder"
     file = split_list(path)
     rows = _rows(file)
     good = rows[:1]==[['path','part']] and all(len(o)==2 and o[1] in ('train','val') for o in rows[1:])
-    if not good: raise CliError(f"{file} is no list of a split, with the columns path and part.")
+    if not good: raise CliError(f"{file} is not a list of a split, with the columns path and part.")
     return dict(rows[1:])
 
 def _by_list(path):
@@ -522,7 +522,7 @@ def _listed(path, times):
     images = _by_list(path) if has_list else _by_folders(path)
     if faults := [*_layout_faults(images)]:
         raise CliError(f"{_called(path)}: {'; '.join(faults)}. "
-            "Mend, fill or remove these: train and val hold the same classes, each with images.")
+            "Fix, fill or remove these: train and val hold the same classes, each with images.")
     if not images:
         raise CliError(f"{_called(path)} holds no class folders. {_layout}")
     return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
@@ -696,7 +696,7 @@ def _tell_of_stray(path): # once a process
     "Say on standard error how many files among the classes are not read, so that no photograph is missed in silence"
     kinds = Counter(os.path.splitext(o)[1].lower() or 'without a suffix' for o in _stray(path))
     if not kinds: return
-    are = '1 file is no image by its name' if kinds.total()==1 else f'{kinds.total()} files are no images by their names'
+    are = '1 file is not an image by its name' if kinds.total()==1 else f'{kinds.total()} files are not images by their names'
     tell(f"{_called(path)}: {are}, and not read: {_some(f'{n} {kind}' for kind,n in kinds.most_common())}. `simpleattn data` lists them.")
 
 # %% ../nbs/09_folders.ipynb #d6dfd801
@@ -783,7 +783,7 @@ def _not_read(path):
 # %% ../nbs/09_folders.ipynb #180a9ea8
 def check_data(
     path,            # Folder of a data set
-    dataset:str=''   # Its name, where it is to be held against a known one
+    dataset:str=''   # Its name, where it is to be compared with a known one
 )->dict: # images, classes (train and val counts), names, and lists of what is not as it should be
     "Everything that one would want to know of a data set before training on it"
     path = Path(path)

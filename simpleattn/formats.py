@@ -64,7 +64,7 @@ def _text(path):
     kind = _starts(content, _no_text)
     if kind: raise CliError(f'{path} is {kind}: save it as csv.')
     text = content.decode(_encoding(content), 'replace')
-    if '\0' in text: raise CliError(f'{path} is no text: give a csv, tsv, json or jsonl file.')
+    if '\0' in text: raise CliError(f'{path} is not text: give a csv, tsv, json or jsonl file.')
     if not text.strip(): raise CliError(f'{path} cannot be read: it is empty.')
     return text
 
@@ -346,7 +346,7 @@ def _dict_in(text):
 
 # %% ../nbs/23_formats.ipynb #6f58010e
 def _without_chart(table):
-    "What wandb exports of a chart, a column for each run beside its least and greatest, as one row a run and step"
+    "What wandb exports of a chart, a column for each run beside its least and greatest, as one row per run and step"
     bands = [o for o in table.columns if o.endswith(('__MIN','__MAX'))]
     of_runs = {o:o.rpartition(' - ') for o in table.columns if ' - ' in o and o not in bands}
     rest = [o for o in table.columns if o not in of_runs and o not in bands]
@@ -366,7 +366,7 @@ def read_table(
         check_names(named, CliError)
         return as_cells((named.drop(columns='correct') if has_bits(named) else named).to_dict('records'))
     if not isinstance(path, (str,os.PathLike)):
-        raise CliError(f'a {type(path).__name__} is no table of runs: give the name of a file, or a DataFrame with the columns arm, seed and acc.')
+        raise CliError(f'a {type(path).__name__} is not a table of runs: give the name of a file, or a DataFrame with the columns arm, seed and acc.')
     text = _text(path)
     read = _read_json if text.lstrip()[0] in '[{' else _read_csv
     table = _without_chart(_opened(read(text, path)))

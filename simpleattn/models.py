@@ -98,7 +98,7 @@ def last_norm(self:Family, block)->_Place:
     if norms: return norms[-1]
     kind = type(block).__name__
     if not any(block.children()):
-        raise CliError(f"{kind} is no block of convolutions: here the stage is a row of single modules, and takes no layer.")
+        raise CliError(f"{kind} is not a block of convolutions: here the stage is a row of single modules, and takes no layer.")
     raise CliError(f"{kind} has no BatchNorm2d to insert after at the end of its convolutions.")
 
 @patch
@@ -235,7 +235,7 @@ def create_backbone(
     if name.startswith('timm/'): return _timm(name.removeprefix('timm/'), n_out, size, options)
     if name not in backbones:
         known = ', '.join(backbones)
-        raise CliError(f"No backbone {name!r}.{_nearest(name, backbones)} There are: {known}, and timm/NAME.")
+        raise CliError(f"No backbone {name!r}.{_nearest(name, backbones)} Choose from: {known}, and timm/NAME.")
     family = next(o for o in families if name in o.names)
     _only_defaults(name, options, family.options)
     return family.create(name, n_out, **{o:options[o] for o in family.options})

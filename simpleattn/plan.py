@@ -90,19 +90,19 @@ def log_e(
 
 # %% ../nbs/14_plan.ipynb #571d5a75
 def _check_effect(effect):
-    if not 0 < abs(effect) < math.inf: raise ValueError(f"planning wants an effect other than 0, got {effect:g}")
+    if not 0 < abs(effect) < math.inf: raise ValueError(f"planning needs an effect other than 0, got {effect:g}")
 
 def _check_target(target):
-    if not 0 < target < 1: raise ValueError(f"planning wants a power between 0 and 1: 0.8 for 80 %, not {target:g}")
+    if not 0 < target < 1: raise ValueError(f"planning needs a power between 0 and 1: 0.8 for 80 %, not {target:g}")
 
 def _check_design(sd, alpha):
-    if not 0 < sd < math.inf: raise ValueError(f"planning wants an sd above 0, got {sd:g}: one run has none")
-    if not 0 < alpha < 1: raise ValueError(f"planning wants an alpha between 0 and 1: 0.05 for 5 %, not {alpha:g}")
+    if not 0 < sd < math.inf: raise ValueError(f"planning needs an sd above 0, got {sd:g}: one run has none")
+    if not 0 < alpha < 1: raise ValueError(f"planning needs an alpha between 0 and 1: 0.05 for 5 %, not {alpha:g}")
 
 def _design(n, sd, paired, alpha):
     "Degrees of freedom and standard error of the difference"
     _check_design(sd, alpha)
-    if not n >= 2: raise ValueError(f"planning wants two seeds or more, got {n}: one run has no sd")
+    if not n >= 2: raise ValueError(f"planning needs two seeds or more, got {n}: one run has no sd")
     return (n-1, sd/math.sqrt(n)) if paired else (2*n-2, sd*math.sqrt(2/n))
 
 def _critical(n, df, alpha, grown):
@@ -275,7 +275,7 @@ class Plan(_Asked):
     @cached_property
     def runs_equivalence(self): return self._equivalent(False)
     @cached_property
-    def runs_needed_grown(self): return self._better(True) if self.paired else None # a sequence wants pairs
+    def runs_needed_grown(self): return self._better(True) if self.paired else None # a sequence needs pairs
     @cached_property
     def runs_equivalence_grown(self): return self._equivalent(True) if self.paired else None
 
@@ -292,7 +292,7 @@ class Plan(_Asked):
     def seeds(self)->dict: # (seeds at this sd, at its upper bound) for each answer, fresh or in all where the study grows; None beyond a million
         "How many seeds an answer takes"
         names = dict(better='runs_needed', equivalent='runs_equivalence', better_grown='runs_needed_grown', equivalent_grown='runs_equivalence_grown')
-        if not self.paired: names = dict(better='runs_needed', equivalent='runs_equivalence') # a sequence wants pairs
+        if not self.paired: names = dict(better='runs_needed', equivalent='runs_equivalence') # a sequence needs pairs
         return {k: (getattr(self, name), self.upper and getattr(self.upper, name)) for k,name in names.items()}
 
 # %% ../nbs/14_plan.ipynb #3c1cff74
@@ -312,13 +312,13 @@ def plan(
     check_rates(delta, alpha)
     effect = delta if effect is None else effect
     if not (n >= 2 and 0 < sd <= 0.5 and (corr is None or -1 < corr < 1)):
-        raise ValueError("plan wants two seeds or more, "
+        raise ValueError("plan needs two seeds or more, "
             f"an sd as a fraction (0.0075 for 0.75 pp) and a correlation within -1 to 1, got {n}, {sd}, {corr}")
     if not (variants >= 1 and (n_sd is None or 2 <= n_sd < math.inf) and 0 < effect < 1):
-        raise ValueError("plan wants at least one variant, an sd from two runs or more, and an effect as a fraction (0.005 for 0.5 pp), "
+        raise ValueError("plan needs at least one variant, an sd from two runs or more, and an effect as a fraction (0.005 for 0.5 pp), "
             f"got {variants}, {n_sd}, {effect}")
     if not all(o < math.inf and o == int(o) for o in (n, variants)):
-        raise ValueError(f"plan wants whole numbers of seeds and variants, got {n} and {variants}")
+        raise ValueError(f"plan needs whole numbers of seeds and variants, got {n} and {variants}")
     if minutes is not None and (minutes < 0 or minutes == math.inf): raise ValueError(f"a run cannot take {minutes} minutes")
     sd_diff = sd if corr is None else sd*math.sqrt(2*(1-corr))
     _check_target(target)
@@ -466,7 +466,7 @@ def race_seeds(
     "State of a race after each seed, by the runs that trained; worse too where all seeds say so"
     baseline, variant = _in_one_order(baseline, variant)
     if len(baseline) != len(variant):
-        raise ValueError(f"{len(baseline)} and {len(variant)} runs: a race wants both of every seed, "
+        raise ValueError(f"{len(baseline)} and {len(variant)} runs: a race needs both of every seed, "
             "NaN for one that diverged")
     check_accuracies(baseline, 'baseline'); check_accuracies(variant, 'variant')
     d = variant-baseline

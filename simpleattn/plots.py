@@ -137,7 +137,7 @@ def _mean(ax, row, arm, s, colour):
 
 # %% ../nbs/20_plots.ipynb #22bb5877
 def plot_runs(
-    runs,              # As for `read_samples`: DataFrame, one row a run, or mapping of arms to their runs
+    runs,              # As for `read_samples`: DataFrame, one row per run, or mapping of arms to their runs
     baseline:str,      # Arm that stands first
     ax=None,           # Axes to draw on
     arms=(),           # Arms that stand next, also where they have no run

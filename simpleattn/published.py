@@ -159,9 +159,9 @@ def differences(
     return not differs, '; '.join(differs + _arithmetic(e.recipe, row, base) + _first_weights(row))
 
 def _first_weights(row):
-    "How an arm's first weights differ from those of the published layer; its form is the same"
+    "How an arm's initial weights differ from those of the published layer; its form is the same"
     fastai_1 = row['variant']=='self' and row['split']=='v1' # Kaiming's normal, where fastai 2 has torch's default
-    return ["self-attention's first weights as in fastai 2; those of fastai 1 are 2.4 times as large"] if fastai_1 else []
+    return ["self-attention's initial weights as in fastai 2; those of fastai 1 are 2.4 times as large"] if fastai_1 else []
 
 def _arithmetic(recipe, row, base):
     "How the arithmetic differs, which does not make another protocol"

@@ -43,7 +43,7 @@ class CallbackText(str):
 
     def __new__(cls, text):
         found = _callback_re.fullmatch(str(text).strip())
-        if not found: raise CliError(f"{str(text)!r} is no callback. It is written module:Class(arguments) or file.py:Class(arguments).")
+        if not found: raise CliError(f"{str(text)!r} is not a callback. It is written module:Class(arguments) or file.py:Class(arguments).")
         args, kwargs = _arguments(found['arguments'] or '()', text)
         said = [*map(_literal, args), *(f'{k}={_literal(v)}' for k,v in kwargs.items())]
         source = f"#{found['source']}" if found['source'] else ''
@@ -163,7 +163,7 @@ def _check(recipe):
         if len(three)!=3 or any(o<=0 for o in three): refuse(key, 'must be three numbers above 0')
     if not all(isinstance(o, int) for o in recipe.stem): refuse('stem', 'must be whole numbers of channels')
     for o in recipe.callbacks:
-        if o.observes: refuse('callbacks', f'holds {o}, which only observes: give it by --cbs, or cbs=, and no accuracy is split by it')
+        if o.observes: refuse('callbacks', f'holds {o}, which only observes: give it by --cbs, or cbs=, so that runs with and without it stay together')
     if recipe.presize and recipe.crop=='pad': refuse('presize', 'does not go with crop = pad')
 
 def _wrong_type(field, value):
@@ -223,8 +223,8 @@ def near(
     from difflib import get_close_matches
     names = [*names]
     close = get_close_matches(str(name), names, 5, .5)
-    sentences = [f"Near it: {', '.join(close)}."] if close else []
-    if len(names)<=25: sentences.append(f"There are: {', '.join(names) or 'none'}.")
+    sentences = [f"Did you mean: {', '.join(close)}."] if close else []
+    if len(names)<=25: sentences.append(f"Choose from: {', '.join(names) or 'none'}.")
     return ' '.join(sentences)
 
 # %% ../nbs/04_recipes.ipynb #b836fcf9
@@ -363,7 +363,7 @@ def stream(
 def check_seed(
     seed # A whole number from 0 to 4294967295
 )->int: # `seed`
-    "Raise `CliError` for what is no seed"
+    "Raise `CliError` for what is not a seed"
     is_whole = isinstance(seed, Integral) and not isinstance(seed, bool) # numpy's too
     if not is_whole or not 0<=seed<2**32: raise CliError(f"Seed {seed!r}: a seed is a whole number from 0 to 4294967295.")
     return int(seed)

@@ -46,7 +46,7 @@ def comparison_table(
     fmt:str='table',    # table, md, latex, json (the whole result), csv (fractions)
     full:bool=False     # Every field of every comparison
 )->str: # Text
-    "One row a comparison: seeds, gain with its interval, answer, its p, seeds that would decide, answer on new images"
+    "One row a comparison: seeds, gain with its interval, answer, its p, seeds needed to decide, answer on new images"
     if fmt=='json': return json.dumps(comparisons.to_dict(), indent=1, allow_nan=False)
     if fmt=='csv' and full: return csv_table([{'arm':label} | c.to_dict() | {'arm':label} for label,c in comparisons.labelled()])
     if fmt=='csv': return csv_table(_records(comparisons))
@@ -318,7 +318,7 @@ def _warnings(report):
 def _of_its_progress(report):
     n, n_declared = report.n_runs, report.n_declared
     if (report.study.raced or {}).get('looks'):
-        yield 'The race was declared with a cap and looks on the way to it. Such races are gone: it is read by the rule that is valid after every seed.'
+        yield 'The race was declared with a cap and fixed looks. Such races are no longer supported: it is read by the rule that is valid after every seed.'
     if not report.missing: return
     if report.study.raced:
         yield f'The race goes on: {n} of at most {n_declared} runs are there. It may be looked at, and stopped, at any time.'
@@ -455,7 +455,7 @@ def _arms_table(report):
     command = f'simpleattn report {report.study.name} --flops'
     said = [f"No FLOPs are known of {lack}: the records hold none. The command {command} counts them for the library's own variants."] if lack else []
     at_once = _at_once([r for r in report.runs if not r.env.startswith('cpu')])
-    if at_once>1: said.append(f'Up to {at_once} runs were at work at a time. Where they shared a GPU, a run alone takes less, '
+    if at_once>1: said.append(f'Up to {at_once} runs shared the machine. Where they shared a GPU, a run alone takes less time, '
         'and the hours of a plan, which counts one run after another, are too many.')
     return _Table('Arms', [*_arm_columns], _rows(_arm_columns, report.arms), said)
 

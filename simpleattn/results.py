@@ -177,7 +177,7 @@ def _refuse_either(asked, there): asked.refuse(f"the accuracy may be {' or '.joi
 
 def _checked_name(asked, header):
     "Refuse a loss in the place of an accuracy: its answer would stand on its head"
-    if is_loss(short_name(header)): asked.refuse(f'{"--acc " if asked.acc else ""}{header}: that is a loss, of which less is better, and no accuracy.')
+    if is_loss(short_name(header)): asked.refuse(f'{"--acc " if asked.acc else ""}{header}: that is a loss (lower is better), not an accuracy.')
     return header
 
 def _acc_column(asked, table):
@@ -266,7 +266,7 @@ def _may_be_sizes(headers):
 
 # %% ../nbs/24_results.ipynb #b9a0d79f
 def _long(asked, table):
-    "A wide table as one row a run, and what was read as what"
+    "A wide table as one row per run, and what was read as what"
     lists, table = _list_columns(table), table.drop(columns=_helpers(table))
     if lists: return _long_lists(asked, table, lists)
     parts = _wide_parts(asked, table)
@@ -298,8 +298,8 @@ def _refuse_wide(asked, table):
     _refuse_numbered(replace(asked, wide=False), table)
     arm = _names_arms(asked, table)
     if arm: _refuse_numbers(asked, table, arm)
-    beside = f' {arm} names arms of one row each, and what stands beside it are no seeds.' if arm else ''
-    asked.refuse(f'--wide wants a column for each arm, a column for each seed, or a list for each arm.{beside}')
+    beside = f' {arm} names arms of one row each, and the columns beside it are not seeds.' if arm else ''
+    asked.refuse(f'--wide needs a column for each arm, a column for each seed, or a list for each arm.{beside}')
 
 def _refuse_numbers(asked, table, arm):
     "Arms of several rows each, and columns of numbers without the name of an accuracy"
@@ -316,7 +316,7 @@ def _check_heeded(asked, columns, why):
     for role in ('arm','seed','acc'):
         named = getattr(asked, role)
         if named is None or named == columns.get(role): continue
-        asked.refuse(f'--wide: {why}, so --{role} {named} cannot be heeded. Without it:', **{role:None})
+        asked.refuse(f'--wide: {why}, so --{role} {named} cannot be used. Without it:', **{role:None})
 
 def _long_names(rows, names):
     "Columns under these names; another that has one of them gets a blank after it"
@@ -373,7 +373,7 @@ def _accuracies(asked, runs):
     for line,text,number in zip(runs.index, runs.acc, said):
         if _spread.fullmatch(text): _refuse_means(asked, runs)
         if not is_blank(text) and number is not None and np.isfinite(number): continue
-        why = f'has the accuracy {text!r}, which is no number.'
+        why = f'has the accuracy {text!r}, which is not a number.'
         if is_blank(text): why = 'has no accuracy (NaN). Give it a status (failed, diverged) in a column, or remove the row.'
         asked.refuse(f'{row_name(runs, line)} {why}')
     units = runs.acc.str.contains('%')
@@ -449,10 +449,10 @@ def _told_apart(table, arm):
 def _refuse_summary(asked, table, means, sds, arm):
     "A mean and an sd for each arm, with the command that compares an arm with the baseline, where nothing else tells rows apart"
     beside = ' The runs of a report stand beside it, in runs.csv.' if 'verdict' in table else ''
-    why = f'it holds a mean and an sd for each arm, no runs.{beside}'
+    why = f'it holds a mean and an sd for each arm, not runs.{beside}'
     apart = [] if beside else _told_apart(table, arm)
     if apart or table[arm].duplicated().any():
-        what = f"Rows differ in {', '.join(apart)} too" if apart else 'An arm stands twice'
+        what = f"Rows differ in {', '.join(apart)} too" if apart else 'An arm appears twice'
         asked.refuse(f'{why} {what}. Choose two rows that differ in the arm alone, and give them as --summary MEAN,SD,N MEAN,SD,N.')
     counts = _by_name(table, _ns)
     n = table[counts[0]].map(seed_value) if counts else 'N'
@@ -498,7 +498,7 @@ def _conditions(asked, table):
     for word in asked.where:
         starts = [o for o in table.columns if str(word).casefold().startswith(f'{o.casefold()}=')]
         if '=' not in str(word):
-            asked.refuse(f'--where {word}: write COL=VALUE, such as --where epoch=last; the file stands before it.')
+            asked.refuse(f'--where {word}: write COL=VALUE, such as --where epoch=last; the name of the file comes first.')
         name = max(starts, key=len) if starts else word.split('=')[0]
         wanted.setdefault(_named(asked, table, name), []).append(plain_value(word[len(name)+1:]))
     return wanted
@@ -508,7 +508,7 @@ def _kept(asked, table, header, values):
     kept = table[[plain_value(o) in values for o in table[header]]]
     there = [*dict.fromkeys(table[header].str.strip())]
     if not len(kept):
-        asked.refuse(f"no row has {header}={', '.join(map(str, values))}. There are: {', '.join(there[:20])}.")
+        asked.refuse(f"no row has {header}={', '.join(map(str, values))}. Choose from: {', '.join(there[:20])}.")
     return kept
 
 # %% ../nbs/24_results.ipynb #0546167f
@@ -542,7 +542,7 @@ def _last(asked, runs, header):
         return pd.concat([_last(asked, runs[~failed], header), runs[failed]])
     count = runs[header].map(number_in)
     odd = runs[count.isna()]
-    if len(odd): asked.refuse(f'--where {header}=last wants numbers, and {row_name(runs, odd.index[0])} has {odd[header].iloc[0]!r}.')
+    if len(odd): asked.refuse(f'--where {header}=last needs numbers, and {row_name(runs, odd.index[0])} has {odd[header].iloc[0]!r}.')
     keys = _run_keys(runs)
     run = runs.groupby(keys, sort=False).ngroup()
     if len(keys) < 2 or count.groupby(run).apply(lambda o: o.duplicated().any()).any(): # several runs: one after another
@@ -569,7 +569,7 @@ def _ended(runs, by=()):
     said = []
     for header,within in unexplained(runs[['arm', *_by_name(runs, of_a_log)]], 'arm', {'arm', *by}).items():
         ends = runs[header].map(number_in)
-        if not within or ends.groupby(runs.arm).max().nunique() > 1: continue # arms that were meant to end elsewhere are no pairs
+        if not within or ends.groupby(runs.arm).max().nunique() > 1: continue # arms that were meant to end elsewhere are not pairs
         first, *_, last = sorted(ends)
         said.append(f'{header} {first:g} to {last:g}')
         runs = runs.drop(columns=header)
@@ -760,15 +760,15 @@ def _refuse_roles(asked, table, roles):
         unit = ' The numbers are percent.' if percent else ''
         unsure = not lists and _may_be_sizes(_parts_beside_helpers(asked, table)[2])
         sure = 'If these are seeds, and no epochs, sizes or shares, read it with' if unsure else 'Read it with'
-        asked.refuse(f'{wide}, and one row a run is read.{unit} {sure}', wide=True, **percent)
+        asked.refuse(f'{wide}, and one row per run is read.{unit} {sure}', wide=True, **percent)
     named = [o for o in table.columns if is_accuracy(short_name(o))]
-    if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is no number (nor a list such as [0.62, 0.64]).')
+    if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is not a number (nor a list such as [0.62, 0.64]).')
     if roles['arm'] and not roles['acc'] and _names_arms(asked, table): _refuse_numbers(asked, table, roles['arm'])
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
     if missing == ['arm'] and len(table.columns) == 1: _refuse_lone(asked, len(table))
     asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there is no column of '
-        f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. There are: {', '.join(table.columns[:30])}.")
+        f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. Choose from: {', '.join(table.columns[:30])}.")
 
 # %% ../nbs/24_results.ipynb #dffce2dc
 _metric_names = 'tag metric metric_name key variable'.split() # beside a column value
@@ -782,7 +782,7 @@ def _one_metric(asked, table):
         if not _by_name(table, ['value']) or header.casefold() in asked_for or header in (asked.arm, asked.seed): continue
         found = [*dict.fromkeys(table[header][names.map(is_accuracy)])] or [*dict.fromkeys(table[header][names.map(says_error)])]
         if len(found) > 1: asked.refuse(f"the accuracy may be {' or '.join(found)}. Keep one: {asked.command(where=[f'{header}={_held_out(found)}'])}")
-        if not found and names.map(is_loss).all(): asked.refuse(f'{header} names losses alone ({table[header].iloc[0]}), of which less is better, and no accuracy.')
+        if not found and names.map(is_loss).all(): asked.refuse(f'{header} names only losses ({table[header].iloc[0]}), where lower is better, not accuracies.')
         if not found: continue
         rows = table[table[header] == found[0]].drop(columns=header)
         return rows if asked.acc else rows.rename(columns={_by_name(table, ['value'])[0]:found[0]})
@@ -843,7 +843,7 @@ def _refuse_spreads(asked, runs):
         numbers = {arm:acc.map(number_in).dropna().to_numpy(float) for arm,acc in runs[of_runs].groupby('arm').acc}
         line = next((o for o in called_spread if _is_spread(runs.acc[o], numbers.get(runs.arm[o], ()))), None)
         if line is None: continue
-        asked.refuse(f'{row_name(runs, line)} is a {words[line]} of other rows, no run, as {header.strip()} says. Remove it, or keep the runs:',
+        asked.refuse(f'{row_name(runs, line)} is a {words[line]} of other rows, as {header.strip()} says, not a run. Remove it, or keep the runs:',
             where=[f'{header.strip()}={o}' for o in words[of_runs].unique()])
 
 # %% ../nbs/24_results.ipynb #keptrow1
@@ -865,7 +865,7 @@ def _kept_rows(asked, table):
     taken = [o for o in by if o in ('arm','seed','acc','status')]
     if taken: asked.refuse(f'--by {asked.roles[taken[0]]}: that is the {taken[0]}, which has its role. Name another column.')
     both = [o for o in by if o in {names.get(k, k) for k in ignored}]
-    if both: asked.refuse(f'--by {both[0]} and --ignore {both[0]} cannot both be heeded. Leave one out.')
+    if both: asked.refuse(f'--by {both[0]} and --ignore {both[0]} cannot both apply. Leave one out.')
     if ignored & {asked.roles['arm'], asked.roles['acc']}: asked.refuse('--ignore: arm and accuracy cannot be left out.')
     _refuse_spreads(asked, runs)
     return runs.drop(columns=[names.get(o, o) for o in ignored]), said, by
@@ -948,7 +948,7 @@ def _said_roles(asked, runs):
     if {'fold','folds','kfold'} & {*short_name(roles.get('seed', '')).split('_')}: said.append(_of_folds)
     is_of_optuna = any(short_name(o) in ('number','datetime_start','datetime_complete') for o in runs.columns) # which minimises, unless told
     if short_name(roles['acc']) in _scores and is_of_optuna and not asked.acc:
-        said.append(f"{roles['acc']} may be a loss or an error: then more is worse, and this answer is wrong; --acc {shlex.quote(roles['acc'])} says that it is an accuracy")
+        said.append(f"{roles['acc']} may be a loss or an error: then higher is worse, and this answer is the wrong way round; --acc {shlex.quote(roles['acc'])} says that it is an accuracy")
     return said
 
 def _said_aside(runs, by):
@@ -972,7 +972,7 @@ def read_results(
     ignore:list=(),     # Columns that do not matter, as names or globs
     lone:bool=False,    # May the column of arms be missing, because there is one arm?
     others:list=()      # More words for the command that a refusal prints
-): # DataFrame, one row a run: arm, seed, acc (fraction; NaN where it failed), what else is known; `attrs['said']`: what was read as what
+): # DataFrame, one row per run: arm, seed, acc (fraction; NaN where it failed), what else is known; `attrs['said']`: what was read as what
     "Results that were made elsewhere, or a `CliError` that names what cannot be read or would be mixed"
     asked = Asked(path, arm, seed, acc, percent, wide, _words(where), _words(by), _words(ignore), lone, _words(others))
     runs, accuracies, said = _checked_runs(asked)

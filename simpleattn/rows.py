@@ -101,7 +101,7 @@ def check_arms(
     rows = runs.arm.value_counts()
     names = {' '.join(_words(o)):rows[o] for o in runs.arm.unique()}
     for line,arm in runs.arm.items():
-        if _sums_up(arm, rows, names): raise NoRun(f'row {line} ({arm.strip()}) is a summary of other rows, no run. Remove it.')
+        if _sums_up(arm, rows, names): raise NoRun(f'row {line} ({arm.strip()}) is a summary of other rows, not a run. Remove it.')
 
 def _as_seen(name):
     "A name without blanks, capitals and signs that are not seen, accents as one sign"
@@ -127,7 +127,7 @@ _maybe_summary = {*'all best worst final top runs seeds n of over combined poole
 def check_rows(
     runs # Table of text with the columns arm and acc, and maybe seed and status (ok, failed, diverged)
 ):
-    "Refuse rows of one comparison that are no runs of their own"
+    "Refuse rows of one comparison that are not runs of their own"
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
     if 'seed' not in runs: _check_repeats(trained)
     ended = runs[runs.status != 'failed'] if 'status' in runs else runs
@@ -147,12 +147,12 @@ def _check_seeds(runs, key):
     for line,seed,arm in zip(runs.index, runs.seed, runs.arm):
         row = f'row {line} ({arm})'
         if seed.strip().lower() in summary_words:
-            _keep_seeds(runs, f'{row} is a {seed.strip()} of other rows, no run. Remove it', ', or keep the runs:', whole)
+            _keep_seeds(runs, f'{row} is a {seed.strip()} of other rows, not a run. Remove it', ', or keep the runs:', whole)
         if is_blank(seed):
             why = f'{row} has no seed. Give it one, or remove it if it is a mean'
             _keep_seeds(runs, why, '; or keep the runs that have one:', [o for o in runs.seed.unique() if not is_blank(o)])
         if whole and not is_whole(seed):
-            why = f'{row} has the seed {seed!r}, and others have whole numbers, as a row that sums up others has. Give it a number if it is a run'
+            why = f'{row} has the seed {seed!r}, and others have whole numbers. It may be a summary of them. Give it a number if it is a run'
             _keep_seeds(runs, why, '; without it:', whole)
     twice = runs[runs.duplicated(key, keep=False)]
     if not len(twice): return
@@ -161,17 +161,17 @@ def _check_seeds(runs, key):
     n = len(twice[twice.arm == arm].seed.unique())
     where = f"rows {', '.join(lines[:4])}{f', and {n-1} more' if n > 1 else ''}"
     if runs.seed.nunique() == 1: where = 'in every row'
-    why = f'seed {seed} of {arm!r} stands twice ({where}). Keep one run a seed, or compare without seeds:'
+    why = f'seed {seed} of {arm!r} appears twice ({where}). Keep one run a seed, or compare without seeds:'
     raise NoRun(why, 'seed')
 
 # %% ../nbs/16_rows.ipynb #c6b11569
 def _all_twice(rows):
-    "Whether each of four different rows or more stands twice"
+    "Whether each of four different rows or more appears twice"
     counts = Counter(rows)
     return len(counts) > 3 and min(counts.values()) > 1
 
 def _block_twice(rows):
-    "Positions of a block of three rows or more that stands twice, where chance would hardly make one; None where there is none"
+    "Positions of a block of three rows or more that appears twice, where chance would hardly make one; None where there is none"
     n, counts = len(rows), Counter(rows)
     same = sum(k*(k-1) for k in counts.values())/(n*(n-1)) if n > 1 else 1 # chance that two rows are alike
     first = {}
@@ -182,7 +182,7 @@ def _block_twice(rows):
         if n*n/2*same**length < .1: return [*range(j, j+length), *range(i, i+length)]
 
 def _check_repeats(runs):
-    "Without seeds: refuse rows that stand twice"
+    "Without seeds: refuse rows that appear twice"
     rows = [tuple(o) for o in runs.itertuples(index=False)]
     found = [*range(len(rows))] if _all_twice(rows) else _block_twice(rows)
     for _,of_arm in runs.reset_index(names='line ').groupby('arm', sort=False):
@@ -192,19 +192,19 @@ def _check_repeats(runs):
         found = at and [runs.index.get_loc(of_arm['line '].iloc[o]) for o in at]
     if not found: return
     lines = ', '.join(str(runs.index[o]) for o in found[:8])
-    raise NoRun(f"rows of {runs.arm.iloc[found[0]]!r} stand twice (rows {lines}{', ...' if len(found) > 8 else ''}). "
+    raise NoRun(f"rows of {runs.arm.iloc[found[0]]!r} appear twice (rows {lines}{', ...' if len(found) > 8 else ''}). "
         "Remove them, or tell the runs apart by a column of seeds or ids.")
 
 # %% ../nbs/16_rows.ipynb #29e8f68c
 def check_pasted(
     runs # Table of text with the column arm, and maybe seed
 ):
-    "Refuse a row that stands twice with its id or time"
+    "Refuse a row that appears twice with its id or time"
     ids = [o for o in runs.columns if is_id(o) and runs[o].map(plain_value).nunique() > 1]
     twice = runs[runs.duplicated(keep=False)] if ids and 'seed' not in runs else ()
     if len(twice):
         lines = ', '.join(map(str, twice.index[:8]))
-        raise NoRun(f'{row_name(runs, twice.index[0])} stands twice, with the same {ids[0]} (rows {lines}). Remove one.')
+        raise NoRun(f'{row_name(runs, twice.index[0])} appears twice, with the same {ids[0]} (rows {lines}). Remove one.')
 
 # %% ../nbs/16_rows.ipynb #5acd557e
 def _digits(text):
@@ -293,7 +293,7 @@ def _check_means(runs):
 
 def _refuse_summary_row(runs, line, kind):
     arm, acc, seed = runs.loc[line].reindex(['arm','acc','seed'])
-    why = f'row {line} ({arm}, {acc}) is the {kind} of the other rows of {arm!r}, no run. Remove it, or'
+    why = f'row {line} ({arm}, {acc}) is the {kind} of the other rows of {arm!r}, not a run. Remove it, or'
     if 'seed' not in runs: raise NoRun(f'{why} give every run its seed.')
     raise NoRun(f'{why} keep the runs:', 'seed', [o for o in runs.seed.unique() if o != seed], [seed])
 

@@ -157,7 +157,7 @@ _inside_types = dict(
     machine=dict(device=str, system=str, cpu=str, threads=int, versions=dict, commit=str, finished=str))
 
 def _is_of(value, wanted): # as JSON has it
-    "Is it of a type? A whole number is a float too, and a truth value is no number"
+    "Is it of a type? A whole number is a float too, and a truth value is not a number"
     if isinstance(value, bool): return wanted is bool
     return isinstance(value, (int,float) if wanted is float else wanted)
 
@@ -166,11 +166,11 @@ def _check_inside(run):
     for k,types in _inside_types.items():
         wrong = [o for o,v in getattr(run, k).items() if o in types and not _is_of(v, types[o])]
         if wrong: raise ValueError(f"{k} has {', '.join(wrong)} of another type")
-    if not all(isinstance(o, str) for o in run.machine.get('versions', {}).values()): raise ValueError('a version is no text')
+    if not all(isinstance(o, str) for o in run.machine.get('versions', {}).values()): raise ValueError('a version is not text')
     def is_epoch(o): return isinstance(o, dict) and all(v is None or _is_of(v, float) for v in o.values())
     if not all(map(is_epoch, run.history)): raise ValueError('history has an epoch without numbers')
     counts = run.n_images, run.params, run.flops, run.train_seconds, run.wall_seconds
-    if any(o<0 or o>1e300 for o in counts): raise ValueError('a count or a time that nothing can have')
+    if any(o<0 or o>1e300 for o in counts): raise ValueError('an impossible count or time')
 
 def _packed_length(n_bits):
     "Characters of base64 that `n_bits` take"
@@ -326,8 +326,8 @@ def _lock(fd, position):
 
 # %% ../nbs/11_runs.ipynb #b2bcada7
 def _open_lock(file):
-    "Open or make it, for the group too where the folder is the group's; raises `CliError` where it is no plain file of this user's to write"
-    def no(why): return CliError(f"{file} {why}. One lock file is needed there, which you may write.")
+    "Open or make it, for the group too where the folder is the group's; raises `CliError` where it is not a plain file of this user's to write"
+    def no(why): return CliError(f"{file} {why}. A lock file that you can write is needed there.")
     try:
         make_folder(file.parent)
         fd = os.open(file, os.O_RDWR | os.O_CREAT | _beware, 0o644)
@@ -336,7 +336,7 @@ def _open_lock(file):
         raise no(f'cannot be written ({e.strerror})') from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise no('is no plain file')
+        raise no('is not a plain file')
     if os.name!='nt':
         with suppress(OSError): os.fchmod(fd, 0o644 | os.stat(file.parent).st_mode & stat.S_IWGRP) # another user's stays as it is
     return fd
@@ -366,7 +366,7 @@ def _check_unicode(content, facts):
     "Raise `ValueError` for half a character, which JSON can hold and no file or page"
     if b'\\ud' not in content.lower(): return
     try: json.dumps(facts, ensure_ascii=False).encode()
-    except UnicodeEncodeError: raise ValueError('a text is no Unicode') from None
+    except UnicodeEncodeError: raise ValueError('a text is not Unicode') from None
 
 def _check_texts(content, facts):
     "Raise `ValueError` for a text that would steer the terminal that shows it, or forge a line"
@@ -390,7 +390,7 @@ _must_hold_together = {
     'status is ok, but there is no history': lambda run: not run.ok or run.history,
     'acc is not that of the last epoch': lambda run: run.acc is None or _accs(run)[-1:] in ([], [run.acc]),
     'best_acc is not the highest of the history, or best_epoch not its epoch': lambda run: _best(run) in (None, (run.best_acc, run.best_epoch)),
-    'correct has bits of images that there are not': lambda run: not _surplus(run)}
+    'correct has more bits than images': lambda run: not _surplus(run)}
 
 def _is_fraction(x): return x is None or type(x) in (int,float) and 0<=x<=1
 
@@ -508,7 +508,7 @@ def _refuse_strange(root, *patterns):
     strange = _strange_records(root, *patterns)
     if strange: raise _not_read(root, strange[0])
 
-_unlike_its_name = 'is a link, or else not what its name says, and is not read'
+_unlike_its_name = 'is a link, or not a plain file or folder, and is not read'
 
 def _not_read(root, name):
     return CliError(f"{as_root(root)/name} {_unlike_its_name}. Look at it, and put a plain file or folder in its place.")
@@ -624,7 +624,7 @@ def last_failure(
 def runs_frame(
     runs,        # `Run`s
     columns=None # Columns to keep; None: all
-): # pandas DataFrame, one row a run, as `load_runs` gives it
+): # pandas DataFrame, one row per run, as `load_runs` gives it
     "Runs as a table"
     import pandas as pd
     table = {k:[] for k in columns or _columns}
@@ -648,10 +648,10 @@ def load_runs(
     root='runs',  # Folder of all runs, or its URL
     columns=None, # Columns to keep; None: all. `correct`, a bit for each validation image, is by far the largest
     **filters     # recipe, variant, env, status, seed: a value or a list of them
-): # pandas DataFrame, one row a run; `attrs` names records that were not believed (corrupt), and that have no bits to hold the accuracy against (unchecked)
+): # pandas DataFrame, one row per run; `attrs` names records that were not believed (corrupt), and that have no bits to hold the accuracy against (unchecked)
     "All runs as a table; a link in a record's place is refused"
     for k in [*filters, *(columns or ())]:
-        if k not in _columns: raise CliError(f"Runs have no {k!r}. There are: {', '.join(_columns)}.")
+        if k not in _columns: raise CliError(f"Runs have no {k!r}. Choose from: {', '.join(_columns)}.")
     wanted = {k:set(v) if isinstance(v, (list,tuple,set,range)) else {v} for k,v in filters.items()}
     in_path = ('recipe','variant','env')
     def may_be_wanted(name):
@@ -709,7 +709,7 @@ def _check_rest(facts):
     wrong = [k for k,wanted in types.items() if k in said and not _is_of(said[k], wanted)]
     if wrong: raise ValueError(f"{', '.join(wrong)} of another type")
     words = [facts.get('taken_back', []), *facts.get('contrasts', [])]
-    if not all(isinstance(o, list) and all(isinstance(w, str) for w in o) for o in words): raise ValueError('a contrast is no list of names')
+    if not all(isinstance(o, list) and all(isinstance(w, str) for w in o) for o in words): raise ValueError('a contrast is not a list of names')
     _check_race_and_protocol(facts)
     for growth in facts.get('growth', ()): _check_growth(growth)
 
@@ -749,11 +749,11 @@ def _check_match(match):
 def _check_arms_and_seeds(facts):
     "Raise `ValueError` or `CliError` for arms and seeds that nobody could have declared"
     if not isinstance(facts['arms'], list) or not isinstance(facts['seeds'], list): raise ValueError('arms and seeds are no lists')
-    if any(type(o) is not int for o in facts['seeds']): raise ValueError('a seed is no whole number')
+    if any(type(o) is not int for o in facts['seeds']): raise ValueError('a seed is not a whole number')
     try:
         for arm in facts['arms']:
             for k in ('arm','recipe','recipe_hash'):
-                if not isinstance(arm[k], str): raise ValueError(f'{k} of an arm is no text')
+                if not isinstance(arm[k], str): raise ValueError(f'{k} of an arm is not text')
             if not Arm.from_dict(arm).variant.fits_hash: raise ValueError(f"arm {arm['arm']!r} is not the variant that its hash names")
     except (TypeError,KeyError,AttributeError) as e: raise ValueError(f'an arm cannot be read ({e!r})') from None
 
@@ -766,7 +766,7 @@ def _check_numbers(facts):
     for k,most in (('delta',1), ('alpha',.5)):
         if k in facts and not 0<facts[k]<most: raise ValueError(f'{k} = {facts[k]} does not lie between 0 and {most}')
     for k in ('pairs_before','runs_before'):
-        if facts.get(k, 0)<0: raise ValueError(f'{k} = {facts[k]} is no count')
+        if facts.get(k, 0)<0: raise ValueError(f'{k} = {facts[k]} is not a count')
 
 # %% ../nbs/11_runs.ipynb #d4bd9cb4
 def _check_family(facts):
@@ -775,10 +775,10 @@ def _check_family(facts):
     if not names: raise ValueError('it has no arms')
     if facts['baseline'] not in names: raise ValueError(f"its baseline {facts['baseline']!r} is not among its arms")
     if not facts['seeds']: raise ValueError('it has no seeds')
-    if not name_re.fullmatch(facts['env']): raise ValueError(f"env {facts['env']!r} is no class of machine")
+    if not name_re.fullmatch(facts['env']): raise ValueError(f"env {facts['env']!r} is not a class of machine")
     for c in facts.get('contrasts', ()):
         is_one = len(c) in (2,4) or len(c)==3 and c[2] in ('difference','noninferior')
-        if not is_one or c[0]==c[1]: raise ValueError(f'{c} is no contrast')
+        if not is_one or c[0]==c[1]: raise ValueError(f'{c} is not a contrast')
         unknown = {*c[:2], *(c if len(c)==4 else ())} - {*names}
         if unknown: raise ValueError(f"a contrast names {', '.join(sorted(unknown))}, which is not among its arms")
     _check_arms_of_protocol(facts)
@@ -952,7 +952,7 @@ def _same_result(name, *contents):
 def check_failures(
     root='runs' # Folder of all runs, or its URL
 )->tuple: # (how many failed tries, {path below the root: reason})
-    "Failed tries that cannot be believed, and what stands in the place of a record and is no plain file"
+    "Failed tries that cannot be believed, and what stands in the place of a record and is not a plain file"
     wrong = dict.fromkeys(_strange_records(root), _unlike_its_name)
     failed = [o for o in list_files(root) if _kind(o)=='failed']
     for name,content in get_many(root, failed):
@@ -963,7 +963,7 @@ def check_failures(
 def too_deep(
     root='runs' # Folder of all runs, or its URL
 )->list: # Names of its folders
-    "Folders that hold records or declarations one folder deeper than they are read, as after `cp -r` into a folder that is there: a whole store, or the folder of the records"
+    "Folders that hold records or declarations one folder deeper than they are read, as after `cp -r` into an existing folder: a whole store, or the folder of the records"
     deeper = [o for o in list_files(root, '*', '*', '*', '*', '*') if is_record(o) and not is_stray(o)]
     recipes = {o.split('/')[0] for o in list_files(root) if is_record(o)} # of this store
     stores = {o.split('/')[0] for o in [*deeper, *list_names(root, '[!_.]*', '_studies', '*.json', passes=_is_no_recipe)]} - recipes

@@ -119,7 +119,7 @@ def signflip_p(d:np.ndarray)->float: # Two-sided p, never below 2^(1-n)
     "Exact sign-flip p of (n,) paired differences, of correct counts or of fractions"
     d = np.asarray(d, float)
     if not np.isfinite(d).all():
-        raise ValueError("signflip_p wants differences without NaN or infinities: leave failed runs out, "
+        raise ValueError("signflip_p needs differences without NaN or infinities: leave failed runs out, "
             "and give diverged ones to worst_rank_p")
     total = np.abs(d).sum()
     if (d == d.round()).all() and total < 1e7: return float(_whole_tail(d.astype(int)))
@@ -263,7 +263,7 @@ def _numbers(x, arm):
     except (TypeError, ValueError): pass
     if isinstance(x, dict): raise ValueError(f"{arm!r} is a dict: give its accuracies as a list in seed order, or as a Series by seed")
     other = next((o for o in x if not _is_number(o)), x)
-    raise ValueError(f"{arm!r} holds {other!r}, which is no number: give each accuracy as a fraction, such as 0.9006")
+    raise ValueError(f"{arm!r} holds {other!r}, which is not a number: give each accuracy as a fraction, such as 0.9006")
 
 def _finite(arms):
     "All accuracies of these arms that are numbers"
@@ -337,7 +337,7 @@ class Sample:
     images:str=None        # Which validated: data set, split and number; None where not known
     in_order:bool=False    # Do the runs stand in an order that was declared, as those of a study?
 
-    test = 'Welch t' # of runs that are no pairs
+    test = 'Welch t' # of runs that are not pairs
     of_pairs = 'paired t'
     single_runs = True # Is each value the accuracy of one run?
     rounding = .006    # How far a value may lie from what its images say: accuracies may have two decimals
@@ -465,7 +465,7 @@ def _index(arms):
     return [o.index.tolist() for o in arms]
 
 def _by_arm(df, n_images):
-    "Records by arm from a table with one row a run"
+    "Records by arm from a table with one row per run"
     arm, acc = roles_of(df)
     records = [{'n_images':n_images} | r | {'acc':r[acc]} for r in df.to_dict('records')]
     return groupby(records, lambda r: r[arm])
@@ -476,17 +476,17 @@ def _images_of(records):
     return told.pop() if len(told) == 1 else None
 
 def _are_counts_of_a_column(acc, records):
-    "Are these counts of the images that a column gives? Only above 100, which is no percent either"
+    "Are these counts of the images that a column gives? Only above 100, which is not percent either"
     are_named = all(_images_of(x) for x in records.values() if len(x))
     return are_named and _are_whole(_finite(acc), 100)
 
 def read_samples(
-    runs,             # DataFrame, one row a run (arm or variant, seed, acc), or mapping arm -> `Sample`, accuracies in seed order, a Series by seed, or such rows as dicts
+    runs,             # DataFrame, one row per run (arm or variant, seed, acc), or mapping arm -> `Sample`, accuracies in seed order, a Series by seed, or such rows as dicts
     n_images:int=None # Images of the validation set; counts of correct are told by it
 )->dict:              # Arm -> `Sample`
     "Runs as samples, or a `ValueError` that says what is wrong with them"
     if is_table(runs): runs = _by_arm(plain_runs(runs)[0], n_images)
-    if not hasattr(runs, 'items'): raise ValueError('runs must be a DataFrame with one row a run, or a mapping of arms to their runs')
+    if not hasattr(runs, 'items'): raise ValueError('runs must be a DataFrame with one row per run, or a mapping of arms to their runs')
     arrays, records = {}, {}
     for arm,x in runs.items():
         if isinstance(x, Sample): continue
@@ -618,7 +618,7 @@ def _may_pair(base, variant, shared, paired):
     if paired is False: return False, words.note('across', what=', '.join(differ)) if differ else words.note('asked_unpaired')
     both, why = f'{base.arm!r} and {variant.arm!r}', f'pairs need 3 shared seeds, and 80 % of the larger arm; {shared} of {larger} are shared'
     if differ:
-        raise ValueError(f"{both} differ in {', '.join(differ)}, so their runs are no pairs: "
+        raise ValueError(f"{both} differ in {', '.join(differ)}, so their runs are not pairs: "
             "train them under one, or compare with paired=False (--unpaired)")
     if paired: raise ValueError(f"{both} cannot be paired: {why}. Add seeds, or leave paired out")
     return False, words.note('few_shared', why=why)
@@ -1212,10 +1212,10 @@ class Comparisons(_Shown):
     def __getitem__(self, arm):
         known = dict(self.labelled())
         if arm in known: return known[arm]
-        raise KeyError(f"no arm {arm!r}. There are: {', '.join(known)}")
+        raise KeyError(f"no arm {arm!r}. Choose from: {', '.join(known)}")
 
     def without(self, arms):
-        "The comparisons that these arms are no part of"
+        "The comparisons that these arms are not part of"
         return replace(self, comparisons=tuple(c for c in self if not {*arms} & c.arms))
     def noted(self, note, first=False):
         "Every comparison with a note more: a text, or a function of the comparison that gives one or None"
@@ -1265,7 +1265,7 @@ def _seeds_mean_the_same(first, second):
     return first.images is not None and first.images == second.images
 
 def _gains_by_seed(gains, names):
-    "Two gains as pairs of the seeds that both have; None where these are no pairs"
+    "Two gains as pairs of the seeds that both have; None where these are not pairs"
     pairs = shared_runs(*gains)
     n, share_runs = len(pairs[0]), bool({*names[:2]} & {*names[2:]})
     if share_runs and n < 2: raise ValueError(f"{' and '.join(names)}: the two gains share {n} seeds, and a comparison needs at least two")
@@ -1295,7 +1295,7 @@ def _not_comparable(samples, names, why, sequential, declared, goal):
 
 # %% ../nbs/17_stats.ipynb #ec2e5f92
 def check_contrasts(contrasts):
-    "Raise a `ValueError` for what is no contrast"
+    "Raise a `ValueError` for what is not a contrast"
     for c in contrasts:
         if not 2 <= len(c) <= 4 or c[0] == c[1] or len(c) == 3 and c[2] not in ('difference','noninferior'):
             raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, "
@@ -1318,7 +1318,7 @@ def _check_todo(samples, baseline, todo, paired):
     pairs = [pair for c in todo for pair in _pairs_of_arms(c)]
     for a in sum(pairs, ()):
         if a not in samples:
-            raise ValueError(f"no arm {a!r} among the runs. There are: {', '.join(map(str, samples))}")
+            raise ValueError(f"no arm {a!r} among the runs. Choose from: {', '.join(map(str, samples))}")
     if not todo: raise ValueError(f"only {baseline!r} is there: a comparison needs a second arm")
     if paired is False: return
     n = {a: len(o) for a,o in samples.items() if o.by_position}
@@ -1340,7 +1340,7 @@ def _note_copies(samples):
     return note_of
 
 def compare_many(
-    runs,                     # DataFrame, one row a run (arm or variant, seed, acc), or mapping as for `read_samples`
+    runs,                     # DataFrame, one row per run (arm or variant, seed, acc), or mapping as for `read_samples`
     baseline:str='baseline',  # Arm that the others are compared with; None: only `contrasts`
     alpha:float=0.05,         # Error rate of all comparisons together
     delta:float=0.01,         # Smallest difference that matters (fraction)

@@ -38,7 +38,7 @@ def make_arms(
     arms = [read_arm(a, recipe, recipes) for a in arms]
     share_a_recipe = len({a.recipe.name for a in arms})==1
     labelled = {a.label if share_a_recipe else a.name: a for a in arms}
-    if len(labelled)<len(arms): raise CliError(f"An arm stands twice among {', '.join(a.name for a in arms)}.")
+    if len(labelled)<len(arms): raise CliError(f"An arm appears twice among {', '.join(a.name for a in arms)}.")
     return labelled
 
 # %% ../nbs/18_study.ipynb #fb41fdaf
@@ -61,7 +61,7 @@ def _check_twice(arms, declared):
     "Raise `CliError` for an arm that is new and there already under another spelling; one that was once declared so is read"
     for label,arm in arms.items():
         same = [o for o in arms if arms[o]==arm]
-        if len(same)>1 and label not in declared: raise CliError(f"An arm stands twice: {' and '.join(same)} are one recipe and one variant, and would share their runs.")
+        if len(same)>1 and label not in declared: raise CliError(f"An arm appears twice: {' and '.join(same)} are one recipe and one variant, and would share their runs.")
 
 def _check_contrasts(contrasts, arms, declared):
     if not contrasts: return
@@ -69,7 +69,7 @@ def _check_contrasts(contrasts, arms, declared):
     check_contrasts(contrasts)
     named = {name for c in contrasts for name in (c if len(c)==4 else c[:2])}
     for name in named - {*arms, *declared}:
-        raise CliError(f"A contrast names {name!r}, which is not an arm. There are: {', '.join(arms)}.")
+        raise CliError(f"A contrast names {name!r}, which is not an arm. Choose from: {', '.join(arms)}.")
 
 def _declared_arms(declaration):
     "Label -> `Arm`, as it was declared"
@@ -103,12 +103,12 @@ class Study:
         protocol:dict=None         # How recipes were chosen, JSON types: a sweep with its rule, epochs matched by cost; declared as it is
     ):
         if not isinstance(name, str) or not plain_name_re.fullmatch(name): raise CliError(f"Study {name!r}: a name may hold only a-z, 0-9, dot, dash and underscore.")
-        if len(name)>most_letters: raise CliError(f"Study {name[:20]}...: its name has {len(name)} letters. Give at most {most_letters}, as files are called by it.")
+        if len(name)>most_letters: raise CliError(f"Study {name[:20]}...: its name has {len(name)} letters. Give at most {most_letters}, because files are named after it.")
         _check_rates(delta, alpha)
         if not isinstance(arms, dict): arms = make_arms(arms, recipe, settings)
         if len(arms)<2: raise CliError('A study needs a baseline and at least one other arm.')
         baseline = baseline or next(iter(arms))
-        if baseline not in arms: raise CliError(f"Baseline {baseline!r} is not an arm. There are: {', '.join(arms)}.")
+        if baseline not in arms: raise CliError(f"Baseline {baseline!r} is not an arm. Choose from: {', '.join(arms)}.")
         self.name,self.root = name,as_root(root)
         self.seeds = _read_seeds(seeds)
         self.delta,self.alpha = delta,alpha
@@ -175,7 +175,7 @@ def _check_arms(study, declared):
         again = '' if now.variant==arm.variant else ' `register_variant(..., again=True)` takes the next free one.'
         if now.recipe.name!=arm.recipe.name: again = f' It was declared with the recipe {arm.recipe.name}: `load_study` reads it, `run(cbs=...)` resumes it.'
         layer = now.variant.layer
-        if callable(layer) and not has_source(layer): again += f' Or only the lines of {layer.__name__} are not known here, as of what is typed at a plain Python prompt: define it in a notebook, in IPython or in a file.'
+        if callable(layer) and not has_source(layer): again += f' Or the source of {layer.__name__} is not known here, as for a class typed at a plain Python prompt: define it in a notebook, in IPython or in a file.'
         raise CliError(f"Arm {label!r} of study {study.name!r} has changed since it was declared. Give the recipe or variant another name.{again}")
 
 def _check_seeds(study, declared):
@@ -333,7 +333,7 @@ def _check_taken_back(study, declared, names):
     found = zip(there, runs_of_arms(study.root, there.values()))
     ran = [label for label,of_arm in found if label!=declared['baseline'] and any(of_arm[:2])]
     if ran:
-        refuse(f"has runs of {', '.join(ran)}, so its family stays as it was declared: whoever has seen an answer chooses no more "
+        refuse(f"has runs of {', '.join(ran)}, so its family stays as declared: after an answer was seen, nobody chooses which arms count "
             'what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.')
 
 # %% ../nbs/18_study.ipynb #182cd886
@@ -374,7 +374,7 @@ def _check_race(root, file, content):
     labels = {a['arm'] for a in declared['arms']}
     for line in content.decode().splitlines():
         state = read_json(line)
-        if not isinstance(state, dict) or not {'arm','seed','verdict'}<=state.keys(): raise ValueError('a line is no state of a race')
+        if not isinstance(state, dict) or not {'arm','seed','verdict'}<=state.keys(): raise ValueError('a line is not a state of a race')
         if not isinstance(state['arm'], str) or type(state['seed']) is not int: raise ValueError('a line has no arm or no seed')
         if state['arm'] not in labels or state['seed'] not in declared['seeds']:
             raise ValueError(f"arm {state['arm']!r} with seed {state['seed']!r} was not declared")
@@ -545,7 +545,7 @@ def compare(self:StudyRuns,
     from simpleattn.stats import compare_many, family_of
     study = self.study
     if study.raced and contrasts:
-        raise CliError('A race compares arms with the baseline only, and a comparison more would take its answers back. Leave the contrasts out.')
+        raise CliError('A race compares arms with the baseline only, and one more comparison would undo its answers. Leave the contrasts out.')
     for k in {'alpha','delta','baseline'} & {*kwargs}:
         raise CliError(f"{k} is that of the study, {getattr(study, k)}: leave it out here, or make a study of another name.")
     declared_arms = _declared_arms(self.declaration)
@@ -592,13 +592,13 @@ def _check_gains(one, two, shared):
     "Refuse two `StudyRuns` of which a difference of differences would say nothing"
     first,second = one.study,two.study
     if not shared or second.baseline!=first.baseline:
-        raise CliError(f"{first.name!r} and {second.name!r} share no baseline with a variant: give both studies the same arms.")
+        raise CliError(f"{first.name!r} and {second.name!r} have no baseline and variant in common: give both studies the same arms.")
     if first.raced or second.raced or one.grown or two.grown or (first.delta, first.alpha)!=(second.delta, second.alpha):
         raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; not a race, '
             'and none that grew after a look.')
     share_runs = {*first.arms.values()} & {*second.arms.values()} and {*first.seeds} & {*second.seeds} and first.env==second.env
     if share_runs:
-        raise CliError(f"{first.name!r} and {second.name!r} share runs, and a gain says nothing against itself: give studies of two recipes.")
+        raise CliError(f"{first.name!r} and {second.name!r} share runs, so their gains cannot be compared: give studies of two recipes.")
     if first.name==second.name:
         raise CliError(f"Both studies are called {first.name!r}, so their arms cannot be told apart. Copy one of them under another name.")
 
@@ -766,7 +766,7 @@ def _portions(self:Study, eng, progress):
 
 @patch
 def _tidy(self:Study):
-    "Move records that cannot be believed out of the way, each named, so that their seeds run again; a newer schema is no mistake of the record"
+    "Move records that cannot be believed out of the way, each named, so that their seeds run again; a newer schema is not a mistake of the record"
     for path,why in self.read().not_believed.items():
         if is_stray(path): continue
         path = self.root/path
@@ -895,12 +895,12 @@ def _joining(self:Study)->list:
 
 @patch
 def _said_before(self:Study, joining):
-    "What the runs that are there, and a look at them, mean for those to come: a sentence each"
+    "What the existing runs, and a look at them, mean for those to come: a sentence each"
     now = self.read()
     if not now.missing: return
     if joining: yield f"New in {self.name}: {', '.join(joining)}. More comparisons share its error rate now, and their intervals are wider. Arms that join one after another err more often together than alpha says: declare together what you mean to compare."
     if now.grown and not self.raced:
-        yield (f'Pairs of {self.name} were there to be seen before it was declared or grew, so its interval is the wider one of the confidence sequence. '
+        yield (f'Pairs of {self.name} could be seen before it was declared or grew, so its interval is the wider one of the confidence sequence. '
             'Fresh seeds in a study of another name keep the narrow one.')
     yield from _said_of_others(chain(*now.runs.values()))
 
@@ -909,8 +909,8 @@ def _said_of_others(runs):
     here = machine_facts()
     found = [made_otherwise(r.machine, here | dict(device=r.machine.get('device'))) for r in runs]
     n, what = sum(map(bool, found)), dict.fromkeys(chain(*found))
-    if n: yield (f"{n} of the runs that are there differ{'s' if n==1 else ''} in {' and '.join(what)} from this machine and program. "
-        'A pair of such a run and a new one may differ by more than the arm; in another root all are trained anew.')
+    if n: yield (f"{n} of the existing runs differ{'s' if n==1 else ''} in {' and '.join(what)} from this machine and program. "
+        'A pair of such a run and a new one may differ by more than the arm; in another root all are trained again.')
 
 @patch
 def _task(self:Study, label, seed, machine):
@@ -1021,7 +1021,7 @@ def plan_study(
     baseline:str='baseline', # Variant that the others are compared with
     **kwargs             # delta, alpha, effect, target of `plan.plan`
 ): # `plan.Plan`
-    "What a study of the recipe could show, from its runs that are there"
+    "What a study of the recipe could show, from its existing runs"
     from simpleattn.plan import plan
     if not isinstance(recipe, Recipe): recipe = load_recipes(settings)[recipe]
     env = env or this_env()

@@ -630,7 +630,7 @@ def _fits(self:Checkpoint):
 @patch
 def _set_aside(self:Checkpoint, why):
     kept = move_aside(self.root, self.file, 'corrupt')
-    tell(f'{self.root/self.file} {why}; kept as {kept.name}, the run begins anew')
+    tell(f'{self.root/self.file} {why}; kept as {kept.name}, the run starts again')
 
 @patch
 def _save(self:Checkpoint):
@@ -682,7 +682,7 @@ def _check_validated(correct, n_images, arm):
     "An accuracy is one of the whole validation set, in each epoch that a record names"
     if not correct.epochs: raise CliError(f"{arm}: the run saw no validation, so there is no accuracy to record: its split has no validation image, or a callback ended it before.")
     seen = min(map(len, correct.epochs))
-    if seen<n_images: raise CliError(f"{arm}: a callback cut validation to {seen} of {n_images} images, and an accuracy is one of them all. "
+    if seen<n_images: raise CliError(f"{arm}: a callback cut validation to {seen} of {n_images} images, and an accuracy needs all of them. "
         "`ShortEpochCallback` leaves it whole with short_valid=False.")
 
 def _why_diverged(finished, history, dls): # Empty where it has not

@@ -274,7 +274,7 @@ def import_file(
     "Import a Python file by its path, once for each content"
     if not os.path.isfile(path): raise CliError(f"There is no file {str(path)!r} to import.")
     path_ = Path(path).resolve()
-    if path_.suffix!='.py': raise CliError(f"{path} is no Python file: its name ends in .py.")
+    if path_.suffix!='.py': raise CliError(f"{path} is not a Python file: its name ends in .py.")
     name = f"{_user}{path_.stem}_{hashlib.sha256(path_.read_bytes()).hexdigest()[:8]}"
     if name in sys.modules: return sys.modules[name]
     spec = util.spec_from_file_location(name, path_)
@@ -351,7 +351,7 @@ def _of_layer(layer):
     words = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', getattr(layer, '__name__', ''))
     name = words.strip('_').lower()
     if isinstance(layer, (type, types.FunctionType)) and name_re.fullmatch(name): return register_variant(name, layer)
-    raise CliError(f"{layer!r} is no variant. Give a layer's class, or name it: register_variant('name', Class, argument=value); "
+    raise CliError(f"{layer!r} is not a variant. Give a layer's class, or name it: register_variant('name', Class, argument=value); "
         "for a lambda or a partial, write a function with def.")
 
 # %% ../nbs/06_variants.ipynb #658941ed
@@ -460,7 +460,7 @@ del kind,layer,n,position,stages
 # %% ../nbs/06_variants.ipynb #d6df6912
 def spelled(
     variant:Variant # As a record has it
-)->str: # What `get_variant` takes; the variant's name where it is no variant of this process
+)->str: # What `get_variant` takes; the variant's name where it is not a variant of this process
     "How a recorded variant is asked for: found by its hash, at its site if need be"
     if not variant.changes or _registry.get(variant.name)==variant: return variant.name
     bases = [o for o,base in _registry.items() if base.changes and base.layer==variant.layer]
@@ -544,7 +544,7 @@ def make_callback(
 def _check_callback(cls, said):
     "Raise `CliError` for what makes no callback, before it is called"
     if isinstance(cls, type) and any(o.__name__=='Callback' for o in cls.__mro__): return
-    raise CliError(f"{said} is no callback of fastai's.")
+    raise CliError(f"{said} is not a callback of fastai's.")
 
 def _from_text(text):
     if not text.is_known: raise CliError(f"Callback {text}: its arguments are not known. Write them out.")

@@ -54,7 +54,7 @@ def _four_decimals(p, alpha):
 
 def p_value(
     p:float,         # p-value; None where there is none
-    alpha:float=None # Error rate that it is held against
+    alpha:float=None # Error rate that it is compared with
 )->str:              # Four decimals, or nothing
     "A p-value for a column of them"
     if p is None: return ''
@@ -62,7 +62,7 @@ def p_value(
 
 def p_words(
     p:float,         # p-value; None where there is none
-    alpha:float=None # Error rate that it is held against
+    alpha:float=None # Error rate that it is compared with
 )->str:              # With its letter, or n/a
     "A p-value for a sentence"
     if p is None: return 'n/a'
@@ -145,7 +145,7 @@ def printable(
     return _steering.sub(spelled, text)
 
 def tell(
-    text,      # What is no result
+    text,      # What is not a result
     end='\n',  # What follows it
     file=None  # A stream; standard error if not given
 ):
@@ -293,7 +293,7 @@ def seeds_words(
     n, upper = seeds
     if n is None: return none
     said = str(n) if upper in (n, None) else f'{n} to {upper}'
-    return f'{said}, as there are' if (upper or n) <= there else said
+    return f'{said}, no more than are here' if (upper or n) <= there else said
 
 def _no_number(p): return dict(none='no number of') if p.never_equivalent else {}
 
@@ -463,7 +463,7 @@ def families_words(
 )->str: # A sentence
     "What the error rate of several tables is held over"
     n, rates = sum(o.family for o in families), ' or '.join(sorted({f'{rate(o.alpha)} %' for o in families}))
-    return f'Each table is a family of its own, with its own error rate of {rates}: over the {n} comparisons together more go wrong.'
+    return f'Each table has its own error rate of {rates}: over all {n} comparisons together, more answers are wrong.'
 
 def summary_rows(
     labelled:list # (name, `Comparison`) each
@@ -586,7 +586,7 @@ notes = dict( # what is said, with what is filled in
     outlier='{arm} has a run of {acc} %{seed}, far outside its other runs: look at it; it is counted',
     few='{runs}: with three or fewer, the interval rests on noise being normal',
     spread='the sds differ more than 3-fold ({small} and {large}): where such noise is skewed too, answers err more often than alpha',
-    narrow='its differences vary less between seeds than single images do by chance ({p}), so its intervals are narrow by luck: more seeds widen them',
+    narrow='its differences vary less between seeds than single images do by chance ({p}), so its intervals are probably too narrow, and more seeds would widen them',
     constant='nothing to test with. Are the runs copies of one another? Add seeds',
     same='nothing to test with: the two arms came out alike in every run. Does what is compared reach the output, or are these the same runs?',
     copies='{one} and {other} have the same accuracy at every seed: are these the same runs?',
@@ -597,13 +597,13 @@ notes = dict( # what is said, with what is filled in
     alone='runs without a partner, left out: {runs}',
     looked='sequential: valid at every n',
     later='pairs after the one that decided, left out: {n}',
-    seen_early='pairs there before {when}: {n}, so it has the wider interval of a study that was looked at, which holds only if its seeds were not chosen by their results',
+    seen_early='pairs that existed before {when}: {n}, so it gets the wider interval of a study that was looked at, which holds only if its seeds were not chosen by their results',
     asked='asked for when the runs were there: chosen by their results, such comparisons err more often than alpha',
     grown='seeds were added after this study was looked at, so it is judged by the confidence sequence',
     stopped='stopped early: {runs}; compared by the last epoch that each reached',
-    unchecked='do not say which images were right, so their accuracy is believed as it stands: {records}',
+    unchecked='accuracy taken on trust, because the record does not say which images were right: {records}',
     programs='the two runs of a pair differ in {what} ({seeds}), so more than the arm may differ between them',
-    gap='runs from a seed on that one arm lacks, left out: {runs}',
+    gap='runs after a seed that one arm lacks, left out: {runs}',
     missing='only {there} of {declared} declared seeds{whose}: this is not yet the declared comparison, and stopping because of what it shows voids its p-values')
 
 def note(
@@ -702,9 +702,9 @@ def _of_further_studies(p):
     "A further study, and how far studies vary"
     if p.predicted:
         span = _span(p.predicted, p).replace(' to ', ' and ')
-        unlike = 'of unlike ones more fall outside' + (', up to 8 % where 5 % should' if rate(p.level) == '5' else '')
+        unlike = 'of studies that differ in these more fall outside' + (', up to 8 % where 5 % should' if rate(p.level) == '5' else '')
         yield f'A further study like these would show between {span} ({rate(1-p.level)} % prediction interval). That is for studies alike in seeds and noise: {unlike}.'
-    if p.between_sd is None: yield 'Below 20 seeds a study the sd between studies has no interval.'
+    if p.between_sd is None: yield 'With fewer than 20 seeds a study, the sd between studies has no interval.'
     else: yield f"The sd between studies is {points(p.between_sd, '')} ({interval_words(p)}: {' to '.join(points(o, '') for o in p.between_interval)})."
 
 def pool_words(

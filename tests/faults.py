@@ -84,7 +84,7 @@ FAULTS = {
     'blank-in-list': ("A blank after a comma is part of a variant's name.", ['cli::a_blank_after_a_comma_means_nothing_in_any_list']),
     'too-deep': ('Records a folder too deep are seen by nobody.', ['store::records_that_lie_too_deep_are_told_from_other_files']),
     'stray-moved': ('A stray copy is moved aside again and again.', ['study::a_stray_copy_of_a_record_is_named_and_costs_no_seed']),
-    'unsaid-stray': ('Files that are no images by their names are skipped in silence.', ['folders::photographs_that_are_not_read_are_counted_before_anything_is_trained']),
+    'unsaid-stray': ('Files that are not images by their names are skipped in silence.', ['folders::photographs_that_are_not_read_are_counted_before_anything_is_trained']),
     'dark-grey': ('A grey of 12 bits in 16 is not named.', ['folders::a_grey_that_holds_fewer_bits_than_it_says_is_named']),
     'tiff-turned': ('A TIFF is turned by EXIF.', ['folders::a_rotation_is_applied_in_no_format']),
     'tilde': ('A ~ in a root is a folder of that name.', ['files::a_tilde_is_the_home_wherever_a_place_is_given']),
@@ -702,7 +702,7 @@ def main(argv=None)->int: # Exit status
     p.add_argument('--record', help='a JSON file for what was found')
     a = p.parse_args(argv)
     every = {f.name:f for f in faults()}
-    if odd := [o for o in a.names if o not in every]: p.error(f"no fault {', '.join(odd)}. There are: {', '.join(every)}")
+    if odd := [o for o in a.names if o not in every]: p.error(f"no fault {', '.join(odd)}. Choose from: {', '.join(every)}")
     chosen = [f for f in every.values() if (not a.names or f.name in a.names) and a.module in (None, f.module)]
     if a.list:
         for f in chosen: print(f"{f.name:<20} {f.module:<11} {f.what}")

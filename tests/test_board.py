@@ -248,7 +248,7 @@ def test_self_attention_names_that_it_starts_as_in_fastai_2(tmp_path):
     for variant in ('self','simple'): put(tmp_path, FIVE, derive(ALL['woof-128-5-v1'], opt='adam-published'), variant, **v1)
     rows = [o for t in published_beside(board_entries(tmp_path)).values() for o in t.to_dict('records') if o['n']==5 and o['split']=='v1']
     differs = {(o['variant'],o['differs']) for o in rows}
-    assert differs=={('self',"self-attention's first weights as in fastai 2; those of fastai 1 are 2.4 times as large"), ('simple','')}
+    assert differs=={('self',"self-attention's initial weights as in fastai 2; those of fastai 1 are 2.4 times as large"), ('simple','')}
     torch = pytest.importorskip('torch')
     from simpleattn.attention import SelfAttention
     torch.manual_seed(0)

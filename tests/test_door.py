@@ -366,9 +366,9 @@ def test_a_status_that_nothing_says_is_no_status(blank):
 
 @pytest.mark.parametrize('runs,says', [
     (dict(baseline={0:.9, 1:.91}, v={0:.9, 1:.92}), "'baseline' is a dict: .* a Series by seed"),
-    ([dict(arm='baseline', seed=0, acc=.9)], 'a DataFrame with one row a run'),
-    (pd.DataFrame(dict(arm=['a','a','b','b'], seed=[0,1]*2, acc=['90.06%','91.2%','90.1%','90.2%'])), "'a' holds '90.06%', which is no number"),
-    (dict(baseline=[.9, .91], v=[.9, [.91]]), "'v' holds \\[0.91\\], which is no number")])
+    ([dict(arm='baseline', seed=0, acc=.9)], 'a DataFrame with one row per run'),
+    (pd.DataFrame(dict(arm=['a','a','b','b'], seed=[0,1]*2, acc=['90.06%','91.2%','90.1%','90.2%'])), "'a' holds '90.06%', which is not a number"),
+    (dict(baseline=[.9, .91], v=[.9, [.91]]), "'v' holds \\[0.91\\], which is not a number")])
 @pytest.mark.parametrize('n_images', [None, 500])
 def test_what_is_no_table_of_runs_is_refused_in_words(runs, says, n_images):
     with pytest.raises(ValueError, match=says): compare_many(runs, 'a' if isinstance(runs, pd.DataFrame) else 'baseline', n_images=n_images)

@@ -633,7 +633,7 @@ def test_a_study_takes_a_class(recipe):
     ids=['module','partial','lambda','an odd name','a number','nothing'])
 def test_what_cannot_be_named_is_said_with_the_call_that_names_it(recipe, given):
     for make in (lambda: get_variant(given), lambda: Study('m', ['baseline', given], 2, recipe=recipe)):
-        with pytest.raises(CliError, match="is no variant.*register_variant\\('name'"): make()
+        with pytest.raises(CliError, match="is not a variant.*register_variant\\('name'"): make()
 
 def test_an_edited_layer_gets_the_next_free_name(recipe, tiny):
     first,second,third = (layer('Edited', slope) for slope in (1.,2.,3.))

@@ -234,7 +234,7 @@ def test_the_size_of_an_image_does_not_decide_whether_a_block_has_an_end(size):
     (lambda: Own(NormsFirst), '2.0', 'NormsFirst has no end.*conv2 does not go through its last batch norm, bn2'),
     (lambda: Own(NormsFirst), '1.-1', 'whose norms come first'),
     (lambda: timm_network('regnetz_b16_evos'), '1.-1', 'BottleneckBlock has no BatchNorm2d'),
-    (lambda: Own(lambda ni,nf: nn.Conv2d(ni, nf, 1)), '1.0', 'Conv2d is no block of convolutions: here the stage is a row of single modules'),
+    (lambda: Own(lambda ni,nf: nn.Conv2d(ni, nf, 1)), '1.0', 'Conv2d is not a block of convolutions: here the stage is a row of single modules'),
     (lambda: Own(lambda ni,nf: nn.BatchNorm2d(ni)), '1.1', 'BatchNorm2d is no block')], ids=range(6))
 def test_a_block_without_such_an_end_is_refused(make, site, says):
     with torch.device('meta'): m = make()
@@ -351,7 +351,7 @@ def test_an_option_that_a_library_layer_does_not_have_names_the_variant():
         create_model('xresnet18', Variant('mine', 'simpleattn.attention:SimpleSelfAttention', '1.-1', dict(window=7)), **SMALL)
 
 @pytest.mark.parametrize('fn,says', [
-    (lambda: create_model('xresnet19'), "'xresnet19'. Did you mean xresnet18.*There are: .*resnet26-cifar.*timm/NAME"),
+    (lambda: create_model('xresnet19'), "'xresnet19'. Did you mean xresnet18.*Choose from: .*resnet26-cifar.*timm/NAME"),
     (lambda: create_model('resnet62'), 'Did you mean resnet26'),
     (lambda: create_model('timm/resnet50dd'), "timm has no network 'resnet50dd'. Did you mean resnet50d"),
     (lambda: create_model('timm/'), 'timm has no network'),

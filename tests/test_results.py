@@ -507,7 +507,7 @@ def test_fractions_beside_percents_are_named_at_once(call):
 def test_a_run_that_stopped_early_is_a_run(call):
     is_the_five(comparisons(call, wrote(with_columns(status=['ok']*9+['early_stopped'], checkpoint=[f'{i}.pt' for i in range(10)], log_dir=[f'logs/{i}' for i in range(10)])))[0][0])
 
-# ---- rows that are no runs of their own
+# ---- rows that are not runs of their own
 
 def test_an_arm_without_a_name_is_named(call): refused(call, wrote(csv_text([*ROWS, ('',9,.5)])), says='row 12 (accuracy 0.5) has no variant')
 @pytest.mark.parametrize('arms', [('Simple','simple'),('simple','simple '),('sim ple','simple'),('simple\xa0','simple')])
@@ -1178,7 +1178,7 @@ def test_a_row_of_means_may_be_called_by_its_sign(call):
 
 @pytest.mark.parametrize('what', [pd.Series(BASE), BASE, dict(a=BASE)], ids=['Series','list','dict'])
 def test_what_is_neither_file_nor_frame_gets_a_sentence(what):
-    with pytest.raises(CliError, match='is no table of runs: give the name of a file, or a DataFrame'): read_results(what)
+    with pytest.raises(CliError, match='is not a table of runs: give the name of a file, or a DataFrame'): read_results(what)
 
 def test_the_test_after_a_training_is_no_epoch_of_it(call):
     rows = [row for a,s,x in ROWS for row in ((a,s,0,49,.3,''), (a,s,1,99,x,''), (a,s,2,100,'',x-.01))]

@@ -493,7 +493,7 @@ def test_summarise():
     (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=[1,1,2]), 'twice'),
     (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=([1,2,3],[4,5,6]), paired=True), 'cannot be paired'),
     (lambda: compare([[.8,.81]], [[.9,.92]]), 'one accuracy a run'),
-    (lambda: compare([.8,.81,.82], [.9,.92,.95], correct=(np.ones((2,5)), np.ones((3,5)))), 'one row a run'),
+    (lambda: compare([.8,.81,.82], [.9,.92,.95], correct=(np.ones((2,5)), np.ones((3,5)))), 'one row per run'),
     (lambda: compare_many({'baseline':[.8,.81],'v':[.9,.92]}, 'base'), "no arm 'base'.*baseline, v"),
     (lambda: compare_many({'baseline':[.8,.81]}), 'second arm'),
     (lambda: compare_many({'baseline':[.8,.81],'v':[.9,.92,.93]}), 'unequal numbers'),

@@ -312,7 +312,7 @@ def test_a_file_in_the_folders_place_is_one_sentence(tmp_path, where):
     assert (tmp_path/where).read_text()=='mine'
     if where=='runs':
         code,out,err = cli_main(['study','demo','--runs','2','--root',tmp_path/'runs','--device','cpu'])
-        assert code==2 and err.strip().splitlines()[-1].startswith('simpleattn: ') and any(o in err for o in ('is a file','is no folder'))
+        assert code==2 and err.strip().splitlines()[-1].startswith('simpleattn: ') and any(o in err for o in ('is a file','is not a folder'))
 
 def test_a_file_that_may_not_grow_is_a_full_disk(tmp_path):
     "The limit on a file's size stands in for a disk, where none can be mounted"

@@ -285,7 +285,7 @@ def test_a_data_set_that_is_added_in_one_place_is_found_by_a_study(tmp_path, mon
     monkeypatch.delenv('SIMPLEATTN_DATA', raising=False)
     monkeypatch.setitem(engines.engines, 'mine', Asked)
     def study(): return Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny', dataset='mnist'), root=tmp_path)
-    with pytest.raises(CliError, match="No data set 'mnist'. There are: imagewoof, imagenette, cifar10, shapes."): study().run('mine', progress=False)
+    with pytest.raises(CliError, match="No data set 'mnist'. Choose from: imagewoof, imagenette, cifar10, shapes."): study().run('mine', progress=False)
     monkeypatch.setitem(folders.known, 'mnist', ('MNIST','mnist_png'))
     with pytest.raises(CliError, match='enough'): study().run('mine', progress=False)
     assert folders.folder_name('mnist', 'full')=='mnist_png' and folders.contradiction(folders.get_path('shapes'), 'mnist')==''
