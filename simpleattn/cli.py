@@ -14,7 +14,7 @@ __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 
 import json,os,re,shlex,shutil,signal,sys,threading,traceback,warnings
 from argparse import Action,ArgumentParser,HelpFormatter
 from contextlib import contextmanager
-from dataclasses import MISSING,fields
+from dataclasses import MISSING,dataclass,fields,replace
 from fnmatch import fnmatchcase
 from functools import partial
 from inspect import Parameter,Signature,signature
@@ -242,9 +242,7 @@ def _recipes(settings):
 def _refuse_study(name, root):
     "Where a study has the name that is not a recipe's"
     from simpleattn.runs import read_declaration
-    try: declared = read_declaration(root, name)
-    except ValueError: return # no name of a study
-    if declared: raise CliError(f"{name!r} is a study of the recipe {declared['arms'][0]['recipe']}. The command that declared it resumes it; simpleattn compare {name} shows it.")
+    if declared := read_declaration(root, name): raise CliError(f"{name!r} is a study of the recipe {declared['arms'][0]['recipe']}. The command that declared it resumes it; simpleattn compare {name} shows it.")
 
 def _recipe_of(recipe, settings, changes, root='runs'):
     "The recipe of a command, with its --set"
@@ -308,10 +306,6 @@ def _seeds(runs, seeds):
     except ValueError: raise CliError(f"--seeds {seeds}: write whole numbers with commas, such as 0,1,2.") from None
 
 def _contrasts(words): return [o.split(':') for o in words]
-
-def _how(asked):
-    "Contrasts and pairing, as `compare_many` takes them"
-    return dict(contrasts=_contrasts(asked['contrasts'])) | (dict(paired=False) if asked['unpaired'] else {})
 
 def _check_declared(rates, baseline):
     "Refuse what a study has declared itself"
@@ -500,9 +494,7 @@ def train(
     return _trained(run, path)
 
 def _trained(run, path):
-    accuracy = 'no accuracy' if run.acc is None else f'{percent(run.acc)}%'
-    status = f'{run.status}, {run.reason}' if run.stopped else run.status
-    return f"{run.recipe['name']}/{run.variant['name']} seed {run.seed}: {accuracy} ({status}), {run.wall_seconds:.0f} s, {path}"
+    return f"{run.recipe['name']}/{run.variant['name']} seed {run.seed}: {run.outcome}, {path}"
 
 # %% ../nbs/28_cli.ipynb #0bcafa95
 @contextmanager
@@ -588,11 +580,13 @@ def _page_of(study, wanted):
 
 def _finished(study, fmt):
     "The comparison of a study that has run; where runs failed every time, an error that names them after it"
+    from fastcore.basics import groupby
     if not study.gave_up: return comparison(study, fmt)
     try: text = comparison(study, fmt)
     except CliError: text = ''
-    lost,n_runs = study.gave_up.values(), len(study.arms)*len(study.seeds)
-    causes = '; '.join(f"{arm}: {' / '.join(dict.fromkeys(whys))}" for arm,whys in study.causes.items())
+    lost,n_runs = [path for path,_ in study.gave_up.values()], len(study.arms)*len(study.seeds)
+    by_arm = groupby(study.gave_up, lambda task: task.arm.name)
+    causes = '; '.join(f"{arm}: {' / '.join(dict.fromkeys(study.gave_up[task][1] for task in tasks))}" for arm,tasks in by_arm.items())
     why = f"{len(lost)} of {n_runs} runs failed three times ({causes}): {', '.join(lost)}. The same command tries them again."
     raise Told(text, why)
 
@@ -848,20 +842,41 @@ def _tell_notes(comparisons):
         for note in c.notes: _tell(f'{label}: {note}.')
 
 # %% ../nbs/28_cli.ipynb #0ca4f3da
-def _compare_file(what, against, by, fmt, full, **asked):
-    "The comparisons of a file of results, one for each value of `by`, as text; what was read as what goes to standard error"
+@dataclass(frozen=True)
+class _Question:
+    "What `compare` was asked of its studies or files"
+    root:str
+    env:str
+    fmt:str
+    full:bool
+    by:tuple
+    reading:dict # Options of `read_results`
+    rates:dict   # delta and alpha, where they were given
+    asked:dict   # contrasts, unpaired, baseline
+
+    @property
+    def how(self):
+        "Contrasts and pairing, as `compare_many` takes them"
+        return dict(contrasts=_contrasts(self.asked['contrasts'])) | (dict(paired=False) if self.asked['unpaired'] else {})
+    @property
+    def baseline(self): return self.asked['baseline']
+    def repeated(self, *words):
+        "The same, with the words that a command which goes on has to repeat"
+        return replace(self, reading=dict(self.reading, others=words))
+
+def _compare_file(name, q, against):
+    "The comparisons of a file of results, one for each value of --by, as text; what was read as what goes to standard error"
     from simpleattn.results import compare_results,read_results
-    reading, rates = asked.pop('reading'), asked.pop('rates')
     if against is not None:
-        _refuse('--against, which has no baseline and one answer for each arm', by=by, **asked)
-        runs = read_results(what, lone=True, **reading)
-        text = _said_against(runs, against, rates, fmt)
-        _tell_read(what, runs)
+        _refuse('--against, which has no baseline and one answer for each arm', by=q.by, **q.asked)
+        runs = read_results(name, lone=True, **q.reading)
+        text = _said_against(runs, against, q.rates, q.fmt)
+        _tell_read(name, runs)
         return text
     tables = []
-    answers = compare_results(what, asked['baseline'], by, reading, tables.append, **_how(asked), **rates)
-    for runs in tables: _tell_read(what, runs, _said_baseline(runs, asked['baseline'])) # a refusal before stands alone
-    return _said_parts(answers, fmt, full) if by else said(answers, fmt, full)
+    answers = compare_results(name, q.baseline, q.by, tables.append, **q.reading, **q.how, **q.rates)
+    for runs in tables: _tell_read(name, runs, _said_baseline(runs, q.baseline)) # a refusal before stands alone
+    return _said_parts(answers, q.fmt, q.full) if q.by else said(answers, q.fmt, q.full)
 
 def _tell_read(what, runs, more=''):
     "On standard error, what was read as what"
@@ -920,66 +935,66 @@ def _compare_summaries(words, rates):
     return Comparisons((c,), c.baseline, c.delta, c.alpha, 1)
 
 # %% ../nbs/28_cli.ipynb #b7e9cd43
-def _of_study(name, root, env, reading, asked, rates):
+def _of_study(name, q):
     "A declared study, to be compared"
     from simpleattn.study import load_study
-    _refuse('what is not a file of results', **{k:v for k,v in reading.items() if k != 'others'})
-    _check_declared(rates, asked['baseline'])
-    return load_study(name, root, env)
+    _refuse('what is not a file of results', **{k:v for k,v in q.reading.items() if k != 'others'})
+    _check_declared(q.rates, q.baseline)
+    return load_study(name, q.root, q.env)
 
-def _answers(name, by, root, env, reading, asked, rates):
+def _answers(name, q):
     "(Study, file, or value of --by; its `Comparisons`) each"
-    how = _how(asked)
-    if not _is_file(name, root):
-        _refuse('what is not a file of results', by=by)
-        return [(name, _of_study(name, root, env, reading, asked, rates).compare(**how))]
+    how = q.how
+    if not _is_file(name, q.root):
+        _refuse('what is not a file of results', by=q.by)
+        return [(name, _of_study(name, q).compare(**how))]
     from simpleattn.results import compare_results
-    found = compare_results(name, asked['baseline'], by, reading, lambda runs: _tell_read(name, runs, _said_baseline(runs, asked['baseline'])), **how, **rates)
-    if not by: return [(name, found)]
+    def told(runs): _tell_read(name, runs, _said_baseline(runs, q.baseline))
+    found = compare_results(name, q.baseline, q.by, told, **q.reading, **how, **q.rates)
+    if not q.by: return [(name, found)]
     for why in found.values():
         if isinstance(why, ValueError): raise why
     return [*found.items()]
 
-def _pooled(what, by, reading, rates, asked, root, env, fmt):
+def _pooled(what, q):
     "What several studies say together, an arm a part"
     from simpleattn.questions import pool_arms
     from simpleattn.words import pool_rows
-    where = {} if all(_is_file(o, root) for o in what) else dict(root=root)
-    reading['others'] = [*(what if len(what) > 1 else ()), '--pool', *_words_of(asked | rates | where)]
-    answers = [o for name in what for o in _answers(name, by, root, env, reading, asked, rates)]
+    where = {} if all(_is_file(o, q.root) for o in what) else dict(root=q.root)
+    q = q.repeated(*(what if len(what) > 1 else ()), '--pool', *_words_of(q.asked | q.rates | where))
+    answers = [o for name in what for o in _answers(name, q)]
     pooled = pool_arms(dict(answers))
-    if fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
-    if fmt == 'csv':
+    if q.fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
+    if q.fmt == 'csv':
         for note in dict.fromkeys(o for p in pooled.values() for o in p.notes): _tell(f'{note}.')
         return [dict(arm=arm, **row) for arm,p in pooled.items() for row in p.rows]
-    return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), fmt)}\n\n{p.words}' for arm,p in pooled.items())
+    return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), q.fmt)}\n\n{p.words}' for arm,p in pooled.items())
 
 # %% ../nbs/28_cli.ipynb #59308eed
 def _with_command(best, reading):
     "What may be the best in a study, with the command that trains the first two arms on fresh seeds"
-    from dataclasses import replace
     from simpleattn.board import Entry,confirm_command
     first,second = (Entry(tuple(reading.runs[o['arm']]), root=str(reading.study.root)) for o in best.arms[:2])
     return replace(best, confirm=confirm_command(first, second, reading.study.seeds))
 
-def _best(name, reading, rates, asked, root, env, fmt):
+def _best(name, q):
     "Which arms of a study or a file may be the best"
     from simpleattn.questions import best
     from simpleattn.words import best_rows
-    if _is_file(name, root):
+    if _is_file(name, q.root):
         from simpleattn.results import read_results
-        runs = read_results(name, **reading, others=['--best', *_words_of(rates)])
+        runs = read_results(name, **q.repeated('--best', *_words_of(q.rates)).reading)
         _tell_read(name, runs)
-        found = best(runs, **rates)
+        found = best(runs, **q.rates)
     else:
-        study = _of_study(name, root, env, reading, asked, rates).read()
+        study = _of_study(name, q).read()
         if study.study.raced or study.grown: raise CliError(f'{name} was looked at before its seeds were all there: --best holds for a declared number of seeds.')
         _say_incomplete(study)
         found = _with_command(best(study.samples(), study.study.alpha), study)
-    if fmt == 'json': return found.to_dict()
-    if fmt == 'csv':
-        for note in found.notes: _tell(f'{note}.')
-    return found.arms if fmt == 'csv' else f'{text_table(*best_rows(found), fmt)}\n\n{found.words}'
+    if q.fmt == 'json': return found.to_dict()
+    if q.fmt != 'csv': return f'{text_table(*best_rows(found), q.fmt)}\n\n{found.words}'
+    for note in found.notes: _tell(f'{note}.')
+    return found.arms
 
 # %% ../nbs/28_cli.ipynb #bd3a33f3
 def compare(
@@ -1010,32 +1025,31 @@ def compare(
     rates = {k:v for k,v in dict(delta=delta, alpha=alpha).items() if v is not None}
     reading = dict(arm=arm, seed=seed, acc=acc, percent=percent, wide=wide, where=where, ignore=ignore)
     asked = dict(contrasts=contrasts, unpaired=unpaired, baseline=baseline)
+    question = _Question(root, env, fmt, full, by, reading, rates, asked)
     if pool or best:
         _check_together(what, pool, best, summary, against)
         _refuse('--pool or --best, which have one table', full=full)
         if any(_is_file(o, root) for o in what): _refuse('a file, which knows no machines', env=env)
         if best: _refuse('--best, which compares every arm with every other', by=by, delta=delta is not None, **asked)
-        how = dict(reading=reading, rates=rates, asked=asked, root=root, env=env, fmt=fmt)
-        return _pooled(what, by, **how) if pool else _best(what[0], **how)
+        return _pooled(what, question) if pool else _best(what[0], question)
     _check_asked(what, summary, root)
     if what and _is_file(what[0], root):
         _refuse('a file, which knows no machines', env=env)
-        reading['others'] = _words_of(asked | rates | dict(against=against))
-        return _compare_file(what[0], against, by, fmt, full, reading=reading, rates=rates, **asked)
+        return _compare_file(what[0], question.repeated(*_words_of(asked | rates | dict(against=against))), against)
     _refuse('what is not a file of results', **reading, by=by, against=against is not None)
     if summary:
         _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
         return said(_compare_summaries(summary, rates), fmt, full)
     if len(what)==2: _refuse('two studies, compared by their gains alone', **asked)
     _check_declared(rates, baseline)
-    return _compare_studies(what, root, env, fmt, full, **_how(asked))
+    return _compare_studies(what, question)
 
 # %% ../nbs/28_cli.ipynb #644a6688
 def _is_file(name, root):
     "Whether it is a file of results: by its ending, or because it is there and no study has that name"
     path = Path(name)
     if name == '-' or '.csv' in name.lower() or path.suffix.lower() in ('.tsv','.txt','.json','.jsonl','.gz'): return True
-    from simpleattn.runs import as_root
+    from simpleattn.files import as_root
     return path.exists() and not path.is_dir() and not (as_root(root)/'_studies'/f'{name}.json').exists()
 
 def _check_asked(what, summary, root):
@@ -1063,13 +1077,13 @@ def _words_of(options):
         elif value: words += [f'--{name}', *(value if isinstance(value, (list,tuple)) else [str(value)])]
     return words
 
-def _compare_studies(what, root, env, fmt, full, **how):
+def _compare_studies(what, q):
     "What one study says, or whether the second of two gains more"
     from simpleattn.study import compare_gains,load_study
-    _check_env(root, env, takes_any=True)
-    studies = [load_study(name, root, env) for name in what]
-    if len(studies)==2: return said(compare_gains(*studies), fmt, full)
-    return comparison(studies[0], fmt, full, not env, **how)
+    _check_env(q.root, q.env, takes_any=True)
+    studies = [load_study(name, q.root, q.env) for name in what]
+    if len(studies)==2: return said(compare_gains(*studies), q.fmt, q.full)
+    return comparison(studies[0], q.fmt, q.full, not q.env, **q.how)
 
 # %% ../nbs/28_cli.ipynb #56045e5e
 def report(
@@ -1106,7 +1120,8 @@ def leaderboard(
     from simpleattn import board
     from simpleattn.runs import find_runs
     _check_env(root, env)
-    entries,not_believed = board.board_entries(root, env), find_runs(root, env=env or '*')[1]
+    found,not_believed = find_runs(root, env=env or '*')
+    entries = board.entries_of(found, root)
     if not_believed: _tell(f"Left out, because they cannot be believed: {', '.join(not_believed)}.")
     if pr: return _rows_to_send(board.pr_entries(entries, pr, url), pr, fmt)
     best = board.leaderboard(entries)
@@ -1140,22 +1155,22 @@ def runs(
     variant:str=None,   # Only this variant
     root:Root='runs',   # Folder of all runs, or its URL such as s3://bucket/runs
     merge:Root=None,    # Another store: copy from it what is missing here
-    verify:bool=False,  # Only check: one line, and exit status 1 if a record cannot be believed
+    verify:bool=False,  # Only check; exit status 1 if something cannot be believed
     fmt:Fmt='table'
 ):
     "List, verify and merge the records; one that cannot be believed is named with the reason"
-    from simpleattn.runs import check_records,has_store,is_stray,merge_runs
+    from simpleattn.runs import Merged,check_records,has_store,is_stray,merge_runs
     if merge: _refuse('--merge, which copies all that is missing', recipe=recipe, variant=variant, verify=verify)
     if not merge and not has_store(root): raise CliError(f"There is no store at {root}.")
     filters = {k:v for k,v in dict(recipe=recipe, variant=variant).items() if v}
     if not merge and not verify: return _listed_runs(root, filters)
     merged = merge_runs(merge, root) if merge else None
-    if merged and not any(merged.values()): raise CliError(f"{merge} holds neither a record nor a declaration, so there is nothing to merge.")
+    if merged==Merged(): raise CliError(f"{merge} holds neither a record nor a declaration, so there is nothing to merge.")
     checked = check_records(root, **filters)
-    n_declared,wrong = _beside_the_records(root, checked, filters) if verify else (0, {})
+    declared,wrong = _beside_the_records(root, checked, filters) if verify else ('', {})
     suspect = checked.corrupt | wrong | _suspect_there(merge, merged)
     _tell_beside(root, filters, suspect)
-    out = _merged_words(merged) if merged else _verified_words(checked, n_declared, wrong)
+    out = _merged_words(merged) if merged else _verified_words(checked, declared)
     if not suspect: return out
     made_again = '' if all(map(is_stray, checked.corrupt)) else " A corrupt record's run is made again by its study."
     raise Told(out, f'{len(suspect)} files need a look; see above.{made_again}')
@@ -1175,7 +1190,7 @@ def _tell_beside(root, filters, suspect):
 
 # %% ../nbs/28_cli.ipynb #50c6f1dc
 def _beside_the_records(root, checked, filters):
-    "How many declarations a store has, and what it holds beside its records that cannot be believed: path -> reason"
+    "What is said of a store's declarations, and what it holds beside its records that cannot be believed: path -> reason"
     from simpleattn.files import as_root,holds_something
     from simpleattn.runs import check_failures,too_deep
     from simpleattn.study import check_studies
@@ -1189,27 +1204,27 @@ def _beside_the_records(root, checked, filters):
         wrong[deep] = f'holds records or declarations one folder too deep, which nobody reads. {way}'
     is_empty = not (checked.n_believed or checked.corrupt or filters or n_declared or n_failed or wrong)
     if is_empty and holds_something(root): wrong[str(root)] = 'holds other files, and neither a record nor a declaration'
-    return n_declared, wrong
+    declared = f'{n_declared} declarations and states of races; {len(wrong_studies)} not believed' if n_declared else ''
+    return declared, wrong
 
 def _suspect_there(store, merged):
     "Files of the other store that were not copied, each with the reason"
     if not merged: return {}
-    reasons = merged['corrupt'] | dict.fromkeys(merged['differ'], 'differs from the one that is here, which stays')
-    return {f'{store}/{name}':why for name,why in reasons.items()}
+    return {f'{store}/{name}':why for name,why in merged.refused('differs from the one that is here, which stays').items()}
 
 def _merged_words(merged):
-    n_differ,n_corrupt = len(merged['differ']), len(merged['corrupt'])
-    said = f"{merged['copied']} files copied, {merged['there']} were there, {n_differ} differ, {n_corrupt} not believed"
-    if not merged['same']: return said
-    return f"{said}. Of those that were there, {len(merged['same'])} are the same result, made at another time or on another machine; the record here is kept."
+    said = (f'{len(merged.copied)} files copied, {len(merged.there)} were there, '
+        f'{len(merged.differ)} differ, {len(merged.corrupt)} not believed')
+    if not merged.same: return said
+    return f"{said}. Of those that were there, {len(merged.same)} are the same result, made at another time or on another machine; the record here is kept."
 
-def _verified_words(checked, n_declared, wrong):
+def _verified_words(checked, declared):
     n_corrupt = len(checked.corrupt)
     said = f'{checked.n_believed} records, each with its path, schema and checksum compared with its content; {n_corrupt} not believed'
     if unchecked := checked.unchecked:
         said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands:\n'
         said += '\n'.join(unchecked)
-    return f'{said}\n{n_declared} declarations and states of races; {len(wrong)} not believed' if n_declared else said
+    return f'{said}\n{declared}' if declared else said
 
 # %% ../nbs/28_cli.ipynb #8cf9b174
 verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost=cost, plan=plan, train=train,
@@ -1272,8 +1287,9 @@ def _with_change(words, change, path):
     if words[0]=='data': return f"simpleattn data {shlex.quote(str(path))}"
     keys = [o.partition('=')[0] for o in shlex.split(change)]
     words = [o for o in words if o.partition('=')[0] not in keys] # what is changed is not said twice
-    at = words.index('--set')+1 if '--set' in words else len(words)
-    return ' '.join(['simpleattn', shlex.join(words[:at]), *([] if '--set' in words else ['--set']), change, shlex.join(words[at:])]).strip()
+    if '--set' not in words: words.append('--set')
+    at = words.index('--set')+1
+    return ' '.join(['simpleattn', shlex.join(words[:at]), change, shlex.join(words[at:])]).strip()
 
 def _said_of(error):
     from simpleattn.engines import said_of

@@ -199,7 +199,7 @@ def run_control(
 )->Control: # Raises `CliError` where runs failed every time
     "Train what is missing of a control, and read it"
     studies = [study, repeats_of(study)] if repeat else [study]
-    lost = [path for o in studies for path in o.run(**kwargs).gave_up.values()]
+    lost = [path for o in studies for path,_ in o.run(**kwargs).gave_up.values()]
     if lost: raise CliError(f"{len(lost)} runs failed every time: {', '.join(lost)}. The same command tries them again.")
     return read_control(study)
 

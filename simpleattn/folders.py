@@ -175,19 +175,24 @@ def split_list(
 )->Path: # PATH.split.csv
     "Where the list lies that splits a folder: beside it, or beside the archive that it was unpacked from"
     path = Path(path).resolve()
+    return (_archive_of(path) or path).with_name(f'{path.name}.split.csv')
+
+def _archive_of(path): # None where the folder was not unpacked here
     note = path.parent/_archive_note
-    if _is_unpacked(path.parent) and note.is_file(): path = Path(note.read_text('utf-8', 'surrogateescape')).with_name(path.name)
-    return path.with_name(f'{path.name}.split.csv')
+    if _is_unpacked(path.parent) and note.is_file(): return Path(note.read_text('utf-8', 'surrogateescape'))
 
 def _called(path):
     "What the user calls a data set's folder: the archive, where it was unpacked from one"
-    note = Path(path).resolve().parent/_archive_note
-    return Path(note.read_text('utf-8', 'surrogateescape')) if _is_unpacked(note.parent) and note.is_file() else path
+    return _archive_of(Path(path).resolve()) or path
+
+def _is_split_by_list(folder): return split_list(folder).is_file()
 
 # %% ../nbs/09_folders.ipynb #eb270091
 val_folders = ('val','valid','validation','test') # The first of these that is there validates
 
-def _is_data_set(folder): return (folder/'train').is_dir() or split_list(folder).is_file()
+def _is_data_set(folder): return (folder/'train').is_dir() or _is_split_by_list(folder)
+
+def _has_val_folder(folder): return any((folder/o).is_dir() for o in val_folders)
 
 def _is_flat(folder):
     "Whether a folder's folders are classes: at least two of them hold images, and none has the name of a part"
@@ -333,7 +338,7 @@ def _find(root, name):
     folders = _folders_in(root)
     if _name_of(root)==name and len(folders)==1 and (_is_data_set(folders[0]) or _is_flat(folders[0])): return folders[0]
     if _inner_parts(root): _refuse_layout(root, f"No data set {name!r} by --data: {root}")
-    if _name_of(root)==name and name not in _official_folders() and _holds_images(root): return root # likewise
+    if _name_of(root)==name and name not in _official_folders() and _holds_images(root): return root # its listing says what is wrong with it
 
 # %% ../nbs/09_folders.ipynb #dc960aa5
 def _download(dataset, source):
@@ -357,7 +362,7 @@ def _embedded(data):
     path = cache_dir()/'shapes'
     given = Path(data) if data else path
     if data: _check_there(given)
-    if given.exists() and given.resolve()!=path.resolve() and (given.is_file() or _is_data_set(given) or _is_flat(given)):
+    if given.resolve()!=path.resolve() and (given.is_file() or _is_data_set(given) or _is_flat(given)):
         raise _other_data(given, 'shapes', 'shapes are drawn here and need no --data')
     seal = path.with_suffix('.sha256')
     if path.is_dir() and not (seal.is_file() and seal.read_bytes()==_shapes_now(path, _folder_times(path)).encode()):
@@ -483,7 +488,7 @@ def image_files(
 )->list: # A path for each
     "The files of listed images: where a list splits the folder, a name's part stands in the list only"
     path = Path(path)
-    if not split_list(path).is_file(): return [path/o for o in files]
+    if not _is_split_by_list(path): return [path/o for o in files]
     return [_unsplit(path)/o.partition('/')[2] for o in files]
 
 # %% ../nbs/09_folders.ipynb #630c9e40
@@ -516,8 +521,8 @@ def list_images(
 
 @lru_cache(maxsize=16)
 def _listed(path, times):
-    has_list = split_list(path).is_file()
-    if has_list and any((path/o).is_dir() for o in val_folders):
+    has_list = _is_split_by_list(path)
+    if has_list and _has_val_folder(path):
         raise CliError(f"{_called(path)} has a validation folder and the list {split_list(path)} too. Remove one of them.")
     images = _by_list(path) if has_list else _by_folders(path)
     if faults := [*_layout_faults(images)]:
@@ -556,7 +561,7 @@ def split_folder(
     "Write which images of a folder of classes train and which validate, as a list beside it; no file is moved"
     path = Path(path)
     if not 0<fraction<1: raise CliError(f"split = {fraction}: give the part that validates, such as 0.2.")
-    if any((path/o).is_dir() for o in val_folders):
+    if _has_val_folder(path):
         raise CliError(f"{path} has the validation folder {_val_folder(path)} and needs no split.")
     folder = _unsplit(path)
     if not _is_flat(folder): _refuse_layout(folder, _called(path))
@@ -770,14 +775,14 @@ def _duplicates(path):
 
 def _stray(path):
     "Files among the classes that are no images"
-    parts = [_unsplit(path)] if split_list(path).is_file() else [path/'train', path/_val_folder(path)]
+    parts = [_unsplit(path)] if _is_split_by_list(path) else [path/'train', path/_val_folder(path)]
     def left_behind(file): return any(o.startswith('.') or o in _left_behind for o in file.relative_to(path).parts)
     found = sorted(o for part in parts for o in part.rglob('*') if not _is_image(o.name) and o.is_file())
     return [str(o.relative_to(path)) for o in found if not left_behind(o)]
 
 def _not_read(path):
     "Folders beside train and val"
-    if split_list(path).is_file(): return []
+    if _is_split_by_list(path): return []
     return [o.name for o in _folders_in(path) if o.name not in ('train', _val_folder(path))]
 
 # %% ../nbs/09_folders.ipynb #180a9ea8
@@ -791,13 +796,13 @@ def check_data(
     parts = groupby(files, class_of, _part_of)
     faults = dict(zip(files, map(_faults_of, image_files(path, files))))
     def those(what): return [f for f,found in faults.items() if found.get(what)]
-    fp = fingerprint(path)
+    fp,has_list = fingerprint(path), _is_split_by_list(path)
     return dict(
         images=len(files),
         classes={name:dict(Counter(o)) for name,o in parts.items()},
         names={name:class_name(name) for name in parts if class_name(name)!=name},
-        split=str(split_list(path)) if split_list(path).is_file() else None,
-        validation='val' if split_list(path).is_file() else _val_folder(path),
+        split=str(split_list(path)) if has_list else None,
+        validation='val' if has_list else _val_folder(path),
         contradicts=contradiction(path, dataset),
         missing=_missing(path, files),
         v1_validation=sum(map(_is_imagenet_val, files)),

@@ -605,7 +605,7 @@ class _Maker:
     "Makes a variant's layer with its arguments; says which variant does not fit"
     def __init__(self, variant):
         self.variant = variant
-        self.func = variant.build() if variant.layer is not None else None
+        self.func = variant.build() if variant.layer is not None else None # named as in a `partial`, where `_func` looks
         self.mistakes = (TypeError, ValueError)
         if variant.is_ours: self.mistakes += (AssertionError, RuntimeError)
         self.own_errors = [] # other errors that the layer raised
@@ -630,10 +630,17 @@ def _insert(model, variant, size, seed):
         if e in make.own_errors: raise
         raise CliError(f"Variant {variant.name!r} at {site} on {size} px: {_why(e)}") from e
 
+def _raised_at(error): # (frame, line)
+    *_,place = traceback.walk_tb(error.__traceback__)
+    return place
+
+def _is_of_a_library(frame):
+    "Is it code of this library or of those below it, and not somebody's layer?"
+    return frame.f_globals.get('__name__', '').partition('.')[0] in ('simpleattn','fastai','timm','torch')
+
 def _why(error):
-    *_,(frame,_) = traceback.walk_tb(error.__traceback__)
-    is_own = frame.f_globals.get('__name__', '').partition('.')[0] not in ('simpleattn','fastai','timm','torch')
-    unsaid = 'raised in its own code' if is_own else 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
+    frame,_ = _raised_at(error)
+    unsaid = 'raised in its own code' if not _is_of_a_library(frame) else 'a layer of the backbone is made for another size of map: choose another backbone, site or size'
     return f'{type(error).__name__}: {str(error).strip() or unsaid}'
 
 # %% ../nbs/07_models.ipynb #91c0de19
@@ -671,8 +678,8 @@ def _why_no_network(arm):
 def _needs_numbers(error):
     "Can only a training tell? Shapes have no numbers, and what the code of a layer raises itself may depend on what is there"
     if isinstance(error, NotImplementedError) or 'meta' in str(error).lower(): return True
-    *_,(frame,line) = traceback.walk_tb(error.__traceback__)
-    if frame.f_globals.get('__name__', '').partition('.')[0] in ('simpleattn','fastai','timm','torch'): return False
+    frame,line = _raised_at(error)
+    if _is_of_a_library(frame): return False
     return bool(re.search(r'\b(raise|assert)\b', linecache.getline(frame.f_code.co_filename, line)))
 
 def _in_child(f, *args):

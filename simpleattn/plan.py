@@ -226,7 +226,7 @@ class _Asked(Record):
     effect:float      # Difference to find (fraction)
     alpha:float       # Error rate of all variants together
     variants:int      # Variants against the baseline
-    n_sd:float=None   # Runs (pairs) that the sd comes from; its degrees of freedom and one
+    n_sd:float=None   # Runs (pairs) that the sd comes from; its degrees of freedom plus one
     minutes:float=None # Of one run
     target:float=0.8  # Power
     paired:bool=True  # Shared seeds?
@@ -291,8 +291,8 @@ class Plan(_Asked):
     @property
     def seeds(self)->dict: # (seeds at this sd, at its upper bound) for each answer, fresh or in all where the study grows; None beyond a million
         "How many seeds an answer takes"
-        names = dict(better='runs_needed', equivalent='runs_equivalence', better_grown='runs_needed_grown', equivalent_grown='runs_equivalence_grown')
-        if not self.paired: names = dict(better='runs_needed', equivalent='runs_equivalence') # a sequence needs pairs
+        names = dict(better='runs_needed', equivalent='runs_equivalence')
+        if self.paired: names |= dict(better_grown='runs_needed_grown', equivalent_grown='runs_equivalence_grown') # a sequence needs pairs
         return {k: (getattr(self, name), self.upper and getattr(self.upper, name)) for k,name in names.items()}
 
 # %% ../nbs/14_plan.ipynb #3c1cff74

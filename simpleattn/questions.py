@@ -18,7 +18,7 @@ from .plan import Record, plain, read_answer
 from .runs import comparable
 from .columns import check_columns
 from .rows import is_table
-from .stats import Comparison, Comparisons, Estimate, Interval, check_enough, compare_many, limits_of_runs, p_of_answer, read_samples
+from .stats import Comparisons, Estimate, Interval, check_enough, compare_many, limits_of_runs, p_of_answer, read_samples
 
 # %% ../nbs/19_questions.ipynb #fc598752
 def _chi_quantile(df, p): return 2*sp.gammaincinv(df/2, p)

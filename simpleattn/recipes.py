@@ -224,7 +224,8 @@ def near(
     names = [*names]
     close = get_close_matches(str(name), names, 5, .5)
     sentences = [f"Did you mean: {', '.join(close)}."] if close else []
-    if len(names)<=25: sentences.append(f"Choose from: {', '.join(names) or 'none'}.")
+    if not names: return 'There is none.'
+    if len(names)<=25: sentences.append(f"Choose from: {', '.join(names)}.")
     return ' '.join(sentences)
 
 # %% ../nbs/04_recipes.ipynb #b836fcf9

@@ -8,7 +8,7 @@ __all__ = ['comparison_table', 'ReportedArm', 'count_flops', 'DifferingImage', '
            'live_page']
 
 # %% ../nbs/21_report.ipynb #13124983
-import base64, hashlib, io, json, re, sys, time
+import base64, hashlib, io, json, re, time
 from datetime import datetime, timedelta
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +24,7 @@ from .recipes import CliError, Recipe
 from .words import cell, csv_table, latex_text, md_text, p_value, percent, next_words, points, rate, tell, summary_rows, text_table
 from .variants import Arm, get_variant, spelled
 from .files import as_root, get, is_there, is_url, put, read_json, remove
-from .runs import claim
+from .runs import claim, time_format
 from .stats import decompose, divergence_upper, summarise
 from .study import Study, StudyRuns
 from .plots import answer_of, plot_cost, plot_curves, plot_differences, plot_power, plot_race, plot_runs, plot_study, svg
@@ -166,7 +166,7 @@ def _right_in_pairs(baseline, variant):
     if len(pairs)<2 or len(image_sets)>1: return None
     return [np.array([r.bits() for r in runs], np.float32) for runs in both] # whole numbers that BLAS multiplies
 
-def _differing(label, baseline, variant, k=4):
+def _differing(label, baseline, variant, k):
     "The `k` images that `variant` gains most, and loses most, on `baseline`; None where runs share no images"
     right = _right_in_pairs(baseline, variant)
     if right is None: return None
@@ -466,7 +466,7 @@ def _at_once(runs): # by when each finished, to the second
     return max(accumulate(step for _,step in sorted(moves)), default=0)
 
 def _end_of(run): # None for a record that says it in another way
-    try: return datetime.strptime(run.machine['finished'], '%Y-%m-%dT%H:%M:%SZ')
+    try: return datetime.strptime(run.machine['finished'], time_format)
     except ValueError: return None
 
 # %% ../nbs/21_report.ipynb #8f5a0f70
@@ -719,11 +719,10 @@ def _is_whole(root, folder, said):
 @contextmanager
 def live_page(
     study,            # A `Study` that is about to run
-    harness=(),       # What a control of the recipe says, from `control.harness_words`
-    seconds:int=5     # After which a browser loads the page again
+    harness=()        # What a control of the recipe says, from `control.harness_words`
 ):
     "Gives what writes the page of a running study, for `Study.run(after=)`; at the end it is the study's report"
-    def write(study): _or_say(_write_live, study.read(), seconds)
+    def write(study): _or_say(_write_live, study.read())
     try: yield write
     finally: _or_say(keep_report, study, harness)
 
@@ -732,8 +731,8 @@ def _or_say(write, *args):
     try: write(*args)
     except CliError as e: tell(f'The page was not written: {e}')
 
-def _write_live(reading, seconds):
+def _write_live(reading):
     root,folder = _home(reading)
     before = _earlier(root, folder)
-    page = to_html(make_report(reading, before=before), reload=seconds)
+    page = to_html(make_report(reading, before=before), reload=5)
     _write(root, folder, {'index.html':page}, before)

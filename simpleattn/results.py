@@ -14,7 +14,7 @@ from inspect import signature
 import numpy as np
 import pandas as pd
 from .recipes import CliError,near
-from .plan import check_rates,parts
+from .plan import Record,check_rates,parts
 from .runs import comparable
 from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_loss,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
     said_columns,says_error,seed_in,seed_names,seed_value,short_name,unexplained)
@@ -248,7 +248,7 @@ def _helpers(table):
     beside_runs = len(rest) > 1 or any(map(seed_in, columns)) or _list_columns(table)
     return [*(named if beside_runs else []), *derived(table[rest])]
 
-def _is_wide(asked, table):
+def _why_wide(asked, table):
     "What makes a table look wide, in words; None where nothing does"
     lists = _list_columns(table)
     if lists: return f'{lists[0]} holds lists'
@@ -467,8 +467,8 @@ def _refuse_summary(asked, table, means, sds, arm):
     what = f'1 - {means.name} as fractions' if errors else 'As fractions'
     asked.refuse(f'{why}{put} {what}, {variant} against {baseline}: simpleattn compare --summary {words[baseline]} {words[variant]}')
 
-_statistics = {*summary_words, *'count n var variance q1 q3 iqr'.split()}
 _of_spread = {*'std sd stdev stddev sem var variance count n q1 q3 iqr'.split()}
+_statistics = {*summary_words} | _of_spread
 
 def _names_statistics(table, header):
     "Whether a column names statistics of runs, one a row, as describe and agg of pandas do; arms may be called mean and max"
@@ -590,12 +590,12 @@ def _ignored(asked, table):
 
 # %% ../nbs/24_results.ipynb #011b7603
 def _largest(runs, columns):
-    "The values of these columns that have two arms or more with two runs each, the most of them; None where there are none"
+    "The rows of those values of these columns that have two arms or more with two runs each, the most of them; None where there are none"
     best, found = (0, 0), None
     for values,rows in runs.groupby([runs[o].map(plain_value).astype(str) for o in columns], sort=False):
         n = rows.arm.value_counts()
         size = (int((n > 1).sum()), len(rows))
-        if size[0] > 1 and size > best: best, found = size, (rows, values)
+        if size[0] > 1 and size > best: best, found = size, rows
     return found
 
 def _fewest(columns, enough):
@@ -608,9 +608,8 @@ def _fewest(columns, enough):
 
 def _one_value(runs, columns):
     "COL=VALUE words that leave the largest part that can be compared"
-    found = _largest(runs, columns)
-    if not found: return None
-    rows = found[0]
+    rows = _largest(runs, columns)
+    if rows is None: return None
     def same(some):
         kept = pd.Series(True, runs.index)
         for o in some: kept &= runs[o].map(plain_value) == plain_value(rows[o].iloc[0])
@@ -650,7 +649,7 @@ def _check_mixed(asked, runs, by):
     runs = _without_metrics(runs)
     found = _mixed(runs, by)
     if not found: return runs
-    rows, last = _last_of_log(asked, runs, found)
+    rows, last = _last_of_log(asked, runs, found, by)
     if last and not rows.arm.duplicated().any():
         why = f'{said_columns(runs, found)}: each arm has one run, and a comparison needs at least two of each.'
         placed = [o.strip() for o in found if o.endswith(' ') and short_name(o) in of_a_log] # no column, but the place of a number
@@ -661,12 +660,12 @@ def _check_mixed(asked, runs, by):
     else: ways = f'keep the last row of each run: {asked.command(where=last)}'
     asked.refuse(f'{said_columns(runs, found)}. One answer cannot mix them. {ways[0].upper()}{ways[1:]}')
 
-def _last_of_log(asked, runs, found):
+def _last_of_log(asked, runs, found, by):
     "The last rows of the runs of a log, and the word of --where that keeps them; all rows and no word where it is none"
     for header in found:
         if short_name(header) in of_a_log and runs[header].map(number_in).notna().all():
             rows = _last(asked, runs, header)
-            if len(rows) < len(runs): return _ended(rows, asked.by)[0], [f'{header.strip()}=last']
+            if len(rows) < len(runs): return _ended(rows, by)[0], [f'{header.strip()}=last']
     return runs, []
 
 def _tells_pairs(runs, header):
@@ -1014,13 +1013,12 @@ def compare_results(
     path,              # As `read_results` takes it
     baseline:str=None, # Arm that the others are compared with; None: the one named baseline, none or false, or the first
     by:list=(),        # Columns: one answer for each value
-    reading:dict=None, # More of `read_results`
     told=None,         # Function that is shown the runs that were read
     **kwargs           # Of `compare_many`, and of `read_results` too
 ): # `Comparisons`; with `by` a dict of them, and the reason where a part cannot be compared
     "Compare runs that were not made here"
     by = _words(by)
-    reading = (reading or {}) | {k:kwargs.pop(k) for k in _read_words if k in kwargs}
+    reading = {k:kwargs.pop(k) for k in _read_words if k in kwargs}
     runs = read_results(path, by=by, **reading)
     _check_names(path, runs)
     if told: told(runs)
@@ -1051,26 +1049,22 @@ class _OneRun(Comparison):
         return c.here and replace(c.here, se=c.sd_diff*(1+1/c.n)**.5)
 
 # %% ../nbs/24_results.ipynb #41b3854d
-@parts(**{k:f'exact.{k}' for k in 'arm n diff interval p p_verdict verdict verdict_words delta alpha family notes'.split()},
+@parts(**{k:f'exact.{k}' for k in 'arm n diff low high p p_verdict verdict verdict_words delta alpha family notes'.split()},
     mean='exact.mean_variant', sd='exact.sd_variant', diverged='exact.diverged_variant', n_all='exact.n_all_variant',
-    interval_one_run='one_run.interval', verdict_one_run='one_run.verdict', verdict_words_one_run='one_run.verdict_words')
+    low_one_run='one_run.low', high_one_run='one_run.high', verdict_one_run='one_run.verdict', verdict_words_one_run='one_run.verdict_words')
 @dataclass(frozen=True)
-class Against:
+class Against(Record):
     "An arm's runs against a published number"
     number:float      # Fraction
     exact:Comparison  # The arm minus that number, were it exact
+    shown = ('arm number n mean sd diff low high p p_verdict verdict verdict_words low_one_run high_one_run verdict_one_run '
+        'verdict_words_one_run diverged n_all family delta alpha notes').split()
 
     @cached_property
     def one_run(self): # the same, were the number one run that spreads like these
         c = self.exact
         return _OneRun(c.contrast, c.delta, c.alpha, c.family, why=c.why)
 
-    def to_dict(self):
-        names = 'arm number n mean sd diff low high p p_verdict verdict verdict_words low_one_run high_one_run verdict_one_run verdict_words_one_run'
-        (low,high),(low_one_run,high_one_run) = self.interval, self.interval_one_run
-        bounds = dict(low=low, high=high, low_one_run=low_one_run, high_one_run=high_one_run)
-        names = f'{names} diverged n_all family delta alpha'.split()
-        return {k: bounds[k] if k in bounds else getattr(self, k) for k in names} | dict(notes=[*self.notes])
     def sentence(self): return against_words(self)
 
 # %% ../nbs/24_results.ipynb #7fe3d3f4

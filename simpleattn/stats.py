@@ -7,7 +7,7 @@ __all__ = ['Interval', 'Estimate', 'tost', 'wilson', 'signflip_p', 'Decompositio
            'worst_rank_p', 'rank_sum_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
            'check_enough', 'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages',
            'p_of_answer', 'Comparison', 'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm',
-           'Comparisons', 'check_contrasts', 'family_of', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
+           'Comparisons', 'family_of', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
 
 # %% ../nbs/17_stats.ipynb #b8f97c06
 import math,warnings
@@ -20,7 +20,7 @@ import numpy as np
 from fastcore.basics import groupby, patch
 from scipy import special as sp
 from . import words
-from .runs import comparable
+from .runs import check_contrasts, comparable
 from .plan import (Plan, Record, check_accuracies, check_alpha, check_rates, divergence_race_p, parts, race_seeds, race_state,
     p_over_all_seeds, read_answer)
 from .columns import check_columns, is_blank, seed_value
@@ -1099,11 +1099,12 @@ def _up_to(sample, counted):
     last = max(i for i,o in enumerate(zip(sample.conditions, sample.seeds)) if o in known)
     return sample.take(np.arange(last+1))
 
-def _until_decided(c, delta, alpha, family, goal):
-    "The pairs of a race that count: none after its decision"
+def _until_decided(c):
+    "A race on the pairs that count: none after its decision"
     def told(o): return np.where(o.diverged, np.nan, o.acc)
-    rows = np.arange(len(race_seeds(told(c.before), told(c.after), delta, alpha, family, goal == 'noninferior')))
-    return replace(c, before=c.before.take(rows), after=c.after.take(rows))
+    before, after = c.contrast.before, c.contrast.after
+    rows = np.arange(len(race_seeds(told(before), told(after), c.delta, c.alpha, c.family, c.goal == 'noninferior')))
+    return replace(c, contrast=replace(c.contrast, before=before.take(rows), after=after.take(rows)))
 
 def _sequential_contrast(before, after, paired):
     "Pairs in the order that was declared, or by seed where none was"
@@ -1116,11 +1117,11 @@ def _sequential_contrast(before, after, paired):
     return Contrast(*pairs, True)
 
 # %% ../nbs/17_stats.ipynb #31082189
-def _compared(before, after, paired, sequential, delta, alpha, family, goal):
-    "`Comparison` of two samples, or a `ValueError` that says why there is none"
-    if sequential: return _compared_in_order(before, after, paired, delta, alpha, family, goal)
+def _compared(before, after, paired, sequential, *declared):
+    "`Comparison` of two samples, or a `ValueError` that says why there is none; declared are delta, alpha, family and goal"
+    if sequential: return _compared_in_order(before, after, paired, *declared)
     contrast, note = contrast_of(before, after, paired)
-    c = Comparison(contrast, delta, alpha, family, goal)
+    c = Comparison(contrast, *declared)
     c.over_images # raises where the bits do not fit the accuracies
     return c.noted(*filter(None, [note]), *_left_out(before, after, contrast), *limits(contrast), *_narrow_by_luck(c.over_images.noise))
 
@@ -1130,12 +1131,12 @@ def _narrow_by_luck(noise):
     p = float(sp.fdtr(noise.n_runs-1, noise.df_churn, noise.f))
     if p < .01: yield words.note('narrow', p=words.p_words(p))
 
-def _compared_in_order(before, after, paired, delta, alpha, family, goal):
+def _compared_in_order(before, after, paired, *declared):
     "The same of seeds that were looked at"
     before, after = before.by_seed(), after.by_seed()
     pairs = _sequential_contrast(before, after, paired)
-    contrast = _until_decided(pairs, delta, alpha, family, goal)
-    c = Comparison(contrast, delta, alpha, family, goal, True)
+    c = _until_decided(Comparison(pairs, *declared, True))
+    contrast = c.contrast
     c.over_images
     if c.verdict != 'undecided': before, after = _up_to(before, contrast.before), _up_to(after, contrast.after)
     c = replace(c, contrast=contrast.among(before, after))
@@ -1294,13 +1295,6 @@ def _not_comparable(samples, names, why, sequential, declared, goal):
     return Comparison(Contrast(*sides), *declared, goal, sequential, why=str(why))
 
 # %% ../nbs/17_stats.ipynb #ec2e5f92
-def check_contrasts(contrasts):
-    "Raise a `ValueError` for what is not a contrast"
-    for c in contrasts:
-        if not 2 <= len(c) <= 4 or c[0] == c[1] or len(c) == 3 and c[2] not in ('difference','noninferior'):
-            raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, "
-                "two and noninferior, or four")
-
 def family_of(
     arms,         # Names
     baseline:str, # That each of them is compared with; None: only `contrasts`

@@ -22,8 +22,9 @@ from .recipes import CliError,Recipe,check_seed,load_recipes,most_letters,near,p
 from .words import counted,interval_text,note,percent,points,printable,tell,screen_width
 from .variants import Arm,add_callbacks,has_source,list_callbacks,make_callback,read_arm,spell_callback
 from .files import as_root,get,is_there,is_url,list_names,list_strange,put,read_json
-from .runs import (Machine,check_declaration,claim,code_commit,gpus_here,is_stray,last_failure,load_runs,machine_facts,made_otherwise,probe,publish_parked,
-    read_declaration,read_run,runs_frame,runs_of_arms,set_aside,strange_declarations,this_env,waiting_records,write_declaration,write_failure)
+from .runs import (Machine,arms_of_contrast,check_contrasts,check_declaration,claim,code_commit,continues,gpus_here,is_stray,last_failure,load_runs,
+    machine_facts,made_otherwise,probe,publish_parked,read_declaration,read_run,runs_frame,runs_of_arms,set_aside,strange_declarations,this_env,utc_now,
+    waiting_records,write_declaration,write_failure)
 from .engines import Task,check_engine,make_engine,pinning
 
 # %% ../nbs/18_study.ipynb #6a52cfa9
@@ -64,10 +65,8 @@ def _check_twice(arms, declared):
         if len(same)>1 and label not in declared: raise CliError(f"An arm appears twice: {' and '.join(same)} are one recipe and one variant, and would share their runs.")
 
 def _check_contrasts(contrasts, arms, declared):
-    if not contrasts: return
-    from simpleattn.stats import check_contrasts
     check_contrasts(contrasts)
-    named = {name for c in contrasts for name in (c if len(c)==4 else c[:2])}
+    named = {name for c in contrasts for name in arms_of_contrast(c)}
     for name in named - {*arms, *declared}:
         raise CliError(f"A contrast names {name!r}, which is not an arm. Choose from: {', '.join(arms)}.")
 
@@ -155,14 +154,16 @@ def declaration(self:Study)->dict: # JSON types
 
 # %% ../nbs/18_study.ipynb #ced4fc8a
 @patch
-def on_file(self:Study, env=True)->dict: # None where there is none
-    "Its declaration; refuses what would change it, or cut it anew when it is read"
+def on_file(self:Study,
+    same_env=True # Refuse another class of machine too
+)->dict: # None where there is none
+    "Its declaration; refuses a study that says anything else than the file"
     declared = read_declaration(self.root, self.name)
     if declared is None: return None
     new = self.declaration()
     for k in ('baseline','delta','alpha','env','contrasts','raced','protocol'):
         before,now = declared.get(k), new.get(k)
-        if (before or None)==(now or None) or k=='env' and not env: continue
+        if (before or None)==(now or None) or k=='env' and not same_env: continue
         raise CliError(f"Study {self.name!r} was declared with {k} = {before!r}, not {now!r}. Keep that, or choose another name.")
     _check_arms(self, declared)
     _check_seeds(self, declared['seeds'])
@@ -194,7 +195,7 @@ def load_study(
 )->Study: # To be read and compared; training asks for a study made of recipes and variants
     "A study as it was declared"
     name = str(name)
-    declared = read_declaration(root, name) if plain_name_re.fullmatch(name) else None
+    declared = read_declaration(root, name)
     if declared is None:
         there = sorted(o.split('/')[1].removesuffix('.json') for o in list_names(root, '_studies', '*.json'))
         raise CliError(f"No study {name!r} in {root}. {near(name, there)} `simpleattn study` declares one.")
@@ -237,7 +238,7 @@ class StudyRuns:
 @patch
 def read(self:Study)->StudyRuns: # Raises `CliError` for what would change the declaration, and for runs of another definition
     "The study as its store is at this moment"
-    declaration = self.on_file(env=False) or self.declaration()
+    declaration = self.on_file(same_env=False) or self.declaration()
     runs,failed,not_believed = {},{},{}
     found = runs_of_arms(self.root, self.arms.values(), self.env)
     for (label,arm),of_arm in zip(self.arms.items(), found):
@@ -295,7 +296,7 @@ def declare(self:Study)->dict: # The declaration with its dates and growth
 @patch
 def _undeclared(self:Study, declared)->dict: # None where all of it is declared
     "What is still to be declared: the study, or what it has grown by"
-    new,now = self.declaration(), time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+    new,now = self.declaration(), utc_now()
     if declared is None: return dict(new, declared=now, commit=code_commit(), pairs_before=self.read().pairs, growth=[])
     there = _declared_arms(declared)
     arms = [a for a in new['arms'] if a['arm'] not in there]
@@ -314,8 +315,7 @@ def take_back(self:Study,
     "Take arms out of the declared family, which is honest only before any run of an arm besides the baseline's"
     declared = read_declaration(self.root, self.name) or {}
     _check_taken_back(self, declared, names)
-    now = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-    taken_back = dict(name=self.name, date=now, runs_before=0, arms=[], seeds=[], taken_back=[*names])
+    taken_back = dict(name=self.name, date=utc_now(), runs_before=0, arms=[], seeds=[], taken_back=[*names])
     write_declaration(self.root, self.name, taken_back, growth=True)
     self.arms = {label:arm for label,arm in self.arms.items() if label not in names}
 
@@ -342,15 +342,14 @@ def check_studies(
 )->tuple: # (how many files, {path below the root: reason})
     "Declarations and states of races that cannot be believed"
     root,wrong = as_root(root), {}
-    growths = list_names(root, '_studies', '*.growth', '*.json')
-    declarations = list_names(root, '_studies', '*.json') + growths
+    declarations = list_names(root, '_studies', '*.json') + list_names(root, '_studies', '*.growth', '*.json')
     races = list_names(root, '_studies', '*.race.jsonl')
     for file in declarations + races:
         try:
             content = get(root, file)
             if file in races: _check_race(root, file, content)
             else: check_declaration(file, content)
-            if file in growths: _check_place(root, file)
+            _check_place(root, file)
         except (ValueError, CliError) as e: wrong[file] = str(e)
     return len(declarations)+len(races), wrong | dict.fromkeys(_strange_studies(root), 'is not what its name says, a plain file or a folder, and is not read')
 
@@ -359,12 +358,10 @@ def _strange_studies(root):
     return strange_declarations(root) + list_strange(root, '_studies', '*.race.jsonl')
 
 # %% ../nbs/18_study.ipynb #f6a2935c
-def _check_place(root, growth):
+def _check_place(root, file):
     "Raise `ValueError` for a growth without the one before it, or without a declaration"
-    folder,_,file = growth.rpartition('/')
-    number = int(file.removesuffix('.json'))
-    before = f'{folder}/{number-1}.json' if number>1 else f"{folder.removesuffix('.growth')}.json"
-    if not is_there(root, before): raise ValueError(f'it continues {before}, which is not there')
+    before = continues(file)
+    if before and not is_there(root, before): raise ValueError(f'it continues {before}, which is not there')
 
 def _check_race(root, file, content):
     "Raise `ValueError` for states of a race that its declaration does not know"
@@ -440,15 +437,15 @@ def _why_few(self:StudyRuns, labels):
 def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
     "What is compared: all runs, or of a race those that count for its decision; and how many tries failed"
     from simpleattn.stats import Sample
-    counted = {(o['arm'], o['seed']) for o in self.race_states} if self.study.raced else None
-    def counts(label, run): return counted is None or label==self.study.baseline or (label, run.seed) in counted
+    that_count = {(o['arm'], o['seed']) for o in self.race_states} if self.study.raced else None
+    def counts(label, run): return that_count is None or label==self.study.baseline or (label, run.seed) in that_count
     return {label:Sample.of_runs(label, [r for r in runs if counts(label, r)], self.failed[label]) for label,runs in self.runs.items()}
 
 # %% ../nbs/18_study.ipynb #bd91dd7a
-def _counted(runs, sample):
+def _runs_of_sample(runs, sample):
     "The runs of a sample, each under its own conditions"
-    counted = {*zip(sample.conditions, sample.seeds)}
-    return [r for r in runs.get(sample.arm, ()) if (tuple(map(str, r.comparable)), r.seed) in counted]
+    that_count = {*zip(sample.conditions, sample.seeds)}
+    return [r for r in runs.get(sample.arm, ()) if (tuple(map(str, r.comparable)), r.seed) in that_count]
 
 def _said_of_both(c, said):
     "What is `said` of the two samples of a comparison; empty where nothing is"
@@ -458,21 +455,21 @@ def _said_of_both(c, said):
 def _note_stopped(comparisons, runs):
     "A note on each comparison of runs that callbacks ended before their last epoch"
     def said(sample):
-        counted = _counted(runs, sample)
-        epochs = [r.stopped for r in counted if r.stopped]
+        those = _runs_of_sample(runs, sample)
+        epochs = [r.stopped for r in those if r.stopped]
         if not epochs: return None
         first,last = min(epochs),max(epochs)
         when = first if first==last else f'{first} to {last}'
-        return f"{len(epochs)} of {len(counted)} runs of {sample.arm} (after epoch {when})"
+        return f"{len(epochs)} of {len(those)} runs of {sample.arm} (after epoch {when})"
     def of_both(c): return (runs := _said_of_both(c, said)) and note('stopped', runs=runs)
     return comparisons.noted(of_both)
 
 def _note_unchecked(comparisons, runs):
     "A note on each comparison of records whose accuracy stands alone"
     def said(sample):
-        counted = _counted(runs, sample)
-        seeds = [str(r.seed) for r in counted if r.is_unchecked]
-        return f"{len(seeds)} of {len(counted)} records of {sample.arm} (seed {', '.join(seeds)})" if seeds else None
+        those = _runs_of_sample(runs, sample)
+        seeds = [str(r.seed) for r in those if r.is_unchecked]
+        return f"{len(seeds)} of {len(those)} records of {sample.arm} (seed {', '.join(seeds)})" if seeds else None
     def of_both(c): return (records := _said_of_both(c, said)) and note('unchecked', records=records)
     return comparisons.noted(of_both)
 
@@ -481,7 +478,7 @@ def _note_programs(comparisons, runs):
     "A note on each comparison of pairs whose two runs were not made alike"
     def of_pairs(c):
         if not c.contrast.paired: return None
-        before,after = ({r.seed:r for r in _counted(runs, o)} for o in (c.contrast.before, c.contrast.after))
+        before,after = ({r.seed:r for r in _runs_of_sample(runs, o)} for o in (c.contrast.before, c.contrast.after))
         others = {seed:made_otherwise(before[seed].machine, after[seed].machine) for seed in before if seed in after}
         seeds = [seed for seed,what in others.items() if what]
         what = dict.fromkeys(o for seed in seeds for o in others[seed])
@@ -501,8 +498,7 @@ def _note_after_a_gap(comparisons, runs, seeds):
 def _note_missing(comparisons, seeds):
     "A note on each comparison whose arms lack declared seeds; `seeds` has those that are there, the declared ones and whose they are, by arm"
     def of_arms(c):
-        arms = {*c.contrast.before.arms, *c.contrast.after.arms}
-        there,declared,whose = min(seeds[label] for label in arms)
+        there,declared,whose = min(seeds[label] for label in c.arms)
         return note('missing', there=there, declared=declared, whose=whose) if there<declared else None
     return comparisons.noted(of_arms)
 
@@ -741,8 +737,7 @@ def count_failure(self:_Driver, ended):
         raise CliError(f"The first {len(self.last)} runs all failed alike: {self.last[task]}. The whole error is in {path}.")
     if self.failed[task]<self.tries: return self.submit(task)
     self.bar.failed += 1
-    study.gave_up[recipe, variant, task.seed] = str(path)
-    study.causes.setdefault(task.arm.name, []).append(self.last[task])
+    study.gave_up[task] = str(path), self.last[task]
 
 # %% ../nbs/18_study.ipynb #8332bd95
 @patch
@@ -934,9 +929,9 @@ def run(self:Study,
     gpus_per_run=1,        # 0.25: four runs share a GPU
     cbs=None,              # Callbacks for all arms, as text, classes or objects; those that change a training become a key of the arms' recipes
     after=None             # Called with the study before its first run, and after each that has ended
-): # The study; `gave_up` says which runs failed every time, `causes` of which arm and why; raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
+): # The study; `gave_up` has the runs that failed every time: task -> (path of the last failure, why); raises `CliError` for a user's mistake, KeyboardInterrupt when stopped
     "Train what is missing"
-    self.gave_up,self.causes = {}, {}
+    self.gave_up = {}
     if not 0<gpus_per_run<=1: raise CliError(f"gpus_per_run = {gpus_per_run}: give 1, or the fraction of a GPU that a run takes, such as 0.25.")
     if address is None: self._check_data(data)
     check_engine(engine, address, workers)

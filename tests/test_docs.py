@@ -38,6 +38,8 @@ def test_signatures_have_what_is_said_of_each_parameter():
 def test_nothing_that_is_built_is_committed():
     res = run_process('git', 'ls-files', cwd=ROOT)
     if res.returncode: pytest.skip('no repository here')
+    at_the_top = {o for o in res.stdout.split('\n') if o and '/' not in o}
+    assert {o for o in at_the_top if not o.endswith(('.md','.ini','.toml'))}<={'.gitignore','CITATION.cff','LICENSE','Makefile','constraints.txt'}
     assert [o for o in res.stdout.split('\n') if re.match(r'\.cache/|_site/|_docs/|dist/|runs-', o) or o.endswith(('.pyc','.pt'))]==[]
 
 def check_pages(html):

@@ -230,7 +230,7 @@ def test_hidden_files_such_as_macos_writes_beside_others_are_no_records(root, na
     a_study(root).declare()
     for folder in (f'tiny/baseline/{ENV}', '_studies', 'tiny', 'tiny/baseline'): put(root, f'{folder}/{name}', b'\0\5\x16\7 Mac OS X')
     good,bad = find_runs(root)
-    assert (len(good),bad)==(4,{}) and a_study(root).read().missing==[] and not merge_runs(root, root)['corrupt']
+    assert (len(good),bad)==(4,{}) and a_study(root).read().missing==[] and not merge_runs(root, root).corrupt
     assert cli_main(['runs','--verify','--root',root])[0]==0
 
 def test_a_folder_of_folders_holds_nothing(tmp_path):
@@ -508,6 +508,12 @@ def test_a_stray_file_with_a_digit_that_is_no_number_is_named(tmp_path):
 
 # ---- verify and merge
 
+def test_verify_counts_damaged_declarations_apart_from_damaged_tries(tmp_path):
+    a_study(tmp_path).declare()
+    Path(write_failure('tiny','baseline',ENV,0,'e',tmp_path)).write_text('{')
+    code,out,err = cli_main(['runs','--verify','--root',tmp_path])
+    assert code==1 and '1 declarations and states of races; 0 not believed' in out and 'failed-1.json' in err, out+err
+
 def test_verify_fails_for_a_root_that_is_not_there(tmp_path):
     code,out,err = cli_main(['runs','--verify','--root',tmp_path/'rusn'])
     assert code==2 and f'no store at {tmp_path}/rusn' in err
@@ -552,7 +558,7 @@ def test_a_merge_takes_the_growth_of_a_study_along(root, tmp_path):
     (tmp_path/'other'/'_studies'/'s.json').write_bytes((as_root(root)/'_studies'/'s.json').read_bytes())
     a_study(tmp_path/'other', seeds=4).declare()
     merged = merge_runs(tmp_path/'other', root)
-    assert (merged['copied'],merged['there'],merged['differ'])==(1,1,[]) and load_study('s', root).seeds==[0,1,2,3]
+    assert (len(merged.copied),len(merged.there),merged.differ)==(1,1,[]) and load_study('s', root).seeds==[0,1,2,3]
 
 def test_a_merge_from_a_bucket_writes_nothing_outside_of_its_target(s3, tmp_path):
     import boto3
@@ -562,7 +568,7 @@ def test_a_merge_from_a_bucket_writes_nothing_outside_of_its_target(s3, tmp_path
     write_run(a_run(), 's3://bucket/evil/runs')
     target = tmp_path/'deep'/'deeper'/'runs'
     merged = merge_runs('s3://bucket/evil/runs', target)
-    assert merged['copied']==1 and [o[0] for o in everything(tmp_path/'deep')]==[f'deeper/runs/{a_run().path}'] and len(merged['corrupt'])>=2
+    assert len(merged.copied)==1 and [o[0] for o in everything(tmp_path/'deep')]==[f'deeper/runs/{a_run().path}'] and len(merged.corrupt)>=2
 
 def test_a_merge_believes_nothing_unread_and_follows_no_link(tmp_path):
     source,secret = tmp_path/'source', tmp_path/'secret'
@@ -577,7 +583,7 @@ def test_a_merge_believes_nothing_unread_and_follows_no_link(tmp_path):
     shutil.copy(source/'_studies'/'s.json', source/'_studies'/'copy.json')
     merged = merge_runs(source, tmp_path/'target')
     assert sorted(o for o,_ in everything(tmp_path/'target'))==['_studies/s.json', f'tiny/baseline/{ENV}/7.failed-1.json']
-    assert sorted(merged['corrupt'])==[*(f'_studies/{o}.json' for o in ('copy','linked','other')), *(f'tiny/baseline/{ENV}/{k}.failed-1.json' for k in (1,2,3))]
+    assert sorted(merged.corrupt)==[*(f'_studies/{o}.json' for o in ('copy','linked','other')), *(f'tiny/baseline/{ENV}/{k}.failed-1.json' for k in (1,2,3))]
 
 IN_THE_WAY = {**LINKED, 'a declaration':'_studies/s.json', 'the declarations':'_studies', 'growth':'_studies/s.growth', 'a growth':'_studies/s.growth/1.json'}
 
@@ -1062,7 +1068,7 @@ def test_no_reader_follows_json_as_deep_as_it_likes(tmp_path, depth):
         try: text = _sealed(facts | {part:facts[part] | dict(x=json.loads(nested(depth)))})
         except RecursionError: text = content.replace(f'"{part}": {{', f'"{part}": {{"x": {nested(depth)}, ')
         garbage(other, a_run().path, text.encode())
-        assert 'nested deeper' in str([*find_runs(other)[1].values()]) and merge_runs(other, tmp_path/'here')['corrupt']
+        assert 'nested deeper' in str([*find_runs(other)[1].values()]) and merge_runs(other, tmp_path/'here').corrupt
 
 @pytest.mark.parametrize('depth', DEEP)
 @pytest.mark.parametrize('name', ['_reports/s/report.json','_studies/s.race.jsonl','_studies/s.growth/1.json','_studies/t.json'])

@@ -232,7 +232,7 @@ def test_one_study_written_in_two_ways_is_refused(one, other, woof, tmp_path):
     if {one, other} <= {'digits_3','first_ten'} or one == other: other = 'digits_4'
     def answers(name):
         if name == 'woof-cpu': return load_study(name, ROOT/'runs').compare()
-        return compare_results(a_copy(tmp_path/f'{name}.csv', woof, **COPIES[name]), reading=dict(percent=name == 'percent'))
+        return compare_results(a_copy(tmp_path/f'{name}.csv', woof, **COPIES[name]), percent=name == 'percent')
     first, second = answers(one), answers(other)
     for arm in ('self','simple'):
         with pytest.raises(ValueError, match='share runs.* of .*baseline'): pool([first[arm], second[arm]])

@@ -248,6 +248,11 @@ def test_runs_that_end_at_different_epochs_are_not_mixed(call):
     assert c['n']==5 and err.startswith(f'{f}: runs end at epoch 2 to 4.')
     assert comparisons(call, f, '--where', 'epoch=4')[0][0]['n']==4
 
+def test_steps_of_a_log_are_named_beside_its_epochs_under_any_spelling(call):
+    rows = [(a,s,e,10*e+k,round(x-.1*(4-e)+k/1000, 3)) for a,s,x in ROWS for e in range(3 if (a,s)==('simple',2) else 5) for k in range(2)]
+    err = refused(call, wrote(csv_text(rows, ('variant','seed','Epoch','Step','accuracy'))), '--by', 'epoch', says='Step (0, 1, 10, 11, ...) varies')
+    assert [o[2:] for o in commands(err)]==[['--where','Step=last','--by','epoch']]
+
 def test_arms_that_were_trained_for_other_epochs_are_not_mixed(call):
     rows = [(a,s,e,10*e,round(x-.1*(4-e), 3)) for a,s,x in ROWS for e in range(5 if a=='simple' else 4 if s else 3)]
     f = wrote(csv_text(rows, ('variant','seed','epoch','step','accuracy')))
@@ -423,7 +428,7 @@ def test_what_varies_within_a_part_is_refused_too(call):
     columns = dict(dataset=['woof','woof','woof','nette','nette']*2, lr=['.001','.003','.001','.003','.003']*2)
     f = wrote(with_columns(**columns))
     assert 'lr (' in refused(call, f, '--by', 'dataset', says='varies within an arm')
-    assert set(compare_results(f, by=['dataset'], reading=dict(ignore=['lr'])))=={'dataset=woof','dataset=nette'}
+    assert set(compare_results(f, by=['dataset'], ignore=['lr']))=={'dataset=woof','dataset=nette'}
 
 @pytest.mark.parametrize('column,values', [('env',('e1','e2')),('precision',('bf16','fp32')),('n_images',(1000,2000)),('fingerprint',('abc','def')),('pipeline',('a','b'))])
 def test_what_makes_no_pairs_is_refused_with_the_commands_that_go_on(call, column, values):
@@ -830,8 +835,8 @@ def test_what_counts_the_runs_of_each_arm_is_offered_as_their_seed(call, header)
 def test_a_column_is_not_both_kept_apart_and_left_out(call):
     f = wrote(with_columns(size=[128,128,128,256,256]*2, lr=[1,2]*5))
     refused(call, f, '--by', 'size', '--ignore', 'SIZE', says='--by size and --ignore size')
-    with pytest.raises(CliError, match='cannot both'): compare_results(f, by=['size'], reading=dict(ignore=['size']))
-    assert len(compare_results(f, by=['size'], reading=dict(ignore=['*'])))==2
+    with pytest.raises(CliError, match='cannot both'): compare_results(f, by=['size'], ignore=['size'])
+    assert len(compare_results(f, by=['size'], ignore=['*']))==2
 
 def test_values_are_alternatives_and_globs_are_names(call):
     f = wrote(with_columns(size=[128,256]*5, lr_a=[1,2]*5, lr_b=[2,1]*5))

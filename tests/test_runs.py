@@ -338,14 +338,14 @@ def test_a_merge_adds_a_growth_only_to_the_family_that_it_was_declared_for(tmp_p
     if root: a_family(tmp_path/'runs', *root)
     before = root and read_declaration(tmp_path/'runs', 'demo')
     got = merge_runs(tmp_path/'source', tmp_path/'runs')
-    assert (got['copied'],len(got['differ']),got['corrupt'])==(copied, differ, {})
+    assert (len(got.copied),len(got.differ),got.corrupt)==(copied, differ, {})
     if differ: assert read_declaration(tmp_path/'runs', 'demo')==before
 
 def test_a_merge_adds_no_growth_whose_first_is_missing(tmp_path):
     from simpleattn.runs import merge_runs
     a_family(tmp_path/'source', ['baseline','self'], ['simple'], ['sasa']); (tmp_path/'source'/'_studies'/'demo.growth'/'1.json').unlink()
     a_family(tmp_path/'runs', ['baseline','self'])
-    assert merge_runs(tmp_path/'source', tmp_path/'runs')['differ']==['_studies/demo.growth/2.json']
+    assert merge_runs(tmp_path/'source', tmp_path/'runs').differ==['_studies/demo.growth/2.json']
 
 def test_records_that_do_not_say_which_images_were_right_are_counted_apart(tmp_path):
     write_run(a_run(0), tmp_path); write_run(a_run(1, correct=''), tmp_path); write_run(a_run(2, acc=None, status='diverged', best_acc=None, best_epoch=None), tmp_path)

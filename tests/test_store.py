@@ -342,7 +342,7 @@ def test_merging_copies_what_is_missing_and_names_what_differs(root, tmp_path):
     Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=other, env=ENV).declare()
     got = merge_runs(other, root)
     garbage = f'tiny/baseline/{ENV}/6.failed-1.json'
-    assert (got['copied'],got['there'],got['differ'],sorted(got['corrupt']))==(3,1,[a_run(0).path],sorted([a_run(8).path, garbage]))
+    assert (len(got.copied),len(got.there),got.differ,sorted(got.corrupt))==(3,1,[a_run(0).path],sorted([a_run(8).path, garbage]))
     df = load_runs(root)
     assert df.seed.tolist()==[0,1,2] and df.acc[0]==a_run(0).acc and (as_root(root)/a_run(2).path).read_bytes()==(other/a_run(2).path).read_bytes()
     assert (as_root(root)/'tiny'/'baseline'/ENV/'5.failed-1.json').exists() and load_study('s', root).seeds==[0,1]

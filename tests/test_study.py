@@ -7,7 +7,7 @@ from conftest import ROOT,bits
 from test_runs import a_run
 from test_store import cli_main
 from simpleattn.recipes import Recipe,derive,load_recipes
-from simpleattn.runs import claim,this_env,write_failure,write_run
+from simpleattn.runs import claim,read_declaration,this_env,write_failure,write_run
 from simpleattn.study import Progress,Study,load_study,make_arms,compare_gains
 from simpleattn.variants import Variant,get_variant
 
@@ -359,6 +359,14 @@ def test_the_family_is_the_declared_one_whatever_is_shown_or_trained(tmp_path):
 def test_a_comparison_of_too_few_runs_says_what_to_do(tmp_path):
     fill(tmp_path, ['baseline']); fill(tmp_path, ['simple'], [0])
     with pytest.raises(CliError, match='simple.*fewer than two'): study(tmp_path).compare()
+
+@pytest.mark.parametrize('name', ['./mine','../mine','*','a b',''])
+def test_what_cannot_be_the_name_of_a_study_is_no_study(tmp_path, name):
+    study(tmp_path).declare(); study(tmp_path, seeds=5).declare() # a growth, which '*' would match
+    assert read_declaration(tmp_path, name) is None
+    with pytest.raises(CliError, match='No study'): load_study(name, tmp_path)
+    code,out,err = cli_main(['study',name,'--root',tmp_path])
+    assert code==2 and ("No recipe" in err or name=='') and 'lost' not in err, err
 
 @pytest.mark.parametrize('name', ['a@b','a+b','A','.a',''])
 def test_a_study_is_named_like_a_recipe(tmp_path, name):
