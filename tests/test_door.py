@@ -126,7 +126,7 @@ def test_seeds_from_before_the_declaration_are_explained_first(tmp_path):
     study = Study('s', ['baseline','simple'], 2, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
     study.declare()
     c, = study.compare()
-    assert c.notes[0].startswith('pairs there before this study was declared: 2, so it has the wider interval of a study that was looked at')
+    assert c.notes[0].startswith('pairs that existed before this study was declared: 2, so it gets the wider interval of a study that was looked at')
     assert c.sequential and c.verdict=='undecided' and c.n==2
 
 def test_every_run_that_is_left_out_of_pairs_is_named():
@@ -432,7 +432,7 @@ def test_an_arm_whose_pairs_could_be_seen_before_it_joined_has_the_wider_interva
     assert not any(c.sequential for c in study(['baseline','simple']).compare()), 'no arm has joined'
     for when in ('before it is declared', 'after'):
         both = study(['baseline','simple','self']).compare()
-        assert all(c.sequential and c.notes[0].startswith('pairs there before an arm joined this study: 4,') for c in both), when
+        assert all(c.sequential and c.notes[0].startswith('pairs that existed before an arm joined this study: 4,') for c in both), when
         study(['baseline','simple','self']).declare()
     assert study(['baseline','simple','self']).on_file()['growth'][0]['pairs_before']==4
 

@@ -1,5 +1,5 @@
 """A run that was stopped goes on from its last epoch, bit for bit on a CPU; a checkpoint is data and never code"""
-import os,pickle,signal
+import os,pickle,shutil,signal
 from pathlib import Path
 import pytest,torch
 from fastai.callback.core import Callback
@@ -130,22 +130,29 @@ DAMAGED |= {f"{' '.join(map(str, path))} {k}":holds(*path, is_now=o) for *path,v
     ('opt','state',[lambda o: [{} for _ in o], lambda o: [{}, *o[1:]], lambda o: [dict(s, step=-1) for s in o], lambda o: [dict(s, step='x') for s in o], lambda o: [dict(s, grad_avg=s['grad_avg'][:1]) for s in o], lambda o: o[:1], None]),
     ('model',[lambda o: {k:v.double() for k,v in o.items()}, None])] for k,o in enumerate(values)}
 
-@pytest.mark.parametrize('how', DAMAGED)
-def test_a_checkpoint_that_is_damaged_or_does_not_fit_is_set_aside_once_and_never_becomes_a_record(recipe, tiny, tmp_path, capsys, how):
+def stopped(recipe, tiny, where='ck'):
+    "The checkpoint of a run that was stopped in its second epoch of two"
     r = derive(recipe, epochs=2)
-    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
+    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints=where)
+    return r, *checkpoint(where)
+
+@pytest.fixture(scope='module')
+def two_epochs(recipe, tiny, tmp_path_factory):
+    "The folder of checkpoints of a run that was stopped in its second epoch of two, and the facts of the undisturbed run"
+    kept = tmp_path_factory.mktemp('stopped')
+    r,_ = stopped(recipe, tiny, kept)
+    return r, kept, facts(train_one(r, 'baseline', 0, tiny, device='cpu'))
+
+@pytest.mark.parametrize('how', DAMAGED)
+def test_a_checkpoint_that_is_damaged_or_does_not_fit_is_set_aside_once_and_never_becomes_a_record(two_epochs, tiny, capsys, how):
+    r,kept,want = two_epochs
+    shutil.copytree(kept, 'ck')
     p, = checkpoint('ck')
     DAMAGED[how](p)
     cb = Stop(99)
     got = train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[cb], checkpoints='ck', root='runs')
-    assert cb.trained[0]==0 and facts(got)==facts(train_one(r, 'baseline', 0, tiny, device='cpu'))
+    assert cb.trained[0]==0 and facts(got)==want
     assert 'kept as 0.corrupt' in capsys.readouterr().err and p.with_suffix('.corrupt').exists()
-
-def stopped(recipe, tiny):
-    "The checkpoint of a run that was stopped in its second epoch of two"
-    r = derive(recipe, epochs=2)
-    with pytest.raises(Stopped): train_one(r, 'baseline', 0, tiny, device='cpu', cbs=[Stop(1)], checkpoints='ck')
-    return r, *checkpoint('ck')
 
 def test_a_checkpoint_is_read_however_large_its_network_is(recipe, tiny, monkeypatch):
     r,p = stopped(recipe, tiny)
