@@ -284,7 +284,7 @@ def _why_not_named(root, what, name): # Empty where there are some, or no name
     from simpleattn.runs import list_files
     at = ('recipe','variant','env').index(what)
     there = sorted({o.split('/')[at] for o in list_files(root, passes=lambda folder: True)}) # a folder that somebody keeps private is not asked for
-    return f'There are not runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
+    return f'There are no runs of {what} {name!r} in {root}. {near(name, there)}' if there and name not in there else ''
 
 # %% ../nbs/28_cli.ipynb #8cc811f9
 def _tell(what, lines=False):

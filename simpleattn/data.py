@@ -462,7 +462,7 @@ def _as_bytes(a):
     if a.ndim not in (2,3): raise CliError(f"An array of shape {a.shape} is not an image: give one of (H, W) or (H, W, 3). `dls.test_dl` takes many.")
     if a.dtype in (np.uint8, np.uint16, bool): return a
     if not 0<=a.min()<=a.max()<=255:
-        raise CliError(f"Pixels from {a.min():.3g} to {a.max():.3g} are no image: give 0 to 255, or fractions from 0 to 1. "
+        raise CliError(f"Pixels from {a.min():.3g} to {a.max():.3g} are not an image: give 0 to 255, or fractions from 0 to 1. "
             "A batch that is normalised already goes to `learn.model`.")
     is_fraction = a.dtype.kind=='f' and a.max()<=1
     return np.round(a*255 if is_fraction else a).astype(np.uint8)

@@ -24,6 +24,9 @@ from .formats import are_numbers,has_bits,listed,read_table
 from .words import against_words,note
 
 # %% ../nbs/24_results.ipynb #f496fc20
+_role_names = 'arm seed acc status n_images'.split() # columns of a table that was read; others keep the names of their headers
+def _aside(name): return f'{name} ' # a column that only has the name of a role, or is of our own: no header ends in a blank
+
 _images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
 _totals = 'total n n_total images samples count'.split() # beside counts of correct images
 _counted = re.compile('correct|wrong|misclassified|(^|_)(n|num)_err') # names of counts, as those of shares have rate or accuracy
@@ -158,6 +161,8 @@ def _numbered_accuracies(table):
         if may_be_one and known <= {*columns.values()} and all(_has_number(table[o]) for o in columns.values()): return name, columns
     return '', {}
 
+def _counts_epochs(name): return bool({*name.split('_')} & {*of_a_log})
+
 def _refuse_numbered(asked, table):
     "Refuse accuracies in numbered columns: they are of seeds or of epochs, and only a person knows which"
     name, columns = _numbered_accuracies(table)
@@ -165,7 +170,7 @@ def _refuse_numbered(asked, table):
     *before, last = columns.values()
     keep = asked.command(acc=last, ignore=before)
     there = ', '.join([*before, last][:4]) + (', ...' if len(columns) > 4 else '')
-    if {*name.split('_')} & {*of_a_log}: asked.refuse(f'{there} are accuracies of one run as it goes on. Keep the last: {keep}')
+    if _counts_epochs(name): asked.refuse(f'{there} are accuracies of one run as it goes on. Keep the last: {keep}')
     asked.refuse(f'{there} are accuracies of several seeds or epochs. If of seeds: {asked.command(wide=True)}; if of epochs, keep the last: {keep}')
 
 # %% ../nbs/24_results.ipynb #6d6aa3ec
@@ -217,7 +222,7 @@ def _seeds_of_columns(table):
     named = {o:seed_in(o) for o in _numeric(table) if seed_in(o)}
     if _may_be_sizes([*named]) and max(map(float, named)) <= 100 and _by_name(table, [*_means, *_sds]): named = {} # quantiles of runs, beside their mean
     name, columns = _numbered_accuracies(table)
-    return named or ({} if {*name.split('_')} & {*of_a_log} else {header:str(i) for i,header in columns.items()})
+    return named or ({} if _counts_epochs(name) else {header:str(i) for i,header in columns.items()})
 
 def _wide_parts(asked, table):
     "(column of arms, columns of seeds) or (column of seeds, columns of arms) of a wide table; None where it is none"
@@ -319,8 +324,8 @@ def _check_heeded(asked, columns, why):
         asked.refuse(f'--wide: {why}, so --{role} {named} cannot be used. Without it:', **{role:None})
 
 def _long_names(rows, names):
-    "Columns under these names; another that has one of them gets a blank after it"
-    return rows.rename(columns={o:f'{o} ' for o in names.values()} | names)
+    "Columns under these names; another that has one of them is put aside"
+    return rows.rename(columns={o:_aside(o) for o in names.values()} | names)
 
 # %% ../nbs/24_results.ipynb #cc5a3235
 def _list_of_accuracies(asked, table, lists):
@@ -352,8 +357,8 @@ def _long_lists(asked, table, lists):
 
 def _in_order(rows, said):
     "Seeds by position where all arms have as many runs, and nothing says that positions are epochs of one run"
-    rows, place = rows.rename(columns=dict(seed='seed ')), rows.groupby('arm').cumcount()
-    if _all_rise(rows): return rows.assign(**{'epoch ':place.astype(str)}), f'{said}, epoch = the position'
+    rows, place = rows.rename(columns=dict(seed=_aside('seed'))), rows.groupby('arm').cumcount()
+    if _all_rise(rows): return rows.assign(**{_aside('epoch'):place.astype(str)}), f'{said}, epoch = the position'
     if place.groupby(rows.arm).size().nunique() > 1: return rows, f'{said}, no seeds, because the arms have different numbers of runs'
     return rows.assign(seed=place.astype(str)), f'{said}, seed = the position'
 
@@ -637,7 +642,7 @@ def _without_metrics(runs):
     "Other accuracies are a run's own, and so is a precision that is no type of number, or an exit code beside a status"
     def is_metric(o):
         name, numbers = short_name(o), runs[o].map(number_in)
-        if o in ('arm','seed','acc','status','n_images') or numbers.isna().any(): return False
+        if o in _role_names or numbers.isna().any(): return False
         is_exit_code = name in _exit_codes and 'status' in runs
         counts_errors = is_error(name) and not all_repeat(numbers, runs.arm) # an error rate that was chosen is a setting
         return is_accuracy(name) or counts_errors or is_exit_code or name == 'precision' and not (numbers == numbers.round()).all()
@@ -749,7 +754,7 @@ def _with_arm(table, arm, means, sds):
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
     lists = _list_columns(table)
-    wide = _is_wide(asked, table) if roles['acc'] is None or lists else None
+    wide = _why_wide(asked, table) if roles['acc'] is None or lists else None
     means, sds = _by_name(table, _means), _by_name(table, _sds)
     runs_beside = lists or len(_seeds_of_columns(table)) > 1
     if means and sds and not runs_beside: _refuse_summary(asked, *_with_arm(table, roles['arm'], means[0], sds[0]))
@@ -799,7 +804,7 @@ def _named_runs(asked, table):
 
 # %% ../nbs/24_results.ipynb #74a987ac
 def _shaped(asked):
-    "One row a run as text, what is known of its columns, and what was said of a wide table"
+    "One row per run as text, what is known of its columns, and what was said of a wide table"
     table = read_table(asked.path)
     if not len(table): asked.refuse('there are no runs.')
     asked = _with_headers(asked, table)
@@ -815,9 +820,9 @@ def _shaped(asked):
     return table.rename(columns=dict(accuracy='error')), replace(asked, roles=roles | dict(acc='error')), [f'{said}, accuracy = 1 - error']
 
 def _renamed(asked, table):
-    "The columns under the names of their roles; another that has such a name gets a blank after it"
+    "The columns under the names of their roles; another that has such a name is put aside"
     names = {header:role for role,header in asked.roles.items()}
-    clash = {o:f'{o} ' for o in table.columns if o in ('arm','seed','acc','status','n_images') and o not in names}
+    clash = {o:_aside(o) for o in table.columns if o in _role_names and o not in names}
     return table.rename(columns=clash | names), clash | names
 
 # %% ../nbs/24_results.ipynb #spreads1

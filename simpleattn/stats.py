@@ -451,7 +451,7 @@ def _from_array(arm, x, seeds=None, correct=None, n_images=None, counts=None):
     correct = [None]*n if correct is None else correct
     if hasattr(correct, 'to_numpy'): correct = correct.to_numpy() # a DataFrame would give its columns' names
     for values,what in ((seeds, 'seeds: give one seed'), (correct, 'rows of correct: give one row')):
-        if len(values) != n: raise ValueError(f"{arm!r} has {n} runs but {len(values)} {what} a run")
+        if len(values) != n: raise ValueError(f"{arm!r} has {n} runs but {len(values)} {what} per run")
     records = [dict(acc=a, seed=s, correct=c, n_images=n_images) for a,s,c in zip(acc, seeds, correct)]
     return _from_records(arm, records, n_images, by_position)
 

@@ -213,7 +213,7 @@ def test_a_race_names_the_runs_behind_a_gap(tmp_path):
     assert c.n == 2 and any('left out: seeds 2, 3, 4 of simple' in o for o in c.notes)
 
 def test_seeds_from_before_the_declaration_are_explained_where_an_arm_is_refused(tmp_path):
-    early = 'there before this study was declared: '
+    early = 'that existed before this study was declared: '
     stored(tmp_path, dict(baseline=(0, 1), simple=(1, 2), self=(0, 1)))
     def study(name, *arms):
         made = Study(name, ['baseline', *arms], 3, recipe=Recipe('tiny'), root=tmp_path, env=ENV)
@@ -416,11 +416,11 @@ def test_differences_that_vary_less_than_images_flip_are_told():
     rng = np.random.default_rng(0)
     a,b = [.72,.73,.705],[.75,.76,.7325] # 3.00, 3.00 and 2.75 points, of images that flip at random
     correct = bits_of(rng, a),bits_of(rng, b)
-    assert 'narrow by luck' in notes(compare([o.mean() for o in correct[0]], [o.mean() for o in correct[1]], correct=correct))
+    assert 'probably too narrow' in notes(compare([o.mean() for o in correct[0]], [o.mean() for o in correct[1]], correct=correct))
     told = 0
     for _ in range(400):
         correct = [rng.random((3,400))<.7 for _ in range(2)]
-        told += 'narrow by luck' in notes(compare(*(o.mean(1) for o in correct), correct=correct))
+        told += 'probably too narrow' in notes(compare(*(o.mean(1) for o in correct), correct=correct))
     assert told<=12, 'one of a hundred'
 
 def test_an_arm_whose_pairs_could_be_seen_before_it_joined_has_the_wider_interval(tmp_path):

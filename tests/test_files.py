@@ -127,7 +127,7 @@ def test_what_is_no_plain_file_is_not_read(tmp_path, kind):
     if kind=='device' and os.getuid(): pytest.skip('devices are made by root')
     try: dict(folder=p.mkdir, pipe=lambda: os.mkfifo(p), device=lambda: os.mknod(p, 0o20666, os.makedev(1, 5)))[kind]()
     except PermissionError: pytest.skip('no devices here')
-    with pytest.raises(CliError, match='no plain file'): load_study('s', tmp_path)
+    with pytest.raises(CliError, match='not a plain file'): load_study('s', tmp_path)
 
 # ---- could not be read now
 
@@ -550,7 +550,7 @@ def test_a_merge_of_the_same_results_in_other_times_is_fine_and_says_so(root, tm
     write_run(a_run(3), tmp_path/'other')
     before = (as_root(root)/a_run().path).read_bytes()
     code,out,err = cli_main(['runs','--root',root,'--merge',tmp_path/'other'])
-    assert code==0 and '1 files copied, 3 were there, 0 differ' in out and '3 are the same result in another time' in out and err=='', out+err
+    assert code==0 and '1 files copied, 3 were there, 0 differ' in out and '3 are the same result, made at another time' in out and err=='', out+err
     assert (as_root(root)/a_run().path).read_bytes()==before
 
 def test_a_merge_takes_the_growth_of_a_study_along(root, tmp_path):
@@ -607,7 +607,7 @@ def test_lists_leave_nothing_out_that_lies_behind_a_link(tmp_path, monkeypatch, 
     assert cli_main(verb)[0]==0 or '--pr' in verb
     to_link(tmp_path/'runs'/LINKED[what])
     code,out,err = cli_main(verb)
-    assert code==2 and out=='' and f'runs/{LINKED[what]} is a link, or else not what its name says' in ' '.join(err.split()), out+err
+    assert code==2 and out=='' and f'runs/{LINKED[what]} is a link, or not a plain file or folder' in ' '.join(err.split()), out+err
 
 # ---- a disk without hard links
 

@@ -373,7 +373,7 @@ def test_a_folder_that_its_list_does_not_fit_is_refused(flat, change, says):
 @pytest.mark.parametrize('text', ['', 'path\n', 'path,part\ncat/cat0.png\n', 'path,part\ncat/cat0.png,test\n', 'a,b\n1,2\n'])
 def test_a_list_that_is_none_is_refused(flat, text):
     split_list(flat).write_text(text)
-    with pytest.raises(CliError, match='no list of a split|has changed'): list_images(flat)
+    with pytest.raises(CliError, match='not a list of a split|has changed'): list_images(flat)
 
 @pytest.mark.parametrize('make', [lambda p: p.write_bytes(b'caf\xe9 \xff'), lambda p: p.write_text('path,part\n"'+200_000*'x'+'",val\n'), lambda p: p.write_text('path,part\n\0'), os.mkfifo, lambda p: p.mkdir()], ids=['bytes','long','nul','pipe','folder'])
 @pytest.mark.parametrize('beside', ['list','checksum','noise'])
@@ -564,7 +564,7 @@ def test_classes_with_folders_of_their_own_are_split(tmp_path, call, form):
     code,out,err = call('data', str(p), '--split', '0.2')
     assert code==0 and '15 images' in out, err
 
-LAYOUTS = dict(turned=(['cat/train','cat/val','dog/train','dog/val'], ('cat, dog have parts','turn the folders round')), one=(['cat'], ('one class (cat)',)), nested_one=(['cat/anna'], ('one class',)),
+LAYOUTS = dict(turned=(['cat/train','cat/val','dog/train','dog/val'], ('cat, dog have parts','put train and val above them')), one=(['cat'], ('one class (cat)',)), nested_one=(['cat/anna'], ('one class',)),
     capitals=(['Train/cat','Train/dog','Validation/cat','Validation/dog'], ('rename it to train',)), training=(['training/cat','training/dog','testing/cat','testing/dog'], ('has a folder training: rename it to train',)))
 @pytest.mark.parametrize('form', ['folder','zip','bztar'])
 @pytest.mark.parametrize('kind', LAYOUTS)

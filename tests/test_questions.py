@@ -350,7 +350,7 @@ def test_the_winner_has_an_interval_over_all_arms():
     found = best(arms)
     x = max(arms.values(), key=np.mean)
     assert (found.winner_low, found.winner_high)==pytest.approx(stats.t.interval(1-.05/5, len(x)-1, x.mean(), x.std(ddof=1)/math.sqrt(len(x))))
-    assert 'picked as the best of 5 arms' in found.words and 'too high on average' in found.words and 'family of its own' in found.words
+    assert 'picked as the best of 5 arms' in found.words and 'too high on average' in found.words and 'its own error rate' in found.words
     assert json.dumps(found.to_dict())
 
 def test_arms_without_common_seeds_diverged_runs_and_constant_gaps():
@@ -447,7 +447,7 @@ def test_seeds_that_are_there_are_counted_for_a_plan(tmp_path):
     assert plan_study('woof-cpu', 5, root=tmp_path, env=env, sd=.01).there==0
 
 @pytest.mark.parametrize('words,why', [
-    (['a.csv','--pool'], 'at least two'), (['a.csv','a.csv','--pool'], 'stands twice'), (['a.csv','--pool','--best'], 'one at a time'),
+    (['a.csv','--pool'], 'at least two'), (['a.csv','a.csv','--pool'], 'is given twice'), (['a.csv','--pool','--best'], 'one at a time'),
     (['a.csv','b.csv','--best'], 'one study or file'), (['a.csv','--best','--delta','.02'], '--delta: not for --best'), (['--pool'], 'several studies'),
     (['a.csv','b.csv','--pool','--against','.8'], '--against'), (['a.csv','b.csv','--pool','--full'], '--full'), (['a.csv','b.csv','--pool','--env','x'], '--env')])
 def test_what_cannot_be_answered_is_refused(words, why, results, capsys):

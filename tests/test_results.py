@@ -95,7 +95,7 @@ REFUSED = [('model_top1.csv', ('percent','--percent')), ('wide_rows_seeds.csv', 
     ('space.csv', ("'baseline '",'blanks or capitals')), ('case_arm.csv', ("'Baseline' and 'baseline'",)), ('published.csv', ('dataset (','size_px (','optimiser (','lr (','--where','--by','--ignore')),
     ('ownruns.csv', ('recipe (','--where recipe=demo')), ('two_datasets_other_seeds.csv', ('dataset (imagewoof, imagenette)','--by dataset')), ('split_col_noseed.csv', 'split (train, val)'),
     ('confounded_size.csv', ('size (128, 256)','epochs (5, 20)','differ between arms')), ('epochs_noseed.csv', ('epoch (','--where epoch=last')), ('mean_noseed.csv', 'row 7 (baseline, 0.6232) is the mean'),
-    ('dup_noseed.csv', 'stand twice'), ('dupseed.csv', "seed 3 of 'baseline' stands twice (rows 5, 6)"), ('sameseed.csv', ("seed 42 of 'baseline'",'every row')), ('nan.csv', 'row 9 (simple, seed 2)'),
+    ('dup_noseed.csv', 'appear twice'), ('dupseed.csv', "seed 3 of 'baseline' appears twice (rows 5, 6)"), ('sameseed.csv', ("seed 42 of 'baseline'",'every row')), ('nan.csv', 'row 9 (simple, seed 2)'),
     ('pm.csv', ('mean and an sd','--summary'))]
 
 @pytest.mark.parametrize('name,says', REFUSED, ids=lambda o: o if isinstance(o, str) else '')
@@ -111,7 +111,7 @@ def test_one_answer_for_each_data_set(call):
     assert [o['comparisons'][0]['n'] for o in answers.values()]==[5,5]
     assert call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1].count('simple against baseline')==2
     table = pd.read_csv(io.StringIO(call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset', '--fmt', 'csv')[1]))
-    assert 'Each table is a family of its own' in call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1]
+    assert 'Each table has its own error rate' in call('compare', CASES/'two_datasets_other_seeds.csv', '--by', 'dataset')[1]
     assert table.part.unique().tolist()==['dataset=imagewoof','dataset=imagenette'] and table['diff'].dropna().round(3).tolist()==[.028,.028]
 
 def test_a_part_whose_name_has_quotes_is_one_cell_of_csv(call):
@@ -349,10 +349,10 @@ def test_a_frame_may_hold_more_arms_than_are_compared():
 def frame(rows=ROWS, **more): return pd.DataFrame(rows, columns=['variant','seed','accuracy']).assign(**more)
 def unseeded(rows): return frame(rows).drop(columns='seed')
 MEAN_ROWS = [('baseline','mean',.6232),('simple','mean',.6512)]
-NO_RUNS = dict(twice=(pd.concat([unseeded(ROWS)]*2), 'stand twice'), means=(unseeded([*ROWS[:5], MEAN_ROWS[0], *ROWS[5:], MEAN_ROWS[1]]), 'is the mean of the other rows'),
+NO_RUNS = dict(twice=(pd.concat([unseeded(ROWS)]*2), 'appear twice'), means=(unseeded([*ROWS[:5], MEAN_ROWS[0], *ROWS[5:], MEAN_ROWS[1]]), 'is the mean of the other rows'),
     labelled=(frame([*ROWS, *MEAN_ROWS]), r'row 11 \(baseline\) is a mean of other rows'), no_seed=(frame([*ROWS[:9], ('simple',np.nan,.64)]), 'row 10 .* has no seed'),
     capitals=(frame([*ROWS, ('Baseline',5,.6),('Baseline',6,.61)]), "'baseline' and 'Baseline' differ only"), blanks=(frame([*ROWS, ('baseline ',5,.6),('baseline ',6,.61)]), 'blanks or capitals'),
-    seed=(frame([*ROWS, ROWS[3]]), 'seed 3 of .* stands twice'), summary=(frame([*ROWS, ('baseline mean',9,.62)]), 'summary of other rows'), odd=(frame(status=['ok']*9+['odd']), "the status 'odd'"))
+    seed=(frame([*ROWS, ROWS[3]]), 'seed 3 of .* appears twice'), summary=(frame([*ROWS, ('baseline mean',9,.62)]), 'summary of other rows'), odd=(frame(status=['ok']*9+['odd']), "the status 'odd'"))
 @pytest.mark.parametrize('kind', NO_RUNS)
 def test_rows_of_a_frame_that_are_no_runs_are_refused_as_those_of_a_file_are(kind):
     df,says = NO_RUNS[kind]
@@ -477,7 +477,7 @@ def test_an_exit_code_is_a_status(call):
     assert is_the_five(c) is None and 'own: exit_code' in err
 
 @pytest.mark.parametrize('cell', ['tensor(0.62)','.62, .644'])
-def test_a_cell_that_is_no_number_is_named(call, cell): refused(call, wrote(csv_text([(a,s,f'"{cell}"') for a,s,_ in ROWS])), says=(cell,'no number'))
+def test_a_cell_that_is_no_number_is_named(call, cell): refused(call, wrote(csv_text([(a,s,f'"{cell}"') for a,s,_ in ROWS])), says=(cell,'not a number'))
 
 # ---- a mean and an sd are no runs
 
@@ -590,9 +590,9 @@ def test_an_arm_may_be_named_after_a_summary(call):
 def test_rows_that_were_pasted_twice_are_named(call):
     plain = [(a,x) for a,_,x in ROWS]
     for rows in (plain*2, [o for o in plain for _ in (0,1)], plain[:5]*2+plain[5:], plain+plain[1:5], plain[:2]*2+plain[5:7]*2):
-        refused(call, wrote(csv_text(rows, ('variant','accuracy'))), says='stand twice')
+        refused(call, wrote(csv_text(rows, ('variant','accuracy'))), says='appear twice')
     named = [(f'id{i}',a,x) for i,(a,x) in enumerate(plain)]
-    refused(call, wrote(csv_text(named+named[3:4], ('run_id','variant','accuracy'))), says='row 5 (baseline) stands twice')
+    refused(call, wrote(csv_text(named+named[3:4], ('run_id','variant','accuracy'))), says='row 5 (baseline) appears twice')
 
 @pytest.mark.parametrize('name', ['{} mean','mean of {}','avg_{}','{} (mean)'])
 def test_an_arm_that_is_a_summary_of_another_is_named(call, name):
@@ -609,13 +609,13 @@ def test_thousands_may_have_commas(call):
     is_the_five(comparisons(call, wrote(text))[0][0])
 
 def test_a_seed_that_stands_twice_is_named_with_the_way_on(call):
-    err = refused(call, wrote(csv_text([*ROWS, ('simple',2,.7)])), says=("seed 2 of 'simple' stands twice (rows 9, 12)",'--ignore seed'))
+    err = refused(call, wrote(csv_text([*ROWS, ('simple',2,.7)])), says=("seed 2 of 'simple' appears twice (rows 9, 12)",'--ignore seed'))
     (c,),_ = comparisons(call, *commands(err)[0][1:])
     assert c['test']=='Welch t' and c['n_variant']==6
 
 # ---- numbers
 
-@pytest.mark.parametrize('cell,says', [('', 'row 4 (baseline, seed 2) has no accuracy'), ('NaN','no accuracy'), ('None','no accuracy'), ('high',"'high'"), ('inf','no number'), ('-0.1','-0.1'), ('60.2%','row 2 (baseline, seed 0) has no %'), ('60.2','row 4 (baseline, seed 2) has the accuracy 60.2'), ('1.2','1.2')])
+@pytest.mark.parametrize('cell,says', [('', 'row 4 (baseline, seed 2) has no accuracy'), ('NaN','no accuracy'), ('None','no accuracy'), ('high',"'high'"), ('inf','not a number'), ('-0.1','-0.1'), ('60.2%','row 2 (baseline, seed 0) has no %'), ('60.2','row 4 (baseline, seed 2) has the accuracy 60.2'), ('1.2','1.2')])
 def test_an_accuracy_that_is_none_is_named(call, cell, says): refused(call, wrote(csv_text([(a,s,cell if (a,s)==('baseline',2) else x) for a,s,x in ROWS])), says=says)
 
 def test_percent_is_said_by_somebody(call):
@@ -640,7 +640,7 @@ def test_a_loss_is_no_accuracy(call, header):
     "Of a loss less is better, so its answer would stand on its head"
     path = wrote(csv_text([(a,s,round(1-x, 4)) for a,s,x in ROWS], ('model','seed',header)))
     assert '--acc COLUMN' in refused(call, path, says='accuracies') and header not in ' '.join(sum(commands(refused(call, path, says='accuracies')), []))
-    refused(call, path, '--acc', header, says='less is better')
+    refused(call, path, '--acc', header, says='lower is better')
 
 @pytest.mark.parametrize('header', ['acc_at_best_val_loss','val_acc_min_loss','accuracy (cross entropy)','top1_of_lowest_loss'])
 def test_an_accuracy_at_the_lowest_loss_is_one(call, header):
@@ -1179,7 +1179,7 @@ def test_comments_below_a_header_are_none_of_its_rows(call):
     assert '#1' in read_results(wrote(csv_text([('#1' if a=='baseline' else a,s,x) for a,s,x in ROWS]))).arm.tolist()
 
 def test_a_row_of_means_may_be_called_by_its_sign(call):
-    refused(call, wrote(csv_text([*ROWS[:5],('baseline','Ø',.6232),*ROWS[5:],('simple','Ø',.6512)])), says='no run')
+    refused(call, wrote(csv_text([*ROWS[:5],('baseline','Ø',.6232),*ROWS[5:],('simple','Ø',.6512)])), says='not a run')
 
 @pytest.mark.parametrize('what', [pd.Series(BASE), BASE, dict(a=BASE)], ids=['Series','list','dict'])
 def test_what_is_neither_file_nor_frame_gets_a_sentence(what):
@@ -1259,12 +1259,12 @@ def test_errors_in_another_shape_are_one_minus_accuracy(call, kind):
     assert c['diff']==pytest.approx(.028) and c['n']==5 and 'accuracy = 1 - ' in err
 
 def test_losses_in_another_shape_are_refused(call):
-    refused(call, wrote(WIDE_ERRORS['metrics'].replace('val/error', 'val/loss')), says='names losses alone')
+    refused(call, wrote(WIDE_ERRORS['metrics'].replace('val/error', 'val/loss')), says='names only losses')
     refused(call, wrote(WIDE_ERRORS['lists'].replace('errors', 'val_losses')), '--wide', says='that is a loss')
 
 def summary(call, text, *args):
     "The comparison of the command that a refusal of a table of means prints"
-    err = refused(call, wrote(text), *args, says='no runs')
+    err = refused(call, wrote(text), *args, says='not runs')
     return comparisons(call, *commands(err.replace(',N', ',5'))[0][1:])[0][0]
 
 OF_MEANS = dict(order='model,mean,std,n\nsimple,.651,.015,5\nbaseline,.623,.016,5\n', three='arm,mean,std,n\nsimple,.651,.015,5\nself,.63,.01,5\nbaseline,.623,.016,5\n',
@@ -1283,7 +1283,7 @@ MEANS_APART = dict(sets='dataset,model,mean,std,n\nnette,baseline,.91,.005,5\nwo
     twice='model,mean,std,n\nbaseline,.91,.005,5\nbaseline,.762,.005,5\nsimple,.92,.004,5\n')
 @pytest.mark.parametrize('kind', MEANS_APART)
 def test_means_that_more_than_the_arm_tells_apart_get_no_command(call, kind):
-    assert commands(refused(call, wrote(MEANS_APART[kind]), says=('no runs','differ in the arm alone')))==[]
+    assert commands(refused(call, wrote(MEANS_APART[kind]), says=('not runs','differ in the arm alone')))==[]
 
 def test_a_run_with_an_sd_of_its_own_is_no_mean_of_runs(call):
     f = wrote(csv_text([(a,s,f'{x} ± 0.01') for a,s,x in ROWS]))
@@ -1307,7 +1307,7 @@ def test_arms_may_be_called_mean_and_max(call):
 @pytest.mark.parametrize('header', ['10%,25%,50%,75%,100%','5 %,10 %,20 %,50 %,99 %'])
 def test_shares_are_no_seeds(call, header):
     f = wrote(f'model,{header}\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('baseline',BASE),('simple',SIMPLE))))
-    assert commands(refused(call, f))==[] and commands(refused(call, f, '--wide', says='no seeds'))==[]
+    assert commands(refused(call, f))==[] and commands(refused(call, f, '--wide', says='not seeds'))==[]
 
 @pytest.mark.parametrize('header,says', [('5,20,80,200,300','If these are seeds, and no epochs, sizes or shares'), ('0,1,2,3,4','read. Read it with'), ('1,2,3,4,5','read. Read it with')])
 def test_bare_numbers_are_seeds_if_so(call, header, says):

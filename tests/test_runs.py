@@ -295,12 +295,12 @@ def two_epochs(d, *accs): d.update(history=[dict(train_loss=1., valid_loss=1., a
 def a_foreign_layer(d): d['variant']['layer'] = 'evilmod:Cls'
 def one_at_another_site(d): d['variant'].update(layer='evilmod:Cls', site='2.-1', kwargs=dict(a=1))
 def one_of_the_baseline(d): d['variant'].update(hash='baseline', layer='evilmod:Cls', site='1.-1')
-UNTRUE = {'padding':(with_padding,'bits of images'), 'status':(lambda d: d.update(status='weird'),'status'), 'no accuracy':(lambda d: d.update(acc=None, correct=''),'status is ok'),
+UNTRUE = {'padding':(with_padding,'more bits than images'), 'status':(lambda d: d.update(status='weird'),'status'), 'no accuracy':(lambda d: d.update(acc=None, correct=''),'status is ok'),
     'no best':(lambda d: d.update(best_acc=None, best_epoch=None),'status is ok'), 'no history':(lambda d: d.update(history=[]),'history'), 'history of text':(lambda d: d.update(history=['x']),'history'),
     'best_acc':(lambda d: d.update(best_acc=1.),'best_acc'), 'best_epoch':(lambda d: d.update(best_epoch=77),'best_epoch'), 'a later of equals':(lambda d: (two_epochs(d, .5, .5), d.update(best_epoch=2)),'best_epoch'),
     'best beyond 1':(lambda d: d.update(best_acc=7.),'fraction'), 'text for an accuracy':(lambda d: two_epochs(d, '0.9', .5),'history'), 'last epoch':(lambda d: two_epochs(d, .5, .4),'last epoch'),
     'no bits, more right':(lambda d: d.update(correct='', acc=.99),'last epoch'), 'n_val':(lambda d: d['data'].update(n_val=11),'n_val'),
-    **{f'negative {k}':(lambda d, k=k: d.update({k:-1}),'a count or a time') for k in ('train_seconds','wall_seconds','params','flops')},
+    **{f'negative {k}':(lambda d, k=k: d.update({k:-1}),'an impossible count or time') for k in ('train_seconds','wall_seconds','params','flops')},
     'more bits than right':(lambda d: with_bits(d, 1),'bits are set'), 'fewer bits than right':(lambda d: with_bits(d, 0),'bits are set'),
     'another recipe':(lambda d: d['recipe'].update(epochs=99),'recipe is not the one'),
     'foreign layer':(a_foreign_layer,'variant'), 'foreign layer elsewhere':(one_at_another_site,'variant'), 'foreign baseline':(one_of_the_baseline,'variant')}

@@ -489,7 +489,7 @@ def test_summarise():
     (lambda: compare([.8,.81], [.9,.92], alpha=5), 'alpha'),
     (lambda: compare([-.1,.81], [.9,.92]), 'outside 0-1'),
     (lambda: compare([400,510], [420,430], n_images=500), 'more correct than n_images=500'),
-    (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=[1,2]), 'one seed a run'),
+    (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=[1,2]), 'one seed per run'),
     (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=[1,1,2]), 'twice'),
     (lambda: compare([.8,.81,.82], [.9,.92,.95], seeds=([1,2,3],[4,5,6]), paired=True), 'cannot be paired'),
     (lambda: compare([[.8,.81]], [[.9,.92]]), 'one accuracy a run'),

@@ -55,7 +55,7 @@ def test_a_stop_that_python_swallows_in_a_finalizer_is_not_printed(tmp_path, mon
 
 def test_an_arm_stands_once_however_it_is_spelled(tmp_path):
     "simple stands at 1.-1 anyway; two rows of one arm would share the error rate, and widen the intervals of the others"
-    twice = 'stands twice: simple and simple@1.-1 are one'
+    twice = 'appears twice: simple and simple@1.-1 are one'
     with pytest.raises(CliError, match=twice): study(tmp_path, ['baseline','simple','simple@1.-1'])
     both = make_arms(['baseline','simple','simple@1.-1'], TINY)
     with pytest.raises(CliError, match=twice): Study('s', both, 3, root=tmp_path, env=ENV)
@@ -95,7 +95,7 @@ def test_a_layer_whose_lines_are_not_known_may_not_have_changed(tmp_path):
     study(tmp_path/'runs', ['baseline', Variant('gate', f'{tmp_path}/gate.py:Gate')]).declare()
     typed = {'__name__':'__main__'}
     exec(lines, typed)
-    with pytest.raises(CliError, match='has changed .*lines of Gate are not known here.*define it in a notebook'): study(tmp_path/'runs', ['baseline', Variant('gate', typed['Gate'])]).declare()
+    with pytest.raises(CliError, match='has changed .*source of Gate is not known here.*define it in a notebook'): study(tmp_path/'runs', ['baseline', Variant('gate', typed['Gate'])]).declare()
 
 def test_a_declaration_is_held_against_what_json_makes_of_it(tmp_path):
     "Tuples in arguments and protocols are lists in the file, and nothing has changed"
@@ -333,7 +333,7 @@ def test_seeds_beyond_the_declared_ones_count_by_the_always_valid_rule(tmp_path)
     study(tmp_path, seeds=4).declare(); fill(tmp_path, seeds=range(8))
     declared,more,other = study(tmp_path, seeds=4).compare()['simple'],study(tmp_path, seeds=8).compare()['simple'],study(tmp_path, seeds=[0,3,5,7], name='other')
     assert not declared.sequential and declared.test=='paired t' and more.sequential and other.compare()['simple'].sequential and not study(tmp_path/'none', name='none').read().grown
-    assert 'Pairs there before this study was declared: 4' in other.compare()['simple'].sentence() and 'Pairs there' not in more.sentence()
+    assert 'Pairs that existed before this study was declared: 4' in other.compare()['simple'].sentence() and 'Pairs that existed' not in more.sentence()
     before = other.compare()['simple'].to_dict(); other.declare()
     assert other.compare()['simple'].to_dict()==before, 'declared afterwards it is no better'
 
@@ -493,7 +493,7 @@ def test_growth_is_told_before_it_costs(tmp_path):
     assert said_before(s)==[]
     fill(tmp_path)
     more = study(tmp_path, seeds=5)
-    assert any('to be seen before it was declared or grew' in o and 'study of another name' in o for o in said_before(more))
+    assert any('could be seen before it was declared or grew' in o and 'study of another name' in o for o in said_before(more))
 
 def test_an_arm_that_joins_is_told(tmp_path):
     s = study(tmp_path); s.declare()

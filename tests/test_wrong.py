@@ -255,7 +255,7 @@ def said(words):
     'url alone':(['leaderboard','--url','https://example.org'], 'nothing without --pr'), 'pick alone':(['study','demo','--pick','each'], '--pick'),
     'pick':(['study','demo','--set','lr=1,2','--pick','best'], 'baseline or each'), 'env':(['report','demo','--env','typo'], "no runs of env 'typo'"),
     'data of a report':(['report','demo','--data','nowhere'], 'nothing at nowhere'), 'url of a report':(['report','demo','--out','s3://b/x'], 'URL'), 'a web page':(['runs','--root','http://nowhere.invalid/x'], 'web page'),
-    'empty':(['study','demo','--name',''], 'empty'), 'file as store':(['runs','--root','afile.txt'], 'no folder'), 'no stage':(['study','demo','--variants','baseline,simple@9.-1'], 'no stage 9'),
+    'empty':(['study','demo','--name',''], 'empty'), 'file as store':(['runs','--root','afile.txt'], 'not a folder'), 'no stage':(['study','demo','--variants','baseline,simple@9.-1'], 'no stage 9'),
     'wide':(['train','demo','--set','widen=1e9'], 'widen')}.values())
 def test_what_was_dropped_or_misread_in_silence_is_refused(here, words, why): assert why in said(words)
 
