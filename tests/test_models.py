@@ -235,7 +235,7 @@ def test_the_size_of_an_image_does_not_decide_whether_a_block_has_an_end(size):
     (lambda: Own(NormsFirst), '1.-1', 'whose norms come first'),
     (lambda: timm_network('regnetz_b16_evos'), '1.-1', 'BottleneckBlock has no BatchNorm2d'),
     (lambda: Own(lambda ni,nf: nn.Conv2d(ni, nf, 1)), '1.0', 'Conv2d is not a block of convolutions: here the stage is a row of single modules'),
-    (lambda: Own(lambda ni,nf: nn.BatchNorm2d(ni)), '1.1', 'BatchNorm2d is no block')], ids=range(6))
+    (lambda: Own(lambda ni,nf: nn.BatchNorm2d(ni)), '1.1', 'BatchNorm2d is not a block')], ids=range(6))
 def test_a_block_without_such_an_end_is_refused(make, site, says):
     with torch.device('meta'): m = make()
     with pytest.raises(CliError, match=says): insert_attention(m, SelfAttention, site, size=64)

@@ -478,7 +478,7 @@ HERE = dict(finished='2026-01-01T00:00:00Z', device='cpu')
 def test_runs_made_otherwise_are_told_before_they_are_paired(tmp_path):
     s = study(tmp_path)
     fill(tmp_path, ['baseline'], machine=dict(HERE, commit='another', cpu='another'))
-    said, = [o for o in said_before(s) if 'of the runs that are there' in o]
+    said, = [o for o in said_before(s) if 'of the existing runs differ' in o]
     assert said.startswith('3 of the existing runs differ in commit and cpu from this machine and program.') and 'in another root all are trained again' in said
     fill(tmp_path, ['simple'], machine=dict(HERE, commit='another', cpu='another'))
     assert said_before(s)==[], 'nothing is left to train'
