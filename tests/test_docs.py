@@ -73,16 +73,16 @@ def test_the_site_is_built_and_a_broken_link_is_found(tmp_path):
     p = tmp_path/'copy'
     for o in ('nbs','runs/_reports'): shutil.copytree(ROOT/o, p/o, ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
     for o in ('CHANGELOG.md','CONTRIBUTING.md','CITATION.cff'): shutil.copy(ROOT/o, p)
-    def build(): return run_process(sys.executable, p/'nbs'/'site'/'build.py', cwd=p)
-    res = build()
-    assert res.returncode==0 and (p/'_site'/'html'/'tutorials'/'explore.html').is_file(), res.stdout+res.stderr
-    check_pages(p/'_site'/'html')
-    assert 'permutation' not in (p/'_site'/'html'/'index.html').read_text(), 'code that the README does not show'
-    f = p/'nbs'/'tutorials'/'explore.ipynb'
-    f.write_text(f.read_text().replace('A layer is a class', 'A [layer](../nowhere.ipynb) is a class'))
-    res = build()
-    assert res.returncode!=0 and 'nowhere' in res.stdout
-    check_boxes(p/'_site'/'html', tmp_path/'profile')
+    res = run_process(sys.executable, p/'nbs'/'site'/'build.py', cwd=p)
+    html = p/'_site'/'html'
+    assert res.returncode==0 and (html/'tutorials'/'explore.html').is_file(), res.stdout+res.stderr
+    check_pages(html)
+    check_boxes(html, tmp_path/'profile')
+    assert 'permutation' not in (html/'index.html').read_text(), 'code that the README does not show'
+    page = html/'tutorials'/'explore.html'
+    page.write_text(page.read_text().replace('A layer is a class', 'A <a href="../nowhere.html">layer</a> is a class'))
+    res = run_process(sys.executable, '-c', 'import sys,build; sys.exit(build.check_links())', cwd=p/'nbs'/'site')
+    assert res.returncode==1 and res.stdout.split('\n')[1:-1]==['tutorials/explore.html: ../nowhere.html'], res.stdout+res.stderr
 
 def test_the_changelog_names_every_name_that_left_its_module():
     "Those of c1d5ce0 are in golden/names.json"

@@ -110,11 +110,20 @@ def broken():
             to = to/'index.html' if to.is_dir() else to
             if not to.exists() or (place and to in read and place not in read[to].ids): yield f'{p.relative_to(HTML.resolve())}: {u}'
 
-if __name__=='__main__':
+def check_links():
+    "Say which links lead nowhere; whether there are any"
+    bad = sorted(set(broken()))
+    print('\n'.join(['Links that lead nowhere:', *bad]) if bad else f'The site is {HTML.relative_to(ROOT)}/index.html')
+    return bool(bad)
+
+def build():
+    "Write the pages and make the site of them; mkdocs's exit status"
     write_pages()
     command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--quiet', '-f', str(PAGES.parent/'mkdocs.yml')]
     code = subprocess.run(command, env={**os.environ, 'NO_MKDOCS_2_WARNING':'1'}).returncode
     without_mathjax()
-    bad = sorted(set(broken()))
-    print('\n'.join(['Links that lead nowhere:', *bad]) if bad else f'The site is {HTML.relative_to(ROOT)}/index.html')
-    sys.exit(code or bool(bad))
+    return code
+
+if __name__=='__main__':
+    code = build()
+    sys.exit(check_links() or code)
