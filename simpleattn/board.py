@@ -313,7 +313,7 @@ def broken_rules(
         (cell.source in ('160','320','full'), f'its files ({cell.source}) are not the official archive'),
         (score.n>=5, f'{score.n} finished runs, and a mean of 5 is asked for'),
         (not score.diverged, f'{score.diverged} of its runs diverged, and the mean of the rest does not describe the arm'),
-        (at_a_commit, 'some of its runs were made by uncommitted code')]
+        (at_a_commit, 'some of its runs name no commit that holds their code')]
     return [why for kept,why in rules if not kept]
 
 # %% ../nbs/25_board.ipynb #e701396b

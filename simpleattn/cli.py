@@ -66,7 +66,7 @@ def _why_no_text(text): # Empty where it is one
     "What is wrong with any value of a command line"
     if not text.strip(): return 'it is empty. Give a value, or leave it out'
     if len(text)>4096: return f'it has {len(text)} characters, and at most 4096 are read'
-    if any('\ud800'<=o<='\udfff' for o in text): return 'its bytes are not UTF-8. Rename the file'
+    if any('\ud800'<=o<='\udfff' for o in text): return 'its bytes are not UTF-8. If it names a file, rename that'
     if any(ord(o)<32 or ord(o)==127 for o in text): return 'it holds characters that cannot be printed'
 
 def _read_number(kind, text):
@@ -1222,7 +1222,7 @@ def _verified_words(checked, declared):
     n_corrupt = len(checked.corrupt)
     said = f'{checked.n_believed} records, each with its path, schema and checksum compared with its content; {n_corrupt} not believed'
     if unchecked := checked.unchecked:
-        said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is believed as it stands:\n'
+        said += f'\n{len(unchecked)} of them do not say which images were right, so their accuracy is taken on trust:\n'
         said += '\n'.join(unchecked)
     return f'{said}\n{declared}' if declared else said
 

@@ -197,7 +197,7 @@ def _same_width(rows, path):
 
 def _read_csv(text, path):
     try: rows = _lines(text)
-    except csv.Error as e: raise CliError(f'{path} is no table: {e}.') from None
+    except csv.Error as e: raise CliError(f'{path} is not a table: {e}.') from None
     if not rows: raise CliError(f'{path} cannot be read: it is empty.')
     header, rows = _same_width(_with_header(rows, text, path), path)
     header = [o.strip() or f'column {i}' for i,o in enumerate(header, 1)]
@@ -318,7 +318,7 @@ def _loads(text, path):
     rows = []
     for i,line in enumerate(text.splitlines(), 1):
         try: rows += [json.loads(line, object_pairs_hook=each_once)] if line.strip() else []
-        except (ValueError, RecursionError): raise CliError(f'{path}: line {i} is no JSON.') from None
+        except (ValueError, RecursionError): raise CliError(f'{path}: line {i} is not JSON.') from None
     return rows
 
 def _read_json(text, path):

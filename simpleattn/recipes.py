@@ -223,7 +223,7 @@ def near(
     from difflib import get_close_matches
     names = [*names]
     close = get_close_matches(str(name), names, 5, .5)
-    sentences = [f"Did you mean: {', '.join(close)}."] if close else []
+    sentences = [f"Did you mean {', '.join(close)}?"] if close else []
     if not names: return 'There is none.'
     if len(names)<=25: sentences.append(f"Choose from: {', '.join(names)}.")
     return ' '.join(sentences)

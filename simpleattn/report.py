@@ -455,7 +455,7 @@ def _arms_table(report):
     command = f'simpleattn report {report.study.name} --flops'
     said = [f"No FLOPs are known of {lack}: the records hold none. The command {command} counts them for the library's own variants."] if lack else []
     at_once = _at_once([r for r in report.runs if not r.env.startswith('cpu')])
-    if at_once>1: said.append(f'Up to {at_once} runs shared the machine. Where they shared a GPU, a run alone takes less time, '
+    if at_once>1: said.append(f'Up to {at_once} runs were training at the same time. Where they shared a GPU, a run alone takes less time, '
         'and the hours of a plan, which counts one run after another, are too many.')
     return _Table('Arms', [*_arm_columns], _rows(_arm_columns, report.arms), said)
 

@@ -401,7 +401,7 @@ def _as_fractions(asked, runs, numbers):
         asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: {way}')
     hint = 'if counts of correct, add a column n_images'
     if counts and 'n_images' in runs: hint = 'if counts of correct images, call the column correct'
-    if short_name(asked.roles['acc']) in _scores: hint = f"if {asked.roles['acc']} is a loss, it is no accuracy: name that one by --acc"
+    if short_name(asked.roles['acc']) in _scores: hint = f"if {asked.roles['acc']} is a loss, it is not an accuracy: name that one by --acc"
     why = f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.'
     asked.refuse(why, percent=True)
 
@@ -763,7 +763,7 @@ def _refuse_roles(asked, table, roles):
         percent = dict(percent=True) if values and max(values) > 1 else {}
         unit = ' The numbers are percent.' if percent else ''
         unsure = not lists and _may_be_sizes(_parts_beside_helpers(asked, table)[2])
-        sure = 'If these are seeds, and no epochs, sizes or shares, read it with' if unsure else 'Read it with'
+        sure = 'If these are seeds, not epochs, sizes or shares, read it with' if unsure else 'Read it with'
         asked.refuse(f'{wide}, and one row per run is read.{unit} {sure}', wide=True, **percent)
     named = [o for o in table.columns if is_accuracy(short_name(o))]
     if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is not a number (nor a list such as [0.62, 0.64]).')
@@ -899,7 +899,7 @@ def _refuse_images(asked, runs):
     has_unit = asked.percent or asked.says_percent or 'n_images' in runs or runs.acc.str.contains('%').any()
     numbers = [*map(number_in, runs.acc)]
     if has_seeds or has_unit or len(numbers) < 4 or {*numbers} != {0, 1}: return
-    asked.refuse('every accuracy is 0 or 1: the rows look like single images that were right or wrong, and no runs. '
+    asked.refuse('every accuracy is 0 or 1: the rows look like single images that were right or wrong, not like runs. '
         'Give the accuracy of each run. If they are runs, call the column of their seeds seed.')
 
 def _checked_table(asked, table, said):

@@ -512,7 +512,7 @@ def _refuse_strange(root, *patterns):
     strange = _strange_records(root, *patterns)
     if strange: raise _not_read(root, strange[0])
 
-_unlike_its_name = 'is a link, or not a plain file or folder, and is not read'
+_unlike_its_name = 'is a link, or not the plain file or folder that its name says, and is not read'
 
 def _not_read(root, name):
     return CliError(f"{as_root(root)/name} {_unlike_its_name}. Look at it, and put a plain file or folder in its place.")
@@ -752,7 +752,7 @@ def _check_match(match):
 # %% ../nbs/11_runs.ipynb #360eead8
 def _check_arms_and_seeds(facts):
     "Raise `ValueError` or `CliError` for arms and seeds that nobody could have declared"
-    if not isinstance(facts['arms'], list) or not isinstance(facts['seeds'], list): raise ValueError('arms and seeds are no lists')
+    if not isinstance(facts['arms'], list) or not isinstance(facts['seeds'], list): raise ValueError('arms and seeds are not lists')
     if any(type(o) is not int for o in facts['seeds']): raise ValueError('a seed is not a whole number')
     try:
         for arm in facts['arms']:
@@ -1002,7 +1002,7 @@ def too_deep(
 def _check_failure(name, content):
     facts = _unsealed(content)
     try: place = run_path(*(facts[k] for k in ('recipe','variant','env','seed')))
-    except KeyError as e: raise ValueError(f'no failed try: it lacks {e}') from None
+    except KeyError as e: raise ValueError(f'not a failed try: it lacks {e}') from None
     if place!=re.sub(r'\.failed-\d+\.json$', '.json', name) or facts.get('status')!='failed': raise ValueError(f'content says a failed try of {place}')
 
 # %% ../nbs/11_runs.ipynb #7e4099f5

@@ -293,7 +293,7 @@ def as_fractions(
     "Accuracies that can be compared, or a `ValueError` that says how to mend them"
     _check_images(n_images, arm)
     x = _numbers(x, arm)
-    if x.ndim != 1: raise ValueError(f"{arm!r} must be one accuracy a run, got an array of shape {x.shape}")
+    if x.ndim != 1: raise ValueError(f"{arm!r} must be one accuracy per run, got an array of shape {x.shape}")
     if not len(x): raise _few(arm, 0)
     if not np.isfinite(x).all():
         raise ValueError(f"{arm!r} holds NaN or an infinity: leave failed runs out, "
@@ -505,7 +505,7 @@ def read_samples(
 def _rows_by_seed(sample):
     rows = {(conditions, seed): i for i,(conditions, seed) in enumerate(zip(sample.conditions, sample.seeds)) if seed is not None}
     if len(rows) < sum(o is not None for o in sample.seeds):
-        raise ValueError(f"{sample.arm!r} has a seed twice under one env: keep one run a seed")
+        raise ValueError(f"{sample.arm!r} has a seed twice under one env: keep one run per seed")
     return rows
 
 def shared_runs(
@@ -1163,7 +1163,7 @@ def compare(
         raise ValueError(f"goal must be 'difference' or 'noninferior', got {goal!r}")
     arms = baseline, variant
     for name,x in zip(names, arms):
-        if not hasattr(x, '__len__') or getattr(x, 'shape', None) == (): raise ValueError(f"{name!r} must be one accuracy a run, in a list or an array, got {x!r}")
+        if not hasattr(x, '__len__') or getattr(x, 'shape', None) == (): raise ValueError(f"{name!r} must be one accuracy per run, in a list or an array, got {x!r}")
     seeds_of_each = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
     if seeds is None: seeds = _index(arms)
     elif not seeds_of_each: seeds = seeds, seeds

@@ -333,8 +333,8 @@ def _check_taken_back(study, declared, names):
     found = zip(there, runs_of_arms(study.root, there.values()))
     ran = [label for label,of_arm in found if label!=declared['baseline'] and any(of_arm[:2])]
     if ran:
-        refuse(f"has runs of {', '.join(ran)}, so its family stays as declared: after an answer was seen, nobody chooses which arms count "
-            'what is counted. The arm stays among the missing; or declare a study of another name, with fresh seeds.')
+        refuse(f"has runs of {', '.join(ran)}, so its family stays as declared: after an answer was seen, nobody chooses which arms count. "
+            'The arm stays among the missing; or declare a study of another name, with fresh seeds.')
 
 # %% ../nbs/18_study.ipynb #182cd886
 def check_studies(
@@ -588,7 +588,7 @@ def _check_gains(one, two, shared):
     "Refuse two `StudyRuns` of which a difference of differences would say nothing"
     first,second = one.study,two.study
     if not shared or second.baseline!=first.baseline:
-        raise CliError(f"{first.name!r} and {second.name!r} have no baseline and variant in common: give both studies the same arms.")
+        raise CliError(f"{first.name!r} and {second.name!r} do not share a baseline and a variant beside it: give both studies the same arms.")
     if first.raced or second.raced or one.grown or two.grown or (first.delta, first.alpha)!=(second.delta, second.alpha):
         raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; not a race, '
             'and none that grew after a look.')

@@ -286,14 +286,12 @@ def table(
 # %% ../nbs/05_words.ipynb #69ec7957
 def seeds_words(
     seeds:tuple, # (at an sd, at its upper bound); None beyond a million
-    there:int=0, # Seeds that are there
     none:str='more than a million' # What is said of None
 )->str: # Such as: 13 to 22
     "How many seeds, from an sd to its upper bound"
     n, upper = seeds
     if n is None: return none
-    said = str(n) if upper in (n, None) else f'{n} to {upper}'
-    return f'{said}, no more than are here' if (upper or n) <= there else said
+    return str(n) if upper in (n, None) else f'{n} to {upper}'
 
 def _no_number(p): return dict(none='no number of') if p.never_equivalent else {}
 
@@ -439,8 +437,8 @@ def next_words(
 def _that_train(c): return ' that train' if c.any_diverged else '' # the sd is theirs, and so are the seeds that it asks for
 
 def _next_seeds(c, grown):
-    if grown: return [seeds_words(c.next[k], c.n) for k in ('better_grown','equivalent_grown')]
-    return [seeds_words(c.next['better'], c.n), seeds_words(c.next['equivalent'], c.n, **_no_number(c.plan))]
+    if grown: return [seeds_words(c.next[k]) for k in ('better_grown','equivalent_grown')]
+    return [seeds_words(c.next['better']), seeds_words(c.next['equivalent'], **_no_number(c.plan))]
 
 # %% ../nbs/05_words.ipynb #1f7c01f6
 def summary(
@@ -463,7 +461,7 @@ def families_words(
 )->str: # A sentence
     "What the error rate of several tables is held over"
     n, rates = sum(o.family for o in families), ' or '.join(sorted({f'{rate(o.alpha)} %' for o in families}))
-    return f'Each table has its own error rate of {rates}: over all {n} comparisons together, more answers are wrong.'
+    return f'Each table has its own error rate of {rates}: over all {n} comparisons together, a wrong answer is more likely.'
 
 def summary_rows(
     labelled:list # (name, `Comparison`) each
@@ -603,7 +601,7 @@ notes = dict( # what is said, with what is filled in
     stopped='stopped early: {runs}; compared by the last epoch that each reached',
     unchecked='accuracy taken on trust, because the record does not say which images were right: {records}',
     programs='the two runs of a pair differ in {what} ({seeds}), so more than the arm may differ between them',
-    gap='runs after a seed that one arm lacks, left out: {runs}',
+    gap='runs from the first seed on that one arm lacks, left out: {runs}',
     missing='only {there} of {declared} declared seeds{whose}: this is not yet the declared comparison, and stopping because of what it shows voids its p-values')
 
 def note(
@@ -752,7 +750,7 @@ def best_words(
     names = [f"{o['arm']}{_when_it_trains(o)}" for o in among]
     alone = f"{among[0]['arm']} is the best of {of}{_when_it_trains(among[0])}"
     said = alone if len(among) == 1 else f"{len(among)} of {of} cannot be told from the best: {', '.join(names)}"
-    how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; a family of its own, beside the comparisons with a baseline"
+    how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; with its own error rate, beside the comparisons with a baseline"
     more = [f"{o['arm']} is not comparable: {o['why']}." for o in refused] + [*map(_as_sentence, b.notes)]
     return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"{'To confirm it' if len(among) == 1 else 'To estimate its mean afresh'}, train fresh seeds{f': {b.confirm}' if b.confirm else '.'}"])
 

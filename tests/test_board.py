@@ -128,7 +128,7 @@ def test_the_published_entry_stands_beside_its_own_data_set_only(tmp_path):
 
 BREAKS = {'demo.*neither':dict(recipe=derive(WOOF, 'demo', dataset='demo')), 'split v1':dict(recipe=derive(WOOF, 'a', split='v1')), 'train labels':dict(recipe=derive(WOOF, 'a', noise=5)),
     '160 px with 5':dict(recipe=derive(WOOF, 'a', size=160)), '128 px with 50':dict(recipe=derive(WOOF, 'a', epochs=50)), 'official archive':dict(data=GOOD['data']|dict(source='160-derived')),
-    'unverified':dict(data=GOOD['data']|dict(source='160-unverified')), '4 finished':dict(accs=FIVE[:4]), 'diverged':dict(accs=[*FIVE, None]), 'uncommitted code':dict(machine=GOOD['machine']|dict(commit='abc+'))}
+    'unverified':dict(data=GOOD['data']|dict(source='160-unverified')), '4 finished':dict(accs=FIVE[:4]), 'diverged':dict(accs=[*FIVE, None]), 'no commit':dict(machine=GOOD['machine']|dict(commit='abc+'))}
 
 @pytest.mark.parametrize('why', BREAKS)
 def test_a_broken_rule_is_named_and_alone(tmp_path, why, call):

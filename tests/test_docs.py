@@ -75,7 +75,7 @@ def test_the_site_is_built_and_a_broken_link_is_found(tmp_path):
     for o in ('CHANGELOG.md','CONTRIBUTING.md','CITATION.cff'): shutil.copy(ROOT/o, p)
     res = run_process(sys.executable, p/'nbs'/'site'/'build.py', cwd=p)
     html = p/'_site'/'html'
-    assert res.returncode==0 and (html/'tutorials'/'explore.html').is_file(), res.stdout+res.stderr
+    assert res.returncode==0 and 'The site is' in res.stdout and (html/'tutorials'/'explore.html').is_file(), res.stdout+res.stderr
     check_pages(html)
     check_boxes(html, tmp_path/'profile')
     assert 'permutation' not in (html/'index.html').read_text(), 'code that the README does not show'

@@ -607,7 +607,7 @@ def test_lists_leave_nothing_out_that_lies_behind_a_link(tmp_path, monkeypatch, 
     assert cli_main(verb)[0]==0 or '--pr' in verb
     to_link(tmp_path/'runs'/LINKED[what])
     code,out,err = cli_main(verb)
-    assert code==2 and out=='' and f'runs/{LINKED[what]} is a link, or not a plain file or folder' in ' '.join(err.split()), out+err
+    assert code==2 and out=='' and f'runs/{LINKED[what]} is a link, or not the plain file or folder that its name says' in ' '.join(err.split()), out+err
 
 # ---- a disk without hard links
 

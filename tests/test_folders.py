@@ -536,7 +536,7 @@ def test_photographs_that_are_not_read_are_counted_before_anything_is_trained(pi
     code,out,err = call(verb, 'demo', '--data', 'pics', '--set', 'dataset=pics', 'source=full', 'bs=4')
     assert err.count('pics: 4 files are not images by their names, and not read: 2 .j2k, 1 .cr2, 1 without a suffix. `simpleattn data` lists them.')==1, err
     for name in ('train/a/y.J2K','val/b/a.cr2','val/b/none'): (pics/name).unlink()
-    assert 'pics: 1 file is no image by its name, and not read: 1 .j2k.' in call(verb, 'demo', '--data', pics, '--set', 'dataset=pics', 'source=full', 'bs=4')[2]
+    assert 'pics: 1 file is not an image by its name, and not read: 1 .j2k.' in call(verb, 'demo', '--data', pics, '--set', 'dataset=pics', 'source=full', 'bs=4')[2]
 
 @pytest.mark.parametrize('name', ['pics.7z','pics.rar','pics.zip','pics.tar.zst'])
 def test_an_archive_of_another_kind_is_called_so(tmp_path, call, name):

@@ -64,7 +64,8 @@ CHANGED = {
     '*/report.json/forms':'a report keeps a hash of each of its forms, so that one that was damaged is written again',
     'helps/3.11/odd/err':'the verb control', 'leaderboard/pr */err':'does not qualify, in plain words',
     **{f'helps/*/{o}/out':'two examples at the end, no default where it is nothing, and names or patterns of recipes and variants' for o in ('demo','recipes','variants','cost','report','leaderboard','runs')},
-    **{k:'the same in more usual words' for k in ('records/cli/odd/message','recipes/wrong/*/message','compare_more/unknown/err','compare_more/* */json/err',
+    **{k:'the same in more usual words' for k in ('records/cli/odd/message','recipes/wrong/0/message','compare_more/unknown/err',
+        *(f'compare_more/{o}/json/err' for o in ('gate *','* gate','demo-sasa-botnet *','* demo-sasa-botnet','demo demo','woof-cpu woof-cpu','woof-delta woof-delta')),
         'plans/* {"sd": 0.0}', *(f'mistakes/{o}/message' for o in ('seeds','unknown','arm','sd')))},
 }
 

@@ -256,7 +256,7 @@ def test_columns_arrays_of_paths_and_batches_of_images_are_lists(fitted):
     lambda l,df: l.predict(df.file), lambda l,df: l.predict({'file': 'x'*999}), lambda l,df: l.predict(np.zeros((2,40,40,3), 'u1'))])
 def test_what_is_no_image_is_named_in_a_line(fitted, ask):
     table = pd.DataFrame(dict(file=fitted('simple').dls.valid_ds.items))
-    with pytest.raises(CliError, match='not (an image|a list of images)') as e: ask(fitted('simple'), table)
+    with pytest.raises(CliError, match='not (an image|a list of images): give') as e: ask(fitted('simple'), table)
     assert len(str(e.value))<300 and '\n' not in str(e.value)
 
 # ---- copies

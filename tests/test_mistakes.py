@@ -18,10 +18,10 @@ def somewhere(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
 
 def sets(k, v): return ['train','demo','--set',f'{k}={v}']
 LIGHT = {
-    'verb':(['studdy','demo'], 'studdy.*Did you mean: study'), 'recipe':(['train','woof-128-4'], 'woof-128-4.*Did you mean:.*woof-128-5'), 'recipe of a study':(['study','dmeo'], 'dmeo.*Did you mean: demo'),
-    'variant':(['train','demo','--variant','simpel'], 'simpel.*Did you mean: simple'), 'variant of a study':(['study','demo','--variants','baseline,slef'], 'slef.*self'),
-    'key':(sets('learning_rat','1'), "'learning_rat'"), 'key near':(sets('epoch','1'), "'epoch'.*Did you mean: epochs"), 'option':(['study','demo','--wrokers','2'], r'--wrokers.*Did you mean: --workers'),
-    'option of train':(['train','demo','--devise','cpu'], '--devise.*--device'), 'engine':(['study','demo','--engine','rya'], "'rya'.*Did you mean: ray"), 'study':(['compare','../x'], r"'\.\./x'"),
+    'verb':(['studdy','demo'], 'studdy.*Did you mean study'), 'recipe':(['train','woof-128-4'], 'woof-128-4.*Did you mean:.*woof-128-5'), 'recipe of a study':(['study','dmeo'], 'dmeo.*Did you mean demo'),
+    'variant':(['train','demo','--variant','simpel'], 'simpel.*Did you mean simple'), 'variant of a study':(['study','demo','--variants','baseline,slef'], 'slef.*self'),
+    'key':(sets('learning_rat','1'), "'learning_rat'"), 'key near':(sets('epoch','1'), "'epoch'.*Did you mean epochs"), 'option':(['study','demo','--wrokers','2'], r'--wrokers.*Did you mean --workers'),
+    'option of train':(['train','demo','--devise','cpu'], '--devise.*--device'), 'engine':(['study','demo','--engine','rya'], "'rya'.*Did you mean ray"), 'study':(['compare','../x'], r"'\.\./x'"),
     'seed below 0':(['train','demo','--seed','-1'], 'Seed -1.*0 to 4294967295'), 'seed too large':(['train','demo','--seed',str(2**32)], 'Seed 4294967296'), 'seed a fraction':(['train','demo','--seed','1.5'], '--seed'),
     'seeds below 0':(['study','demo','--seeds','0,-3'], 'Seed -3'), 'seeds too large':(['study','demo','--seeds','0,99999999999'], 'Seed 99999999999'), 'seeds a word':(['study','demo','--seeds','0,a'], 'whole numbers'),
     'seeds twice':(['study','demo','--seeds','1,1'], 'different seeds'), 'no runs':(['study','demo','--runs','0'], 'at least two'), 'too many runs':(['study','demo','--runs','10000000'], 'at most a million'),
@@ -31,9 +31,9 @@ LIGHT = {
     'delta':(['study','demo','--delta','nan'], 'delta'), 'threads':(['study','demo','--threads','0'], 'threads'), 'workers':(['study','demo','--workers','0'], 'workers'), 'gpus':(['study','demo','--gpus-per-run','1.5'], 'gpus_per_run'),
     'name with a separator':(['study','demo','--name','a/b'], "'a/b'.*may hold only"), 'name with markup':(['study','demo','--name','<b>x</b>'], 'may hold only'), 'name upwards':(['study','demo','--name','..'], 'may hold only'),
     'data':(['study','demo','--data','nowhere'], 'nowhere'), 'import':(['study','demo','--import','nowhere.py'], 'nowhere.py'), 'store':(['study','demo','--root','nothing://x'], 'nothing://x'), 'merge':(['runs','--merge','nowhere'], 'nowhere'),
-    'data of train':(['train','demo','--data','nowhere'], 'nothing at nowhere'), 'data set':(['data','imagewoff'], "'imagewoff'.*Did you mean: imagewoof"), 'data set of a recipe':(sets('dataset','shaeps'), "'shaeps'.*Did you mean: shapes"),
-    'data set of a study':(['study','demo','--set','dataset=shaeps'], "'shaeps'.*Did you mean: shapes"), 'device':(['train','demo','--device','tpu'], "'tpu'.*cpu and cuda"), 'device of a study':(['study','demo','--device','gpu'], "'gpu'.*cpu and cuda"),
-    'address':(['study','demo','--address','auto'], 'of --engine ray'), 'variant of cost':(['cost','--variants','simpel'], 'simpel.*Did you mean: simple'),
+    'data of train':(['train','demo','--data','nowhere'], 'nothing at nowhere'), 'data set':(['data','imagewoff'], "'imagewoff'.*Did you mean imagewoof"), 'data set of a recipe':(sets('dataset','shaeps'), "'shaeps'.*Did you mean shapes"),
+    'data set of a study':(['study','demo','--set','dataset=shaeps'], "'shaeps'.*Did you mean shapes"), 'device':(['train','demo','--device','tpu'], "'tpu'.*cpu and cuda"), 'device of a study':(['study','demo','--device','gpu'], "'gpu'.*cpu and cuda"),
+    'address':(['study','demo','--address','auto'], 'of --engine ray'), 'variant of cost':(['cost','--variants','simpel'], 'simpel.*Did you mean simple'),
     **{f'{o} of cost':(['cost',o,'0'], f'{o} 0: give at least 1') for o in ('--size','--n-out','--threads')},
     **({} if gpus_here() else {'no GPU':(['train','demo','--device','cuda'], "'cuda'.*no GPU"), 'no GPU for a study':(['study','demo','--device','cuda'], "'cuda'.*no GPU")})}
 

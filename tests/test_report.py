@@ -232,7 +232,7 @@ def test_derived_images_are_no_replication(tmp_path):
 def test_runs_that_shared_a_gpu_are_said():
     "Four workers made the committed study of the GPU; two cores, each with a run, share nothing"
     shared,alone = (to_markdown(make_report(load_study(name, ROOT/'runs'))) for name in ('woof-128-5-v1-gpu','woof-cpu'))
-    assert 'Up to 4 runs shared the machine.' in shared and 'shared the machine' not in alone
+    assert 'Up to 4 runs were training at the same time.' in shared and 'at the same time' not in alone
 
 def test_growth_and_other_envs_are_said(tmp_path):
     s = make(tmp_path)

@@ -1309,7 +1309,7 @@ def test_shares_are_no_seeds(call, header):
     f = wrote(f'model,{header}\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('baseline',BASE),('simple',SIMPLE))))
     assert commands(refused(call, f))==[] and commands(refused(call, f, '--wide', says='not seeds'))==[]
 
-@pytest.mark.parametrize('header,says', [('5,20,80,200,300','If these are seeds, and no epochs, sizes or shares'), ('0,1,2,3,4','read. Read it with'), ('1,2,3,4,5','read. Read it with')])
+@pytest.mark.parametrize('header,says', [('5,20,80,200,300','If these are seeds, not epochs, sizes or shares'), ('0,1,2,3,4','read. Read it with'), ('1,2,3,4,5','read. Read it with')])
 def test_bare_numbers_are_seeds_if_so(call, header, says):
     f = wrote(f'model,{header}\n'+'\n'.join(f"{a},{','.join(map(str, x))}" for a,x in (('baseline',BASE),('simple',SIMPLE))))
     is_the_five(comparisons(call, *commands(refused(call, f, says=says))[0][1:])[0][0])

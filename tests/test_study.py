@@ -467,7 +467,7 @@ def test_a_clock_that_is_set_back_shows_no_time_below_zero(monkeypatch):
 def test_records_that_do_not_say_which_images_were_right_are_named_where_they_are_compared(tmp_path, arms, names):
     for v in ('baseline','simple'): fill(tmp_path, [v], (0,))
     for v in ('baseline','simple'): fill(tmp_path, [v], (1,2), **(dict(correct='') if v in arms else {}))
-    note = [o for o in study(tmp_path).compare()['simple'].notes if 'believed as it stands' in o]
+    note = [o for o in study(tmp_path).compare()['simple'].notes if 'taken on trust' in o]
     assert len(note)==bool(arms) and all(o in note[0] for o in names)
 
 # ---- what is said before anything is trained
