@@ -18,7 +18,7 @@ def somewhere(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
 
 def sets(k, v): return ['train','demo','--set',f'{k}={v}']
 LIGHT = {
-    'verb':(['studdy','demo'], 'studdy.*Did you mean study'), 'recipe':(['train','woof-128-4'], 'woof-128-4.*Did you mean:.*woof-128-5'), 'recipe of a study':(['study','dmeo'], 'dmeo.*Did you mean demo'),
+    'verb':(['studdy','demo'], 'studdy.*Did you mean study'), 'recipe':(['train','woof-128-4'], 'woof-128-4.*Did you mean.*woof-128-5'), 'recipe of a study':(['study','dmeo'], 'dmeo.*Did you mean demo'),
     'variant':(['train','demo','--variant','simpel'], 'simpel.*Did you mean simple'), 'variant of a study':(['study','demo','--variants','baseline,slef'], 'slef.*self'),
     'key':(sets('learning_rat','1'), "'learning_rat'"), 'key near':(sets('epoch','1'), "'epoch'.*Did you mean epochs"), 'option':(['study','demo','--wrokers','2'], r'--wrokers.*Did you mean --workers'),
     'option of train':(['train','demo','--devise','cpu'], '--devise.*--device'), 'engine':(['study','demo','--engine','rya'], "'rya'.*Did you mean ray"), 'study':(['compare','../x'], r"'\.\./x'"),
