@@ -1231,7 +1231,7 @@ verbs = dict(demo=demo, recipes=recipes, variants=list_variants, data=data, cost
     study=study, race=race, control=control, compare=compare, report=report, leaderboard=leaderboard, runs=runs)
 
 def _help():
-    about = 'Does an attention layer help? Paired runs with and without it, and verdicts.'
+    about = 'Does an attention layer help? Paired runs with and without it, and an answer with its interval.'
     def line(name, f):
         head,*more = wrapped(f.__doc__ or '', max(0, screen_width()-14)).split('\n')
         return '\n'.join([f'  {name:<11} {head}', *(f"{'':14}{o}" for o in more)])
