@@ -1054,7 +1054,7 @@ class _OneRun(Comparison):
         return c.here and replace(c.here, se=c.sd_diff*(1+1/c.n)**.5)
 
 # %% ../nbs/24_results.ipynb #41b3854d
-@parts(**{k:f'exact.{k}' for k in 'arm n diff low high p p_verdict verdict verdict_words delta alpha family notes'.split()},
+@parts(**{k:f'exact.{k}' for k in 'arm n diff low high interval p p_verdict verdict verdict_words delta alpha family notes'.split()},
     mean='exact.mean_variant', sd='exact.sd_variant', diverged='exact.diverged_variant', n_all='exact.n_all_variant',
     low_one_run='one_run.low', high_one_run='one_run.high', verdict_one_run='one_run.verdict', verdict_words_one_run='one_run.verdict_words')
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ CHANGED = {
     **{f'helps/*/{o}/out':'two examples at the end, no default where it is nothing, and names or patterns of recipes and variants' for o in ('demo','recipes','variants','cost','report','leaderboard','runs')},
     **{k:'the same in more usual words' for k in ('records/cli/odd/message','recipes/wrong/0/message','compare_more/unknown/err',
         *(f'compare_more/{o}/json/err' for o in ('gate *','* gate','demo-sasa-botnet *','* demo-sasa-botnet','demo demo','woof-cpu woof-cpu','woof-delta woof-delta')),
-        'plans/* {"sd": 0.0}', *(f'mistakes/{o}/message' for o in ('seeds','unknown','arm','sd')))},
+        'plans/* {"sd": 0.0}', *(f'mistakes/{o}/message' for o in ('seeds','unknown','arm','sd','twice')))},
 }
 
 _number = re.compile(r'-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e-\d+')

@@ -108,7 +108,7 @@ def test_the_power_curve_is_that_of_the_noncentral_t_at_alpha_over_k():
 
 @pytest.mark.parametrize('n,sd,variants,paired', [(3,.002,1,True), (4,.004,1,True), (20,.02,2,True), (40,.02,1,True), (3,.003,1,False), (12,.008,3,False)])
 def test_the_curves_are_the_answers_of_simulated_studies(n, sd, variants, paired):
-    "Of the rule: at 0 an interval that leaves 0 out is not the answer "equivalent", and below 0 none is better"
+    "Of the rule: at 0 an interval that leaves 0 out is not called equivalent, and below 0 none is better"
     p = Plan(n, sd, .015, .005, .05, variants, paired=paired)
     rng = np.random.default_rng(0)
     x = rng.normal(0, sd, (2 if not paired else 1, 40_000, n))

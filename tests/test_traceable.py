@@ -186,7 +186,7 @@ def test_what_the_readme_says_of_the_study():
     _,arms = records('woof-cpu')
     r = next(iter(arms.values()))[0]['recipe']
     said = (ROOT/'README.md').read_text()
-    assert len(arms['baseline'])==20 and f"{sum(map(len, arms.values()))} trainings on 2 CPU cores, of an {r['backbone']} of half width for {r['epochs']} epochs, on Imagewoof reduced to {r['presize']} px and cropped to {r['size']}, twenty paired seeds" in said
+    assert len(arms['baseline'])==20 and f"{sum(map(len, arms.values()))} trainings on 2 CPU cores: an {r['backbone']} of half width, {r['epochs']} epochs, Imagewoof reduced to {r['presize']} px and cropped to {r['size']}, twenty paired seeds" in said
     assert r['widen']==.5 and {o['data']['source'] for rs in arms.values() for o in rs}=={'160-derived'}
 
 def test_what_the_readme_says_of_the_study_in_the_picture():
