@@ -159,6 +159,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'simpleattn.cli._best': ('cli.html#_best', 'simpleattn/cli.py'),
                                 'simpleattn.cli._brief': ('cli.html#_brief', 'simpleattn/cli.py'),
                                 'simpleattn.cli._call': ('cli.html#_call', 'simpleattn/cli.py'),
+                                'simpleattn.cli._causes': ('cli.html#_causes', 'simpleattn/cli.py'),
                                 'simpleattn.cli._check_asked': ('cli.html#_check_asked', 'simpleattn/cli.py'),
                                 'simpleattn.cli._check_beside': ('cli.html#_check_beside', 'simpleattn/cli.py'),
                                 'simpleattn.cli._check_declared': ('cli.html#_check_declared', 'simpleattn/cli.py'),

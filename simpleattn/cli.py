@@ -242,7 +242,10 @@ def _recipes(settings):
 def _refuse_study(name, root):
     "Where a study has the name that is not a recipe's"
     from simpleattn.runs import read_declaration
-    if declared := read_declaration(root, name): raise CliError(f"{name!r} is a study of the recipe {declared['arms'][0]['recipe']}. The command that declared it resumes it; simpleattn compare {name} shows it.")
+    declared = read_declaration(root, name)
+    if not declared: return
+    raise CliError(f"{name!r} is a study of the recipe {declared['arms'][0]['recipe']}. "
+        f'The command that declared it resumes it; simpleattn compare {name} shows it.')
 
 def _recipe_of(recipe, settings, changes, root='runs'):
     "The recipe of a command, with its --set"
@@ -578,16 +581,21 @@ def _page_of(study, wanted):
     from simpleattn.report import live_page
     with live_page(study, harness_words(study)) as after: yield after
 
+def _causes(gave_up):
+    "Why the runs of each arm failed, each reason once"
+    reasons = {}
+    for task,(_,why) in gave_up.items():
+        of_arm = reasons.setdefault(task.arm.name, [])
+        if why not in of_arm: of_arm.append(why)
+    return '; '.join(f"{arm}: {' / '.join(of_arm)}" for arm,of_arm in reasons.items())
+
 def _finished(study, fmt):
     "The comparison of a study that has run; where runs failed every time, an error that names them after it"
-    from fastcore.basics import groupby
     if not study.gave_up: return comparison(study, fmt)
     try: text = comparison(study, fmt)
     except CliError: text = ''
     lost,n_runs = [path for path,_ in study.gave_up.values()], len(study.arms)*len(study.seeds)
-    by_arm = groupby(study.gave_up, lambda task: task.arm.name)
-    causes = '; '.join(f"{arm}: {' / '.join(dict.fromkeys(study.gave_up[task][1] for task in tasks))}" for arm,tasks in by_arm.items())
-    why = f"{len(lost)} of {n_runs} runs failed three times ({causes}): {', '.join(lost)}. The same command tries them again."
+    why = f"{len(lost)} of {n_runs} runs failed three times ({_causes(study.gave_up)}): {', '.join(lost)}. The same command tries them again."
     raise Told(text, why)
 
 # %% ../nbs/28_cli.ipynb #4ff62736
@@ -864,19 +872,19 @@ class _Question:
         "The same, with the words that a command which goes on has to repeat"
         return replace(self, reading=dict(self.reading, others=words))
 
-def _compare_file(name, q, against):
+def _compare_file(name, question, against):
     "The comparisons of a file of results, one for each value of --by, as text; what was read as what goes to standard error"
     from simpleattn.results import compare_results,read_results
     if against is not None:
-        _refuse('--against, which has no baseline and one answer for each arm', by=q.by, **q.asked)
-        runs = read_results(name, lone=True, **q.reading)
-        text = _said_against(runs, against, q.rates, q.fmt)
+        _refuse('--against, which has no baseline and one answer for each arm', by=question.by, **question.asked)
+        runs = read_results(name, lone=True, **question.reading)
+        text = _said_against(runs, against, question.rates, question.fmt)
         _tell_read(name, runs)
         return text
     tables = []
-    answers = compare_results(name, q.baseline, q.by, tables.append, **q.reading, **q.how, **q.rates)
-    for runs in tables: _tell_read(name, runs, _said_baseline(runs, q.baseline)) # a refusal before stands alone
-    return _said_parts(answers, q.fmt, q.full) if q.by else said(answers, q.fmt, q.full)
+    answers = compare_results(name, question.baseline, question.by, tables.append, **question.reading, **question.how, **question.rates)
+    for runs in tables: _tell_read(name, runs, _said_baseline(runs, question.baseline)) # a refusal before stands alone
+    return _said_parts(answers, question.fmt, question.full) if question.by else said(answers, question.fmt, question.full)
 
 def _tell_read(what, runs, more=''):
     "On standard error, what was read as what"
@@ -935,40 +943,40 @@ def _compare_summaries(words, rates):
     return Comparisons((c,), c.baseline, c.delta, c.alpha, 1)
 
 # %% ../nbs/28_cli.ipynb #b7e9cd43
-def _of_study(name, q):
+def _of_study(name, question):
     "A declared study, to be compared"
     from simpleattn.study import load_study
-    _refuse('what is not a file of results', **{k:v for k,v in q.reading.items() if k != 'others'})
-    _check_declared(q.rates, q.baseline)
-    return load_study(name, q.root, q.env)
+    _refuse('what is not a file of results', **{k:v for k,v in question.reading.items() if k != 'others'})
+    _check_declared(question.rates, question.baseline)
+    return load_study(name, question.root, question.env)
 
-def _answers(name, q):
+def _answers(name, question):
     "(Study, file, or value of --by; its `Comparisons`) each"
-    how = q.how
-    if not _is_file(name, q.root):
-        _refuse('what is not a file of results', by=q.by)
-        return [(name, _of_study(name, q).compare(**how))]
+    how = question.how
+    if not _is_file(name, question.root):
+        _refuse('what is not a file of results', by=question.by)
+        return [(name, _of_study(name, question).compare(**how))]
     from simpleattn.results import compare_results
-    def told(runs): _tell_read(name, runs, _said_baseline(runs, q.baseline))
-    found = compare_results(name, q.baseline, q.by, told, **q.reading, **how, **q.rates)
-    if not q.by: return [(name, found)]
+    def told(runs): _tell_read(name, runs, _said_baseline(runs, question.baseline))
+    found = compare_results(name, question.baseline, question.by, told, **question.reading, **how, **question.rates)
+    if not question.by: return [(name, found)]
     for why in found.values():
         if isinstance(why, ValueError): raise why
     return [*found.items()]
 
-def _pooled(what, q):
-    "What several studies say together, an arm a part"
+def _pooled(what, question):
+    "What several studies say together, one part per arm"
     from simpleattn.questions import pool_arms
     from simpleattn.words import pool_rows
-    where = {} if all(_is_file(o, q.root) for o in what) else dict(root=q.root)
-    q = q.repeated(*(what if len(what) > 1 else ()), '--pool', *_words_of(q.asked | q.rates | where))
-    answers = [o for name in what for o in _answers(name, q)]
+    where = {} if all(_is_file(o, question.root) for o in what) else dict(root=question.root)
+    question = question.repeated(*(what if len(what) > 1 else ()), '--pool', *_words_of(question.asked | question.rates | where))
+    answers = [o for name in what for o in _answers(name, question)]
     pooled = pool_arms(dict(answers))
-    if q.fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
-    if q.fmt == 'csv':
+    if question.fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
+    if question.fmt == 'csv':
         for note in dict.fromkeys(o for p in pooled.values() for o in p.notes): _tell(f'{note}.')
         return [dict(arm=arm, **row) for arm,p in pooled.items() for row in p.rows]
-    return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), q.fmt)}\n\n{p.words}' for arm,p in pooled.items())
+    return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), question.fmt)}\n\n{p.words}' for arm,p in pooled.items())
 
 # %% ../nbs/28_cli.ipynb #59308eed
 def _with_command(best, reading):
@@ -977,22 +985,22 @@ def _with_command(best, reading):
     first,second = (Entry(tuple(reading.runs[o['arm']]), root=str(reading.study.root)) for o in best.arms[:2])
     return replace(best, confirm=confirm_command(first, second, reading.study.seeds))
 
-def _best(name, q):
+def _best(name, question):
     "Which arms of a study or a file may be the best"
     from simpleattn.questions import best
     from simpleattn.words import best_rows
-    if _is_file(name, q.root):
+    if _is_file(name, question.root):
         from simpleattn.results import read_results
-        runs = read_results(name, **q.repeated('--best', *_words_of(q.rates)).reading)
+        runs = read_results(name, **question.repeated('--best', *_words_of(question.rates)).reading)
         _tell_read(name, runs)
-        found = best(runs, **q.rates)
+        found = best(runs, **question.rates)
     else:
-        study = _of_study(name, q).read()
+        study = _of_study(name, question).read()
         if study.study.raced or study.grown: raise CliError(f'{name} was looked at before its seeds were all there: --best holds for a declared number of seeds.')
         _say_incomplete(study)
         found = _with_command(best(study.samples(), study.study.alpha), study)
-    if q.fmt == 'json': return found.to_dict()
-    if q.fmt != 'csv': return f'{text_table(*best_rows(found), q.fmt)}\n\n{found.words}'
+    if question.fmt == 'json': return found.to_dict()
+    if question.fmt != 'csv': return f'{text_table(*best_rows(found), question.fmt)}\n\n{found.words}'
     for note in found.notes: _tell(f'{note}.')
     return found.arms
 
@@ -1077,13 +1085,13 @@ def _words_of(options):
         elif value: words += [f'--{name}', *(value if isinstance(value, (list,tuple)) else [str(value)])]
     return words
 
-def _compare_studies(what, q):
+def _compare_studies(what, question):
     "What one study says, or whether the second of two gains more"
     from simpleattn.study import compare_gains,load_study
-    _check_env(q.root, q.env, takes_any=True)
-    studies = [load_study(name, q.root, q.env) for name in what]
-    if len(studies)==2: return said(compare_gains(*studies), q.fmt, q.full)
-    return comparison(studies[0], q.fmt, q.full, not q.env, **q.how)
+    _check_env(question.root, question.env, takes_any=True)
+    studies = [load_study(name, question.root, question.env) for name in what]
+    if len(studies)==2: return said(compare_gains(*studies), question.fmt, question.full)
+    return comparison(studies[0], question.fmt, question.full, not question.env, **question.how)
 
 # %% ../nbs/28_cli.ipynb #56045e5e
 def report(
