@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fastcore.basics import GetAttr, patch
 import numpy as np
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate
-from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
@@ -599,13 +598,17 @@ def to_html(
     reload:int=0       # Seconds after which a browser loads the page again; 0: never
 )->str: # One self-contained page
     "A report as HTML: nothing is fetched, and every name is escaped"
-    import jinja2
     if figures is None: figures = report_figures(report)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string((files('simpleattn')/'report.html.j2').read_text(encoding='utf-8'))
     figures = {caption:re.sub(r' xmlns(:\w+)?="[^"]*"', '', picture) for caption,picture in figures.items()}
-    return page.render(report=report, rate=rate, answer_of=answer_of, figures=figures, reload=reload, beside=_beside(report),
+    return _page().render(report=report, rate=rate, answer_of=answer_of, figures=figures, reload=reload, beside=_beside(report),
         tables=[*_tables(report)], sources=[*_sources(report)])
+
+@cache
+def _page():
+    "The template of a page, compiled once"
+    import jinja2
+    environment = jinja2.Environment(loader=jinja2.PackageLoader('simpleattn', ''), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template('report.html.j2')
 
 def _beside(report):
     "Files that lie beside the page -> what they are"

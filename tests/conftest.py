@@ -3,7 +3,7 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('MPLBACKEND', 'agg')
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '') # what is promised to the bit is promised on a CPU; tests/test_gpu.py says how to run on a GPU
-import fcntl,subprocess,sys,tarfile,tempfile
+import fcntl,shutil,subprocess,sys,tarfile,tempfile
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +13,15 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent/'shared'
 ARCHIVE = SHARED/'data'/'imagewoof2-160.tgz'
 SIMPLEATTN = Path(sys.executable).parent/'simpleattn'
+
+# ---- temporary files lie in memory where there is room: the suite writes so many small ones that a disk takes twice the time
+
+MEMORY = Path('/dev/shm')
+_made = None # processes that share the tests find TMPDIR set; set it yourself to look at the files afterwards
+if 'TMPDIR' not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 8e9:
+    _made = os.environ['TMPDIR'] = tempfile.tempdir = tempfile.mkdtemp(prefix='simpleattn-tests-', dir=MEMORY)
+
+# ---- processes
 
 def run_process(*args, timeout=900, env=None, **kwargs):
     "A finished process with its output as text"
@@ -65,7 +74,10 @@ _turns = Path(tempfile.gettempdir())/f'simpleattn-turns-{os.getpid()}'
 def pytest_configure_node(node): node.workerinput['turns'] = str(_turns)
 
 def pytest_unconfigure(config):
-    if not hasattr(config, 'workerinput'): _turns.unlink(missing_ok=True)
+    "The first process tidies up"
+    if hasattr(config, 'workerinput'): return
+    _turns.unlink(missing_ok=True)
+    if _made: shutil.rmtree(_made, ignore_errors=True)
 
 @contextmanager
 def _turn(file, alone):

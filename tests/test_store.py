@@ -349,6 +349,15 @@ def test_merging_copies_what_is_missing_and_names_what_differs(root, tmp_path):
     code,out,err = cli_main(['runs','--root',root,'--merge',other])
     assert code==1 and '0 files copied, 4 were there, 1 differ, 2 not believed' in out and a_run(0).path in err and a_run(8).path in err
 
+def test_a_merge_of_what_is_there_writes_nothing(tmp_path, monkeypatch):
+    import simpleattn.files as files
+    for s in range(3): write_run(a_run(s), tmp_path/'other')
+    written, write = [], files._write_beside
+    monkeypatch.setattr(files, '_write_beside', lambda path, content: written.append(path.name) or write(path, content))
+    merge_runs(tmp_path/'other', tmp_path/'runs')
+    assert sorted(written)==['0.json','1.json','2.json']
+    assert len(merge_runs(tmp_path/'other', tmp_path/'runs').there)==3 and len(written)==3
+
 def test_the_list_goes_to_csv(tmp_path):
     import csv,io
     for s in (0,1): write_run(a_run(s), tmp_path)
