@@ -14,13 +14,6 @@ SHARED = ROOT.parent/'shared'
 ARCHIVE = SHARED/'data'/'imagewoof2-160.tgz'
 SIMPLEATTN = Path(sys.executable).parent/'simpleattn'
 
-# ---- temporary files lie in memory where there is room: the suite writes so many small ones that a disk takes twice the time
-
-MEMORY = Path('/dev/shm')
-_made = None # processes that share the tests find TMPDIR set; set it yourself to look at the files afterwards
-if 'TMPDIR' not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 8e9:
-    _made = os.environ['TMPDIR'] = tempfile.tempdir = tempfile.mkdtemp(prefix='simpleattn-tests-', dir=MEMORY)
-
 # ---- processes
 
 def run_process(*args, timeout=900, env=None, **kwargs):
@@ -29,6 +22,16 @@ def run_process(*args, timeout=900, env=None, **kwargs):
 
 def python(code, *args, **kwargs): return run_process(sys.executable, '-c', code, *args, **kwargs)
 def cli(*args, **kwargs): return run_process(SIMPLEATTN, *args, **kwargs)
+
+# ---- folders of tests lie in memory where there is room: so many small files take a disk twice the time. `--basetemp` has them elsewhere
+
+MEMORY, ROOM = Path('/dev/shm'), 8e9 # bytes
+
+def pytest_configure(config):
+    config.in_memory = None
+    if hasattr(config, 'workerinput') or config.option.basetemp: return
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        config.in_memory = os.environ['PYTEST_DEBUG_TEMPROOT'] = tempfile.mkdtemp(prefix='simpleattn-tests-', dir=MEMORY)
 
 # ---- what is left out, and why
 
@@ -77,7 +80,7 @@ def pytest_unconfigure(config):
     "The first process tidies up"
     if hasattr(config, 'workerinput'): return
     _turns.unlink(missing_ok=True)
-    if _made: shutil.rmtree(_made, ignore_errors=True)
+    if config.in_memory: shutil.rmtree(config.in_memory, ignore_errors=True)
 
 @contextmanager
 def _turn(file, alone):

@@ -416,7 +416,7 @@ for k in range(rounds): # nothing of the store is open in the parent
     print(*[os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in pids])
 '''
 
-@pytest.mark.parametrize('n', [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('root,n', [('folder', 2), *(pytest.param(o, 4, marks=pytest.mark.slow) for o in ('folder','s3'))], indirect=['root'])
 def test_growths_at_the_same_moment_lose_no_arm_with_locks_or_without(root, n, count):
     "12 rounds, the first of which declares the study"
     res = python(GROW, root, 12, n, env=dict(PYTHONPATH=str(ROOT)))
