@@ -594,7 +594,8 @@ def _finished(study, fmt):
     if not study.gave_up: return comparison(study, fmt)
     try: text = comparison(study, fmt)
     except CliError: text = ''
-    lost,n_runs = [path for path,_ in study.gave_up.values()], len(study.arms)*len(study.seeds)
+    lost = [path for path,_ in study.gave_up.values()]
+    n_runs = len(study.arms)*len(study.seeds)
     why = f"{len(lost)} of {n_runs} runs failed three times ({_causes(study.gave_up)}): {', '.join(lost)}. The same command tries them again."
     raise Told(text, why)
 

@@ -176,14 +176,14 @@ def _take_name(beside, path):
         raise
 
 def _is_whole(path):
-    "Is a file there that another process is not just about to write?"
+    "Is there a file with content? An empty one may be a name that another process has just taken"
     try: return path.stat().st_size>0
     except OSError: return False
 
 def _put_in_folder(root, name, content, over):
     path = _local(root, name)
     make_folder(path.parent)
-    if not over and _is_whole(path): raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) # known before anything is written
+    if not over and _is_whole(path): raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) # before anything is written
     beside = _write_beside(path, content)
     give_name = os.replace if over else _take_name
     try: give_name(beside, path)

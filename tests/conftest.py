@@ -23,7 +23,7 @@ def run_process(*args, timeout=900, env=None, **kwargs):
 def python(code, *args, **kwargs): return run_process(sys.executable, '-c', code, *args, **kwargs)
 def cli(*args, **kwargs): return run_process(SIMPLEATTN, *args, **kwargs)
 
-# ---- folders of tests lie in memory where there is room: so many small files take a disk twice the time. `--basetemp` has them elsewhere
+# ---- folders of tests lie in memory where there is room, because a disk takes longer over so many small files. `--basetemp` has them elsewhere
 
 MEMORY, ROOM = Path('/dev/shm'), 8e9 # bytes
 
