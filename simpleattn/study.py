@@ -419,7 +419,8 @@ def _check_enough(self:StudyRuns):
     why = ''.join(f' {o}' for o in self._why_few(few))
     way = '--env reads those of one.' if study.raced else 'pairs never cross two machines, and `--env any --unpaired` compares them as unpaired.'
     also = f" There are runs of {', '.join(others)}: {way}" if others else ''
-    raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}.{why} `simpleattn study` trains what is missing.{also}")
+    trains = 'race' if study.raced else 'study'
+    raise CliError(f"{', '.join(few)} of study {study.name!r}: fewer than two runs on {study.env}.{why} `simpleattn {trains}` trains what is missing.{also}")
 
 @patch
 def _why_few(self:StudyRuns, labels):

@@ -120,6 +120,11 @@ def test_a_race_that_goes_on_says_so(planned, tmp_path):
     d = report_data(load_study('r', tmp_path))
     assert any('The race goes on' in w for w in d['warnings']) and not any('Incomplete' in w for w in d['warnings']) and len(d['missing'])==40-6
 
+def test_a_race_with_too_few_runs_names_the_command_that_trains_more(planned, tmp_path):
+    planned.stop = 2
+    with pytest.raises(KeyboardInterrupt): race(tmp_path, 'simple')
+    with pytest.raises(CliError, match='fewer than two runs.*`simpleattn race` trains what is missing'): load_study('r', tmp_path).compare()
+
 def test_a_race_may_have_a_higher_cap_later_but_no_other_rule(planned, tmp_path):
     race(tmp_path, 'symmetric', cap=8)
     s = race(tmp_path, 'symmetric', cap=12)
