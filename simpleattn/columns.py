@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_accuracy', 'is_error',
-           'says_error', 'is_loss', 'seed_in', 'numbered', 'is_id', 'all_repeat', 'unexplained', 'said_columns',
-           'check_columns']
+           'as_cells', 'without_accents', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_versioned',
+           'plain_values', 'is_accuracy', 'is_error', 'says_error', 'is_loss', 'seed_in', 'numbered', 'is_id',
+           'is_time', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
-import json,re
+import json,re,unicodedata
 from collections import Counter
 from fnmatch import fnmatchcase
 from .runs import comparable
@@ -19,7 +19,7 @@ def is_blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', '
 
 def number_in(text):
     "A number, with a decimal point or comma, with or without %; None where it is none"
-    text = re.sub(r'\s|%$', '', text).replace('\u2212', '-')
+    text = re.sub(r"\s|%$|(?<=\d)['\u2019](?=\d{3}(\D|$))", '', text).replace('\u2212', '-') # 6'213 is Swiss
     if re.fullmatch(r'="[^"]*"', text): text = text[2:-1] # as spreadsheets keep a text
     counts = re.fullmatch(r'(\d+)/(\d+)', text) # 310/500
     if counts and 0 < float(counts[2]) >= float(counts[1]): return float(counts[1])/float(counts[2])
@@ -47,13 +47,16 @@ def as_cells(rows):
     return pd.DataFrame([[row.get(k, '') for k in header] for row in cells], range(1, len(rows)+1), header, dtype=str)
 
 # %% ../nbs/15_columns.ipynb #d44bbcbd
-_containers = 'info trainer params param config hparams hparam hyperparameters flags flag args metrics metric summary summarymetrics user_attrs tags mlflow attributes'
+_containers = '''info trainer params param parameters config hparams hparam hyperparameters hyperparams flags flag args metrics metric last_metrics
+    summary summarymetrics user_attrs tags mlflow attributes history'''
+
+def without_accents(text:str)->str: return ''.join(o for o in unicodedata.normalize('NFKD', text) if not unicodedata.combining(o)) # Such as ecart of écart
 
 def short_name(
     header # A column's name, such as params.seed or Val Acc
 )->str:    # Such as: seed, val_acc
     "A column's name in lower case with _ between words, without the tool's own prefix"
-    words_of = re.sub(r'[^a-z0-9]+', '_', str(header).lower()).strip('_')
+    words_of = re.sub(r'[^a-z0-9]+', '_', without_accents(str(header).lower())).strip('_')
     containers = '|'.join(_containers.split())
     no_count = r'(?!params?_(?:count|total|m|mio|k|b|million|millions)$)' # of parameters
     return re.sub(rf'^(?:data_(?=(?:{containers})_))?(?:{no_count}(?:{containers})_)+(?=.)', '', words_of)
@@ -87,7 +90,20 @@ def plain_value(
     try: number = float(plain)
     except ValueError: return text
     if 2**53 <= abs(number) < float('inf') and re.fullmatch(r'-?\d+', plain): return int(plain)
+    if abs(number) == float('inf') and re.search(r'\d', text): return text # a hash such as 1234e567
     return number if number == number else ''
+
+_versioned = '''version versions release revision rev torch pytorch torchvision fastai timm tensorflow keras jax flax cuda cudnn rocm python numpy
+    driver transformers lightning commit hash sha'''.split()
+
+def is_versioned(header)->bool: return bool({*short_name(header).split('_')} & {*_versioned}) # Does a column hold versions or hashes?
+
+def plain_values(
+    column # Series of cells
+): # Series
+    "The plain value of each cell; of a version each sign counts, so that 2.1 is not 2.10"
+    if is_versioned(column.name): return column.map(lambda o: '' if is_blank(str(o)) else str(o).strip())
+    return column.map(plain_value)
 
 # %% ../nbs/15_columns.ipynb #2fb539aa
 arm_names = '''arm variant model model_name architecture arch network net backbone layer attention attn attention_type method treatment
@@ -101,8 +117,16 @@ _before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
 _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 
-_error_words = re.compile(r'(top_?\d|val|valid|test|mean|best|mis)*(err|error|errors|errrate|errorrate|errs)(_?rate)?\d*|mis_?classif.*|misclass|incorrect|inaccuracy|[cw]er|eer|hter|mce|wrongs?|mistakes?|miss(es)?|fail(ure)?s?|f[pn]r')
-_loss_words = re.compile('(val|valid|test|train|log)?(loss|losses)|nll|ppl|perplexity|mae|mse|rmse|ece|brier|bce|bcewithlogits|(cross)?entropy|xent|ce|regret|mape|rmsle|bpd|bpc|hinge|kld?|deviance|cost|risk')
+def _any_of(words): return re.compile('|'.join(words.split())) # Words may be patterns
+
+_error_words = _any_of(r'''(top_?\d|val|valid|test|mean|best|mis)*(err|error|errors|errrate|errorrate|errs)(_?rate)?\d*
+    mis_?classif.* misclass incorrect inaccuracy [cw]er eer hter mce wrongs? mistakes? miss(es)? fail(ure)?s? f[pn]r\d*
+    fehler fehlerrate fehlerquote fehlklassifikation(en|srate)? erreurs? errore tasso_errore''')
+_better_high = 'auc|auroc|f1|precision|recall|map|iou|dice' # of which 1 - x is an error, too
+_error_names = _any_of('[tdp]er') # which are words of other names
+_loss_words = _any_of('''(val|valid|test|train|log)?(loss|losses) neg(ative)?loglik(elihood)? nllh? ppl perplexity mae n?r?mse s?mape rmsle
+    ece brier bce bcewithlogits (cross)?entropy xent ce regret bp[dc] hinge kld? deviance cost risk
+    epe absrel fid kid lpips l[12] verlust perte perdita''')
 _of_something_else = {*'std sd sem se standard stderr bar margin code message msg type acc accuracy'.split()} # as in std_error, error_code, acc_error
 
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
@@ -114,13 +138,15 @@ def _words_of(name):
 
 def says_error(name):
     "Do the words of a name make it a share or a count of what is wrong, whatever stands beside them?"
-    if re.fullmatch(f'1(00)?_{_before}{_top1}{_after}', name): return True # 1 - acc
+    if re.fullmatch(f'1(00)?_({_before}{_top1}{_after}|.*({_better_high}))', name): return True # 1 - acc
+    if _error_names.fullmatch(re.sub(f'^{_before}', '', name)): return True
     words = _words_of(name)
     return any(map(_error_words.fullmatch, words)) and not _of_something_else & {*words}
 
 def is_loss(name): # Is less better, and is it no share of images?
     names_accuracy = re.search(r'(^|_)(acc|accuracy|top_?1)(\d|_|$)', name) # as in acc_at_best_val_loss
-    return not names_accuracy and any(map(_loss_words.fullmatch, name.split('_')))
+    words = name.split('_')
+    return not names_accuracy and any(map(_loss_words.fullmatch, [*words, ''.join(words)]))
 
 # %% ../nbs/15_columns.ipynb #cde18046
 def seed_in(header):
@@ -151,13 +177,13 @@ of_a_run = dict( # Columns that are a run's own and need no role, as globs of na
     time='''time runtime run_time wall_time train_time training_time total_time eval_time epoch_time seconds *_seconds minutes
         train_minutes hours train_hours gpu_hours duration elapsed started started_at start_time finished finished_at end_time
         completed_at created created_at updated updated_at timestamp *_timestamp date datetime datetime_* *_runtime
-        time_* *_time_s *_time_sec *_time_min *_time_h *_time_ms inference_time* latency *_latency latency_*
+        time_* *_time *_time_s *_time_sec *_time_min *_time_h *_time_ms inference_time* latency *_latency latency_*
         img_s imgs_s images_s samples_s *_per_second *_per_sec *_per_s throughput *_throughput it_s fps''',
     measured='''loss *_loss *_loss_epoch *_loss_step *_loss_mean *_loss_avg *_loss_min *_loss_best *_loss_final *_loss_last best_acc*
         best_val* *_best_acc* max_acc* max_val_acc* max_test_acc* *_max_acc* best_epoch stopped_epoch epochs_to_* best_step best_metric best_loss
         mae *_mae mse *_mse rmse *_rmse brier *_brier logloss *_logloss ppl *_ppl *cross_entropy
         mcc *_mcc balanced_acc* *_balanced_acc* kappa *_kappa train_acc train_acc1 train_acc_* train_accuracy* training_acc
-        training_acc_* training_accuracy* *top5* *top_5* acc5 acc_5 f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall
+        training_acc_* training_accuracy* *top5* *top_5* acc5 acc_5 prec5 prec_5 hit5 hit_5 hits_5 *_acc_best *_accuracy_best f1 *_f1 f1_* auc *_auc auroc nll *_nll ece *_ece perplexity recall *_recall
         precision_macro precision_micro precision_weighted precision_score precision_at_* error error_rate''',
     size='''params n_params num_params total_params trainable_params model_params parameters n_parameters num_parameters param_count *params_count
         *params_total *params_m *params_mio *params_k *params_b *params_million* flops flops_* *_flops gflops macs macs_* gmacs memory_mb memory_gb memory_peak* memory_max* memory_us* memory_alloc*
@@ -173,6 +199,8 @@ def _kind_of_a_run(header):
     return next((kind for kind,globs in of_a_run.items() if any(fnmatchcase(name, o) for o in globs.split())), None)
 
 def is_id(header)->bool: return _kind_of_a_run(header) == 'id' # Does a column's name say that it tells runs apart?
+
+def is_time(header)->bool: return _kind_of_a_run(header) == 'time' # Does it say that it holds times?
 
 def _is_of_a_run(header, values, runs, one_run):
     "Whether what is in a column is what its name says: a run's own"
@@ -261,7 +289,7 @@ def unexplained(
     for header in runs.columns:
         if header in known: continue
         rows = runs[runs.status != 'diverged'] if 'status' in runs and short_name(header) in of_a_log else runs
-        values = rows[header].map(plain_value)
+        values = plain_values(rows[header])
         if values.nunique() < 2 or _says_the_arm(values, rows[arm]) or _is_of_a_run(header, values, rows, one_run): continue
         found[header] = bool(values.groupby(rows[arm]).nunique().max() > 1)
     if arm != 'variant' and not found.get('variant', True): found.pop('variant') # what an arm is made of, one for each

@@ -9,6 +9,7 @@ __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 import ast,bz2,codecs,csv,gzip,io,json,lzma,os,re,sys,zlib
 from collections import Counter
 from contextlib import nullcontext
+from itertools import takewhile
 from pathlib import Path
 import pandas as pd
 from .columns import arm_names,as_cells,check_names,is_accuracy,is_blank,number_in,of_a_log,seed_in,seed_names,short_name,with_index
@@ -72,7 +73,7 @@ def _text(path):
 def listed(
     text:str # A cell
 )->list: # Of texts
-    "The cells of a list such as [62.0, 64.4], or 62.0, 64.4 without brackets; None where it is none"
+    "The cells of a list such as [62.0, 64.4], or 62.0, 64.4 without brackets; '' where one is left out, as in [62.0, , 64.4]; None where it is none"
     text = text.strip()
     in_brackets = len(text) > 1 and text[0] in '[(' and text[-1] in '])'
     cells = _split_list(text[1:-1] if in_brackets else text)
@@ -82,11 +83,15 @@ def listed(
 
 def _split_list(text):
     "At semicolons or blanks where that gives numbers, whose commas are then decimal ones; else at commas too"
-    cells = [o for o in re.split(r'[;\s]+', text) if o]
+    text = text.strip().rstrip(',;').rstrip()
+    if not text: return []
+    cells = re.split(r'\s*;\s*|\s+', text)
     if len(cells) > 1 and are_numbers(cells): return cells
-    return [o for o in re.split(r'[,;\s]+', text) if o]
+    return re.split(r'\s*[,;]\s*|\s+', text)
 
-def are_numbers(cells)->bool: return all(number_in(o) is not None for o in cells) # Does each of these texts hold a number?
+def are_numbers(cells)->bool: # Does each of these texts hold a number, apart from empty ones?
+    filled = [o for o in cells if o]
+    return (bool(filled) or not cells) and all(number_in(o) is not None for o in filled)
 
 # %% ../nbs/23_formats.ipynb #23c1f9af
 def _separator(header):
@@ -100,16 +105,27 @@ def _lines(text):
     "(line number, cells) of each row; a first line such as sep=; names the separator"
     said = re.match(r'sep=(.)\r?\n', text)
     start = said.end() if said else 0
-    header = next((o for o in text[start:].splitlines() if o.strip() and not o.startswith('#')), '')
+    lines = [o for o in text[start:].splitlines() if o.strip()]
+    header = next((o for o in lines if not o.startswith('#')), '')
     separator = said[1] if said else _separator(header)
     reader = csv.reader(io.StringIO(text[start:], newline=''), delimiter=separator, skipinitialspace=separator != '\t')
-    rows = []
+    rows, is_marked = [], _is_marked_header(lines, separator)
+    if is_marked: # as numpy writes it
+        *before, marked = takewhile(lambda o: o.startswith('#'), lines)
+        rows.append((len(before)+1, next(csv.reader([marked.lstrip('# ')], delimiter=separator, skipinitialspace=True))))
     for cells in reader:
-        comment = cells and cells[0].startswith('#') and (not rows or len(cells) < len(rows[0][1]))
+        comment = cells and cells[0].startswith('#') and (not rows or is_marked or len(cells) < len(rows[0][1]))
         rule = all(re.fullmatch(r'[\s:]*[-+]*[\s:]*', o) for o in cells) # of a table of markdown, or of a database's console
         again = bool(rows) and cells == rows[0][1] # the header, where files were put together
         if not (comment or rule or again): rows.append((reader.line_num + bool(said), _with_lists(cells, separator)))
     return rows
+
+def _is_marked_header(lines, separator):
+    "Whether the last of the lines that begin with # names the columns: the next one is a row of as many cells that has a number, and names none"
+    marked = [*takewhile(lambda o: o.startswith('#'), lines)]
+    if not marked or len(marked) == len(lines): return False
+    names, row = ([o.strip() for o in line.split(separator) if o.strip()] for line in (marked[-1].lstrip('# '), lines[len(marked)]))
+    return len(names) == len(row) > 1 and any(map(_is_decimal, row)) and not any(map(_is_decimal, names))
 
 def _with_lists(cells, separator):
     "Cells of a row, where a list in brackets is one whatever stands between its numbers"
@@ -164,13 +180,13 @@ def _named_list(line):
             if not name or number_in(name) is not None or not numbers: continue
             ends_only_names = separators == _ends_a_name[0] and (end[0] in ':=' or end[0] not in rest)
             is_clear = ends_only_names or rest[0] in '[('
-            may_be_a_number = re.search(r'\s[\d.,]+%?$', name) or not all(map(_is_decimal, numbers)) # of the name, or of the list
+            may_be_a_number = re.search(r'\s[\d.,]+%?$', name) or not all(map(_is_decimal, filter(None, numbers))) # of the name, or of the list
             if is_clear or not may_be_a_number: return name, numbers
             break
 
 def _numbers_of(text):
     "The cells of a list of numbers, or of one number"
-    cells = listed(text.replace('|', ' ')) or [text]
+    cells = listed(text.replace('|', ';')) or [text]
     return cells if are_numbers(cells) else None
 
 # %% ../nbs/23_formats.ipynb #088813ea
@@ -195,7 +211,14 @@ def _same_width(rows, path):
             raise CliError(f'{path}: line {line} has {len(cells)} cells, and the header names {width} columns.{way}')
     return header, [(line, (cells + ['']*width)[:width]) for line,cells in rows]
 
+def _refuse_latex(text, path):
+    "Refuse rows of a tabular, whose cells end in & and whose rows end in two backslashes"
+    rows = [o for o in text.splitlines() if '&' in o]
+    if rows and all(re.search(r'\\\\\s*(\[.*\]|\\\w+)?\s*$', o) for o in rows):
+        raise CliError(f'{path} looks like a table of LaTeX. Save it as csv, with one row per run.')
+
 def _read_csv(text, path):
+    _refuse_latex(text, path)
     try: rows = _lines(text)
     except csv.Error as e: raise CliError(f'{path} is not a table: {e}.') from None
     if not rows: raise CliError(f'{path} cannot be read: it is empty.')
@@ -272,17 +295,21 @@ def _of_object(found):
     if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list): return _of_split(found['columns'], found['data'], found.get('index') or ())
     return _of_tables(found, names) or _of_parts(found, names)
 
+def _named_metric(found): return {k:o for k,o in found.items() if isinstance(o, str) and k.strip().casefold() in ('metric','metric_name','measure')}
+
 def _of_tables(found, names):
     "Rows of the table in an object, or of a table for each arm"
     tables = [k for k,o in found.items() if _is_rows(o)]
     one_an_arm = 1 < len(tables) == len(found) and not names & _wrappers
     if one_an_arm: return [dict(arm=k) | o for k,rows in found.items() for o in rows]
-    if 'runs' in tables: return found['runs']
+    if 'runs' in tables: return [_named_metric(found) | o for o in found['runs']]
     return found[tables[0]] if len(tables) == 1 else None
 
 # %% ../nbs/23_formats.ipynb #fef4b521
 def _of_parts(found, names):
     "Rows of an object that has a part for each column, for each arm or for each run"
+    seeds = next((o for o in found if short_name(_singular(o)) in seed_names), None)
+    if seeds is not None and _beside_lists(found[seeds], found): return _of_columns({'seed' if o == seeds else o:column for o,column in found.items()})
     parts = found.values()
     are_columns = bool(names & {*arm_names}) or any(map(is_accuracy, names))
     if all(isinstance(o, dict) for o in parts): return _of_columns(found) if are_columns else _of_dicts(found)
@@ -291,6 +318,10 @@ def _of_parts(found, names):
     has_numbers = len(parts) > 1 and all(isinstance(o, (int,float)) for o in parts)
     is_run = are_columns or names & {*seed_names} or not has_numbers
     return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
+
+def _beside_lists(seeds, found):
+    "Whether there is a list of seeds, and each other part is a list of as many numbers"
+    return isinstance(seeds, list) and len(found) > 1 and all(isinstance(o, list) and len(o) == len(seeds) for o in found.values())
 
 def _of_columns(columns):
     "Rows of a dict of columns, each a list, also as text, or a dict by row as pandas writes it; rows with names keep them"

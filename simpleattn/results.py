@@ -16,9 +16,9 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import Record,check_rates,parts
 from .runs import comparable
-from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_loss,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
-    said_columns,says_error,seed_in,seed_names,seed_value,short_name,unexplained)
-from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_good_end,row_name,summary_words
+from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_loss,is_time,is_versioned,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
+    plain_values,said_columns,says_error,seed_in,seed_names,seed_value,short_name,unexplained)
+from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_summary,row_name,summary_words,worse_end
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
 from .formats import are_numbers,has_bits,listed,read_table
 from .words import against_words,note
@@ -33,7 +33,7 @@ _counted = re.compile('correct|wrong|misclassified|(^|_)(n|num)_err') # names of
 _exit_codes = 'exit_code exitcode exit_status return_code returncode'.split() # 0 has finished
 _statuses = [*'status state run_state run_status job_state job_status trial_state trial_status task_status exit_state final_status'.split(), *_exit_codes]
 _ends = '''outcome result success successful succeeded finished completed complete done ok
-    failed fail crashed error errored killed aborted'''.split() # where they hold words of an end, or yes and no
+    failed fail crashed error errored killed aborted diverged'''.split() # where they hold words of an end, or yes and no
 
 _scores = {'value','values_0','score','objective'} # of any goal, which may be a loss
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean avg average avg_acc acc_avg'.split()
@@ -71,14 +71,18 @@ class Asked:
     lone:bool=False   # may the column of arms be missing?
     others:tuple=()   # more words of the command; all its files, where there are several
     roles:dict=None   # which column is arm, seed, acc, status, n_images, once that is known
+    metric:str=None   # what cells beside the accuracies call them, where their header does not
+    dropped:tuple=()  # columns of a wide table that --ignore names, which are none of its arms or seeds
 
     @property
-    def errors(self): return says_error(short_name(self.roles['acc'])) # Is it an error rate?
+    def measure(self): return self.metric or self.roles['acc'] # The name of what was measured
     @property
-    def says_percent(self): # Does the header name the unit?
-        return bool(re.search('%|pct|percent', self.roles['acc'].lower()))
+    def errors(self): return says_error(short_name(self.measure)) # Is it an error rate?
     @property
-    def counts(self): return bool(_counted.search(short_name(self.roles['acc']))) # Is it named as a count?
+    def says_percent(self): # Does its name say the unit?
+        return bool(re.search('%|pct|percent', self.measure.lower()))
+    @property
+    def counts(self): return bool(_counted.search(short_name(self.measure))) # Is it named as a count?
     @property
     def name(self): return 'the table' if isinstance(self.path, pd.DataFrame) else str(self.path)
 
@@ -125,7 +129,7 @@ def _by_name(table, names):
     short = {o:short_name(o) for o in table.columns}
     return [o for name in names for o in table.columns if short[o] == name]
 
-def _differing(table, header): return table[header].map(plain_value).nunique()
+def _differing(table, header): return plain_values(table[header]).nunique()
 
 # %% ../nbs/24_results.ipynb #734ad1ce
 def _arm_column(asked, table):
@@ -146,7 +150,7 @@ def _seed_column(asked, table, arm):
         if header == arm: continue
         if short_name(header) != 'run': return header
         one_run = table[[arm, header, *_by_name(table, of_a_log)]] if arm else table[[header]]
-        counts = all(is_whole(o) or o.strip().lower() in summary_words for o in table[header])
+        counts = all(is_whole(o) or is_summary(o) for o in table[header])
         if counts and not one_run.duplicated().any(): return header
 
 # %% ../nbs/24_results.ipynb #a1b86ff7
@@ -228,7 +232,7 @@ def _wide_parts(asked, table):
     "(column of arms, columns of seeds) or (column of seeds, columns of arms) of a wide table; None where it is none"
     by_seed = [*_seeds_of_columns(table)]
     rest = [o for o in table.columns if o not in by_seed]
-    arm = _arm_column(asked, table[rest]) or next((o for o in rest if short_name(o) not in of_a_log), None)
+    arm = _arm_column(asked, table[rest]) or next(iter(_may_hold_arms(table[rest])), None)
     if len(by_seed) > 1 and (arm or len(table) == 1 and _numbered_accuracies(table)[1]): return 'seeds', arm, by_seed
     if _names_arms(asked, table): return None
     seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o]) and short_name(o) not in of_a_log), None)
@@ -238,6 +242,11 @@ def _wide_parts(asked, table):
         return o in varying or len(table) < 2
     arms = [o for o in _numeric(table) if o != seed and may_be_arm(o)]
     return ('arms', seed, arms) if 1 < len(arms) <= 100 else None
+
+def _may_hold_arms(table):
+    "Columns that may hold the arms of a table with a column for each seed, text before numbers"
+    there = [o for o in table.columns if short_name(o) not in of_a_log]
+    return sorted(there, key=lambda o: any(number_in(cell) is not None for cell in table[o]))
 
 def _names_arms(asked, table):
     "The column that names the arms beside columns of numbers, of which one is the accuracy; None where there is none"
@@ -277,26 +286,71 @@ def _long(asked, table):
     parts = _wide_parts(asked, table)
     if not parts: _refuse_wide(asked, table)
     kind, name, columns = parts
+    if kind == 'arms': _refuse_two_of_each(asked, columns)
+    else: _refuse_seeds_twice(asked, columns, _seeds_of_columns(table))
     if kind == 'seeds' and name is None: # one row, which has no name
         if not asked.lone: _refuse_lone(asked, len(columns))
         table, name = table.assign(arm='these runs'), 'arm'
     given, new = ('arm','seed') if kind == 'seeds' else ('seed','arm')
     _check_heeded(asked, {given:name}, f'there is a column for each {new}')
     rest = [o for o in table.columns if o not in columns]
-    rows = table.melt(rest, columns, 'new ', 'accuracy ')
+    rows = table.assign(**{_place:range(len(table))}).melt([*rest, _place], columns, 'new ', 'accuracy ')
     rows = _long_names(rows[~rows['accuracy '].map(is_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
+    place, rows = rows[_place], rows.drop(columns=_place)
     if kind == 'seeds': return rows.assign(seed=rows.seed.map(_seeds_of_columns(table))), f'arm = {name}, a column for each seed'
     said = f"a column for each arm ({', '.join(columns)})"
     if name: return rows, f'{said}, seed = {name}'
     if _by_name(rows, of_a_log): return rows, f'{said}, no seeds'
-    return _in_order(rows, said)
+    return _in_order(rows, place, said)
+
+_place = _aside('place') # of a number in the list or column of its arm
 
 def _reads_errors(asked, table):
-    "Do the columns of a wide table say that their numbers are errors?"
+    "Do the columns of a wide table say that their numbers are errors? Refuses losses, and some columns that say so beside others that do not"
     lists = _list_columns(table)
-    if lists: headers = [*filter(None, [_list_of_accuracies(asked, table, lists)])] or lists
-    else: _,_,headers = _parts_beside_helpers(asked, table) or (None, None, [''])
-    return all(says_error(short_name(o)) for o in headers)
+    if lists: headers, corner = [*filter(None, [_list_of_accuracies(asked, table, lists)])] or lists, None
+    else: _,corner,headers = _parts_beside_helpers(asked, table) or (None, None, [])
+    if corner and not asked.arm and not asked.seed: # may name what the whole table holds
+        if is_loss(short_name(corner)): _checked_name(asked, corner)
+        if says_error(short_name(corner)): return True
+    say_so = [o for o in headers if says_error(short_name(o))]
+    if say_so and len(say_so) < len(headers): _refuse_some_errors(asked, headers, say_so)
+    return bool(say_so)
+
+def _refuse_some_errors(asked, headers, errors):
+    "Refuse columns of which some are errors, by the first or last word of their names, which is no word of an arm's own"
+    def ends_so(header):
+        words = short_name(header).split('_')
+        return len(words) > 1 and (says_error(words[0]) or says_error(words[-1]))
+    surely = [o for o in errors if ends_so(o)]
+    if not surely: return
+    other = next(o for o in headers if o not in errors)
+    asked.refuse(f'{surely[0]} says that it holds errors, and {other} does not. Write them alike.')
+
+_of_metrics = {*'''acc accuracy top1 top5 err error loss f1 auc train training val valid validation test dev eval time seconds'''.split()}
+
+def _refuse_two_of_each(asked, headers):
+    "Refuse a column for each arm and each metric: one answer holds for one metric"
+    names = {o:re.findall('[a-z0-9]+', o.lower()) for o in headers}
+    for at in (-1, 0):
+        parts = {o:words[at] for o,words in names.items() if len(words) > 1}
+        arms = {o:tuple(names[o][:-1] if at else names[o][1:]) for o in parts}
+        kinds = [*dict.fromkeys(parts.values())]
+        is_each = len(parts) == len(headers) == len(kinds)*len({*arms.values()}) and len(kinds) > 1
+        if not is_each or not {*kinds} <= _of_metrics: continue
+        keep = _held_out([o for o in kinds if is_accuracy(o) or re.match('val|test|eval|dev', o)] or kinds)
+        asked.refuse(f"there are {' and '.join(kinds)} of each arm ({', '.join(headers[:4])}). One answer cannot mix them. Keep one:",
+            ignore=[o.strip() for o in headers if parts[o] != keep])
+
+def _refuse_seeds_twice(asked, headers, seeds):
+    "Refuse a seed that two columns name, such as val_acc_s0 and test_acc_s0"
+    first = {}
+    for header in headers:
+        other = first.setdefault(seeds[header], header)
+        if other == header: continue
+        def stem(o): return re.sub(r'\d+', '', o)
+        keep = [o for o in headers if stem(o) == stem(_held_out([other, header]))]
+        asked.refuse(f'{other} and {header} are both of seed {seeds[header]}. One answer cannot mix them. Keep one of each:', ignore=[o for o in headers if o not in keep])
 
 def _refuse_wide(asked, table):
     "No wide table: where a column names the arms, the numbers beside it may be accuracies"
@@ -309,12 +363,12 @@ def _refuse_wide(asked, table):
 def _refuse_numbers(asked, table, arm):
     "Arms of several rows each, and columns of numbers without the name of an accuracy"
     seed = _seed_column(asked, table, arm)
-    def may_be_one(o): return o not in (arm, seed) and short_name(o) not in _settings and not is_loss(short_name(o))
+    def may_be_one(o): return o not in (arm, seed) and short_name(o) not in _settings and not is_loss(short_name(o)) and not is_time(o)
     numbers = [o for o in _numeric(table) if may_be_one(o) and _differing(table, o) > 1]
     if not numbers or not table[arm].duplicated().any(): return
     said = [f'1 - {o}' if says_error(short_name(o)) else o for o in numbers[:4]]
-    asked.refuse(f"{arm} names the arms, and the accuracy may be {' or '.join(said)}. Say which one:",
-        wide=False, arm=arm, acc=numbers[0], ignore=numbers[1:])
+    asked.refuse(f"{arm} names the arms, and the accuracy may be {' or '.join(said)}. {'Say which one' if len(said) > 1 else 'If it is'}:",
+        wide=False, arm=arm, acc=_held_out(numbers), ignore=[o for o in numbers if o != _held_out(numbers)])
 
 def _check_heeded(asked, columns, why):
     "Refuse a column that was named for a role and has another one in a wide table"
@@ -332,9 +386,10 @@ def _list_of_accuracies(asked, table, lists):
     "The column of lists that holds accuracies; None where each is of an arm"
     if asked.acc: return _named(asked, table, asked.acc)
     if len(lists) < 2: return _checked_name(asked, lists[0])
-    named = [o for o in lists if is_accuracy(short_name(o))]
-    if len(named) > 1: _refuse_either(asked, named)
-    return next(iter(named), None)
+    for known in (is_accuracy, is_error):
+        named = [o for o in lists if known(short_name(o))]
+        if len(named) > 1: _refuse_either(asked, named)
+        if named: return named[0]
 
 def _long_lists(asked, table, lists):
     _check_heeded(asked, dict(arm=asked.arm, acc=asked.acc, seed=_seed_column(asked, table, None)), 'the seeds are positions')
@@ -349,17 +404,21 @@ def _long_lists(asked, table, lists):
         asked.refuse(f"{header} and {', '.join(beside)} hold lists of different lengths. Leave one out of the table.")
     cells = table.assign(**{o:table[o].map(listed) for o in (header, *beside)})
     rows = _long_names(cells.explode([header, *beside]), {arm:'arm', header:'accuracy'})
-    said, place = f'arm = {arm}, accuracies = the list {header}', rows.groupby(level=0).cumcount()
-    rows.index = range(1, len(rows)+1)
+    place = rows.groupby(level=0).cumcount()
+    rows.index = place.index = range(1, len(rows)+1)
+    is_there = rows.accuracy != '' # nan is a run without an accuracy
+    rows, place, said = rows[is_there], place[is_there], f'arm = {arm}, accuracies = the list {header}'
     seed = _seed_column(asked, table, arm)
-    if not seed or not table[arm].duplicated().any(): return _in_order(rows, said)
+    if not seed or not table[arm].duplicated().any(): return _in_order(rows, place, said)
     return _long_names(rows.assign(epoch_=[*map(str, place)]), {seed:'seed', 'epoch_':'epoch'}), f'{said}, seed = {seed}, epoch = the position'
 
-def _in_order(rows, said):
-    "Seeds by position where all arms have as many runs, and nothing says that positions are epochs of one run"
-    rows, place = rows.rename(columns=dict(seed=_aside('seed'))), rows.groupby('arm').cumcount()
+def _in_order(rows, place, said):
+    "Seeds by position where all arms have a run in each, and nothing says that positions are epochs of one run"
+    rows = rows.rename(columns=dict(seed=_aside('seed')))
+    of_arms = [*place.groupby(rows.arm).agg(list)]
     if _all_rise(rows): return rows.assign(**{_aside('epoch'):place.astype(str)}), f'{said}, epoch = the position'
-    if place.groupby(rows.arm).size().nunique() > 1: return rows, f'{said}, no seeds, because the arms have different numbers of runs'
+    if len({*map(len, of_arms)}) > 1: return rows, f'{said}, no seeds, because the arms have different numbers of runs'
+    if any(o != of_arms[0] for o in of_arms): return rows, f'{said}, no seeds, because the arms lack runs in different places'
     return rows.assign(seed=place.astype(str)), f'{said}, seed = the position'
 
 def _all_rise(rows):
@@ -431,7 +490,7 @@ def _checked(asked, runs, fractions):
 
 def _count_in(text):
     "A count without the marks of its thousands; 0.398 is none"
-    return re.sub('[.,]', '', text) if re.fullmatch(r'[1-9]\d{0,2}([.,]\d{3})+', text.strip()) else text
+    return re.sub(r"[.,'\u2019\s]", '', text) if re.fullmatch(r"[1-9]\d{0,2}([.,'\u2019\s]\d{3})+", text.strip()) else text
 
 def _images_of(asked, text):
     text = _count_in(text)
@@ -505,12 +564,12 @@ def _conditions(asked, table):
         if '=' not in str(word):
             asked.refuse(f'--where {word}: write COL=VALUE, such as --where epoch=last; the name of the file comes first.')
         name = max(starts, key=len) if starts else word.split('=')[0]
-        wanted.setdefault(_named(asked, table, name), []).append(plain_value(word[len(name)+1:]))
+        wanted.setdefault(_named(asked, table, name), []).append(word[len(name)+1:].strip())
     return wanted
 
 def _kept(asked, table, header, values):
     "The rows where a column has one of the values"
-    kept = table[[plain_value(o) in values for o in table[header]]]
+    kept = table[plain_values(table[header]).isin(plain_values(pd.Series(values, name=header, dtype=str)))]
     there = [*dict.fromkeys(table[header].str.strip())]
     if not len(kept):
         asked.refuse(f"no row has {header}={', '.join(map(str, values))}. Choose from: {', '.join(there[:20])}.")
@@ -548,11 +607,19 @@ def _last(asked, runs, header):
     count = runs[header].map(number_in)
     odd = runs[count.isna()]
     if len(odd): asked.refuse(f'--where {header}=last needs numbers, and {row_name(runs, odd.index[0])} has {odd[header].iloc[0]!r}.')
-    keys = _run_keys(runs)
-    run = runs.groupby(keys, sort=False).ngroup()
-    if len(keys) < 2 or count.groupby(run).apply(lambda o: o.duplicated().any()).any(): # several runs: one after another
-        run = ((count <= count.shift()) | (runs[keys] != runs[keys].shift()).any(axis=1)).cumsum()
+    run = _runs_of_log(asked, runs, header, count)
     return runs[count == count.groupby(run).transform('max')]
+
+def _runs_of_log(asked, runs, header, count):
+    "The number of the run that each row of a log belongs to: by seed or id, else rows that follow one another as the count rises"
+    keys = _run_keys(runs)
+    if len(keys) > 1: return runs.groupby(keys, sort=False).ngroup()
+    begins = (count <= count.shift()) | (runs.arm != runs.arm.shift())
+    for arm,starts in count[begins].groupby(runs.arm[begins], sort=False):
+        if starts.nunique() < 2: continue
+        asked.refuse(f"rows of {arm!r} that follow one another begin at {header} {starts.min():g} and at {header} {starts.max():g}, so it is not clear "
+            'which are of one run. Add a column of seeds, or put the rows of each run together, the first epoch first.')
+    return begins.cumsum()
 
 def _check_short(asked, runs, header):
     "Refuse a run that ended before half of the longest of its arm, where no status says that it may"
@@ -581,15 +648,26 @@ def _ended(runs, by=()):
     return runs, [f"runs end at {', '.join(said)}"] if said else []
 
 # %% ../nbs/24_results.ipynb #60844bf4
+def _matching(glob, headers, needed=()):
+    "The headers that a name means, or a glob, which means none that is needed"
+    glob = str(glob).strip().casefold()
+    return {o for o in headers if o.strip().casefold() == glob or o not in needed and fnmatchcase(o.casefold(), glob)}
+
+def _without_ignored(asked, table):
+    "A wide table without the columns that --ignore names, so that they become no arms or seeds; a glob for all columns is for later"
+    needed = [o for o in (asked.arm, asked.seed, asked.acc, *asked.by) if o]
+    found = [_matching(glob, table.columns, needed) for glob in asked.ignore]
+    dropped = {o for these in found if len(these) < len(table.columns)-len(needed) for o in these}
+    return replace(asked, dropped=tuple(dropped)), table.drop(columns=[*dropped])
+
 def _ignored(asked, table):
     "The columns that --ignore names"
     found = set()
+    roles = [*asked.roles.values(), *(_named(asked, table, o) for o in asked.by)] # which a glob does not mean
     for glob in asked.ignore:
-        glob = str(glob).strip().casefold()
-        roles = [*asked.roles.values(), *(_named(asked, table, o) for o in asked.by)] # which a glob does not mean
-        these = {o for o in table.columns if o.strip().casefold() == glob or o not in roles and fnmatchcase(o.casefold(), glob)}
-        if glob in asked.roles: these.add(asked.roles[glob])
-        if not these: asked.refuse(f'--ignore {glob}: no such column. {near(glob, table.columns)}')
+        these = _matching(glob, table.columns, roles)
+        if str(glob).strip().casefold() in asked.roles: these.add(asked.roles[str(glob).strip().casefold()])
+        if not these and not _matching(glob, asked.dropped): asked.refuse(f'--ignore {glob}: no such column. {near(glob, table.columns)}')
         found |= these
     return found
 
@@ -597,7 +675,7 @@ def _ignored(asked, table):
 def _largest(runs, columns):
     "The rows of those values of these columns that have two arms or more with two runs each, the most of them; None where there are none"
     best, found = (0, 0), None
-    for values,rows in runs.groupby([runs[o].map(plain_value).astype(str) for o in columns], sort=False):
+    for values,rows in runs.groupby([plain_values(runs[o]).astype(str) for o in columns], sort=False):
         n = rows.arm.value_counts()
         size = (int((n > 1).sum()), len(rows))
         if size[0] > 1 and size > best: best, found = size, rows
@@ -617,7 +695,7 @@ def _one_value(runs, columns):
     if rows is None: return None
     def same(some):
         kept = pd.Series(True, runs.index)
-        for o in some: kept &= runs[o].map(plain_value) == plain_value(rows[o].iloc[0])
+        for o in some: kept &= plain_values(runs[o]) == plain_values(rows[o]).iloc[0]
         return kept.sum() == len(rows)
     return [f'{o.strip()}={str(rows[o].iloc[0]).strip()}' for o in _fewest(columns, same)]
 
@@ -625,7 +703,7 @@ def _one_value(runs, columns):
 def _parts(runs, columns):
     "(values, rows) of each combination of values"
     if not columns: return [((), runs)]
-    keys = [runs[o].map(plain_value).astype(str) for o in columns]
+    keys = [plain_values(runs[o]).astype(str) for o in columns]
     def said(value): return f'{value:g}' if isinstance(value, float) else str(value).strip()
     return [(tuple(said(rows[o].iloc[0]) for o in columns), rows) for _,rows in runs.groupby(keys, sort=False)]
 
@@ -669,7 +747,8 @@ def _last_of_log(asked, runs, found, by):
     "The last rows of the runs of a log, and the word of --where that keeps them; all rows and no word where it is none"
     for header in found:
         if short_name(header) in of_a_log and runs[header].map(number_in).notna().all():
-            rows = _last(asked, runs, header)
+            try: rows = _last(asked, runs, header)
+            except CliError: continue # not a log of one run after another
             if len(rows) < len(runs): return _ended(rows, by)[0], [f'{header.strip()}=last']
     return runs, []
 
@@ -716,12 +795,17 @@ def _roles(asked, table):
         asked.refuse(f"one column cannot be two of arm, seed and accuracy ({', '.join(taken)}). Say --arm, --seed, --acc.")
     rest = table.drop(columns=taken)
     sds = _by_name(rest, _sds)
-    if sds and not roles['seed'] and not table[arm].duplicated().any(): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]], arm)
+    if sds and not roles['seed'] and _are_means(table, arm, sds[0]): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]], arm)
     statuses = [o for o in _by_name(rest, _statuses) if not rest[o].map(is_blank).all()]
     roles['status'] = next(iter([*statuses, *_further_ends(rest)]), None)
     totals = _totals if _counted.search(short_name(roles['acc'])) else ()
     roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
     return {k:v for k,v in roles.items() if v}
+
+def _are_means(table, arm, sd):
+    "Whether rows with an sd are means: one for each arm, or with a count of runs, or with an sd that is hardly a setting because each differs"
+    return not table[arm].duplicated().any() or bool(_by_name(table, _ns)) or table[sd].nunique() == len(table) > 2
+
 
 # %% ../nbs/24_results.ipynb #79ca91bc
 def _further_ends(table):
@@ -737,7 +821,7 @@ def _with_ends(asked, runs):
     elif short_name(header) in _ends: runs = runs.assign(status=end_words(header, runs.status))
     for other in _further_ends(runs.drop(columns='status')):
         words = end_words(other, runs[other])
-        runs = runs.assign(status=runs.status.where(words.map(is_good_end), words)).drop(columns=other)
+        runs = runs.assign(status=worse_end(runs.status, words)).drop(columns=other)
     return runs
 
 # %% ../nbs/24_results.ipynb #71b66c21
@@ -759,7 +843,8 @@ def _refuse_roles(asked, table, roles):
     runs_beside = lists or len(_seeds_of_columns(table)) > 1
     if means and sds and not runs_beside: _refuse_summary(asked, *_with_arm(table, roles['arm'], means[0], sds[0]))
     if wide:
-        values = [v for header in lists for text in table[header] for v in map(number_in, listed(text))]
+        accuracies = [o for o in lists if is_accuracy(short_name(o))] or lists
+        values = [number_in(v) for header in accuracies for text in table[header] for v in listed(text) if v]
         percent = dict(percent=True) if values and max(values) > 1 else {}
         unit = ' The numbers are percent.' if percent else ''
         unsure = not lists and _may_be_sizes(_parts_beside_helpers(asked, table)[2])
@@ -775,22 +860,50 @@ def _refuse_roles(asked, table, roles):
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. Choose from: {', '.join(table.columns[:30])}.")
 
 # %% ../nbs/24_results.ipynb #dffce2dc
-_metric_names = 'tag metric metric_name key variable'.split() # beside a column value
+_metric_names = 'tag metric metric_name key variable measure measurement objective_name'.split() # of columns of names
+_value_names = 'value score result metric_value'.split() # of columns of numbers beside them
 _run_with_seed = re.compile(r'(.*?\w)[\s/_.,-]+(?:seed|s|run|rep|trial)[\s_=-]*(\d+)', re.I)
+
+def _metric_columns(asked, table):
+    "The columns of which each cell names what was measured; one without a name is one where all its cells name an error or a loss"
+    def names_less_is_better(text): return says_error(short_name(text)) or is_loss(short_name(text))
+    def is_one(o):
+        if {o.strip().casefold(), short_name(o)} & {*_metric_names}: return True
+        return o.startswith('column ') and table[o].map(names_less_is_better).all()
+    return [o for o in table.columns if is_one(o) and o not in (asked.arm, asked.seed)]
 
 def _one_metric(asked, table):
     "A table with a row for each metric, as TensorBoard exports it: its accuracies, where it holds one kind"
-    asked_for = {o.split('=')[0].casefold() for o in map(str, asked.where)}
-    for header in _by_name(table, _metric_names):
+    asked_for = {o.split('=')[0].strip().casefold() for o in map(str, asked.where)}
+    values = [o for o in table.columns if o == asked.acc] if asked.acc else _by_name(table, _value_names)
+    for header in _metric_columns(asked, table):
+        if not values or header.strip().casefold() in asked_for: continue
         names = table[header].map(short_name)
-        if not _by_name(table, ['value']) or header.casefold() in asked_for or header in (asked.arm, asked.seed): continue
         found = [*dict.fromkeys(table[header][names.map(is_accuracy)])] or [*dict.fromkeys(table[header][names.map(says_error)])]
         if len(found) > 1: asked.refuse(f"the accuracy may be {' or '.join(found)}. Keep one: {asked.command(where=[f'{header}={_held_out(found)}'])}")
-        if not found and names.map(is_loss).all(): asked.refuse(f'{header} names only losses ({table[header].iloc[0]}), where lower is better, not accuracies.')
+        if not found and names.map(is_loss).all(): _refuse_losses(asked, header, table[header])
         if not found: continue
-        rows = table[table[header] == found[0]].drop(columns=header)
-        return rows if asked.acc else rows.rename(columns={_by_name(table, ['value'])[0]:found[0]})
+        rows = table[table[header] == found[0]]
+        return rows if asked.acc else rows.drop(columns=header).rename(columns={values[0]:found[0]})
     return table
+
+def _refuse_losses(asked, header, names):
+    asked.refuse(f'{header} names only losses ({names.iloc[0]}), where lower is better, not accuracies.')
+
+def _with_metric(asked, runs, not_mixed):
+    "Asked, with the name that cells give to the numbers of these runs. Losses are refused, and so are unlike metrics in a column that `not_mixed` names, because nothing else refuses these"
+    if is_accuracy(short_name(asked.roles['acc'])) and not asked.wide: return asked
+    for header in _metric_columns(asked, runs):
+        names = runs[header][~runs[header].map(is_blank)]
+        if header in _role_names or not len(names): continue
+        are_losses, are_errors = (names.map(short_name).map(o) for o in (is_loss, says_error))
+        if are_losses.all(): _refuse_losses(asked, header, names)
+        if are_errors.all(): return replace(asked, metric=names.iloc[0].strip())
+        is_alike = not are_losses.any() and not are_errors.any()
+        if is_alike or header not in not_mixed: continue
+        keep = next(iter([*names[~are_losses & ~are_errors], *names[~are_losses]]))
+        asked.refuse(f"{header} names {', '.join(names.unique()[:4])}, and of some of them less is better. Keep one:", where=[f'{header.strip()}={keep.strip()}'])
+    return asked
 
 def _named_runs(asked, table):
     "A table whose runs are called such as baseline-seed0, with the two parts as columns; and what is to be said of it"
@@ -813,6 +926,7 @@ def _shaped(asked):
         table, said = _named_runs(asked, _one_metric(asked, table))
         roles = _roles(asked, table)
         return table, replace(asked, roles=roles), [f"{said}, accuracy = {roles['acc']}"] if said else []
+    asked, table = _without_ignored(asked, table)
     errors = _reads_errors(asked, table)
     table, said = _long(asked, table)
     roles = dict(arm='arm', acc='accuracy') | (dict(seed='seed') if 'seed' in table else {})
@@ -852,27 +966,31 @@ def _refuse_spreads(asked, runs):
 
 # %% ../nbs/24_results.ipynb #keptrow1
 def _kept_rows(asked, table):
-    "The rows that were asked for, without the columns that do not matter; what of it is to be said; and the columns of --by"
+    "The rows that were asked for; what of it is to be said; the columns of --by, and those of --ignore"
     wanted, ignored = _conditions(asked, table), _ignored(asked, table)
     runs, names = _renamed(asked, table)
-    wanted = {names.get(k, k):v for k,v in wanted.items()}
     runs, said = _logged(runs)
+    by = [names.get(o, o) for o in (_named(asked, table, o) for o in asked.by)]
+    wanted, ignored = {names.get(k, k):v for k,v in wanted.items()}, [names.get(o, o) for o in ignored]
     for header,values in wanted.items():
         if values != ['last']: runs = _kept(asked, runs, header, values)
-    by = [names.get(o, o) for o in (_named(asked, table, o) for o in asked.by)]
     for header,values in wanted.items():
         if values != ['last']: continue
         runs = _last(asked, runs, header)
         _check_short(asked, runs, header)
         runs, ended = _ended(runs, by)
         said += ended
+    _check_left_out(asked, by, ignored)
+    _refuse_spreads(asked, runs)
+    return runs, said, by, [o for o in ignored if o in runs]
+
+def _check_left_out(asked, by, ignored):
+    "Refuse a column of --by that has a role, and of --ignore that is needed"
     taken = [o for o in by if o in ('arm','seed','acc','status')]
     if taken: asked.refuse(f'--by {asked.roles[taken[0]]}: that is the {taken[0]}, which has its role. Name another column.')
-    both = [o for o in by if o in {names.get(k, k) for k in ignored}]
+    both = [o for o in by if o in ignored]
     if both: asked.refuse(f'--by {both[0]} and --ignore {both[0]} cannot both apply. Leave one out.')
-    if ignored & {asked.roles['arm'], asked.roles['acc']}: asked.refuse('--ignore: arm and accuracy cannot be left out.')
-    _refuse_spreads(asked, runs)
-    return runs.drop(columns=[names.get(o, o) for o in ignored]), said, by
+    if {'arm','acc'} & {*ignored}: asked.refuse('--ignore: arm and accuracy cannot be left out.')
 
 def _stripped(runs):
     "Cells without blanks around them, and arms on one line"
@@ -903,9 +1021,9 @@ def _refuse_images(asked, runs):
         'Give the accuracy of each run. If they are runs, call the column of their seeds seed.')
 
 def _checked_table(asked, table, said):
-    runs, logged, by = _kept_rows(asked, table)
-    ends = []
-    runs = _with_ends(asked, runs)
+    runs, logged, by, ignored = _kept_rows(asked, table)
+    asked = _with_metric(asked, runs, {*by, *ignored})
+    ends, runs = [], _with_ends(asked, runs.drop(columns=ignored))
     if 'status' in runs: runs, ends = check_ends(runs)
     check_arms(runs, asked.roles['arm'])
     runs = _stripped(runs)
@@ -922,7 +1040,7 @@ def _checked_table(asked, table, said):
 def _typed(column):
     "Numbers, where all are"
     numbers = column.map(number_in)
-    return column if numbers.isna().any() else pd.to_numeric(numbers)
+    return column if numbers.isna().any() or is_versioned(column.name) else pd.to_numeric(numbers)
 
 # %% ../nbs/24_results.ipynb #feebf22c
 def _frame(asked, runs, acc):
@@ -946,7 +1064,7 @@ def _said_roles(asked, runs):
     plain = dict(arm={'arm','variant'}, seed={'seed'}, acc={'acc','accuracy'})
     roles = {k:asked.roles[k] for k in plain if k in asked.roles and k in runs}
     if all(v.lower() in plain[k] for k,v in roles.items()): return []
-    if asked.errors: roles['acc'] = f"1 - {roles['acc']}"
+    if asked.errors: roles['acc'] = f"1 - {roles['acc']}" + (f' ({asked.metric})' if asked.metric else '')
     words = [f"{'accuracy' if k == 'acc' else k} = {v}" for k,v in roles.items()]
     said = [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
     if {'fold','folds','kfold'} & {*short_name(roles.get('seed', '')).split('_')}: said.append(_of_folds)

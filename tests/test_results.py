@@ -1226,19 +1226,19 @@ def followed(call, *args):
     return comparisons(call, *commands(refused(call, *args))[0][1:])
 
 ERRORS = ('top1_error_rate val_err_rate best_val_error classification_error misclassification_rate mean_error err_mean error_top1 val/error@1 top5_err 1-acc 1-val_acc inaccuracy '
-    'wer eer mce n_errors wrong misclassified incorrect valErrorRate miss_rate failure_rate fpr').split()
+    'wer eer mce n_errors wrong misclassified incorrect valErrorRate miss_rate failure_rate fpr fpr95 ter test_der per 1-auc 1-f1 Fehlerrate Fehlerquote erreur').split()
 @pytest.mark.parametrize('header', ERRORS)
 def test_an_error_by_another_name_is_one_minus_accuracy(call, header):
     (c,),err = followed(call, wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed',header))))
     is_the_five(c)
     assert f'accuracy = 1 - {header}' in err
 
-@pytest.mark.parametrize('header', 'terror_score error_code std_error acc_at_best_val_error'.split())
+@pytest.mark.parametrize('header', 'terror_score error_code std_error acc_at_best_val_error acc_per_class under_50'.split())
 def test_what_only_holds_such_letters_is_no_error(header):
     from simpleattn.columns import says_error
     assert not says_error(header)
 
-@pytest.mark.parametrize('header', ['bce','test_xent','val_regret','valLoss','kl','cost'])
+@pytest.mark.parametrize('header', ['bce','test_xent','val_regret','valLoss','kl','cost','nrmse','smape','neg_log_lik','EPE','AbsRel','FID','rel_l2'])
 def test_a_loss_by_another_name_is_not_offered(call, header):
     f = wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('model','seed',header)))
     assert commands(refused(call, f, says='no column of accuracies'))==[]
@@ -1257,6 +1257,166 @@ WIDE_ERRORS = dict(lists='model;errors\n'+'\n'.join(f'{a};{x}' for a,x in zip(('
 def test_errors_in_another_shape_are_one_minus_accuracy(call, kind):
     (c,),err = comparisons(call, wrote(WIDE_ERRORS[kind]), *(['--wide'] if kind!='metrics' else []))
     assert c['diff']==pytest.approx(.028) and c['n']==5 and 'accuracy = 1 - ' in err
+
+def of_metrics(header='metric', value='value', **metrics): # a row for each metric of a run
+    return csv_text([(a,s,name,f(x)) for a,s,x in ROWS for name,f in metrics.items()], ('model','seed',header,value))
+
+def wrong(x): return round(1-x, 3)
+def a_loss(x): return round(.9-x/2, 3)
+
+TOLD = dict(where=(of_metrics(test_error=wrong, test_loss=a_loss), '--where', 'metric=test_error'), acc=(of_metrics(test_error=wrong, test_loss=a_loss), '--acc', 'value'),
+    beside_accuracy=(of_metrics(accuracy=lambda x: x, error=wrong), '--where', 'metric=error'), another_value=(of_metrics(value='score', error_rate=wrong),),
+    another_name=(of_metrics('metric_name', error=wrong),), measure=(of_metrics('measure', 'result', error=wrong),),
+    melted=(of_metrics('variable', err=wrong, lr=lambda x: .1), '--where', 'variable=err'),
+    wide=(csv_text([(a,'test error',*map(wrong, xs)) for a,xs in (('baseline',BASE),('simple',SIMPLE))], ('model','metric',*(f'seed {i}' for i in range(5)))), '--wide'),
+    corner=(csv_text([(a,*map(wrong, xs)) for a,xs in (('baseline',BASE),('simple',SIMPLE))], ('test error',*(f'seed {i}' for i in range(5)))), '--wide'),
+    field=(json.dumps(dict(metric='error', runs=[dict(model=a, seed=s, value=wrong(x)) for a,s,x in ROWS])),),
+    key=(json.dumps(dict(error=dict(baseline=WRONG[0], simple=WRONG[1]))), '--wide'), beside=(json.dumps(dict(metric='test_error', baseline=WRONG[0], simple=WRONG[1])), '--wide'))
+@pytest.mark.parametrize('kind', TOLD)
+def test_a_cell_that_says_error_makes_it_one_minus_accuracy(call, kind):
+    text, *args = TOLD[kind]
+    is_the_five(comparisons(call, wrote(text), *args)[0][0])
+
+@pytest.mark.parametrize('args', [('--where','metric=val_error'),('--where','metric=test_error')])
+def test_the_command_that_chooses_one_of_two_errors_has_the_right_sign(call, args):
+    f = wrote(of_metrics(test_error=wrong, val_error=wrong))
+    assert commands(refused(call, f, says='may be test_error or val_error'))[0][2:]==['--where','metric=val_error']
+    (c,),err = comparisons(call, f, *args)
+    is_the_five(c)
+    assert f'accuracy = 1 - value ({args[1][7:]})' in err
+
+def test_a_cell_that_says_loss_is_refused(call):
+    f = wrote(of_metrics(f1=lambda x: x, test_loss=a_loss))
+    refused(call, f, '--where', 'metric=test_loss', says='names only losses')
+    for more in (('--by','metric'),('--ignore','metric')):
+        err = refused(call, f, *more, says='of some of them less is better')
+        assert commands(err)[0][2:4]==['--where','metric=f1']
+    is_the_five(comparisons(call, f, '--where', 'metric=f1')[0][0])
+    for text,args in ((of_metrics('objective_name', 'score', val_loss=a_loss), ()), (TOLD['corner'][0].replace('test error', 'test loss'), ('--wide',)),
+            (TOLD['key'][0].replace('error', 'val_loss'), ('--wide',))): refused(call, wrote(text), *args, says='loss')
+
+def test_columns_of_which_some_say_error_are_refused(call):
+    rows = [(i,wrong(b),v) for i,(b,v) in enumerate(zip(BASE, SIMPLE))]
+    refused(call, wrote(csv_text(rows, ('seed','baseline error','simple'))), '--wide', says='baseline error says that it holds errors, and simple does not')
+
+EACH = dict(last=('baseline_train','baseline_val','simple_train','simple_val'), first=('train_baseline','val_baseline','train_simple','val_simple'))
+@pytest.mark.parametrize('kind', EACH)
+def test_two_metrics_in_a_column_for_each_arm_are_refused(call, kind):
+    f = wrote(csv_text([(i,b+.2,b,v+.2,v) for i,(b,v) in enumerate(zip(BASE, SIMPLE))], ('seed',*EACH[kind])))
+    err = refused(call, f, '--wide', says='there are train and val of each arm')
+    (c,),_ = comparisons(call, *commands(err)[0][1:])
+    assert (c['n'],c['diff'])==(5,pytest.approx(.028)) and 'val' in c['arm']
+
+def test_two_columns_of_one_seed_are_refused(call):
+    names = [f'{part}_acc_s{i}' for part in ('test','val') for i in range(5)]
+    f = wrote(csv_text([(a,*[x+.1 for x in xs],*xs) for a,xs in (('baseline',BASE),('simple',SIMPLE))], ('model',*names)))
+    err = refused(call, f, '--wide', says='test_acc_s0 and val_acc_s0 are both of seed 0')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+HOLES = dict(columns=(csv_text(zip(['.62','.644','','.632','.618'], ['.652','.658','.634','.672','']), ('baseline','simple')),),
+    lists=('model;accs\nbaseline;"0.62, 0.644, , 0.632, 0.618"\nsimple;"0.652, 0.658, 0.634, 0.672"\n',),
+    decimal_commas=('model\taccs\nbaseline\t[62,0; 64,4; ; 63,2; 61,8]\nsimple\t[65,2; 65,8; 63,4; 67,2]\n','--percent'),
+    named=('baseline: 0.62, 0.644, , 0.632, 0.618\nsimple: 0.652, 0.658, 0.634, 0.672\n',))
+@pytest.mark.parametrize('kind', HOLES)
+def test_a_hole_is_not_closed_before_positions_are_counted(call, kind):
+    text, *args = HOLES[kind]
+    (c,),err = comparisons(call, wrote(text), '--wide', *args)
+    assert (c['test'],c['n_baseline'],c['n_variant'])==('Welch t',4,4) and 'no seeds, because the arms lack runs in different places' in err
+    assert c['diff']==pytest.approx(np.mean(SIMPLE[:4])-np.mean([*BASE[:2],*BASE[3:]]))
+
+def test_nan_in_a_list_is_a_run_without_an_accuracy(call):
+    refused(call, wrote('{"baseline":[0.62,0.64,0.61],"simple":[0.65,NaN,0.66]}', 'r.json'), '--wide', says='has no accuracy (NaN)')
+
+def logs(counts, order): # of five runs an arm without seeds
+    rows = [(a,e,round(x-.01*(max(counts)-e)/10, 4)) for a,xs in (('baseline',BASE),('simple',SIMPLE)) for x in xs for e in counts]
+    return csv_text(sorted(rows, key=lambda o: (o[0],order*o[1])) if order else rows, ('model','epoch','val_acc'))
+
+@pytest.mark.parametrize('counts,order', [((80,90,100),1),((100,90,80),-1),((1000,2000),1),((19,17,18),0)])
+def test_epochs_are_no_runs_where_nothing_tells_which_are_of_one_run(call, counts, order):
+    refused(call, wrote(logs(counts, order)), '--where', 'epoch=last', says='it is not clear which are of one run')
+
+def test_runs_one_after_another_are_read_at_their_last_epochs(call): is_welch(comparisons(call, wrote(logs((80,90,100), 0)), '--where', 'epoch=last')[0][0])
+
+def test_a_run_that_was_resumed_is_one_run(call):
+    rows = [(a,s,e,x-.01*(9-e)) for a,s,x in ROWS for e in ((5,6,7,6,7,8,9) if s==1 else range(5, 10))]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('model','seed','epoch','val_acc'))), '--where', 'epoch=last')[0][0])
+
+def test_phases_of_an_epoch_are_named(call):
+    rows = [(a,s,e,phase,x+.2*(phase=='train')) for a,s,x in ROWS for e in range(3) for phase in ('train','val')]
+    refused(call, wrote(csv_text(rows, ('model','seed','epoch','phase','acc'))), '--where', 'epoch=last', says='phase (train, val) varies within an arm')
+
+@pytest.mark.parametrize('key', ['seed','seeds','rng'])
+def test_a_list_of_seeds_beside_lists_of_arms_holds_the_seeds(call, key):
+    cs,err = comparisons(call, wrote(json.dumps({key:[3,1,2,0,7], 'baseline':BASE, 'simple':SIMPLE}), 'r.json'), '--wide')
+    is_the_five(cs[0])
+    assert len(cs)==1 and 'seed = seed' in err
+
+@pytest.mark.parametrize('word', ['STABW','Standardabweichung','Stdev.','Std. dev.','Écart-type','MW','Avg.','mean of 5'])
+def test_a_row_whose_seed_names_a_summary_is_none(call, word):
+    rows = [(a,f'seed{s}',x) for a,s,x in ROWS]+[(a,word,.0157) for a in ('baseline','simple')]
+    err = refused(call, wrote(csv_text(rows)), says='of other rows, not a run')
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+
+@pytest.mark.parametrize('name,made', [('Mittelwert',np.mean),('Moyenne',np.mean),('Median',np.median),('Max.',max),('best',max),('min',min)])
+def test_a_column_that_sums_up_the_arms_is_none(call, name, made):
+    third = [.63,.65,.61,.64,.625]
+    rows = [(i,*o,round(float(made(o)), 4)) for i,o in enumerate(zip(BASE, SIMPLE, third))]
+    err = refused(call, wrote(csv_text(rows, ('seed','baseline','a','b',name))), '--wide', says=f'the numbers of {name!r} are made of those of other arms')
+    assert len(comparisons(call, *commands(err)[0][1:])[0])==2
+
+def test_an_arm_called_max_is_one_where_it_is_not_the_greatest(call):
+    rows = [(i,b,v,v+.01*(-1)**i) for i,(b,v) in enumerate(zip(BASE, SIMPLE))]
+    assert len(comparisons(call, wrote(csv_text(rows, ('seed','baseline','mean-pool','max'))), '--wide')[0])==2
+
+@pytest.mark.parametrize('more', [dict(std=[.011,.012,.013,.014]), dict(std=[.01,.01,.01,.02], n_seeds=[5]*4)])
+def test_means_of_several_data_sets_are_no_runs(call, more):
+    rows = [(a,d,x,*o) for (a,d,x),*o in zip([(a,d,x) for d in ('woof','nette') for a,x in (('baseline',.62),('simple',.65))], *more.values())]
+    for args in ((),('--ignore','dataset')): refused(call, wrote(csv_text(rows, ('model','dataset','acc',*more))), *args, says='a mean and an sd for each arm, not runs')
+
+@pytest.mark.parametrize('header', ['torch','data_version','commit'])
+@pytest.mark.parametrize('values', [('2.1','2.10'),('1234e567','9876e543')])
+def test_versions_are_not_numbers(call, header, values):
+    rows = [(a,values[a=='simple'],s,x) for a,s,x in ROWS]
+    f = wrote(csv_text(rows, ('model',header,'seed','acc')))
+    refused(call, f, says=f'{header} ({values[0]}, {values[1]}) differs between arms')
+    kept = read_results(f, where=[f'{header}={values[0]}'], lone=True)
+    assert len(kept)==5 and {*kept[header]}=={values[0]}
+
+def test_numbers_of_settings_are_one_however_they_are_written(call):
+    is_the_five(comparisons(call, wrote(csv_text([(a,('0.1','0.10')[s%2],s,x) for a,s,x in ROWS], ('model','lr','seed','acc'))))[0][0])
+
+def test_a_run_that_says_diverged_has(call):
+    rows = [(a,s,x,'True' if (a,s)==('simple',2) else 'False','finished') for a,s,x in ROWS]
+    for n in (4,5):
+        (c,),_ = comparisons(call, wrote(csv_text([o[:n] for o in rows], ('model','seed','acc','diverged','status')[:n])))
+        assert (c['n'],c['diverged_variant'])==(4,1) and 'when it trains' in c['verdict_words']
+
+@pytest.mark.parametrize('row', ['$62.37 \\pm 1.58$','\\textbf{62.4}','62.4 (1.6)'])
+def test_a_table_of_latex_is_called_so(call, row):
+    refused(call, wrote(f'Method & Acc \\\\ \\hline\nbaseline & {row} \\\\\nsimple & {row} \\\\\n'), says='looks like a table of LaTeX')
+
+def test_a_header_that_numpy_marked_is_one(call):
+    is_the_five(comparisons(call, wrote('# seed baseline simple\n'+'\n'.join(f'{i} {b:.4e} {v:.4e}' for i,(b,v) in enumerate(zip(BASE, SIMPLE)))+'\n'), '--wide')[0][0])
+    is_the_five(comparisons(call, wrote('# made by hand\n'+csv_text()))[0][0])
+
+@pytest.mark.parametrize('mark', ["'",'\u2019',' ','.',','])
+def test_thousands_are_read_as_they_are_marked(call, mark):
+    def marked(n): return f'{n:,}'.replace(',', mark)
+    rows = [(a,s,marked(round(10000*x)),marked(10000)) for a,s,x in ROWS]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('model','seed','correct','n_images'), ';')))[0][0])
+
+def test_times_are_not_offered_as_accuracies(call):
+    rows = [(a,round(.5+x*x, 3),round(x/50, 4),x) for a,s,x in ROWS]
+    err = refused(call, wrote(csv_text(rows, ('model','fit_time','score_time','test_score'))), says='the accuracy may be test_score. If it is:')
+    is_welch(comparisons(call, *commands(err)[0][1:])[0][0])
+
+def test_the_arms_of_a_search_are_its_text_not_its_times(call):
+    names = [f'split{i}_test_score' for i in range(5)]
+    rows = [(t,a,*xs) for t,a,xs in ((.5,'baseline',BASE),(1.5,'simple',SIMPLE))]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('mean_fit_time','param_clf',*names))), '--wide', '--ignore', 'mean_fit_time')[0][0])
+
+@pytest.mark.parametrize('names', ['parameters/model parameters/seed metrics/val/acc','hyperparams/Args/model hyperparams/Args/seed last_metrics/val/acc'])
+def test_the_folders_of_other_tools_are_taken_off(call, names): is_the_five(comparisons(call, wrote(csv_text(header=names.split())))[0][0])
 
 def test_losses_in_another_shape_are_refused(call):
     refused(call, wrote(WIDE_ERRORS['metrics'].replace('val/error', 'val/loss')), says='names only losses')
