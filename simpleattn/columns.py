@@ -306,7 +306,7 @@ def said_columns(
     def values(header):
         said = [*dict.fromkeys(str(o).strip() or 'nothing' for o in runs[header])]
         said = [o if len(o) < 60 else f'{o[:57]}...' for o in said]
-        return f"{header} ({', '.join(said[:4])}{', ...' if len(said) > 4 else ''})"
+        return f"{str(header).strip()} ({', '.join(said[:4])}{', ...' if len(said) > 4 else ''})"
     said = []
     for within,one,many,where in ((True, 'varies', 'vary', 'within an arm'), (False, 'differs', 'differ', 'between arms')):
         names = [values(o) for o,is_within in found.items() if is_within == within]

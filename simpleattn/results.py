@@ -391,23 +391,33 @@ def _list_of_accuracies(asked, table, lists):
         if len(named) > 1: _refuse_either(asked, named)
         if named: return named[0]
 
-def _long_lists(asked, table, lists):
-    _check_heeded(asked, dict(arm=asked.arm, acc=asked.acc, seed=_seed_column(asked, table, None)), 'the seeds are positions')
-    header = _list_of_accuracies(asked, table, lists)
+def _one_list_a_row(asked, table, lists):
+    "A table with one list of accuracies a row; its column of these, and of arms"
+    header, rest = _list_of_accuracies(asked, table, lists), table.drop(columns=lists)
     if header and header not in lists: asked.refuse(f'--acc {asked.acc}: it holds no lists, and {lists[0]} does.')
-    if header is None: # a list for each arm, a row for each part
-        table = table.melt([o for o in table.columns if o not in lists], lists, 'arm ', header := 'accuracies ')
-    arm = 'arm ' if 'arm ' in table else _arm_column(asked, table.drop(columns=lists)) or next((o for o in table.columns if o not in lists), None)
+    arm = _arm_column(asked, rest) or next(iter(rest.columns), None)
+    if header is None: # each list is of an arm, or of a part of one
+        rows_are_arms = arm and 'baseline' in [*table[arm].str.strip().str.casefold()]
+        new, header = _aside('list' if rows_are_arms else 'arm'), _aside('accuracies')
+        table, arm = table.melt([*rest.columns], lists, new, header), arm if rows_are_arms else new
     if arm is None: asked.refuse(f'{header} holds lists, and no column names their arms.')
-    beside = [o for o in lists if o in table and o != header]
+    return table, header, arm
+
+def _numbers_of_lists(asked, table, header, beside):
+    "A row for each number of a list, and its place there"
     if not all(len(listed(a)) == len(listed(b)) for o in beside for a,b in zip(table[header], table[o])):
         asked.refuse(f"{header} and {', '.join(beside)} hold lists of different lengths. Leave one out of the table.")
-    cells = table.assign(**{o:table[o].map(listed) for o in (header, *beside)})
-    rows = _long_names(cells.explode([header, *beside]), {arm:'arm', header:'accuracy'})
+    rows = table.assign(**{o:table[o].map(listed) for o in (header, *beside)}).explode([header, *beside])
     place = rows.groupby(level=0).cumcount()
     rows.index = place.index = range(1, len(rows)+1)
-    is_there = rows.accuracy != '' # nan is a run without an accuracy
-    rows, place, said = rows[is_there], place[is_there], f'arm = {arm}, accuracies = the list {header}'
+    is_there = rows[header] != '' # nan is a run without an accuracy
+    return rows[is_there], place[is_there]
+
+def _long_lists(asked, table, lists):
+    _check_heeded(asked, dict(arm=asked.arm, acc=asked.acc, seed=_seed_column(asked, table, None)), 'the seeds are positions')
+    table, header, arm = _one_list_a_row(asked, table, lists)
+    rows, place = _numbers_of_lists(asked, table, header, [o for o in lists if o in table and o != header])
+    rows, said = _long_names(rows, {arm:'arm', header:'accuracy'}), f'arm = {arm}, accuracies = the list {header}'
     seed = _seed_column(asked, table, arm)
     if not seed or not table[arm].duplicated().any(): return _in_order(rows, place, said)
     return _long_names(rows.assign(epoch_=[*map(str, place)]), {seed:'seed', 'epoch_':'epoch'}), f'{said}, seed = {seed}, epoch = the position'

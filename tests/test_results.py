@@ -599,6 +599,10 @@ def test_an_arm_that_is_a_summary_of_another_is_named(call, name):
     rows = [*ROWS, (name.format('baseline').replace(' of ',' '),9,.6232)]
     refused(call, wrote(csv_text(rows)), says=('row 12','summary of other rows'))
 
+def test_arms_that_are_hashes_are_two(call):
+    (c,),_ = comparisons(call, wrote(csv_text([('12e4567' if a=='simple' else '34e4567',s,x) for a,s,x in ROWS])))
+    assert c['n']==5
+
 @pytest.mark.parametrize('arms', [('1','1.0'),('1e3','1000'),('A','a')])
 def test_arms_that_are_one_number_are_named(call, arms): refused(call, wrote(csv_text([(arms[s%2] if a=='simple' else a,s,x) for a,s,x in ROWS])), says='Write them alike')
 
@@ -1350,6 +1354,13 @@ def test_a_list_of_seeds_beside_lists_of_arms_holds_the_seeds(call, key):
     cs,err = comparisons(call, wrote(json.dumps({key:[3,1,2,0,7], 'baseline':BASE, 'simple':SIMPLE}), 'r.json'), '--wide')
     is_the_five(cs[0])
     assert len(cs)==1 and 'seed = seed' in err
+
+def test_lists_by_arm_and_data_set_are_not_turned_round(call):
+    f = wrote(json.dumps({a:dict(cifar10=xs, cifar100=[x-.3 for x in xs]) for a,xs in (('baseline',BASE),('simple',SIMPLE))}), 'r.json')
+    err = refused(call, f, '--wide', says='list (cifar10, cifar100) varies within an arm')
+    assert '--by list' in err
+    parts = compare_results(f, wide=True, by=['list'])
+    assert [*parts]==['list=cifar10','list=cifar100'] and all(o['simple'].diff==pytest.approx(.028) for o in parts.values())
 
 @pytest.mark.parametrize('word', ['STABW','Standardabweichung','Stdev.','Std. dev.','Écart-type','MW','Avg.','mean of 5'])
 def test_a_row_whose_seed_names_a_summary_is_none(call, word):
