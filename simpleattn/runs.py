@@ -779,7 +779,8 @@ def check_contrasts(
     "Raise a `ValueError` for what is not a contrast"
     for c in contrasts:
         if not 2<=len(c)<=4 or c[0]==c[1] or len(c)==3 and c[2] not in ('difference','noninferior'):
-            raise ValueError(f"contrast {':'.join(map(str, c))}: name two different arms, two and noninferior, or four")
+            said = repr(c) if isinstance(c, str) else ':'.join(map(str, c))
+            raise ValueError(f"contrast {said}: name two different arms, two and noninferior, or four")
 
 def arms_of_contrast(
     contrast # A tuple that `check_contrasts` lets pass

@@ -14,7 +14,7 @@ import math,warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from numbers import Real
+from numbers import Integral, Real
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import groupby, patch
@@ -233,8 +233,8 @@ def rank_sum_p(x:np.ndarray, y:np.ndarray)->float: # Two-sided p
 
 # %% ../nbs/17_stats.ipynb #4c338df6
 def _check_images(m, arm):
-    if m is not None and (isinstance(m, str) or m == m and not (1 <= m < 1e9 and m == int(m))):
-        raise ValueError(f"{arm!r} has n_images = {m}: give the number of validation images")
+    if m is not None and (not isinstance(m, Real) or m == m and not (1 <= m < 1e9 and m == int(m))):
+        raise ValueError(f"{arm!r} has n_images = {m!r}: give the number of validation images")
 
 def _counts(x, n_images):
     "Fractions as whole counts of images, None where they are none"
@@ -608,6 +608,12 @@ class Contrast(_Sides):
         return two-one
 
 # %% ../nbs/17_stats.ipynb #0adf7ac5
+def _asked_to_pair(paired):
+    "None, True or False, however Python or numpy writes these"
+    if paired is None: return None
+    if isinstance(paired, np.bool_) or isinstance(paired, Integral) and paired in (0, 1): return bool(paired)
+    raise ValueError(f"paired must be True, False or None, got {paired!r}")
+
 def _may_pair(base, variant, shared, paired):
     "Whether the shared seeds are to be compared as pairs, and a note where they are not"
     larger = max(len(base), len(variant))
@@ -638,7 +644,7 @@ def contrast_of(
     "Two arms as pairs or as two unpaired groups, or a `ValueError` that says why neither"
     check_enough(before, after)
     pairs = shared_runs(before, after)
-    paired, note = _may_pair(before, after, len(pairs[0]), paired)
+    paired, note = _may_pair(before, after, len(pairs[0]), _asked_to_pair(paired))
     return (Contrast(*pairs, True).among(before, after) if paired else Contrast(before, after)), note
 
 # %% ../nbs/17_stats.ipynb #95735fb7
@@ -989,13 +995,21 @@ _FAR, _FAR_BESIDE = 3e-4, 2e-4 # for two rules of the arm alone and one of all a
 
 def _far_from_the_mean(x):
     "Rows by the generalised extreme studentised deviate (Rosner 1983), a fifth of the runs at most"
-    left, far, outside = [*range(len(x))], [], []
-    while len(left) > 4 and len(far) < max(1, len(x)//5):
-        extreme = int(np.abs(x[left]-x[left].mean()).argmax())
-        far.append(left.pop(extreme))
-        rest, n = x[left], len(left)
-        if rest.std(ddof=1) < 1e-9: break
-        t = (x[far[-1]]-rest.mean())/(rest.std(ddof=1)*math.sqrt(1+1/n))
+    order = np.argsort(x, kind='stable').tolist()
+    ordered, far, outside = x[order], [], []
+    first, last = 0, len(x) # what is left of it
+    while last-first > 4 and len(far) < max(1, len(x)//5):
+        left = ordered[first:last]
+        if left.mean()-left[0] >= left[-1]-left.mean():
+            far.append(order[first])
+            first += 1
+        else:
+            last -= 1
+            far.append(order[last])
+        rest, n = ordered[first:last], last-first
+        sd = rest.std(ddof=1)
+        if sd < 1e-9: break
+        t = (x[far[-1]]-rest.mean())/(sd*math.sqrt(1+1/n))
         if 2*(n+1)*sp.stdtr(n-1, -abs(t)) < _FAR: outside = [*far] # those before it were hidden by it
     return outside
 
@@ -1164,9 +1178,13 @@ def compare(
     arms = baseline, variant
     for name,x in zip(names, arms):
         if not hasattr(x, '__len__') or getattr(x, 'shape', None) == (): raise ValueError(f"{name!r} must be one accuracy per run, in a list or an array, got {x!r}")
+    if len(names) != 2: raise ValueError(f"names must be those of two arms, got {names!r}")
+    if seeds is not None and not hasattr(seeds, '__len__'): raise ValueError(f"seeds must be a list, or two, got {seeds!r}")
+    paired = _asked_to_pair(paired)
     seeds_of_each = seeds is not None and len(seeds) == 2 and np.ndim(seeds[0]) == 1
     if seeds is None: seeds = _index(arms)
     elif not seeds_of_each: seeds = seeds, seeds
+    if any(np.ndim(o) for each in seeds if each is not None for o in each): raise ValueError(f"seeds must be a list, or two, got {seeds[0]!r}")
     if seeds[0] is None and paired is not False and len(baseline) != len(variant):
         raise ValueError(f"{len(baseline)} and {len(variant)} runs without seeds: give seeds=(baseline's, "
             "variant's) to pair them, or paired=False")
@@ -1346,6 +1364,7 @@ def compare_many(
     "Difference of every arm from `baseline`, each with its interval at alpha / k and the answer that is read off it"
     check_rates(delta, alpha)
     check_contrasts(contrasts)
+    paired = _asked_to_pair(paired)
     from_table, left_out = is_table(runs), []
     if from_table: runs, left_out = plain_runs(runs)
     samples = read_samples(runs, n_images)

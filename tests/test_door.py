@@ -90,7 +90,7 @@ def test_a_bound_on_the_margin_has_its_decimals(delta, bounds, said):
 
 @pytest.mark.parametrize('odd', [dict(n=2.5), dict(n=math.inf), dict(n=math.nan), dict(variants=1.5), dict(variants=math.inf), dict(minutes=-3), dict(minutes=math.inf)], ids=str)
 def test_a_plan_counts_whole_seeds_and_variants(odd):
-    with pytest.raises(ValueError, match='whole numbers|two seeds|cannot take'): plan(**dict(n=5, sd=.01) | odd)
+    with pytest.raises(ValueError, match='a whole number of them|cannot take'): plan(**dict(n=5, sd=.01) | odd)
 
 def test_a_plan_of_named_variants_takes_their_pairs():
     how = dict(root=ROOT/'runs', env='cpu-torch2.15')
@@ -551,3 +551,64 @@ def test_a_p_that_an_earlier_look_gave_says_so():
 def test_no_power_is_planned_that_chance_gives():
     for kw in (dict(target=.04), dict(alpha=.4, target=.3)):
         with pytest.raises(ValueError, match='ask for more'): plan(5, .01, **kw)
+
+# ---- words and numbers of another type
+
+B,V = [.62,.644,.602,.632,.618],[.652,.658,.634,.672,.64]
+
+@pytest.mark.parametrize('paired,test', [(False,'Welch t'),(np.False_,'Welch t'),(0,'Welch t'),(True,'paired t'),(np.True_,'paired t'),(1,'paired t'),(None,'paired t')])
+def test_pairing_is_asked_for_in_any_form_of_yes_and_no(paired, test):
+    assert compare(B, V, paired=paired).test==test
+    assert compare_many(dict(baseline=B, simple=V), paired=paired)['simple'].test==test
+
+@pytest.mark.parametrize('paired', ['False','no',2,[False]])
+def test_pairing_is_no_text(paired):
+    with pytest.raises(ValueError, match='paired must be True, False or None'): compare(B, V, paired=paired)
+    with pytest.raises(ValueError, match='paired must be True, False or None'): compare_many(dict(baseline=B, simple=V), paired=paired)
+
+ODD = dict(alpha=(dict(alpha='0.05'), "alpha must be a number, got '0.05'"), delta=(dict(delta=None), 'delta must be a number'), one_seed=(dict(seeds=4), 'seeds must be a list'),
+    seeds=(dict(seeds=[[1],[2],[3],[4],[5]]), 'seeds must be a list'), images=(dict(n_images=[500]), 'number of validation images'), names=(dict(names=('a',)), 'names must be those of two arms'))
+@pytest.mark.parametrize('kind', ODD)
+def test_an_argument_of_another_type_is_named(kind):
+    given, says = ODD[kind]
+    with pytest.raises(ValueError) as e: compare(B, V, **given)
+    assert says in str(e.value)
+
+def test_a_contrast_that_is_a_text_is_named():
+    with pytest.raises(ValueError, match="contrast 'baseline': name two different arms"): compare_many(dict(baseline=B, simple=V), contrasts=('baseline','simple'))
+
+PLANS = dict(text=(('5',.01), {}, "n must be a number, got '5'"), seeds=((1,.01), {}, 'two seeds or more, and a whole number of them, got 1'), sd=((5,.78), {}, 'an sd as a fraction, 0.0075 for 0.75 pp, got 0.78'),
+    corr=((5,.01), dict(corr=1), 'a correlation between -1 and 1, got 1'), effect=((5,.01), dict(effect=0), 'an effect as a fraction'), variants=((5,.01), dict(variants=1.5), 'at least one variant, and a whole number of them, got 1.5'),
+    sd_runs=((5,.01), dict(n_sd=1), 'an sd from two runs or more, got one from 1'), minutes=((5,.01), dict(minutes=-1), 'cannot take -1 minutes'))
+@pytest.mark.parametrize('kind', PLANS)
+def test_a_plan_names_the_one_number_that_is_none(kind):
+    args, more, says = PLANS[kind]
+    with pytest.raises(ValueError) as e: plan(*args, **more)
+    assert says in str(e.value) and str(e.value).count('got')<=1
+
+@pytest.mark.parametrize('k', [0,-1,.5,'1'])
+def test_a_race_of_no_variants_is_refused(k):
+    with pytest.raises(ValueError, match='k must be a whole number of variants'): race_path([.1,.12,.13,.11], k=k)
+
+def rosner(x): # as it is defined, one run after another
+    from scipy import special as sp
+    from simpleattn.stats import _FAR
+    left,far,outside = [*range(len(x))],[],[]
+    while len(left)>4 and len(far)<max(1, len(x)//5):
+        far.append(left.pop(int(np.abs(x[left]-x[left].mean()).argmax())))
+        rest,n = x[left],len(left)
+        if rest.std(ddof=1)<1e-9: break
+        t = (x[far[-1]]-rest.mean())/(rest.std(ddof=1)*math.sqrt(1+1/n))
+        if 2*(n+1)*sp.stdtr(n-1, -abs(t))<_FAR: outside = [*far]
+    return sorted(outside)
+
+def test_runs_far_outside_are_those_of_the_definition():
+    from simpleattn.stats import _far_from_the_mean
+    rng,found = np.random.default_rng(0),0
+    for i in range(300):
+        x = .6+.01*rng.normal(size=rng.integers(3, 40))
+        far = rng.integers(0, len(x), size=rng.integers(0, 4))
+        x[far] += rng.choice([-.2,.1,.3], size=len(far))
+        found += bool(rosner(x))
+        assert sorted(_far_from_the_mean(x))==rosner(x)
+    assert 100<found<300

@@ -702,8 +702,8 @@ def test_a_list_beside_an_accuracy_is_read_on_request(call):
 
 CURVE = [(e,round(.62-.3/(e+1), 3),round(.65-.29/(e+1), 3)) for e in range(8)]
 CURVES = dict(columns=(csv_text(CURVE, ('epoch','baseline','simple')), 'epoch (0, 1'), steps=(csv_text(CURVE, ('global_step','baseline','simple')), 'global_step (0'),
-    rows=(csv_text([o[1:] for o in CURVE], ('baseline','simple')), 'epoch  (0, 1'), lists='', seeds=(csv_text([(e,*(round(x-.1/(e+1), 3) for x in BASE)) for e in range(5)], ('epoch',*range(5))), 'epoch (0'))
-CURVES['lists'] = ('\n'.join(json.dumps(dict(model=a, val_acc=[o[k] for o in CURVE])) for k,a in ((1,'baseline'),(2,'simple'))), 'epoch  (0, 1')
+    rows=(csv_text([o[1:] for o in CURVE], ('baseline','simple')), 'epoch (0, 1'), lists='', seeds=(csv_text([(e,*(round(x-.1/(e+1), 3) for x in BASE)) for e in range(5)], ('epoch',*range(5))), 'epoch (0'))
+CURVES['lists'] = ('\n'.join(json.dumps(dict(model=a, val_acc=[o[k] for o in CURVE])) for k,a in ((1,'baseline'),(2,'simple'))), 'epoch (0, 1')
 @pytest.mark.parametrize('kind', CURVES)
 def test_epochs_of_one_run_are_no_seeds(call, kind):
     text,says = CURVES[kind]

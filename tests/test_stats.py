@@ -554,7 +554,7 @@ def test_summarise():
     (lambda: compare(.5, .6), "'baseline' must be one accuracy per run, in a list or an array, got 0.5"),
     (lambda: compare([.5,.6], map(float, [.5,.6])), "'variant' must be one accuracy per run"),
     (lambda: plan(1, .01), 'two seeds'),
-    (lambda: plan(5, 0.), 'two seeds'),
+    (lambda: plan(5, 0.), 'an sd as a fraction'),
     (lambda: plan(5, .01, delta=-1), 'positive'),
     (lambda: plan(5, .01, corr=1.), 'correlation'),
     (lambda: gains(([.8,.9],[.8,.9,.7]), ([.8,.9],[.8,.9])), 'unequal numbers of runs'),
