@@ -37,7 +37,7 @@ class Cell:
     @classmethod
     def of(cls, run):
         "The cell of a run"
-        table = {k:run.recipe[k] for k in ('dataset','split','noise','size','epochs')}
+        table = {k:run.settings[k] for k in ('dataset','split','noise','size','epochs')}
         conditions = {k:v for k,v in run.conditions.items() if k!='precision'}
         return cls(**table, source=run.data['source'], conditions=conditions, versions=run.machine.get('versions', {}))
 

@@ -9,6 +9,7 @@ __all__ = ['address_re', 'pauses', 'most_bytes', 'most_nested', 'name_parts', 'a
 
 # %% ../nbs/03_files.ipynb #227c8c0f
 import errno,json,os,re,secrets,stat,time
+from collections import Counter
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -431,12 +432,19 @@ most_nested = 50 # lists and dicts within each other; a record has four
 def read_json(
     content # Bytes or text that anybody may have written
 ): # What it says
-    "Read JSON; raises `ValueError` for what is none, or is nested deeper than `most_nested`"
-    try: found = json.loads(content)
+    "Read JSON; raises `ValueError` for what is none, has a key twice, or is nested deeper than `most_nested`"
+    try: found = json.loads(content, object_pairs_hook=_each_once)
     except RecursionError: found = None
     else:
         if not _is_deep(found): return found
     raise ValueError(f'nested deeper than {most_nested}')
+
+def _each_once(pairs):
+    "A dict of keys and values; raises `ValueError` for a key that stands there twice, of which two readers may take two values"
+    found = dict(pairs)
+    if len(found)==len(pairs): return found
+    twice,_ = Counter(key for key,_ in pairs).most_common(1)[0]
+    raise ValueError(f'the key {twice!r} stands there twice')
 
 def _is_deep(value):
     level = [value]

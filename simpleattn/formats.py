@@ -222,6 +222,8 @@ def _read_csv(text, path):
     try: rows = _lines(text)
     except csv.Error as e: raise CliError(f'{path} is not a table: {e}.') from None
     if not rows: raise CliError(f'{path} cannot be read: it is empty.')
+    open_quote = next((line for line,cells in rows if any('\n' in o for o in cells)), None) if text.count('"') % 2 else None
+    if open_quote: raise CliError(f'{path}: a quotation mark is not closed in the rows that end at line {open_quote}.')
     header, rows = _same_width(_with_header(rows, text, path), path)
     header = [o.strip() or f'column {i}' for i,o in enumerate(header, 1)]
     check_names(header, CliError, f'{path}: the header')

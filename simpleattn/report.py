@@ -92,8 +92,8 @@ class ReportedArm:
     def training_flops(self, run): # None where not known
         "FLOPs of a training: forward and backward are three times a forward pass"
         if not self.flops or 'n_train' not in run.data: return None
-        bs = run.recipe['bs']
-        return 3*self.flops*run.recipe['epochs']*(run.data['n_train']//bs*bs)
+        bs = run.settings['bs']
+        return 3*self.flops*run.settings['epochs']*(run.data['n_train']//bs*bs)
 
     def to_dict(self)->dict: # JSON types; accuracies are fractions
         return dict(arm=self.label, recipe=self.arm.recipe.name, variant=self.arm.variant.name, **self.summary.to_dict(),
@@ -186,11 +186,11 @@ def _differing(label, baseline, variant, k):
 def _named(differ, run, data, show):
     "The same with the names of the images of `run`, and with thumbnails where they are to be shown"
     from simpleattn.folders import fingerprint, get_path, image_files, split_files
-    path = get_path(run.recipe['dataset'], run.recipe['source'], data)
+    path = get_path(run.settings['dataset'], run.settings['source'], data)
     found = fingerprint(path)
     if found!=run.fingerprint:
         raise CliError(f"The images at {path} have fingerprint {found}, those of the runs {run.fingerprint}.")
-    names = split_files(path, run.recipe['split'])[1]
+    names = split_files(path, run.settings['split'])[1]
     def named(image):
         name = names[image.index]
         return replace(image, name=name, jpeg=_thumbnail(*image_files(path, [name])) if show else None)

@@ -98,7 +98,12 @@ def conditions(self:Run)->dict:
 @patch(as_prop=True)
 def images(self:Run)->tuple:
     "Which images validated: two runs that agree in it are compared image by image"
-    return self.n_images, self.fingerprint, self.recipe['split']
+    return self.n_images, self.fingerprint, self.settings['split']
+
+@patch(as_prop=True)
+def settings(self:Run)->dict:
+    "Its recipe with the keys that its record leaves out, because they are at their defaults"
+    return _recipe_defaults | self.recipe
 
 @patch(as_prop=True)
 def precision(self:Run)->str: return self.recipe['precision']
@@ -148,6 +153,8 @@ def _check_run(run):
     _check_inside(run)
     for name in (run.recipe['name'], run.variant['name'], run.env):
         if not isinstance(name, str) or not name_re.fullmatch(name): raise ValueError('a name that could not be a folder')
+    for k in ('schema','pipeline'):
+        if getattr(run, k)<1: raise ValueError(f'{k} {getattr(run, k)} is no version')
     if not 0<=run.seed<2**32: raise ValueError(f'seed {run.seed} is not from 0 to 4294967295')
     try: Variant.from_dict(run.variant)
     except (CliError,TypeError,AttributeError) as e: raise ValueError(f'variant cannot be read ({e})') from None
@@ -361,7 +368,8 @@ def _unsealed(content):
     except ValueError as e: raise ValueError(f'not readable as JSON ({e})') from None
     if not isinstance(facts, dict): raise ValueError('not a record')
     _check_unicode(content, facts)
-    schema,seal = facts.get('schema'), facts.pop('sha256', None)
+    seal = facts.pop('sha256', None)
+    schema = facts.get('schema')
     if type(schema) is int and schema>1: raise ValueError('of a newer schema; a newer simpleattn reads it')
     if seal!=_seal(facts): raise ValueError('checksum does not match its content')
     return facts
@@ -758,6 +766,7 @@ def _check_arms_and_seeds(facts):
         for arm in facts['arms']:
             for k in ('arm','recipe','recipe_hash'):
                 if not isinstance(arm[k], str): raise ValueError(f'{k} of an arm is not text')
+            if not name_re.fullmatch(arm['recipe']): raise ValueError(f"{arm['recipe']!r} is not the name of a recipe")
             if not Arm.from_dict(arm).variant.fits_hash: raise ValueError(f"arm {arm['arm']!r} is not the variant that its hash names")
     except (TypeError,KeyError,AttributeError) as e: raise ValueError(f'an arm cannot be read ({e!r})') from None
 

@@ -704,7 +704,7 @@ def take(self:_Driver, ended):
         raise CliError(f"Runs here are of env {ended.env}, and study {study.name!r} is of {study.env}. Give --device, or another name for this machine's study.")
     run = self.record(ended.task)
     if ended.how=='parked': self.note_parked(ended)
-    elif run: self.bar.done += 1
+    elif run: self.count(run)
     else: self.count_failure(ended)
     how = run.status if run and ended.how!='exists' else ended.how
     acc = f' {percent(run.acc, digits=1)}%' if run and run.acc is not None else ''
@@ -716,6 +716,15 @@ def record(self:_Driver, task): # `Run`, None where there is none to be believed
     path = task.arm.path(self.study.env, task.seed)
     try: return read_run(self.study.root/path, self.study.root)
     except (ValueError, FileNotFoundError): return None
+
+@patch
+def count(self:_Driver, run):
+    "A run is there; refuses a store that lost the study's declaration, because it is another folder than the one the study began in"
+    self.bar.done += 1
+    study = self.study
+    if study.on_file(same_env=False): return
+    raise CliError(f"The declaration of study {study.name!r} is gone from {study.root}: that folder was moved, removed or unmounted during the study. "
+        f"Put it back. What was trained since then is in a new folder of that name: `simpleattn runs --merge` takes it over.")
 
 @patch
 def note_parked(self:_Driver, ended):

@@ -335,12 +335,13 @@ def get_variant(
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
     if not isinstance(name, str): return _of_layer(name)
-    base,_,site = name.partition('@')
+    base,at,site = name.partition('@')
     if base not in _registry:
         lists = "`simpleattn variants` lists them; your own come with --import FILE, in which register_variant names them."
         raise CliError(f"No variant {base!r}. {near(base, _registry)} {lists}".replace('.  ', '. '))
     v = _registry[base]
-    if not site: return v
+    if not at: return v
+    if not site.strip(): raise CliError(f"{name}: name a site after the @, such as {base}@2.-1.")
     if not v.changes: raise CliError("The baseline has no site.")
     return dataclasses.replace(v, name=f'{v.name}@{site_name(site)}', site=site.replace('+', ','))
 

@@ -484,7 +484,7 @@ def other_part(d): d['variant']['also'] = [get_variant('attention-stem').to_dict
 RESEALED = {'accuracy':(lambda d: d.update(acc=.9), 'last epoch'), 'bits':(lambda d: d.update(correct=a_run(0, acc=.9).correct), 'bits are set'), 'bits that are none':(lambda d: d.update(correct='!'*4), 'base64'),
     'recipe':(other_recipe, 'recipe is not the one'), 'hash of the recipe':(lambda d: d.update(recipe_hash='0'*12), 'recipe is not the one'), 'a key that no recipe has':(lambda d: d['recipe'].update(colour=1), 'newer schema'),
     'arguments of the layer':(other_variant, 'variant is not the one'), 'site':(lambda d: d['variant'].update(site='2.-1'), 'variant is not the one'), 'another layer':(lambda d: d['variant'].update(layer='simpleattn.attention:SelfAttention'), 'variant is not the one'),
-    'no layer':(lambda d: d['variant'].update(layer=None), 'variant is not the one'), 'a part':(other_part, 'variant is not the one')}
+    'no layer':(lambda d: d['variant'].update(layer=None), 'variant is not the one'), 'a part':(other_part, 'variant is not the one'), 'no pipeline':(lambda d: d.update(pipeline=0), 'pipeline 0 is no version'), 'no schema':(lambda d: d.update(schema=-1), 'schema -1 is no version')}
 
 @pytest.mark.parametrize('how', RESEALED)
 def test_a_record_that_was_changed_and_sealed_anew_contradicts_itself(tmp_path, how):
@@ -493,6 +493,56 @@ def test_a_record_that_was_changed_and_sealed_anew_contradicts_itself(tmp_path, 
     sealed(change)(p)
     good,bad = find_runs(tmp_path)
     assert good==[] and says in bad[str(p)]
+
+@pytest.mark.parametrize('text', ['{"acc": 0.99,','{"recipe": {},'])
+def test_a_record_with_a_key_twice_is_not_believed(tmp_path, text):
+    p = write_run(a_run(3, 'simple', acc=.4), tmp_path)
+    p.write_text(p.read_text().replace('{', text, 1))
+    good,bad = find_runs(tmp_path)
+    assert good==[] and 'stands there twice' in bad[str(p)]
+
+def test_a_declaration_with_a_key_twice_is_damaged(tmp_path):
+    a_study(tmp_path).declare()
+    p = tmp_path/'_studies'/'s.json'
+    p.write_text(p.read_text().rstrip().removesuffix('}')+', "alpha": 0.4}')
+    with pytest.raises(CliError, match="the key 'alpha' stands there twice"): load_study('s', tmp_path)
+
+@pytest.mark.parametrize('name', ['../x','a/b','/etc','','.','..'])
+def test_a_declared_recipe_whose_name_is_no_folder_is_damaged(tmp_path, name):
+    a_study(tmp_path).declare()
+    p = tmp_path/'_studies'/'s.json'
+    said = json.loads(p.read_text())
+    said['arms'][0]['recipe'] = name
+    p.write_text(json.dumps(said))
+    with pytest.raises(CliError, match='is not the name of a recipe'): load_study('s', tmp_path)
+
+@pytest.mark.parametrize('key', ['split','noise','bs','epochs','dataset','source','size'])
+def test_a_record_that_leaves_out_a_default_is_read_with_it(tmp_path, key):
+    from simpleattn.board import board_entries
+    from simpleattn.report import make_report,to_html
+    s = a_study(tmp_path)
+    for arm in s.arms:
+        for seed in s.seeds:
+            p = write_run(a_run(seed, arm, acc=.4), tmp_path)
+            assert key in json.loads(p.read_text())['recipe']
+            sealed(lambda d: d['recipe'].pop(key))(p)
+    good,bad = find_runs(tmp_path)
+    assert bad=={} and {r.settings[key] for r in good}=={getattr(Recipe('tiny'), key)}
+    assert len(board_entries(tmp_path))==2 and s.name in to_html(make_report(s))
+
+@pytest.mark.parametrize('gone', ['root','declarations'])
+def test_a_study_whose_folder_is_moved_away_stops_and_says_so(tmp_path, monkeypatch, gone):
+    import shutil,stub_runs
+    from simpleattn import engines
+    for k,v in dict(STUB_LOG=tmp_path/'log', STUB_SECONDS=0).items(): monkeypatch.setenv(k, str(v))
+    monkeypatch.setitem(sys.modules, 'simpleattn.train', stub_runs)
+    s,run = a_study(tmp_path/'runs', seeds=3),engines.run_task
+    def moved_after_two(*args, **kwargs):
+        ended = run(*args, **kwargs)
+        if not (tmp_path/'elsewhere').exists() and len(find_runs(tmp_path/'runs')[0])==2: shutil.move(tmp_path/'runs'/('_studies' if gone=='declarations' else ''), tmp_path/'elsewhere')
+        return ended
+    monkeypatch.setattr(engines, 'run_task', moved_after_two)
+    with pytest.raises(CliError, match="The declaration of study 's' is gone from"): s.run('serial', progress=False)
 
 @pytest.mark.parametrize('name', ['a.failed-1','a.corrupt-2','b.failed-1.json'])
 def test_names_that_look_like_failed_tries_hide_no_record(tmp_path, name):

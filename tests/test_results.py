@@ -1406,6 +1406,11 @@ def test_a_run_that_says_diverged_has(call):
 def test_a_table_of_latex_is_called_so(call, row):
     refused(call, wrote(f'Method & Acc \\\\ \\hline\nbaseline & {row} \\\\\nsimple & {row} \\\\\n'), says='looks like a table of LaTeX')
 
+def test_a_quotation_mark_that_is_not_closed_is_named(call):
+    rows = csv_text().splitlines()
+    rows[8] = rows[8].replace('simple', '"simple', 1)
+    refused(call, wrote('\n'.join(rows)+'\n'), says='a quotation mark is not closed in the rows that end at line')
+
 def test_a_header_that_numpy_marked_is_one(call):
     is_the_five(comparisons(call, wrote('# seed baseline simple\n'+'\n'.join(f'{i} {b:.4e} {v:.4e}' for i,(b,v) in enumerate(zip(BASE, SIMPLE)))+'\n'), '--wide')[0][0])
     is_the_five(comparisons(call, wrote('# made by hand\n'+csv_text()))[0][0])
