@@ -8,7 +8,8 @@ __all__ = ['parse_site', 'site_name', 'has_source', 'identity', 'layer_identity'
            'list_callbacks', 'add_callbacks', 'Arm', 'read_arm']
 
 # %% ../nbs/06_variants.ipynb #b139d3d8
-import ast,dataclasses,hashlib,inspect,itertools,json,os,re,sys,textwrap,traceback,types,weakref
+import ast,dataclasses,dis,hashlib,inspect,itertools,json,os,re,sys,textwrap,traceback,types,weakref
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass,field
 from functools import cached_property,partial
@@ -59,11 +60,23 @@ def _is_basic(module):
     "Is a module, by its name, of this library or of Python itself?"
     return module.split('.')[0] in _basic
 
+def _home(o):
+    "The name of the module where a class, function or module was written; a wrapper that was given another's name stays at home"
+    if inspect.ismodule(o): return o.__name__
+    name = o.__globals__.get('__name__') if isinstance(o, types.FunctionType) else o.__module__
+    return name if isinstance(name, str) else 'builtins' # where it is a descriptor, as of the type of functions
+
 def _installed(o):
     "Does a class, function or module belong to an installed package or to Python itself?"
-    name = o.__name__ if inspect.ismodule(o) else o.__module__ or ''
+    name = _home(o)
     if name=='__main__': return False
     return _is_basic(name) or 'site-packages' in (getattr(sys.modules.get(name), '__file__', None) or '')
+
+def _is_packaged(module):
+    "Is a module, by its name, of a package in site-packages? What is installed in place, to be edited, is not"
+    try: spec = util.find_spec(module.split('.')[0])
+    except (ImportError, ValueError): return False
+    return bool(_version(module)) and (not spec or 'site-packages' in str(spec.origin or ''))
 
 def _version(module):
     "Version of the package that a module belongs to; empty where it has none of its own"
@@ -77,12 +90,29 @@ def _code(code):
     consts = [_code(o) if inspect.iscode(o) else repr(o) for o in code.co_consts]
     return f"{code.co_code.hex()}{code.co_names}{consts}"
 
+def _codes(code):
+    "A function's code, and that of the functions inside it"
+    return [code, *(inner for o in code.co_consts if inspect.iscode(o) for inner in _codes(o))]
+
 def _names(code):
-    "Every name that a function's code uses, also in functions inside it"
-    inner = [_names(o) for o in code.co_consts if inspect.iscode(o)]
-    return set(code.co_names).union(*inner)
+    "Every global that a function's code uses; names of attributes are none"
+    steps = [step for o in _codes(code) for step in dis.get_instructions(o)]
+    return {o.argval for o in steps if o.opname in ('LOAD_GLOBAL','LOAD_NAME','LOAD_FROM_DICT_OR_GLOBALS')}
+
+def _imports(function):
+    "Your own modules that a function imports when it runs"
+    package = function.__globals__.get('__package__') or ''
+    for code in _codes(function.__code__):
+        steps = [*dis.get_instructions(code)]
+        for level,_,step in zip(steps, steps[1:], steps[2:]):
+            if step.opname!='IMPORT_NAME': continue
+            try: module = import_module('.'*(level.argval or 0) + step.argval, package)
+            except Exception: continue # the function says so when it runs
+            if not _installed(module): yield module
 
 def _statements(function):
+    if hasattr(function, '__wrapped__'): # whose lines inspect would give
+        function = types.FunctionType(function.__code__, function.__globals__, function.__name__, closure=function.__closure__)
     try: return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(function))))
     except (OSError, TypeError, SyntaxError): return _code(function.__code__)
 
@@ -101,15 +131,21 @@ def _closed_over(cell):
     except ValueError: return None
 
 def _function(function, seen):
-    function = inspect.unwrap(function)
     names = sorted(_names(function.__code__))
     used = {n:function.__globals__[n] for n in names if n in function.__globals__}
     cells = [_closed_over(o) for o in function.__closure__ or ()]
-    return [_statements(function), identity((function.__defaults__, function.__kwdefaults__, cells, used), seen)]
+    said = [_statements(function), identity((function.__defaults__, function.__kwdefaults__, cells, used), seen)]
+    return [*said, *(identity(o, seen) for o in _imports(function))]
+
+def _unwrapped(o):
+    "The function inside wrappers that are not your own, such as `torch.no_grad()`; of `singledispatch` all its functions"
+    while isinstance(o, types.FunctionType) and hasattr(o, '__wrapped__') and _installed(o):
+        o = [*o.registry.values()] if isinstance(getattr(o, 'registry', None), types.MappingProxyType) else o.__wrapped__
+    return o
 
 # %% ../nbs/06_variants.ipynb #46ccf59c
 _not_of_a_class = {'__module__', '__qualname__', '__doc__', '__dict__', '__weakref__', '__firstlineno__', '__static_attributes__',
-    '__annotations__', '__annotate_func__'}
+    '__annotations__', '__annotate_func__', '__slotnames__'}
 
 def _members(cls):
     "What a class defines; a method that is patched in once more leaves the old one under _orig_"
@@ -118,44 +154,67 @@ def _members(cls):
         return getattr(member, '__func__', member)
     return {k:plain(v) for k,v in sorted(vars(cls).items()) if k not in _not_of_a_class and not k.startswith('_orig_')}
 
+def _class(cls, seen):
+    made_by = [] if _installed(type(cls)) else [identity(type(cls), seen)] # a metaclass of your own
+    return [identity([cls.__bases__, _members(cls)], seen), *made_by]
+
 def _object(o, seen):
-    "An object by its type, and by what it says or holds, unless that is an address"
-    kind = f'{type(o).__module__}.{type(o).__qualname__}'
+    "An object by its type, which is its source where that is your own, and by what it holds, or else says"
+    kind = f'{type(o).__module__}.{type(o).__qualname__}' if _installed(type(o)) else identity(type(o), seen)
     if isinstance(o, partial): return identity([o.func, o.args, o.keywords], seen)
     if isinstance(o, cached_property): return identity(o.func, seen)
     if inspect.isfunction(wrapped := getattr(o, '__wrapped__', None)): return identity(wrapped, seen)
-    if dataclasses.is_dataclass(o) or isinstance(o, types.SimpleNamespace):
-        return f"{kind} {identity(getattr(o, '__dict__', {}), seen)}"
     if isinstance(o, Path): return f'{kind} {o.name}' # not where it lies
-    if hasattr(o, 'tolist'): # a tensor or an array
-        digest = hashlib.sha256(repr(o.tolist()).encode()).hexdigest()
-        return f"{kind} {getattr(o, 'dtype', '')} {digest}"
-    said = o.code if isinstance(getattr(o, 'code', None), str) else str(o)
-    return kind if said.startswith('<') or ' at 0x' in said else f'{kind} {said}'
+    if hasattr(o, 'tolist'): return f"{kind} {getattr(o, 'dtype', '')} {_numbers(o)}"
+    if isinstance(getattr(o, 'code', None), str): return f'{kind} {o.code}'
+    return f'{kind} {_held(o, seen) or _said(o)}'.strip()
 
-def _module(o):
-    file = getattr(o, '__file__', None)
-    return f'{o.__name__} {_version(o.__name__)}' if _installed(o) or not file else Path(file).read_text()
+def _said(o): # an address is none
+    return '' if (said := str(o)).startswith('<') or ' at 0x' in said else said
+
+def _numbers(tensor): # or array
+    "A digest of its numbers; of one that has none to show, of its shape"
+    held = ''
+    with suppress(Exception): held = str(tensor.shape)
+    with suppress(Exception): held = (tensor.to_dense() if getattr(tensor, 'is_sparse', False) else tensor).tolist()
+    return hashlib.sha256(repr(held).encode()).hexdigest()
+
+def _held(o, seen):
+    "What makes an object once more, as copying it asks it; nothing where it cannot be copied"
+    if o is os.environ: return '' # other in each shell
+    try: made = o.__reduce_ex__(4)
+    except Exception: return ''
+    if isinstance(made, str): return made
+    return identity([list(part) if isinstance(part, Iterator) else part for part in made], seen)
+
+def _module(o, seen):
+    "A module of your own by its lines, and by those of your own modules that it takes something from"
+    if _installed(o): return f'{o.__name__} {_version(o.__name__)}'
+    file = getattr(o, '__file__', None) # a folder without __init__.py has none
+    homes = [value if inspect.ismodule(value) else sys.modules.get(getattr(value, '__module__', None) or '') for value in [*vars(o).values()]]
+    own = {home.__name__:home for home in homes if home and not _installed(home) and home.__name__!='__main__'}
+    return '\n'.join([Path(file).read_text() if file else o.__name__, *(identity(home, seen) for home in own.values() if id(home) not in seen)])
 
 # %% ../nbs/06_variants.ipynb #2f914747
 def identity(
     o,         # A class, function, module or value
-    seen=None  # Classes and functions met on the way
+    seen=None  # Classes, functions, modules and objects met on the way, by their ids
 )->str: # Text that is equal for equal definitions
     "What a layer is made of"
-    seen = set() if seen is None else seen
+    seen = {} if seen is None else seen
     def each(items): return [identity(x, seen) for x in items]
     if isinstance(o, (list,tuple)): return f"[{','.join(each(o))}]"
     if isinstance(o, (set,frozenset)): return f"{{{','.join(sorted(each(o)))}}}"
     if isinstance(o, dict): return '{' + ','.join(f'{k!r}:{identity(v, seen)}' for k,v in o.items()) + '}'
     if isinstance(o, (bool,int,float,complex,str,bytes,type(None))): return repr(o)
-    if inspect.ismodule(o): return _module(o)
-    if not isinstance(o, (type, types.FunctionType)): return _object(o, seen)
-    if _installed(o): return f'{o.__module__}:{o.__qualname__} {_version(o.__module__)}'
-    if o in seen: return o.__qualname__
-    seen.add(o)
-    parts = [identity([o.__bases__, _members(o)], seen)] if inspect.isclass(o) else _function(o, seen)
-    return '\n'.join([o.__qualname__, *parts])
+    if (inner := _unwrapped(o)) is not o: return identity(inner, seen)
+    is_definition = isinstance(o, (type, types.FunctionType))
+    if is_definition and _installed(o): return f'{o.__module__}:{o.__qualname__} {_version(o.__module__)}'
+    if id(o) in seen: return getattr(o, '__qualname__', type(o).__qualname__)
+    seen[id(o)] = o
+    if inspect.ismodule(o): return _module(o, seen)
+    if not is_definition: return _object(o, seen)
+    return '\n'.join([o.__qualname__, *(_class(o, seen) if inspect.isclass(o) else _function(o, seen))])
 
 # %% ../nbs/06_variants.ipynb #d0309933
 def layer_identity(
@@ -164,7 +223,7 @@ def layer_identity(
     "What identifies a layer: the path of one of the library, path and version of an installed one, and what your own is made of"
     if isinstance(layer, str):
         module = layer.partition(':')[0]
-        if module.startswith('simpleattn.') or _version(module): return f'{layer} {_version(module)}'.strip()
+        if module.startswith('simpleattn.') or _is_packaged(module): return f'{layer} {_version(module)}'.strip()
         try: layer = load_layer(layer)
         except CliError: return layer # what cannot be found is said when it is built
     path = f'{layer.__module__}:{layer.__qualname__}'
@@ -304,7 +363,9 @@ def load_layer(
     except CliError: raise
     except (Exception, SystemExit) as e: raise CliError(f"{what} {path!r}: {_said_of(e, '')}.") from e
     if not hasattr(module, name): raise CliError(f"{what} {path!r}: {where} has no {name!r}.")
-    return getattr(module, name)
+    found = getattr(module, name)
+    if isinstance(found, (type, types.FunctionType)): return found
+    raise CliError(f"{what} {path!r} is {found!r}. Give a class, or a function that makes one.")
 
 # %% ../nbs/06_variants.ipynb #534299d6
 def ship(

@@ -1,5 +1,5 @@
 """Variants: declarative, torch-free, and identified by what they are"""
-import dataclasses,json,os,sys
+import dataclasses,json,os,shutil,sys
 import pytest
 from fastcore.script import CliError
 from conftest import cli,python
@@ -382,3 +382,105 @@ def test_the_lines_of_a_class_are_known_where_it_stands_in_a_file():
     typed = {}
     exec('class Typed:\n    def forward(self, x): return x', typed)
     assert has_source(Made) and has_source(has_source) and not has_source(typed['Typed'])
+
+# ---- what a layer is made of, in every form
+
+LAYER = '''import configparser,enum,functools,random,types,typing
+import dataclasses as dc
+import numpy as np,pandas as pd,torch
+from torch import nn
+{}
+class Gate(nn.Module):
+    def __init__(self, ni): super().__init__()
+    {}
+    def forward(self, x): return {}
+'''
+DECORATED = 'def twice(k):\n    def wrap(f):\n        @functools.wraps(f)\n        def g(*args): return {}\n        return g\n    return wrap'
+OBJECTS = {
+    'plain object':('class C:\n    def __init__(self, k): self.k = k\nUSED = C({})', ('1','2')),
+    'its class':('class C:\n    def scale(self): return {}\nUSED = C()', ('1','2')),
+    'its text says nothing':('class C:\n    def __init__(self, k): self.k = k\n    def __str__(self): return "C"\nUSED = C({})', ('1','2')),
+    'slots':('class C:\n    __slots__ = ("k",)\n    def __init__(self, k): self.k = k\nUSED = C({})', ('1','2')),
+    'dataclass with slots':('@dc.dataclass(slots=True)\nclass C: k:float\nUSED = C({})', ('1','2')),
+    'method of a dataclass':('@dc.dataclass\nclass C:\n    k:float\n    def scale(self): return {}*self.k\nUSED = C(1)', ('1','2')),
+    'bound method':('class C:\n    def __init__(self, k): self.k = k\n    def f(self, x): return self.k*x\nUSED = C({}).f', ('1','2')),
+    'called object':('class C:\n    def __call__(self, x): return {}*x\nUSED = C()', ('1','2')),
+    'own activation':('class A(nn.Module):\n    def forward(self, x): return {}*x\nUSED = nn.Sequential(A())', ('1','2')),
+    'weights':('USED = nn.PReLU(init={})', ('.1','.9')), 'built in':('USED = torch.{}', ('relu','tanh')),
+    'random state':('USED = random.Random({})', ('1','2')), 'generator':('USED = np.random.default_rng({})', ('1','2')),
+    'table':('USED = pd.DataFrame(dict(a=[*range(200)])).assign(b=lambda o: o.a*(o.a!={}))', ('100','101')),
+    'config file':('USED = configparser.ConfigParser()\nUSED.read_dict(dict(a=dict(k="{}")))', ('1','2')),
+    'value of an enum':('class E(enum.Enum): A = {}\nUSED = E.A', ('1','2')), 'generic':('class A: k = {}\nUSED = typing.Optional[A]', ('1','2')),
+    'metaclass':('class M(type):\n    def k(cls): return {}\nclass C(metaclass=M): pass\nUSED = C', ('1','2')),
+    'partialmethod':('class C:\n    def f(self, k): return k\n    g = functools.partialmethod(f, {})\nUSED = C', ('1','2')),
+    'dispatch':('@functools.singledispatch\ndef USED(x): return x\n@USED.register\ndef _(x:int): return {}', ('1','2')),
+    'body of a decorator':(DECORATED.replace('{}', 'f(*args)*{}')+'\n@twice(1)\ndef USED(x): return x', ('2','3')),
+    'argument of a decorator':(DECORATED.replace('{}', 'f(*args)*k')+'\n@twice({})\ndef USED(x): return x', ('1','2')),
+    'decorated function of torch':(DECORATED.replace('{}', 'f(*args)*k')+'\nUSED = twice({})(torch.relu)', ('1','2'))}
+
+def hash_of(folder, text):
+    folder.mkdir(exist_ok=True)
+    (folder/'mine.py').write_text(text)
+    return Variant('mine', f'{folder}/mine.py:Gate').hash
+
+@pytest.mark.parametrize('kind', OBJECTS)
+def test_an_edited_object_that_a_layer_uses_makes_another_layer(tmp_path, kind):
+    text,(old,new) = OBJECTS[kind]
+    hashes = [hash_of(tmp_path/str(i), LAYER.format(text.replace('{}', o), '', 'USED, x')+more) for i,(o,more) in enumerate(((old,''),(old,'\n# a comment\n'),(new,'')))]
+    assert hashes[0]==hashes[1]!=hashes[2]
+
+@pytest.mark.parametrize('where', ['body','argument'])
+def test_an_edited_decorator_of_a_method_makes_another_layer(tmp_path, where):
+    def text(k): return LAYER.format(DECORATED.replace('{}', f'f(*args)*{k if where=="body" else "k"}'), f'@twice({k if where=="argument" else 1})', 'x')
+    assert hash_of(tmp_path/'a', text(1))==hash_of(tmp_path/'b', text(1))!=hash_of(tmp_path/'c', text(2))
+
+MODULES = dict(reexported=({'mylib/__init__.py':'from .blocks import mix\n', 'mylib/blocks.py':'def mix(x): return x*{}\n'}, 'import mylib', 'mylib.mix(x)'),
+    below=({'mylib/__init__.py':'', 'mylib/sub.py':'def f(x): return x*{}\n'}, 'import mylib.sub', 'mylib.sub.f(x)'),
+    no_init=({'mylib/sub.py':'def f(x): return x*{}\n'}, 'import mylib.sub', 'mylib.sub.f(x)'),
+    second=({'helper.py':'import helper2\ndef f(x): return helper2.g(x)\n', 'helper2.py':'def g(x): return x*{}\n'}, 'import helper', 'helper.f(x)'),
+    inside=({'helper.py':'def f(x): return x*{}\n'}, 'def used(x):\n    import helper\n    return helper.f(x)', 'used(x)'),
+    from_inside=({'helper.py':'def f(x): return x*{}\n'}, 'def used(x):\n    from helper import f\n    return f(x)', 'used(x)'))
+@pytest.mark.parametrize('kind', MODULES)
+def test_an_edited_module_of_ones_own_makes_another_layer(tmp_path, monkeypatch, kind):
+    files,top,forward = MODULES[kind]
+    def made(i, k):
+        folder = tmp_path/str(i)
+        for name,text in files.items():
+            (folder/name).parent.mkdir(parents=True, exist_ok=True)
+            (folder/name).write_text(text.replace('{}', k))
+        for name in [o for o in sys.modules if o.split('.')[0] in ('mylib','helper','helper2') or o.startswith('simpleattn_user_mine')]: del sys.modules[name]
+        with monkeypatch.context() as m:
+            m.syspath_prepend(str(folder))
+            return hash_of(folder, LAYER.format(top, '', forward))
+    assert made(0, '1')==made(1, '1')!=made(2, '2')
+
+def test_a_package_that_is_installed_in_place_is_its_source(tmp_path, monkeypatch):
+    "As pip install -e leaves it: with a version, and its files elsewhere"
+    info = tmp_path/'mypkg-0.1.dist-info'
+    info.mkdir()
+    (info/'METADATA').write_text('Metadata-Version: 2.1\nName: mypkg\nVersion: 0.1\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    def made(k):
+        for name in [o for o in sys.modules if o.split('.')[0]=='mypkg']: del sys.modules[name]
+        (tmp_path/'mypkg').mkdir(exist_ok=True)
+        (tmp_path/'mypkg'/'__init__.py').write_text('')
+        (tmp_path/'mypkg'/'layers.py').write_text(LAYER.format('', '', f'{k}*x'))
+        import importlib
+        importlib.invalidate_caches()
+        shutil.rmtree(tmp_path/'mypkg'/'__pycache__', ignore_errors=True)
+        return Variant('mine', 'mypkg.layers:Gate').hash
+    one = made(1)
+    assert one==made(1)!=made(22)
+
+def test_an_attribute_is_no_global(tmp_path):
+    text = LAYER.format('', '', 'x.mean()*self.scale')
+    assert hash_of(tmp_path/'a', text)==hash_of(tmp_path/'b', 'scale = 3\nmean = [1, 2]\n'+text)
+
+@pytest.mark.parametrize('name', ['mine.py:L','mine.py:nn','math:pi'])
+def test_a_layer_that_is_no_class_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'mine.py').write_text('from functools import partial\nfrom torch import nn\nL = partial(nn.Conv2d, kernel_size=1)\n')
+    with pytest.raises(CliError, match='Give a class, or a function that makes one'): Variant('mine', name).build()
+
+@pytest.mark.parametrize('value', ['torch.eye(3).to_sparse()','torch.empty(2, device="meta")','torch.quantize_per_tensor(torch.ones(2), .1, 0, torch.qint8)','nn.parameter.UninitializedParameter()'])
+def test_any_tensor_may_stand_beside_a_layer(tmp_path, value): assert len(hash_of(tmp_path/'a', LAYER.format(f'USED = {value}', '', 'USED, x')))==12
