@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', 'TimmResNets', 'ByobNets', 'create_backbone',
-           'blocks', 'convs_around', 'insert_attention', 'timm_attention', 'create_model', 'check_networks', 'cost',
-           'measure_step', 'peak_memory', 'attention_layers', 'attention_at']
+           'blocks', 'seed_others', 'convs_around', 'insert_attention', 'timm_attention', 'create_model',
+           'check_networks', 'cost', 'measure_step', 'peak_memory', 'attention_layers', 'attention_at']
 
 # %% ../nbs/07_models.ipynb #4f9d3f9a
-import difflib,itertools,linecache,math,multiprocessing,os,re,signal,timeit,traceback,warnings
+import difflib,itertools,linecache,math,multiprocessing,os,random,re,signal,timeit,traceback,warnings
 from collections import defaultdict
-from contextlib import contextmanager,redirect_stderr,redirect_stdout
+from contextlib import contextmanager,nullcontext,redirect_stderr,redirect_stdout
 from functools import partial
 from typing import NamedTuple
+import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor,nn
@@ -337,12 +338,27 @@ def _map_sizes(model, size, modules):
     with Hooks(modules, sizes) as hooks: _look_at_blank(model, size)
     return {m:hook.stored for m,hook in zip(modules, hooks)}
 
-@contextmanager
+def seed_others(
+    number:int # Such as `stream` gives
+):
+    "Set the generators of numpy and of Python itself, which a layer of your own may draw from"
+    np.random.seed(number % 2**32)
+    random.seed(number)
+
 def _seeded(seed, *keys):
-    "A context in which torch's generator is at a stream's start; where seed is None, the present generator"
-    with torch.random.fork_rng(enabled=seed is not None):
-        if seed is not None: torch.manual_seed(stream(seed,*keys))
-        yield
+    "A context in which the generators of torch, numpy and Python are at a stream's start; where seed is None, as they are"
+    return _at_stream(stream(seed,*keys)) if seed is not None else nullcontext()
+
+@contextmanager
+def _at_stream(number):
+    before = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng():
+        torch.manual_seed(number)
+        seed_others(number)
+        try: yield
+        finally:
+            np.random.set_state(before[0])
+            random.setstate(before[1])
 
 # %% ../nbs/07_models.ipynb #91c0de22
 def _is_gate(conv, seen, given):
@@ -493,7 +509,8 @@ def insert_attention(
     family.check_ends(model, [*found.appended.values()], size)
     with _undone_if_refused(model):
         _insert_layers(family, model, found, layer, site, seed, size)
-        if not _is_trusted(layer): _try_network(model, layer, site, size)
+        if not _is_trusted(layer):
+            with _seeded(seed, 'layer', 'first image'): _try_network(model, layer, site, size) # some layers draw their weights when they see it
     return model
 
 # %% ../nbs/07_models.ipynb #91c0de26

@@ -30,7 +30,7 @@ from .recipes import CliError,PIPELINE,Recipe,check_seed,named_recipe,stream
 from .files import as_root,get,is_there,is_url,move_aside,open_folder,put,remove
 from .words import tell
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
-from .models import cost
+from .models import cost,seed_others
 from .data import fingerprint,get_dls,get_path,source_facts
 from .runs import Machine,Run,chance_limit,env_name,machine_facts,pack_bits,write_run
 from .optimisers import opt_func
@@ -62,6 +62,7 @@ class PairedStreams(Callback):
         # `torch.manual_seed` writes down where it was called from, for each kind of device that is not in use
         number = stream(self.seed, what, self.start+self.epoch, self.iter, *name)
         torch.default_generator.manual_seed(number)
+        seed_others(number)
         if torch.cuda.is_initialized(): torch.cuda.manual_seed_all(number)
 
 # %% ../nbs/13_train.ipynb #15dbbd13
