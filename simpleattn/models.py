@@ -552,13 +552,16 @@ def _try_network(model, layer, site, size):
     "Raise `CliError` where a network with a layer cannot take an image"
     blank = _blank(model, size)
     image = torch.randn(blank.shape, generator=torch.Generator().manual_seed(0)).to(blank)
-    appended = [m for m in model.modules() if getattr(m, 'inserted', None)=='appended']
-    def shapes(layer, inputs, output): return inputs[0].shape, getattr(output, 'shape', None)
-    with Hooks(appended, shapes) as hooks:
+    inserted = [m for m in model.modules() if getattr(m, 'inserted', None) in ('appended','replaced')]
+    def shapes(layer, inputs, output): return layer.inserted, inputs[0].shape, getattr(output, 'shape', None)
+    with Hooks(inserted, shapes) as hooks:
         try: _look(model, image)
         except Exception as e: raise CliError(f"{_layer_name(layer)} fails at {site} on {size} px: {_why(e)}") from e
-    for seen,given in (hook.stored for hook in hooks if hook.stored):
-        if seen!=given: raise CliError(f"{_layer_name(layer)} at {site} turns {tuple(seen)} into {given and tuple(given)}: a layer must keep the shape.")
+    for role,seen,given in (hook.stored for hook in hooks if hook.stored):
+        kept = slice(None) if role=='appended' else slice(2, None) # a layer for a convolution may change the channels
+        if given is not None and seen[kept]==given[kept]: continue
+        what = 'the shape' if role=='appended' else 'height and width'
+        raise CliError(f"{_layer_name(layer)} at {site} turns {tuple(seen)} into {given and tuple(given)}: a layer must keep {what}.")
 
 # %% ../nbs/07_models.ipynb #79acdb6c
 _timm_layers = 'bottleneck halo nl bat gc se eca cbam lambda'.split()

@@ -724,3 +724,14 @@ def test_simple_attention_trains_in_every_family_and_precision(backbone, variant
     with torch.autocast('cpu', precision, enabled=precision!=torch.float32): out = model(x)
     out.float().square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+@pytest.mark.parametrize('net', ['xresnet18','resnet18','timm'])
+def test_a_layer_for_a_convolution_that_loses_the_map_is_refused(net):
+    "Its pixel would be added to every pixel of the shortcut, in silence"
+    class Pooled(nn.Module):
+        def __init__(self, ni, no): super().__init__(); self.conv = nn.Conv2d(ni, no, 1)
+        def forward(self, x): return self.conv(x.mean((2,3), keepdim=True))
+    import timm,torchvision
+    from fastai.vision.models.xresnet import xresnet18
+    model = dict(xresnet18=xresnet18, resnet18=torchvision.models.resnet18, timm=lambda: timm.create_model('gernet_s'))[net]()
+    with pytest.raises(CliError, match='must keep height and width|fails at replace:4'): insert_attention(model, Pooled, 'replace:4')
