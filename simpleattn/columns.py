@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
            'as_cells', 'without_accents', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_versioned',
-           'plain_values', 'is_accuracy', 'is_error', 'says_error', 'is_loss', 'seed_in', 'numbered', 'is_id',
-           'is_time', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'plain_values', 'is_accuracy', 'is_error', 'says_error', 'is_loss', 'is_less_better', 'seed_in', 'numbered',
+           'is_id', 'is_time', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re,unicodedata
@@ -47,8 +47,8 @@ def as_cells(rows):
     return pd.DataFrame([[row.get(k, '') for k in header] for row in cells], range(1, len(rows)+1), header, dtype=str)
 
 # %% ../nbs/15_columns.ipynb #d44bbcbd
-_containers = '''info trainer params param parameters config hparams hparam hyperparameters hyperparams flags flag args metrics metric last_metrics
-    summary summarymetrics user_attrs tags mlflow attributes history'''
+_containers = '''info trainer params param config hparams hparam hyperparameters hyperparams flags flag args metrics metric last_metrics
+    summary summarymetrics user_attrs tags mlflow attributes'''
 
 def without_accents(text:str)->str: return ''.join(o for o in unicodedata.normalize('NFKD', text) if not unicodedata.combining(o)) # Such as ecart of écart
 
@@ -56,7 +56,8 @@ def short_name(
     header # A column's name, such as params.seed or Val Acc
 )->str:    # Such as: seed, val_acc
     "A column's name in lower case with _ between words, without the tool's own prefix"
-    words_of = re.sub(r'[^a-z0-9]+', '_', without_accents(str(header).lower())).strip('_')
+    below = re.sub(r'^(history|parameters)[./](?=.)', '', without_accents(str(header).lower())) # only where it is a folder
+    words_of = re.sub(r'[^a-z0-9]+', '_', below).strip('_')
     containers = '|'.join(_containers.split())
     no_count = r'(?!params?_(?:count|total|m|mio|k|b|million|millions)$)' # of parameters
     return re.sub(rf'^(?:data_(?=(?:{containers})_))?(?:{no_count}(?:{containers})_)+(?=.)', '', words_of)
@@ -102,7 +103,7 @@ def plain_values(
     column # Series of cells
 ): # Series
     "The plain value of each cell; of a version each sign counts, so that 2.1 is not 2.10"
-    if is_versioned(column.name): return column.map(lambda o: '' if is_blank(str(o)) else str(o).strip())
+    if is_versioned(column.name): return column.map(lambda o: '' if is_blank(str(o)) else re.sub(r'^(\d+)\.0$', r'\1', str(o).strip()))
     return column.map(plain_value)
 
 # %% ../nbs/15_columns.ipynb #2fb539aa
@@ -147,6 +148,17 @@ def is_loss(name): # Is less better, and is it no share of images?
     names_accuracy = re.search(r'(^|_)(acc|accuracy|top_?1)(\d|_|$)', name) # as in acc_at_best_val_loss
     words = name.split('_')
     return not names_accuracy and any(map(_loss_words.fullmatch, [*words, ''.join(words)]))
+
+_beside_a_metric = {*'''val valid validation test eval dev train training mean avg average final last best epoch step top top1 top5 1 5 rate of at
+    cross binary categorical classification class pct percent'''.split()}
+
+def is_less_better(
+    name:str # As `short_name` gives it
+)->bool:
+    "Is a name that of an error or a loss, whole, and no other name that holds such a word?"
+    words = [o for o in name.split('_') if o not in _beside_a_metric]
+    def is_one(word): return bool(_error_words.fullmatch(word) or _loss_words.fullmatch(word) or _error_names.fullmatch(word))
+    return bool(words) and all(map(is_one, words)) or is_error(name)
 
 # %% ../nbs/15_columns.ipynb #cde18046
 def seed_in(header):

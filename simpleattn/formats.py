@@ -121,7 +121,7 @@ def _lines(text):
     return rows
 
 def _is_marked_header(lines, separator):
-    "Whether the last of the lines that begin with # names the columns: the next one is a row of as many cells that has a number, and names none"
+    "Whether the last of the lines that begin with # names the columns: the next one is a row of as many cells, with a number that they have not"
     marked = [*takewhile(lambda o: o.startswith('#'), lines)]
     if not marked or len(marked) == len(lines): return False
     names, row = ([o.strip() for o in line.split(separator) if o.strip()] for line in (marked[-1].lstrip('# '), lines[len(marked)]))
@@ -322,8 +322,9 @@ def _of_parts(found, names):
     return [found] if is_run else [{'column 1':k, 'accuracy':o} for k,o in found.items()]
 
 def _beside_lists(seeds, found):
-    "Whether there is a list of seeds, and each other part is a list of as many numbers"
-    return isinstance(seeds, list) and len(found) > 1 and all(isinstance(o, list) and len(o) == len(seeds) for o in found.values())
+    "Whether there is a list of seeds, whole and each once, and each other part is a list of as many numbers"
+    are_seeds = isinstance(seeds, list) and all(type(o) is int for o in seeds) and len({*seeds}) == len(seeds)
+    return are_seeds and len(found) > 1 and all(isinstance(o, list) and len(o) == len(seeds) for o in found.values())
 
 def _of_columns(columns):
     "Rows of a dict of columns, each a list, also as text, or a dict by row as pandas writes it; rows with names keep them"

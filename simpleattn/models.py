@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', 'TimmResNets', 'ByobNets', 'create_backbone',
-           'blocks', 'seed_others', 'convs_around', 'insert_attention', 'timm_attention', 'create_model',
+           'blocks', 'seed_others', 'others_kept', 'convs_around', 'insert_attention', 'timm_attention', 'create_model',
            'check_networks', 'cost', 'measure_step', 'peak_memory', 'attention_layers', 'attention_at']
 
 # %% ../nbs/07_models.ipynb #4f9d3f9a
@@ -345,20 +345,25 @@ def seed_others(
     np.random.seed(number % 2**32)
     random.seed(number)
 
+@contextmanager
+def others_kept():
+    "A context that leaves the generators of numpy and of Python as they were"
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    try: yield
+    finally:
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)
+
 def _seeded(seed, *keys):
     "A context in which the generators of torch, numpy and Python are at a stream's start; where seed is None, as they are"
     return _at_stream(stream(seed,*keys)) if seed is not None else nullcontext()
 
 @contextmanager
 def _at_stream(number):
-    before = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), others_kept():
         torch.manual_seed(number)
         seed_others(number)
-        try: yield
-        finally:
-            np.random.set_state(before[0])
-            random.setstate(before[1])
+        yield
 
 # %% ../nbs/07_models.ipynb #91c0de22
 def _is_gate(conv, seen, given):

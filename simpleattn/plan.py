@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['plain', 'Record', 'parts', 'check_numbers', 'check_alpha', 'check_rates', 'half_width', 'log_e', 'power',
-           'runs_needed', 'detectable', 'sd_upper', 'equivalence_power', 'runs_needed_equivalence', 'Plan', 'plan',
-           'RaceState', 'read_answer', 'prefixes', 'race_path', 'race_state', 'divergence_race_p', 'p_over_all_seeds',
-           'check_accuracies', 'race_seeds']
+           'runs_needed', 'detectable', 'sd_upper', 'equivalence_power', 'runs_needed_equivalence', 'Plan', 'is_count',
+           'plan', 'RaceState', 'read_answer', 'prefixes', 'race_path', 'race_state', 'divergence_race_p',
+           'p_over_all_seeds', 'check_accuracies', 'race_seeds']
 
 # %% ../nbs/14_plan.ipynb #68dcb335
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from numbers import Integral, Real
+from numbers import Real
 import numpy as np
 from scipy import special as sp
 from .words import plan_words
@@ -310,15 +310,15 @@ class Plan(_Asked):
         return {k: (getattr(self, name), self.upper and getattr(self.upper, name)) for k,name in names.items()}
 
 # %% ../nbs/14_plan.ipynb #3c1cff74
-def _is_count(x, least): return x < math.inf and x == int(x) and x >= least
+def is_count(x, least=1)->bool: return isinstance(x, Real) and not isinstance(x, bool) and least <= x < math.inf and x == int(x) # Is it a whole number, and so many?
 
 def _check_plan(n, sd, n_sd, corr, variants, minutes, effect):
     given = dict(n=n, sd=sd, n_sd=n_sd, corr=corr, variants=variants, minutes=minutes, effect=effect)
     check_numbers(**{k:o for k,o in given.items() if o is not None or k in ('n','sd','variants')})
-    if not _is_count(n, 2): raise ValueError(f"a plan needs two seeds or more, and a whole number of them, got {n}")
+    if not is_count(n, 2): raise ValueError(f"a plan needs two seeds or more, and a whole number of them, got {n}")
     if not 0 < sd <= 0.5: raise ValueError(f"a plan needs an sd as a fraction, 0.0075 for 0.75 pp, got {sd}")
     if corr is not None and not -1 < corr < 1: raise ValueError(f"a plan needs a correlation between -1 and 1, got {corr}")
-    if not _is_count(variants, 1): raise ValueError(f"a plan needs at least one variant, and a whole number of them, got {variants}")
+    if not is_count(variants, 1): raise ValueError(f"a plan needs at least one variant, and a whole number of them, got {variants}")
     if n_sd is not None and not 2 <= n_sd < math.inf: raise ValueError(f"a plan needs an sd from two runs or more, got one from {n_sd}")
     if not 0 < effect < 1: raise ValueError(f"a plan needs an effect as a fraction, 0.005 for 0.5 pp, got {effect}")
     if minutes is not None and not 0 <= minutes < math.inf: raise ValueError(f"a run cannot take {minutes} minutes")
@@ -417,7 +417,7 @@ def race_path(
     "State of a race after each seed"
     d = _check_differences(d)
     check_rates(delta, alpha)
-    if not (isinstance(k, Integral) and k >= 1): raise ValueError(f"k must be a whole number of variants, got {k!r}")
+    if not is_count(k): raise ValueError(f"k must be a whole number of variants, got {k!r}")
     state = partial(RaceState, delta=delta, alpha=alpha/k)
     if not len(d): return [state(0)]
     n, mean, sd = prefixes(d)

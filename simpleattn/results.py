@@ -16,7 +16,7 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import Record,check_rates,parts
 from .runs import comparable
-from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_loss,is_time,is_versioned,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
+from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_less_better,is_loss,is_time,is_versioned,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
     plain_values,said_columns,says_error,seed_in,seed_names,seed_value,short_name,unexplained)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_summary,row_name,summary_words,worse_end
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
@@ -244,9 +244,10 @@ def _wide_parts(asked, table):
     return ('arms', seed, arms) if 1 < len(arms) <= 100 else None
 
 def _may_hold_arms(table):
-    "Columns that may hold the arms of a table with a column for each seed, text before numbers"
+    "Columns that may hold the arms of a table with a column for each seed: those that differ in each row first, then text before numbers"
     there = [o for o in table.columns if short_name(o) not in of_a_log]
-    return sorted(there, key=lambda o: any(number_in(cell) is not None for cell in table[o]))
+    def has_numbers(o): return any(number_in(cell) is not None for cell in table[o])
+    return sorted(there, key=lambda o: (is_time(o), table[o].duplicated().any(), has_numbers(o)))
 
 def _names_arms(asked, table):
     "The column that names the arms beside columns of numbers, of which one is the accuracy; None where there is none"
@@ -310,19 +311,20 @@ def _reads_errors(asked, table):
     lists = _list_columns(table)
     if lists: headers, corner = [*filter(None, [_list_of_accuracies(asked, table, lists)])] or lists, None
     else: _,corner,headers = _parts_beside_helpers(asked, table) or (None, None, [])
-    if corner and not asked.arm and not asked.seed: # may name what the whole table holds
-        if is_loss(short_name(corner)): _checked_name(asked, corner)
-        if says_error(short_name(corner)): return True
+    if corner and not asked.arm and not asked.seed and is_less_better(short_name(corner)): # names what the whole table holds
+        if is_loss(short_name(corner)): asked.refuse(f'{corner}: that is a loss (lower is better), not an accuracy. If it names the arms:', arm=corner)
+        return True
     say_so = [o for o in headers if says_error(short_name(o))]
     if say_so and len(say_so) < len(headers): _refuse_some_errors(asked, headers, say_so)
-    return bool(say_so)
+    return bool(headers) and len(say_so) == len(headers)
 
 def _refuse_some_errors(asked, headers, errors):
-    "Refuse columns of which some are errors, by the first or last word of their names, which is no word of an arm's own"
-    def ends_so(header):
+    "Refuse columns of which some are errors: such a word at the end or the start of the name of another arm, and not a word of an arm's own"
+    def stems(header):
         words = short_name(header).split('_')
-        return len(words) > 1 and (says_error(words[0]) or says_error(words[-1]))
-    surely = [o for o in errors if ends_so(o)]
+        return {*(['_'.join(words[:-1])] if says_error(words[-1]) or words[-1] in _of_metrics else []), *(['_'.join(words[1:])] if says_error(words[0]) else [])} - {''}
+    arms = {'baseline', *(o for header in headers for o in ({short_name(header)} | stems(header) if header not in errors else ()))}
+    surely = [o for o in errors if stems(o) & arms]
     if not surely: return
     other = next(o for o in headers if o not in errors)
     asked.refuse(f'{surely[0]} says that it holds errors, and {other} does not. Write them alike.')
@@ -363,7 +365,7 @@ def _refuse_wide(asked, table):
 def _refuse_numbers(asked, table, arm):
     "Arms of several rows each, and columns of numbers without the name of an accuracy"
     seed = _seed_column(asked, table, arm)
-    def may_be_one(o): return o not in (arm, seed) and short_name(o) not in _settings and not is_loss(short_name(o)) and not is_time(o)
+    def may_be_one(o): return o not in (arm, seed) and short_name(o) not in _settings and not (is_loss(short_name(o)) or is_time(o) or is_versioned(o))
     numbers = [o for o in _numeric(table) if may_be_one(o) and _differing(table, o) > 1]
     if not numbers or not table[arm].duplicated().any(): return
     said = [f'1 - {o}' if says_error(short_name(o)) else o for o in numbers[:4]]
@@ -665,9 +667,11 @@ def _matching(glob, headers, needed=()):
 
 def _without_ignored(asked, table):
     "A wide table without the columns that --ignore names, so that they become no arms or seeds; a glob for all columns is for later"
-    needed = [o for o in (asked.arm, asked.seed, asked.acc, *asked.by) if o]
+    filtered = [o for o in table.columns if any(str(word).casefold().startswith(f'{o.strip().casefold()}=') for word in asked.where)]
+    by = [o for o in (_meant(asked, table, o) for o in asked.by) if o]
+    needed = [o for o in (asked.arm, asked.seed, asked.acc, *by, *filtered) if o]
     found = [_matching(glob, table.columns, needed) for glob in asked.ignore]
-    dropped = {o for these in found if len(these) < len(table.columns)-len(needed) for o in these}
+    dropped = {o for these in found if len(these) < len(table.columns)-len(needed) for o in these if o not in needed}
     return replace(asked, dropped=tuple(dropped)), table.drop(columns=[*dropped])
 
 def _ignored(asked, table):
@@ -777,7 +781,8 @@ def _ways_on(asked, log, runs, by, others, last):
     pairs = [o for o in others if 'seed' not in runs and _tells_pairs(runs, o)]
     if pairs: yield f'pair the runs by it: {asked.command(seed=pairs[0].strip(), where=last)}'
     if last and not values: # arms that end elsewhere may share an earlier row
-        count = log[last[0].removesuffix('=last')].map(number_in)
+        header = next(o for o in log if o.strip() == last[0].removesuffix('=last'))
+        count = log[header].map(number_in)
         shared = _one_value(log.loc[count.sort_values(ascending=False, kind='stable').index], others)
         if shared: yield f'keep one value: {asked.command(where=shared)}'
     if values:
@@ -870,16 +875,18 @@ def _refuse_roles(asked, table, roles):
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. Choose from: {', '.join(table.columns[:30])}.")
 
 # %% ../nbs/24_results.ipynb #dffce2dc
-_metric_names = 'tag metric metric_name key variable measure measurement objective_name'.split() # of columns of names
+_metric_names = 'metric metric_name measure measurement objective_name'.split() # of columns of names
+_free_labels = 'tag key variable'.split() # of columns that may say anything, but beside a column called value name metrics
 _value_names = 'value score result metric_value'.split() # of columns of numbers beside them
 _run_with_seed = re.compile(r'(.*?\w)[\s/_.,-]+(?:seed|s|run|rep|trial)[\s_=-]*(\d+)', re.I)
 
 def _metric_columns(asked, table):
     "The columns of which each cell names what was measured; one without a name is one where all its cells name an error or a loss"
-    def names_less_is_better(text): return says_error(short_name(text)) or is_loss(short_name(text))
     def is_one(o):
-        if {o.strip().casefold(), short_name(o)} & {*_metric_names}: return True
-        return o.startswith('column ') and table[o].map(names_less_is_better).all()
+        names = {o.strip().casefold(), short_name(o)}
+        if names & {*_free_labels}: return beside_value
+        return bool(names & {*_metric_names}) or o.startswith('column ') and table[o].nunique() == 1 and is_less_better(short_name(table[o].iloc[0]))
+    beside_value = short_name(asked.acc or (asked.roles or {}).get('acc', '')) == 'value' or bool(_by_name(table, ['value']))
     return [o for o in table.columns if is_one(o) and o not in (asked.arm, asked.seed)]
 
 def _one_metric(asked, table):
@@ -906,7 +913,8 @@ def _with_metric(asked, runs, not_mixed):
     for header in _metric_columns(asked, runs):
         names = runs[header][~runs[header].map(is_blank)]
         if header in _role_names or not len(names): continue
-        are_losses, are_errors = (names.map(short_name).map(o) for o in (is_loss, says_error))
+        names_less = names.map(short_name).map(is_less_better) # whole, as error-correction is none
+        are_losses, are_errors = (names.map(short_name).map(o) & names_less for o in (is_loss, says_error))
         if are_losses.all(): _refuse_losses(asked, header, names)
         if are_errors.all(): return replace(asked, metric=names.iloc[0].strip())
         is_alike = not are_losses.any() and not are_errors.any()

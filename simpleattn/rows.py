@@ -256,10 +256,10 @@ def _made_of_all(x, near, names):
     "Which columns are the mean of all others or, where their name says so, their median, greatest or least"
     found = np.zeros(len(near), bool)
     for i,name in enumerate(names):
-        others = np.delete(x, i, axis=1)
-        sums = [others.mean(1)]
-        words = {*_words(str(name))}
-        if words and words <= summary_words | {'best','worst'}: sums += [np.median(others, 1), others.max(1), others.min(1)]
+        others, words = np.delete(x, i, axis=1), {*_words(str(name))}
+        is_called_so = bool(words) and words <= summary_words | {'best','worst'}
+        if not is_called_so and (abs(others-x[:,[i]]) < 1e-9).all(0).any(): continue # equal arms are arms
+        sums = [others.mean(1), *([np.median(others, 1), others.max(1), others.min(1)] if is_called_so else [])]
         found[i] = any((abs(x[:,i]-o) <= near[i]).all() for o in sums)
     return found
 

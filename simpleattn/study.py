@@ -722,7 +722,7 @@ def count(self:_Driver, run):
     "A run is there; refuses a store that lost the study's declaration, because it is another folder than the one the study began in"
     self.bar.done += 1
     study = self.study
-    if study.on_file(same_env=False): return
+    if read_declaration(study.root, study.name): return
     raise CliError(f"The declaration of study {study.name!r} is gone from {study.root}: that folder was moved, removed or unmounted during the study. "
         f"Put it back. What was trained since then is in a new folder of that name: `simpleattn runs --merge` takes it over.")
 

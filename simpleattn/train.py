@@ -30,7 +30,7 @@ from .recipes import CliError,PIPELINE,Recipe,check_seed,named_recipe,stream
 from .files import as_root,get,is_there,is_url,move_aside,open_folder,put,remove
 from .words import tell
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
-from .models import cost,seed_others
+from .models import cost,others_kept,seed_others
 from .data import fingerprint,get_dls,get_path,source_facts
 from .runs import Machine,Run,chance_limit,env_name,machine_facts,pack_bits,write_run
 from .optimisers import opt_func
@@ -754,13 +754,11 @@ def _threads(n):
 @contextmanager
 def _as_it_was(on_cpu):
     "The generators, and whether cuDNN tries its forms, are as before, whatever ends the fit"
-    benchmark, state = torch.backends.cudnn.benchmark, random.getstate()
+    benchmark = torch.backends.cudnn.benchmark
     on_gpu = torch.cuda.is_available() and not on_cpu
     try:
-        with torch.random.fork_rng([torch.cuda.current_device()] if on_gpu else []): yield
-    finally:
-        torch.backends.cudnn.benchmark = benchmark
-        random.setstate(state)
+        with others_kept(), torch.random.fork_rng([torch.cuda.current_device()] if on_gpu else []): yield
+    finally: torch.backends.cudnn.benchmark = benchmark
 
 @contextmanager
 def _silent(learn):

@@ -100,15 +100,21 @@ def _names(code):
     return {o.argval for o in steps if o.opname in ('LOAD_GLOBAL','LOAD_NAME','LOAD_FROM_DICT_OR_GLOBALS')}
 
 def _imports(function):
-    "Your own modules that a function imports when it runs"
-    package = function.__globals__.get('__package__') or ''
+    "(name, names taken from it) of each module that a function imports when it runs"
     for code in _codes(function.__code__):
         steps = [*dis.get_instructions(code)]
-        for level,_,step in zip(steps, steps[1:], steps[2:]):
-            if step.opname!='IMPORT_NAME': continue
-            try: module = import_module('.'*(level.argval or 0) + step.argval, package)
-            except Exception: continue # the function says so when it runs
-            if not _installed(module): yield module
+        for level,taken,step in zip(steps, steps[1:], steps[2:]):
+            if step.opname=='IMPORT_NAME': yield '.'*(level.argval or 0) + step.argval, taken.argval or ()
+
+def _modules_of(function):
+    "Modules that a function reaches by attributes of a package, such as sub of pkg.sub.f"
+    for code in _codes(function.__code__):
+        at = None
+        for step in dis.get_instructions(code):
+            if step.opname=='LOAD_GLOBAL': at = function.__globals__.get(step.argval)
+            elif step.opname in ('LOAD_ATTR','LOAD_METHOD') and inspect.ismodule(at): at = getattr(at, step.argval, None)
+            else: at = None
+            if step.opname!='LOAD_GLOBAL' and inspect.ismodule(at): yield at
 
 def _statements(function):
     if hasattr(function, '__wrapped__'): # whose lines inspect would give
@@ -135,7 +141,9 @@ def _function(function, seen):
     used = {n:function.__globals__[n] for n in names if n in function.__globals__}
     cells = [_closed_over(o) for o in function.__closure__ or ()]
     said = [_statements(function), identity((function.__defaults__, function.__kwdefaults__, cells, used), seen)]
-    return [*said, *(identity(o, seen) for o in _imports(function))]
+    package = function.__globals__.get('__package__') or ''
+    reached = [identity(o, seen) for o in _modules_of(function) if not _installed(o)]
+    return [*said, *reached, *_sources(_imports(function), package, seen)]
 
 def _unwrapped(o):
     "The function inside wrappers that are not your own, such as `torch.no_grad()`; of `singledispatch` all its functions"
@@ -158,16 +166,22 @@ def _class(cls, seen):
     made_by = [] if _installed(type(cls)) else [identity(type(cls), seen)] # a metaclass of your own
     return [identity([cls.__bases__, _members(cls)], seen), *made_by]
 
+_by_kind = ('logging.','random.','weakref.','_weakref','numpy.random.','torch._C.Generator','threading.','_thread.','_io.','os._Environ') # what they hold changes as they are used
+
 def _object(o, seen):
     "An object by its type, which is its source where that is your own, and by what it holds, or else says"
-    kind = f'{type(o).__module__}.{type(o).__qualname__}' if _installed(type(o)) else identity(type(o), seen)
     if isinstance(o, partial): return identity([o.func, o.args, o.keywords], seen)
     if isinstance(o, cached_property): return identity(o.func, seen)
+    if isinstance(o, types.MethodType): return identity([o.__func__, o.__self__], seen)
     if inspect.isfunction(wrapped := getattr(o, '__wrapped__', None)): return identity(wrapped, seen)
+    kind = f'{type(o).__module__}.{type(o).__qualname__}' if _installed(type(o)) else identity(type(o), seen)
+    if kind.startswith(_by_kind): return kind
+    if isinstance(o, types.BuiltinFunctionType): return f'{kind} {o.__qualname__}'
     if isinstance(o, Path): return f'{kind} {o.name}' # not where it lies
     if hasattr(o, 'tolist'): return f"{kind} {getattr(o, 'dtype', '')} {_numbers(o)}"
     if isinstance(getattr(o, 'code', None), str): return f'{kind} {o.code}'
-    return f'{kind} {_held(o, seen) or _said(o)}'.strip()
+    held = _network(o, seen) if hasattr(o, '_parameters') else _held(o, seen)
+    return f'{kind} {held or _said(o)}'.strip()
 
 def _said(o): # an address is none
     return '' if (said := str(o)).startswith('<') or ' at 0x' in said else said
@@ -179,21 +193,56 @@ def _numbers(tensor): # or array
     with suppress(Exception): held = (tensor.to_dense() if getattr(tensor, 'is_sparse', False) else tensor).tolist()
     return hashlib.sha256(repr(held).encode()).hexdigest()
 
+def _network(o, seen):
+    "An `nn.Module` by its arguments, parts and constant parameters; others are drawn anew in each process, and its mode and hooks change as it is used"
+    def of(parameter):
+        if parameter is None: return None
+        with suppress(Exception):
+            return [*parameter.shape, parameter.flatten()[0].item() if (parameter==parameter.flatten()[0]).all() else None]
+        return str(type(parameter))
+    own = {k:v for k,v in vars(o).items() if not k.startswith('_') and k!='training'}
+    return identity([own, {k:of(v) for k,v in o._parameters.items()}, {**o._buffers}, {**o._modules}], seen)
+
 def _held(o, seen):
     "What makes an object once more, as copying it asks it; nothing where it cannot be copied"
-    if o is os.environ: return '' # other in each shell
     try: made = o.__reduce_ex__(4)
     except Exception: return ''
     if isinstance(made, str): return made
     return identity([list(part) if isinstance(part, Iterator) else part for part in made], seen)
 
 def _module(o, seen):
-    "A module of your own by its lines, and by those of your own modules that it takes something from"
+    "A module by name and version; of your own by its lines, and by those of your own modules that it imports"
     if _installed(o): return f'{o.__name__} {_version(o.__name__)}'
     file = getattr(o, '__file__', None) # a folder without __init__.py has none
-    homes = [value if inspect.ismodule(value) else sys.modules.get(getattr(value, '__module__', None) or '') for value in [*vars(o).values()]]
-    own = {home.__name__:home for home in homes if home and not _installed(home) and home.__name__!='__main__'}
-    return '\n'.join([Path(file).read_text() if file else o.__name__, *(identity(home, seen) for home in own.values() if id(home) not in seen)])
+    if not file: return o.__name__
+    return _of_file(file, getattr(o, '__package__', None) or '', seen)
+
+def _of_file(file, package, seen):
+    "The lines of a file, and those of your own modules that it imports"
+    try: text = Path(file).read_text()
+    except ValueError: return hashlib.sha256(Path(file).read_bytes()).hexdigest() # compiled
+    nodes = [*ast.walk(ast.parse(text))]
+    imports = [(alias.name, ()) for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    imports += [('.'*node.level + (node.module or ''), [alias.name for alias in node.names]) for node in nodes if isinstance(node, ast.ImportFrom)]
+    return '\n'.join([text, *_sources(imports, package, seen)])
+
+def _sources(imports, package, seen):
+    "The lines of each of your own modules among imports, once"
+    for name,taken in imports:
+        with suppress(ImportError): name = util.resolve_name(name, package)
+        for module in (name, *(f'{name}.{o}' for o in taken)):
+            file = _own_file(module)
+            if not file or file in seen: continue
+            seen[file] = file
+            yield _of_file(file, module if file.endswith('__init__.py') else module.rpartition('.')[0], seen)
+
+def _own_file(module):
+    "The file of a module, by its name, where that is your own; nothing is imported but packages above it"
+    if _is_basic(module) or module.startswith('.'): return None
+    try: spec = util.find_spec(module)
+    except Exception: return None
+    file = spec and spec.origin or ''
+    return file if file.endswith('.py') and 'site-packages' not in file else None
 
 # %% ../nbs/06_variants.ipynb #2f914747
 def identity(
@@ -205,8 +254,9 @@ def identity(
     def each(items): return [identity(x, seen) for x in items]
     if isinstance(o, (list,tuple)): return f"[{','.join(each(o))}]"
     if isinstance(o, (set,frozenset)): return f"{{{','.join(sorted(each(o)))}}}"
-    if isinstance(o, dict): return '{' + ','.join(f'{k!r}:{identity(v, seen)}' for k,v in o.items()) + '}'
-    if isinstance(o, (bool,int,float,complex,str,bytes,type(None))): return repr(o)
+    if isinstance(o, dict): return '{' + ','.join(f'{identity(k, seen)}:{identity(v, seen)}' for k,v in o.items()) + '}'
+    if isinstance(o, str): return repr(_without_digest(o))
+    if isinstance(o, (bool,int,float,complex,bytes,type(None))): return repr(o)
     if (inner := _unwrapped(o)) is not o: return identity(inner, seen)
     is_definition = isinstance(o, (type, types.FunctionType))
     if is_definition and _installed(o): return f'{o.__module__}:{o.__qualname__} {_version(o.__module__)}'
@@ -272,6 +322,8 @@ _user = 'simpleattn_user_' # begins the module's name of a file that was importe
 def _path_of(made):
     "Where a class or a function is found, as text; of your own file the name but no folder"
     return re.sub(rf'^{_user}(.*)_[0-9a-f]{{8}}:', r'\1.py:', f'{made.__module__}:{made.__qualname__}')
+
+def _without_digest(text): return re.sub(rf'^{_user}(.*)_[0-9a-f]{{8}}$', r'\1', text) # of the file that a module was imported from
 
 def _check_variant(v):
     if not isinstance(v.name, str) or not name_re.fullmatch(v.name):

@@ -577,6 +577,9 @@ def test_an_argument_of_another_type_is_named(kind):
 def test_a_contrast_that_is_a_text_is_named():
     with pytest.raises(ValueError, match="contrast 'baseline': name two different arms"): compare_many(dict(baseline=B, simple=V), contrasts=('baseline','simple'))
 
+def test_a_plan_of_minus_infinity_is_refused():
+    with pytest.raises(ValueError, match='two seeds'): plan(-math.inf, .01)
+
 PLANS = dict(text=(('5',.01), {}, "n must be a number, got '5'"), seeds=((1,.01), {}, 'two seeds or more, and a whole number of them, got 1'), sd=((5,.78), {}, 'an sd as a fraction, 0.0075 for 0.75 pp, got 0.78'),
     corr=((5,.01), dict(corr=1), 'a correlation between -1 and 1, got 1'), effect=((5,.01), dict(effect=0), 'an effect as a fraction'), variants=((5,.01), dict(variants=1.5), 'at least one variant, and a whole number of them, got 1.5'),
     sd_runs=((5,.01), dict(n_sd=1), 'an sd from two runs or more, got one from 1'), minutes=((5,.01), dict(minutes=-1), 'cannot take -1 minutes'))
@@ -586,7 +589,7 @@ def test_a_plan_names_the_one_number_that_is_none(kind):
     with pytest.raises(ValueError) as e: plan(*args, **more)
     assert says in str(e.value) and str(e.value).count('got')<=1
 
-@pytest.mark.parametrize('k', [0,-1,.5,'1'])
+@pytest.mark.parametrize('k', [0,-1,.5,'1',math.inf])
 def test_a_race_of_no_variants_is_refused(k):
     with pytest.raises(ValueError, match='k must be a whole number of variants'): race_path([.1,.12,.13,.11], k=k)
 

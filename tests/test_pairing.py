@@ -89,3 +89,12 @@ def test_what_a_layer_draws_from_numpy_and_python_in_training_follows_the_seed()
         return torch.rand(1).item(),np.random.rand(),random.random()
     assert drawn(0, 3)==drawn(0, 3)
     assert all(a!=b for other in (drawn(0, 4),drawn(1, 3)) for a,b in zip(drawn(0, 3), other))
+
+def test_training_leaves_the_generators_of_numpy_and_python_as_they_were():
+    from simpleattn.models import seed_others
+    from simpleattn.train import _as_it_was
+    np.random.seed(5); random.seed(5); torch.manual_seed(5)
+    with _as_it_was(True): seed_others(7); torch.manual_seed(7)
+    after = np.random.rand(),random.random(),torch.rand(1).item()
+    np.random.seed(5); random.seed(5); torch.manual_seed(5)
+    assert after==(np.random.rand(),random.random(),torch.rand(1).item())

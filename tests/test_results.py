@@ -1299,6 +1299,57 @@ def test_a_cell_that_says_loss_is_refused(call):
     for text,args in ((of_metrics('objective_name', 'score', val_loss=a_loss), ()), (TOLD['corner'][0].replace('test error', 'test loss'), ('--wide',)),
             (TOLD['key'][0].replace('error', 'val_loss'), ('--wide',))): refused(call, wrote(text), *args, says='loss')
 
+@pytest.mark.parametrize('name', ['PER','wer','miss','errors','error-correction','error_feedback','label-error'])
+def test_an_arm_whose_name_holds_such_a_word_is_an_arm(call, name):
+    rows = [(i,*o) for i,o in enumerate(zip(BASE, SIMPLE))]
+    (c,),_ = comparisons(call, wrote(csv_text(rows, ('seed','baseline',name))), '--wide')
+    assert (c['arm'],c['diff'],c['n'])==(name,pytest.approx(.028),5)
+
+@pytest.mark.parametrize('header,cell', [('tag','error-correction'),('key','cost'),('variable','errors'),('tag','errors')])
+def test_a_label_that_holds_such_a_word_is_no_metric(call, header, cell):
+    rows = [(a,s,cell,x) for a,s,x in ROWS]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('arm','seed',header,'score'))), '--arm', 'arm', '--acc', 'score')[0][0])
+
+def test_a_corner_that_names_a_factor_is_no_metric(call):
+    for corner in ('Error correction','Loss function'):
+        f = wrote(csv_text([(a,*xs) for a,xs in (('baseline',BASE),('simple',SIMPLE))], (corner,*(f'seed {i}' for i in range(5)))))
+        is_the_five(comparisons(call, f, '--wide')[0][0])
+    f = wrote(csv_text([(a,*xs) for a,xs in (('ce',BASE),('focal',SIMPLE))], ('Loss',*(f'seed {i}' for i in range(5)))))
+    is_the_five(comparisons(call, *commands(refused(call, f, '--wide', says='If it names the arms'))[0][1:])[0][0]|dict(arm='simple', baseline='baseline'))
+
+def test_arms_that_are_losses_trained_with_are_arms(call):
+    (c,),_ = comparisons(call, wrote(csv_text([({'baseline':'l1','simple':'l2'}[a],s,x) for a,s,x in ROWS], ('','seed','value'))))
+    assert (c['arm'],c['n'],c['diff'])==('l2',5,pytest.approx(.028))
+
+def test_lists_of_two_data_sets_that_rise_are_named(call):
+    f = wrote('arm,cifar,mnist\nbaseline,"[.81,.82,.83,.84]","[.9,.91,.92,.93]"\nsimple,"[.82,.84,.85,.86]","[.9,.92,.93,.94]"\n')
+    refused(call, f, '--wide', says='list (cifar, mnist)')
+
+def test_equal_arms_are_not_made_of_each_other():
+    for arms in (dict(a=[.1]*3, b=[.1]*3, baseline=[.1]*3), dict(a=[.1,.2,.3], b=[.1,.2,.3], baseline=[.1,.2,.3])):
+        assert len(compare_many(frame([(a,s,x) for a,xs in arms.items() for s,x in enumerate(xs)])))==2
+
+def test_a_column_may_be_filtered_and_ignored_in_a_wide_table(call):
+    rows = [(gpu,i,b,v) for gpu in ('a','b') for i,(b,v) in enumerate(zip(BASE, SIMPLE))]
+    for glob in ('gpu','*u'): is_the_five(comparisons(call, wrote(csv_text(rows, ('gpu','seed','baseline','simple'))), '--wide', '--where', 'gpu=a', '--ignore', glob)[0][0])
+
+def test_numbers_may_be_the_arms_of_a_wide_table_beside_text(call):
+    rows = [(3,'x',*BASE),(5,'y',*SIMPLE),(7,'x',*[o+.01 for o in SIMPLE])]
+    cs,_ = comparisons(call, wrote(csv_text(rows, ('window','host',*(f'seed{i}' for i in range(5))))), '--wide')
+    assert [o['arm'] for o in cs]==['5','7']
+
+@pytest.mark.parametrize('key', ['rep','fold','run'])
+def test_accuracies_under_the_name_of_a_seed_are_an_arm(call, key):
+    cs,_ = comparisons(call, wrote(json.dumps({'baseline':BASE, key:SIMPLE}), 'r.json'), '--wide')
+    assert [o['arm'] for o in cs]==[key] and cs[0]['diff']==pytest.approx(.028)
+
+@pytest.mark.parametrize('header,want', [('history_len','history_len'),('history_acc','history_acc'),('parameters_count','parameters_count'),('history.val_acc','val_acc'),('parameters/model','model')])
+def test_a_folder_of_a_tool_is_taken_off_only_where_it_is_one(header, want):
+    from simpleattn.columns import short_name
+    assert short_name(header)==want
+
+def test_a_version_that_pandas_made_a_float_is_the_same(call): is_the_five(comparisons(call, wrote(csv_text([(a,('2','2.0')[s%2],s,x) for a,s,x in ROWS], ('model','version','seed','acc'))))[0][0])
+
 def test_columns_of_which_some_say_error_are_refused(call):
     rows = [(i,wrong(b),v) for i,(b,v) in enumerate(zip(BASE, SIMPLE))]
     refused(call, wrote(csv_text(rows, ('seed','baseline error','simple'))), '--wide', says='baseline error says that it holds errors, and simple does not')

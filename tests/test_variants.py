@@ -407,7 +407,6 @@ OBJECTS = {
     'called object':('class C:\n    def __call__(self, x): return {}*x\nUSED = C()', ('1','2')),
     'own activation':('class A(nn.Module):\n    def forward(self, x): return {}*x\nUSED = nn.Sequential(A())', ('1','2')),
     'weights':('USED = nn.PReLU(init={})', ('.1','.9')), 'built in':('USED = torch.{}', ('relu','tanh')),
-    'random state':('USED = random.Random({})', ('1','2')), 'generator':('USED = np.random.default_rng({})', ('1','2')),
     'table':('USED = pd.DataFrame(dict(a=[*range(200)])).assign(b=lambda o: o.a*(o.a!={}))', ('100','101')),
     'config file':('USED = configparser.ConfigParser()\nUSED.read_dict(dict(a=dict(k="{}")))', ('1','2')),
     'value of an enum':('class E(enum.Enum): A = {}\nUSED = E.A', ('1','2')), 'generic':('class A: k = {}\nUSED = typing.Optional[A]', ('1','2')),
@@ -484,3 +483,51 @@ def test_a_layer_that_is_no_class_is_refused(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize('value', ['torch.eye(3).to_sparse()','torch.empty(2, device="meta")','torch.quantize_per_tensor(torch.ones(2), .1, 0, torch.qint8)','nn.parameter.UninitializedParameter()'])
 def test_any_tensor_may_stand_beside_a_layer(tmp_path, value): assert len(hash_of(tmp_path/'a', LAYER.format(f'USED = {value}', '', 'USED, x')))==12
+
+STABLE = {'generator of Python':'from random import random as USED', 'of numpy':'from numpy.random import randn as USED', 'one of its own':'USED = np.random.default_rng()',
+    'logger':'import logging\nUSED = logging.getLogger(__name__)', 'environment':'from os import environ as USED', 'weak keys':'import weakref\nUSED = weakref.WeakKeyDictionary()',
+    'drawn weights':'USED = nn.Linear(3, 3)', 'lock':'import threading\nUSED = threading.Lock()', 'set in an object':'class C:\n    def __init__(self): self.names = {"a","b","c","d","e"}\nUSED = C()'}
+def test_the_hash_is_the_same_in_every_process_and_after_use(tmp_path):
+    "Whatever is drawn, counted or kept on the way"
+    for name,text in STABLE.items():
+        (tmp_path/f'{name.replace(" ", "_")}.py').write_text(LAYER.format(text, '', 'USED, x'))
+        (tmp_path/f'{name.replace(" ", "_")}_too.py').write_text('# a comment\n'+LAYER.format(text, '', 'USED, x'))
+    code = """
+import random,sys
+import numpy as np
+from pathlib import Path
+from simpleattn.variants import Variant,load_layer
+for p in sorted(Path(sys.argv[1]).glob('*.py')):
+    one = Variant('mine', f'{p}:Gate').hash
+    random.random(); np.random.rand()
+    used = sys.modules[load_layer(f'{p}:Gate').__module__].USED
+    if hasattr(used, 'eval'): used.eval()
+    if hasattr(used, 'integers'): used.integers(3)
+    assert Variant('mine', f'{p}:Gate').hash==one, p
+    print(p.stem.removesuffix('_too'), one)
+"""
+    said = [python(code, tmp_path, env=dict(PYTHONHASHSEED=str(i), SEEN=str(i))) for i in (1,2)]
+    assert said[0].returncode==0, said[0].stderr
+    assert said[0].stdout==said[1].stdout and len({*said[0].stdout.splitlines()})==len(STABLE), said[0].stdout
+
+def test_the_hash_does_not_depend_on_what_else_was_imported(tmp_path, monkeypatch):
+    for name,text in {'mypack/__init__.py':'from .used import f\n', 'mypack/used.py':'def f(x): return x\n', 'mypack/other.py':'K = 1\n'}.items():
+        (tmp_path/name).parent.mkdir(exist_ok=True)
+        (tmp_path/name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = LAYER.format('import mypack', '', 'mypack.f(x)')
+    one = hash_of(tmp_path/'a', text)
+    __import__('mypack.other')
+    assert hash_of(tmp_path/'a', text)==one
+
+def test_a_module_that_a_method_takes_from_a_package_is_a_part(tmp_path, monkeypatch):
+    def made(i, k):
+        folder = tmp_path/str(i)
+        (folder/'mypack2').mkdir(parents=True)
+        (folder/'mypack2'/'__init__.py').write_text('')
+        (folder/'mypack2'/'util.py').write_text(f'K = {k}\n')
+        for name in [o for o in sys.modules if o.split('.')[0]=='mypack2' or o.startswith('simpleattn_user_mine')]: del sys.modules[name]
+        with monkeypatch.context() as m:
+            m.syspath_prepend(str(folder))
+            return hash_of(folder, LAYER.format('def used(x):\n    from mypack2 import util\n    return util.K*x', '', 'used(x)'))
+    assert made(0, 1)==made(1, 1)!=made(2, 2)
