@@ -176,6 +176,7 @@ def _object(o, seen):
     if inspect.isfunction(wrapped := getattr(o, '__wrapped__', None)): return identity(wrapped, seen)
     kind = f'{type(o).__module__}.{type(o).__qualname__}' if _installed(type(o)) else identity(type(o), seen)
     if kind.startswith(_by_kind): return kind
+    if isinstance(o, types.SimpleNamespace): return f'{kind} {identity(vars(o), seen)}'
     if isinstance(o, types.BuiltinFunctionType): return f'{kind} {o.__qualname__}'
     if isinstance(o, Path): return f'{kind} {o.name}' # not where it lies
     if hasattr(o, 'tolist'): return f"{kind} {getattr(o, 'dtype', '')} {_numbers(o)}"
@@ -448,13 +449,12 @@ def get_variant(
     "Find a variant; an unknown name raises `CliError` with the known ones"
     if isinstance(name, Variant): return name
     if not isinstance(name, str): return _of_layer(name)
-    base,at,site = name.partition('@')
+    base,_,site = name.partition('@')
     if base not in _registry:
         lists = "`simpleattn variants` lists them; your own come with --import FILE, in which register_variant names them."
         raise CliError(f"No variant {base!r}. {near(base, _registry)} {lists}".replace('.  ', '. '))
     v = _registry[base]
-    if not at: return v
-    if not site.strip(): raise CliError(f"{name}: name a site after the @, such as {base}@2.-1.")
+    if not site: return v
     if not v.changes: raise CliError("The baseline has no site.")
     return dataclasses.replace(v, name=f'{v.name}@{site_name(site)}', site=site.replace('+', ','))
 

@@ -25,6 +25,8 @@ CHANGED = {
     'variants/sites/*name':'a variant at a site is named as it is asked for: simple@2.-1',
     'variants/cli*':'the same',
     'variants/bad/*/message':'a file that is imported has to name its layers, and the message says so',
+    'own_layers/dataclass/*':'an object that a layer uses is its class too, whose methods may be edited',
+    'own_layers/decorated/*':'a decorator of yours is a part of what it wraps',
     'own_layers/bad/0/message':'a name of a variant may hold @ and +, and the message says so',
     'helps/3.11/data/out':'a folder or archive is enough, and a folder of classes can be split',
     'records/cli/verify/out':'declarations and states of races are checked too, and a second line says so',
