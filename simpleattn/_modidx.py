@@ -1247,6 +1247,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.results._all_rise': ('results.html#_all_rise', 'simpleattn/results.py'),
                                     'simpleattn.results._are_means': ('results.html#_are_means', 'simpleattn/results.py'),
                                     'simpleattn.results._arm_column': ('results.html#_arm_column', 'simpleattn/results.py'),
+                                    'simpleattn.results._arm_in': ('results.html#_arm_in', 'simpleattn/results.py'),
                                     'simpleattn.results._as_fractions': ('results.html#_as_fractions', 'simpleattn/results.py'),
                                     'simpleattn.results._aside': ('results.html#_aside', 'simpleattn/results.py'),
                                     'simpleattn.results._blocks': ('results.html#_blocks', 'simpleattn/results.py'),

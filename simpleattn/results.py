@@ -318,16 +318,19 @@ def _reads_errors(asked, table):
     if say_so and len(say_so) < len(headers): _refuse_some_errors(asked, headers, say_so)
     return bool(headers) and len(say_so) == len(headers)
 
+def _arm_in(header):
+    "The arm in a header such as baseline_error or err simple; nothing where neither end of it names a metric"
+    words = short_name(header).split('_')
+    def is_metric(word): return says_error(word) or word in _of_metrics
+    if is_metric(words[-1]): return '_'.join(words[:-1])
+    return '_'.join(words[1:]) if is_metric(words[0]) else ''
+
 def _refuse_some_errors(asked, headers, errors):
-    "Refuse columns of which some are errors: such a word at the end or the start of the name of another arm, and not a word of an arm's own"
-    def stems(header):
-        words = short_name(header).split('_')
-        return {*(['_'.join(words[:-1])] if says_error(words[-1]) or words[-1] in _of_metrics else []), *(['_'.join(words[1:])] if says_error(words[0]) else [])} - {''}
-    arms = {'baseline', *(o for header in headers for o in ({short_name(header)} | stems(header) if header not in errors else ()))}
-    surely = [o for o in errors if stems(o) & arms]
-    if not surely: return
-    other = next(o for o in headers if o not in errors)
-    asked.refuse(f'{surely[0]} says that it holds errors, and {other} does not. Write them alike.')
+    "Refuse columns of which some are errors; an arm may have such a word of its own, as error-correction has"
+    others = [o for o in headers if o not in errors]
+    arms = {'baseline', *map(short_name, others), *map(_arm_in, others)} - {''}
+    surely = [o for o in errors if _arm_in(o) in arms]
+    if surely: asked.refuse(f'{surely[0]} says that it holds errors, and {others[0]} does not. Write them alike.')
 
 _of_metrics = {*'''acc accuracy top1 top5 err error loss f1 auc train training val valid validation test dev eval time seconds'''.split()}
 
@@ -671,8 +674,9 @@ def _without_ignored(asked, table):
     by = [o for o in (_meant(asked, table, o) for o in asked.by) if o]
     needed = [o for o in (asked.arm, asked.seed, asked.acc, *by, *filtered) if o]
     found = [_matching(glob, table.columns, needed) for glob in asked.ignore]
-    dropped = {o for these in found if len(these) < len(table.columns)-len(needed) for o in these if o not in needed}
-    return replace(asked, dropped=tuple(dropped)), table.drop(columns=[*dropped])
+    named = {o for these in found if len(these) < len(table.columns)-len(needed) for o in these}
+    dropped = tuple(o for o in table.columns if o in named and o not in needed)
+    return replace(asked, dropped=dropped), table.drop(columns=[*dropped])
 
 def _ignored(asked, table):
     "The columns that --ignore names"
@@ -913,8 +917,8 @@ def _with_metric(asked, runs, not_mixed):
     for header in _metric_columns(asked, runs):
         names = runs[header][~runs[header].map(is_blank)]
         if header in _role_names or not len(names): continue
-        names_less = names.map(short_name).map(is_less_better) # whole, as error-correction is none
-        are_losses, are_errors = (names.map(short_name).map(o) & names_less for o in (is_loss, says_error))
+        short = names.map(short_name)
+        are_losses, are_errors = (short.map(o) & short.map(is_less_better) for o in (is_loss, says_error))
         if are_losses.all(): _refuse_losses(asked, header, names)
         if are_errors.all(): return replace(asked, metric=names.iloc[0].strip())
         is_alike = not are_losses.any() and not are_errors.any()
@@ -947,6 +951,7 @@ def _shaped(asked):
     asked, table = _without_ignored(asked, table)
     errors = _reads_errors(asked, table)
     table, said = _long(asked, table)
+    if asked.dropped: said += f", without {', '.join(asked.dropped)}"
     roles = dict(arm='arm', acc='accuracy') | (dict(seed='seed') if 'seed' in table else {})
     if not errors: return table, replace(asked, roles=roles), [said]
     return table.rename(columns=dict(accuracy='error')), replace(asked, roles=roles | dict(acc='error')), [f'{said}, accuracy = 1 - error']

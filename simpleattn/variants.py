@@ -238,11 +238,13 @@ def _sources(imports, package, seen):
             yield _of_file(file, module if file.endswith('__init__.py') else module.rpartition('.')[0], seen)
 
 def _own_file(module):
-    "The file of a module, by its name, where that is your own; nothing is imported but packages above it"
+    "The file of a module, by its name, where that is your own; nothing is imported but your own packages above it"
     if _is_basic(module) or module.startswith('.'): return None
-    try: spec = util.find_spec(module)
+    def origin(name):
+        spec = util.find_spec(name)
+        return str(spec and spec.origin or '')
+    try: file = '' if 'site-packages' in origin(module.partition('.')[0]) else origin(module)
     except Exception: return None
-    file = spec and spec.origin or ''
     return file if file.endswith('.py') and 'site-packages' not in file else None
 
 # %% ../nbs/06_variants.ipynb #2f914747
