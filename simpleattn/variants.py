@@ -248,6 +248,10 @@ def _own_file(module):
     return file if file.endswith('.py') and 'site-packages' not in file else None
 
 # %% ../nbs/06_variants.ipynb #2f914747
+_user = 'simpleattn_user_' # begins the module's name of a file that was imported
+
+def _without_digest(text): return re.sub(rf'^{_user}(.*)_[0-9a-f]{{8}}$', r'\1', text) # of the file that a module was imported from
+
 def identity(
     o,         # A class, function, module or value
     seen=None  # Classes, functions, modules and objects met on the way, by their ids
@@ -320,13 +324,10 @@ class Variant(_Keyed):
 
 # %% ../nbs/06_variants.ipynb #ad36d0b9
 _hash_re = re.compile('baseline|[0-9a-f]{12}')
-_user = 'simpleattn_user_' # begins the module's name of a file that was imported
 
 def _path_of(made):
     "Where a class or a function is found, as text; of your own file the name but no folder"
     return re.sub(rf'^{_user}(.*)_[0-9a-f]{{8}}:', r'\1.py:', f'{made.__module__}:{made.__qualname__}')
-
-def _without_digest(text): return re.sub(rf'^{_user}(.*)_[0-9a-f]{{8}}$', r'\1', text) # of the file that a module was imported from
 
 def _check_variant(v):
     if not isinstance(v.name, str) or not name_re.fullmatch(v.name):
