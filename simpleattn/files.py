@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['address_re', 'pauses', 'most_bytes', 'most_nested', 'name_parts', 'as_root', 'is_url', 'patiently', 'make_folder',
            'open_folder', 'put', 'get', 'is_folder', 'holds_something', 'is_there', 'remove', 'move_aside', 'tidy',
-           'is_alive', 'list_names', 'list_strange', 'get_many', 'read_json']
+           'is_alive', 'list_names', 'list_strange', 'get_many', 'read_json', 'KeyTwice', 'each_once']
 
 # %% ../nbs/03_files.ipynb #227c8c0f
 import errno,json,os,re,secrets,stat,time
@@ -433,18 +433,22 @@ def read_json(
     content # Bytes or text that anybody may have written
 ): # What it says
     "Read JSON; raises `ValueError` for what is none, has a key twice, or is nested deeper than `most_nested`"
-    try: found = json.loads(content, object_pairs_hook=_each_once)
+    try: found = json.loads(content, object_pairs_hook=each_once)
     except RecursionError: found = None
     else:
         if not _is_deep(found): return found
     raise ValueError(f'nested deeper than {most_nested}')
 
-def _each_once(pairs):
-    "A dict of keys and values; raises `ValueError` for a key that stands there twice, of which two readers may take two values"
+class KeyTwice(ValueError): "An object of JSON has a key twice"
+
+def each_once(
+    pairs # Keys and values of an object, as `json.loads` finds them
+)->dict:
+    "A dict of them; raises `KeyTwice` for a key of which two readers may take two values"
     found = dict(pairs)
     if len(found)==len(pairs): return found
     twice,_ = Counter(key for key,_ in pairs).most_common(1)[0]
-    raise ValueError(f'the key {twice!r} stands there twice')
+    raise KeyTwice(f'an object has the key {twice!r} twice, and only one of the two would be read')
 
 def _is_deep(value):
     level = [value]

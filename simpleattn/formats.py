@@ -7,12 +7,12 @@ __all__ = ['listed', 'are_numbers', 'has_bits', 'read_table']
 
 # %% ../nbs/23_formats.ipynb #d1b21dbd
 import ast,bz2,codecs,csv,gzip,io,json,lzma,os,re,sys,zlib
-from collections import Counter
 from contextlib import nullcontext
 from itertools import takewhile
 from pathlib import Path
 import pandas as pd
 from .columns import arm_names,as_cells,check_names,is_accuracy,is_blank,number_in,of_a_log,seed_in,seed_names,short_name,with_index
+from .files import KeyTwice,each_once
 from .recipes import CliError
 
 # %% ../nbs/23_formats.ipynb #12bb9c2c
@@ -342,16 +342,13 @@ def _of_dicts(found):
 
 # %% ../nbs/23_formats.ipynb #32ce51e3
 def _loads(text, path):
-    def each_once(pairs):
-        found = dict(pairs)
-        if len(found) == len(pairs): return found
-        twice,_ = Counter(key for key,_ in pairs).most_common(1)[0]
-        raise CliError(f'{path}: an object has the key {twice!r} twice, and only one of the two would be read. Rename one.')
     try: return json.loads(text, object_pairs_hook=each_once)
+    except KeyTwice as e: raise CliError(f'{path}: {e}. Rename one.') from None
     except (ValueError, RecursionError): pass
     rows = []
     for i,line in enumerate(text.splitlines(), 1):
         try: rows += [json.loads(line, object_pairs_hook=each_once)] if line.strip() else []
+        except KeyTwice as e: raise CliError(f'{path}: {e}. Rename one.') from None
         except (ValueError, RecursionError): raise CliError(f'{path}: line {i} is not JSON.') from None
     return rows
 

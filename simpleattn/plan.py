@@ -313,6 +313,7 @@ class Plan(_Asked):
 def is_count(x, least=1)->bool: return isinstance(x, Real) and not isinstance(x, bool) and least <= x < math.inf and x == int(x) # Is it a whole number, and so many?
 
 def _check_plan(n, sd, n_sd, corr, variants, minutes, effect):
+    "Raise a `ValueError` that names the one argument of a plan that cannot be"
     given = dict(n=n, sd=sd, n_sd=n_sd, corr=corr, variants=variants, minutes=minutes, effect=effect)
     check_numbers(**{k:o for k,o in given.items() if o is not None or k in ('n','sd','variants')})
     if not is_count(n, 2): raise ValueError(f"a plan needs two seeds or more, and a whole number of them, got {n}")

@@ -306,6 +306,7 @@ def _long(asked, table):
 
 _place = _aside('place') # of a number in the list or column of its arm
 
+# %% ../nbs/24_results.ipynb #b9a0d7a0
 def _reads_errors(asked, table):
     "Do the columns of a wide table say that their numbers are errors? Refuses losses, and some columns that say so beside others that do not"
     lists = _list_columns(table)
@@ -332,6 +333,7 @@ def _refuse_some_errors(asked, headers, errors):
     surely = [o for o in errors if _arm_in(o) in arms]
     if surely: asked.refuse(f'{surely[0]} says that it holds errors, and {others[0]} does not. Write them alike.')
 
+# %% ../nbs/24_results.ipynb #b9a0d7a1
 _of_metrics = {*'''acc accuracy top1 top5 err error loss f1 auc train training val valid validation test dev eval time seconds'''.split()}
 
 def _refuse_two_of_each(asked, headers):
@@ -357,6 +359,7 @@ def _refuse_seeds_twice(asked, headers, seeds):
         keep = [o for o in headers if stem(o) == stem(_held_out([other, header]))]
         asked.refuse(f'{other} and {header} are both of seed {seeds[header]}. One answer cannot mix them. Keep one of each:', ignore=[o for o in headers if o not in keep])
 
+# %% ../nbs/24_results.ipynb #b9a0d7a2
 def _refuse_wide(asked, table):
     "No wide table: where a column names the arms, the numbers beside it may be accuracies"
     _refuse_numbered(replace(asked, wide=False), table)

@@ -134,6 +134,7 @@ def _words(text): return re.findall(r'[^\W_]+', _two_words_for_sd.sub('sd', with
 summary_words = {*'''mean average avg std sd stdev stddev sem median min max minimum maximum total sum overall
     mittel mittelwert mw durchschnitt ø standardabweichung stabw stdabw gesamt summe
     moyenne mediane promedio media mediana'''.split()}
+
 def is_summary(text:str)->bool: # Does a text, such as mean, Avg. or Std. dev., name what sums up runs?
     words = _words(text)
     rest = [o for o in words if o not in summary_words]
@@ -276,7 +277,7 @@ def _made_of_two(x, near):
     return found
 
 def _check_derived(runs):
-    "Refuse an arm whose numbers are made of those of two others, seed by seed"
+    "Refuse an arm whose numbers are made of those of others, seed by seed"
     if 'seed' not in runs or runs.duplicated(['seed','arm']).any(): return
     table = runs.pivot(index='seed', columns='arm', values='acc').fillna('')
     made = derived(table[[*runs.arm.unique()]])

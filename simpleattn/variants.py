@@ -166,6 +166,7 @@ def _class(cls, seen):
     made_by = [] if _installed(type(cls)) else [identity(type(cls), seen)] # a metaclass of your own
     return [identity([cls.__bases__, _members(cls)], seen), *made_by]
 
+# %% ../nbs/06_variants.ipynb #46ccf5a0
 _by_kind = ('logging.','random.','weakref.','_weakref','numpy.random.','torch._C.Generator','threading.','_thread.','_io.','os._Environ') # what they hold changes as they are used
 
 def _object(o, seen):
@@ -194,6 +195,7 @@ def _numbers(tensor): # or array
     with suppress(Exception): held = (tensor.to_dense() if getattr(tensor, 'is_sparse', False) else tensor).tolist()
     return hashlib.sha256(repr(held).encode()).hexdigest()
 
+# %% ../nbs/06_variants.ipynb #46ccf5a1
 def _network(o, seen):
     "An `nn.Module` by its arguments, parts and constant parameters; others are drawn anew in each process, and its mode and hooks change as it is used"
     def of(parameter):
@@ -211,6 +213,7 @@ def _held(o, seen):
     if isinstance(made, str): return made
     return identity([list(part) if isinstance(part, Iterator) else part for part in made], seen)
 
+# %% ../nbs/06_variants.ipynb #46ccf5a2
 def _module(o, seen):
     "A module by name and version; of your own by its lines, and by those of your own modules that it imports"
     if _installed(o): return f'{o.__name__} {_version(o.__name__)}'
@@ -260,7 +263,7 @@ def identity(
     seen = {} if seen is None else seen
     def each(items): return [identity(x, seen) for x in items]
     if isinstance(o, (list,tuple)): return f"[{','.join(each(o))}]"
-    if isinstance(o, (set,frozenset)): return f"{{{','.join(sorted(each(o)))}}}"
+    if isinstance(o, (set,frozenset)): return f"{{{','.join(sorted(identity(x, {**seen}) for x in o))}}}" # each as if it came first
     if isinstance(o, dict): return '{' + ','.join(f'{identity(k, seen)}:{identity(v, seen)}' for k,v in o.items()) + '}'
     if isinstance(o, str): return repr(_without_digest(o))
     if isinstance(o, (bool,int,float,complex,bytes,type(None))): return repr(o)

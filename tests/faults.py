@@ -565,7 +565,7 @@ CHANGES = {
     'map-lost': ('models', "if given is not None and seen[kept]==given[kept]: continue", "if role=='replaced' or seen==given: continue"),
     'paired-false': ('stats', 'return bool(paired)', 'return None if paired is not False else False'),
     'declaration-gone': ('study', 'if read_declaration(study.root, study.name): return', 'return'),
-    'key-twice': ('files', 'object_pairs_hook=_each_once', 'object_pairs_hook=dict'),
+    'key-twice': ('files', 'object_pairs_hook=each_once', 'object_pairs_hook=dict'),
     'diverged-flag': ('rows', "'diverged' if name == 'diverged' else 'failed'", "'failed'"),
     'some-percent': ('results', 'if units.any(): asked.refuse', 'if units.all(): asked.refuse'),
     'percent-fraction': ('results', 'len(above) and above.min() < 1', 'len(above) and above.min() < 0'),

@@ -499,13 +499,13 @@ def test_a_record_with_a_key_twice_is_not_believed(tmp_path, text):
     p = write_run(a_run(3, 'simple', acc=.4), tmp_path)
     p.write_text(p.read_text().replace('{', text, 1))
     good,bad = find_runs(tmp_path)
-    assert good==[] and 'stands there twice' in bad[str(p)]
+    assert good==[] and 'has the key' in bad[str(p)]
 
 def test_a_declaration_with_a_key_twice_is_damaged(tmp_path):
     a_study(tmp_path).declare()
     p = tmp_path/'_studies'/'s.json'
     p.write_text(p.read_text().rstrip().removesuffix('}')+', "alpha": 0.4}')
-    with pytest.raises(CliError, match="the key 'alpha' stands there twice"): load_study('s', tmp_path)
+    with pytest.raises(CliError, match="an object has the key 'alpha' twice"): load_study('s', tmp_path)
 
 @pytest.mark.parametrize('name', ['../x','a/b','/etc','','.','..'])
 def test_a_declared_recipe_whose_name_is_no_folder_is_damaged(tmp_path, name):

@@ -527,3 +527,21 @@ def test_a_module_that_a_method_takes_from_a_package_is_a_part(tmp_path, monkeyp
             m.syspath_prepend(str(folder))
             return hash_of(folder, LAYER.format('def used(x):\n    from mypack2 import util\n    return util.K*x', '', 'used(x)'))
     assert made(0, 1)==made(1, 1)!=made(2, 2)
+
+class InASet:
+    "Two of them share a config, and stand in a set in the order of their hashes"
+    shared = {}
+    def __init__(self, name): self.name,self.config = name,InASet.shared
+    def __hash__(self): return int(os.environ['IN_A_SET']) ^ ('a','b').index(self.name)
+
+def test_the_order_in_a_set_is_none(monkeypatch):
+    from simpleattn.variants import identity
+    class Config: pass
+    InASet.shared = Config()
+    orders,said = [],[]
+    for flip in '01':
+        monkeypatch.setenv('IN_A_SET', flip)
+        both = {InASet('a'),InASet('b')}
+        orders.append([o.name for o in both])
+        said.append(identity(both))
+    assert orders[0]!=orders[1] and said[0]==said[1]
