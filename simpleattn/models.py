@@ -12,6 +12,7 @@ import difflib,itertools,linecache,math,multiprocessing,os,random,re,signal,time
 from collections import defaultdict
 from contextlib import contextmanager,nullcontext,redirect_stderr,redirect_stdout
 from functools import partial
+from inspect import ismethod,signature
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -200,11 +201,15 @@ class ByobNets(Family):
 
 families = [XResNets(), TimmResNets(), ResNets(), ByobNets()] # the first that owns a network has it
 
+def _owner(model): return next((family for family in families if family.owns(model)), None)
+
 def _family(model):
-    for family in families:
-        if family.owns(model): return family
-    raise CliError(f"{type(model).__name__} has no stages of residual blocks to insert into. "
-        "xresnets, ResNets and ByobNets have; others train as baseline only.")
+    "The family of a network; raises `CliError` where it has none, with the part that has one"
+    family = _owner(model)
+    if family: return family
+    inner = next((name for name,part in model.named_modules() if name and _owner(part)), None)
+    way = f'Its part {inner} has: insert into that.' if inner else 'xresnets, ResNets and ByobNets have; others train as baseline only.'
+    raise CliError(f'{type(model).__name__} has no stages of residual blocks to insert into. {way}')
 
 # %% ../nbs/07_models.ipynb #926455a4
 _defaults = dict(stem=(32,64,64), widen=1., act='relu', pool='avg')
@@ -726,9 +731,9 @@ def _answer(pipe, f, args):
     with open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere): pipe.send(f(*args))
 
 # %% ../nbs/07_models.ipynb #31750a28
-def _outermost(model, what):
-    "Modules that have `what`, by name; those within another one of them are left out"
-    found = {name:m for name,m in model.named_modules() if hasattr(m, what)}
+def _outermost(model, is_one):
+    "Modules that a test finds, by name; those within another one of them are left out"
+    found = {name:m for name,m in model.named_modules() if is_one(m)}
     within = {m for outer in found.values() for m in outer.modules() if m is not outer}
     return {name:m for name,m in found.items() if m not in within}
 
@@ -742,6 +747,11 @@ def cost(
     measured = {} if bs is None else measure_step(model, size, bs)
     return dict(params=params, flops=_count_flops(model, size), **measured)
 
+def _states_flops(module):
+    "Does a layer state its FLOPs as `flops(n_positions)`? What somebody else's layer has under that name may be anything"
+    flops = getattr(module, 'flops', None)
+    return ismethod(flops) and 'n_positions' in signature(flops).parameters
+
 def _count_flops(model, size):
     "FLOPs of one image: each call of an attention layer by its own formula, all else as torch counts it"
     from torch.utils.flop_counter import FlopCounterMode
@@ -751,7 +761,7 @@ def _count_flops(model, size):
     def after(layer, inputs, output):
         counted = counter.get_total_flops()-starts.pop()
         corrections.append(layer.flops(inputs[0].flatten(2).shape[2])-counted)
-    layers = _outermost(model, 'flops').values()
+    layers = _outermost(model, _states_flops).values()
     with Hooks(layers, after), counter:
         at_start = [layer.register_forward_pre_hook(before) for layer in layers]
         try: _look_at_blank(model, size)
@@ -812,7 +822,7 @@ def attention_layers(
     model:nn.Module # A network
 )->dict: # Name -> module, in the order of definition
     "The layers of a network whose attention can be read"
-    return _outermost(model, 'attention_map')
+    return _outermost(model, lambda m: ismethod(getattr(m, 'attention_map', None)))
 
 def _spread(layer, x, i, j, weights):
     "Weights of the window around row i and column j, laid on the map of x"

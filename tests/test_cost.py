@@ -73,6 +73,16 @@ def test_what_an_option_adds_is_its_products_at_every_position_of_the_window(a, 
     diff = sum(n*2*s*s*49*c for n,c,s in conv)*extra + (sum(n*2*s*s*c*c for n,c,s in conv) if b=='sasa-qr' else 0)
     assert (figures('resnet26', a, 10, 224)[1]-figures('resnet26', b, 10, 224)[1])*1e9==pytest.approx(diff, abs=100)
 
+@pytest.mark.parametrize('flops', [5, lambda self: 7, lambda self, x, y: 7], ids=['number','no arguments','others'])
+def test_flops_that_somebody_elses_layer_means_otherwise_are_not_asked_for(flops):
+    class Gate(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.conv = nn.Conv2d(n, n, 1)
+        def forward(self, x): return x + self.conv(x)
+    def flops_of(layer): return cost(insert_attention(create_model('xresnet18', size=64), layer, size=64), 64)['flops']
+    assert flops_of(type('Other', (Gate,), dict(flops=flops)))==flops_of(Gate)
+
 def test_flops_do_not_depend_on_the_kernel_the_device_or_the_mode():
     with torch.device('meta'): a = create_model('resnet26', 'botnet', 10, 64)
     b = create_model('resnet26', 'botnet', 10, 64, seed=0)

@@ -156,6 +156,14 @@ def test_a_place_that_is_not_there_is_an_error(site):
 def test_a_network_without_blocks_is_an_error():
     with pytest.raises(CliError, match='no stages'): insert_attention(nn.Sequential(nn.Conv2d(3,3,1)), SelfAttention)
 
+@pytest.mark.parametrize('wrap,part', [(lambda m: nn.Sequential(nn.BatchNorm2d(3), m), '1'), (nn.DataParallel, 'module'),
+    (lambda m: nn.ModuleDict(dict(body=nn.ModuleDict(dict(net=m)))), 'body.net')])
+def test_of_a_network_in_a_wrapper_the_part_that_takes_a_layer_is_named(wrap, part):
+    wrapped = wrap(create_backbone('xresnet18', 10, widen=.125))
+    with pytest.raises(CliError, match=f'no stages.*Its part {part} has: insert into that'): insert_attention(wrapped, SelfAttention)
+    insert_attention(wrapped.get_submodule(part), SelfAttention)
+    assert sum(isinstance(m, SelfAttention) for m in wrapped.modules())==1
+
 # ---- the end of a block's convolutions
 
 class Block(nn.Module):
