@@ -459,8 +459,10 @@ def _as_bytes(a):
         a = (a.float() if a.is_floating_point() else a).numpy()
         if a.ndim==3 and a.shape[0] in (1,3,4): a = a.transpose(1,2,0)
     if a.ndim==3 and a.shape[2]==1: a = a[...,0]
-    if a.ndim not in (2,3): raise CliError(f"An array of shape {a.shape} is not an image: give one of (H, W) or (H, W, 3). `dls.test_dl` takes many.")
-    if a.dtype in (np.uint8, np.uint16, bool): return a
+    is_image = a.ndim==2 or a.ndim==3 and a.shape[2] in (2,3,4) # with opacity, or without
+    if not is_image or not a.size: raise CliError(f"An array of shape {a.shape} is not an image: give one of (H, W) or (H, W, 3). `dls.test_dl` takes many.")
+    if a.dtype==bool: return np.where(a, 255, 0).astype(np.uint8)
+    if a.dtype==np.uint8 or a.dtype==np.uint16 and a.ndim==2: return a
     if not 0<=a.min()<=a.max()<=255:
         raise CliError(f"Pixels from {a.min():.3g} to {a.max():.3g} are not an image: give 0 to 255, or fractions from 0 to 1. "
             "A batch that is normalised already goes to `learn.model`.")

@@ -547,3 +547,9 @@ def test_a_data_set_in_a_folder_of_a_folder(tmp_path):
     "Its name holds a slash, its lock's does not"
     make_shapes(tmp_path/'pets'/'cats', 12, 12, 16)
     assert get_path('pets/cats', data=tmp_path)==tmp_path/'pets'/'cats'
+
+@pytest.mark.parametrize('shape', [(5,4), (5,4,1), (5,4,3)])
+def test_an_array_of_yes_and_no_is_of_black_and_white_pixels(shape):
+    from simpleattn.data import decode_item
+    yes = np.random.default_rng(0).random(shape)>.5
+    assert np.array_equal(decode_item(yes), np.broadcast_to(255*yes.reshape(5,4,-1), (5,4,3)))

@@ -111,7 +111,8 @@ def test_an_item_is_whatever_is_at_hand(fitted, kind):
     predicts(learn, ITEMS[kind](path), learn.get_preds()[0][5])
     assert len(learn.predict(ITEMS[kind](path), with_input=True))==4
 
-@pytest.mark.parametrize('item,why', [(torch.randn(3,40,40), 'fractions'), (np.full((9,9,3), 300), 'not an image'), (7, 'not an image'), ('nothing.png', 'cannot be read')])
+@pytest.mark.parametrize('item,why', [(torch.randn(3,40,40), 'fractions'), (np.full((9,9,3), 300), 'not an image'),
+    (np.zeros((3,9,9), np.uint8), 'of shape'), (np.zeros((0,9,3), np.uint8), 'of shape'), (np.full((9,9,3), 3000, np.uint16), 'give 0 to 255'), (7, 'not an image'), ('nothing.png', 'cannot be read')])
 def test_what_is_no_image_is_said(fitted, item, why):
     with pytest.raises(CliError, match=why): fitted('simple').predict(item)
 
