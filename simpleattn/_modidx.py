@@ -737,6 +737,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'simpleattn.models.XResNets.path': ('models.html#xresnets.path', 'simpleattn/models.py'),
                                    'simpleattn.models.XResNets.stages': ('models.html#xresnets.stages', 'simpleattn/models.py'),
                                    'simpleattn.models.XResNets.stem': ('models.html#xresnets.stem', 'simpleattn/models.py'),
+                                   'simpleattn.models._Conv3d': ('models.html#_conv3d', 'simpleattn/models.py'),
+                                   'simpleattn.models._Conv3d.forward': ('models.html#_conv3d.forward', 'simpleattn/models.py'),
                                    'simpleattn.models._Maker': ('models.html#_maker', 'simpleattn/models.py'),
                                    'simpleattn.models._Maker.__call__': ('models.html#_maker.__call__', 'simpleattn/models.py'),
                                    'simpleattn.models._Maker.__init__': ('models.html#_maker.__init__', 'simpleattn/models.py'),

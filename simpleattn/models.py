@@ -597,10 +597,17 @@ def timm_attention(
         raise ValueError(f"timm's {kind} keeps the channels, and here {ni} go in and {n_out} come out: "
             "put it at STAGE.BLOCK")
     layer = get_attn(kind)(ni, **kwargs)
+    if getattr(layer, 'conv_lambda', None) is not None: layer.conv_lambda.__class__ = _Conv3d
     if kind=='lambda' and n_out!=ni: layer = nn.Sequential(layer, nn.Conv2d(ni, n_out, 1, bias=False))
     if kind in _sized: layer.register_forward_pre_hook(partial(_of_size, kind, size))
     return layer
 timm_attention.traits = dict(fixed_size=True)
+
+class _Conv3d(nn.Conv3d):
+    "torch's own in the precision of its weights on a CPU: in bfloat16 its gradients are not finite there"
+    def forward(self, x):
+        if x.device.type!='cpu': return super().forward(x)
+        with torch.autocast('cpu', enabled=False): return super().forward(x.to(self.weight.dtype))
 
 def _of_size(kind, size, layer, inputs):
     "A hook that refuses maps of another size"

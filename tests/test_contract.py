@@ -11,8 +11,6 @@ for name in NAMES:
     if v.layer and (key := (v.layer, json.dumps(v.kwargs, sort_keys=True))) not in MADE: MADE[key] = v; LAYERS.append(pytest.param(v, id=name))
 READABLE = [o for o in LAYERS if o.values[0].build() is not timm_attention]
 
-KNOWN = ['0.conv_lambda.weight'] # not finite: torch's convolution of one bfloat16 channel in 3-D, backwards on CPU
-
 @pytest.fixture(autouse=True)
 def seed(): torch.manual_seed(0)
 
@@ -116,7 +114,7 @@ def test_bfloat16_autocast(v):
     assert out.isfinite().all() and (out.float()-ref).norm()<4e-2*ref.norm()
     for (k,p),a,b in zip([('x',x),*l.named_parameters()], grads(out, l, x), want, strict=True):
         near = (a-b).norm()<(.3 if v.site=='stem' else .15)*b.norm() # a stem's maximum may pass to another pixel
-        assert a.dtype==torch.float32 and (near or b.norm()<1e-4*max(o.norm() for o in want) or k in KNOWN), (k, (a-b).norm()/b.norm())
+        assert a.dtype==torch.float32 and (near or b.norm()<1e-4*max(o.norm() for o in want)), (k, (a-b).norm()/b.norm())
 
 @pytest.mark.parametrize('v', READABLE)
 @pytest.mark.parametrize('size', [(5,7),(8,4)], ids=str)
