@@ -196,6 +196,10 @@ def test_what_the_readme_says_of_the_study_in_the_picture():
     assert {len(rs) for rs in arms.values()}=={12} and f"{sum(map(len, arms.values()))} trainings of a published recipe, an {r['backbone']} on Imagewoof at {r['size']} px for {r['epochs']} epochs" in said
     assert {o['data']['source'] for rs in arms.values() for o in rs}=={'160-derived'} and {o['env'] for rs in arms.values() for o in rs}=={'nvidia-h200-torch2.11'}
 
+@pytest.mark.parametrize('says', [r'run beside the published script, .*Step for step they agree, but for one thing: its Adam adds epsilon before the correction of bias',
+    'made from larger files, so it is not a replication', 'The files differ, too: those of Imagenette are centre squares'])
+def test_what_a_reader_must_know_to_compare_with_the_published_numbers_is_said(says): assert re.search(says, (ROOT/'README.md').read_text())
+
 # ---- the tests above can fail
 
 def test_a_changed_number_is_seen(tmp_path):
