@@ -13,7 +13,7 @@ from functools import cached_property
 from operator import attrgetter
 from fastcore.basics import groupby,patch
 from scipy.special import stdtr
-from .recipes import CliError,Recipe,load_recipes
+from .recipes import CliError,Recipe,load_recipes,setting_text
 from .variants import spelled
 from .files import list_names
 from .runs import find_runs,list_files,read_declaration
@@ -52,8 +52,7 @@ class Cell:
         "What it holds, side by side"
         facts = asdict(self)
         versions,conditions = facts.pop('versions'),facts.pop('conditions')
-        first = {k:conditions.pop(k) for k in ('fingerprint','n_images','env') if k in conditions} # where columns have stood so far
-        return facts | first | conditions | dict(versions=versions)
+        return facts | conditions | dict(versions=versions)
 
 # %% ../nbs/25_board.ipynb #b7c0e102
 @dataclass(frozen=True)
@@ -203,15 +202,10 @@ def _derived_from(entry, recipes):
     if name in recipes: return name, {}
     def changes(base):
         before = base.to_dict()
-        return {k:v for k,v in entry.recipe.items() if k!='name' and v!=before[k]}
+        return {k:v for k,v in entry.recipe.items() if k!='name' and v!=before.get(k)} # callbacks only where there are some
     derived = {r.name:changes(r) for r in recipes.values()}
     base = min(derived, key=lambda o: len(derived[o]))
     return base, derived[base]
-
-def _set_text(value):
-    "A field's value as --set takes it"
-    if isinstance(value, list): return ','.join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 def _asked_for(pair):
     "A recipe, its changes, and the names of two arms, as one `simpleattn study` takes them: it derives one recipe"
@@ -237,7 +231,7 @@ def confirm_command(
     first = max(RESERVED-1, *seen)+1
     seeds = ','.join(str(first+i) for i in range(5))
     words = ['simpleattn study', recipe]
-    if changes: words += ['--set', *(f'{k}={_set_text(v)}' for k,v in changes.items())]
+    if changes: words += ['--set', *(shlex.quote(f'{k}={setting_text(v)}') for k,v in changes.items())]
     words += ['--variants', ','.join(arms), '--seeds', seeds, '--name', f"{pick.arm.name.replace('/','-')}-confirm"]
     if pick.root!='runs': words += ['--root', shlex.quote(pick.root)]
     if not all(o.arm.variant.is_ours for o in pair): words.append('--import FILE')
@@ -318,14 +312,14 @@ def broken_rules(
 
 # %% ../nbs/25_board.ipynb #e701396b
 def chance_to_beat(
-    summary:dict, # mean, sd (fractions), n, diverged
-    acc:float     # The figure to beat (fraction)
+    score:Score, # Of an arm
+    acc:float    # The figure to beat (fraction)
 )->float: # Probability; None below two runs
     "Probability that a new run is above `acc`"
-    n,sd = summary['n'], summary['sd']
+    n,sd = score.n, score.sd
     if n<2 or not sd: return None
-    t = (summary['mean']-acc)/(sd*math.sqrt(1+1/n))
-    return float(stdtr(n-1, t)*n/(n+summary['diverged']))
+    t = (score.mean-acc)/(sd*math.sqrt(1+1/n))
+    return float(stdtr(n-1, t)*n/(n+score.diverged))
 
 # %% ../nbs/25_board.ipynb #a36dd918
 def pr_entries(
@@ -345,7 +339,7 @@ def _to_send(e, url):
     fresh = e.confirmed
     score,current = e.fresh if fresh else e.score, published_entry(e.cell)
     code = f"[simpleattn {e.arm.name}, commit {', '.join(e.commits)}]({url})"
-    beats = current and chance_to_beat(asdict(score), current['acc'])
+    beats = current and chance_to_beat(score, current['acc'])
     row = {'Size (px)':e.cell.size, 'Epochs':e.cell.epochs, 'URL':code, 'Accuracy':f'{percent(score.mean)}%',
         '# Runs':f'{score.n}, mean'}
     return dict(arm=e.arm.name, source=e.cell.source, env=e.cell.env, row=row, n=score.n, half_width=score.half_width,

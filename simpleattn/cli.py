@@ -14,7 +14,7 @@ __all__ = ['RecipeName', 'Settings', 'Arms', 'Baseline', 'OwnVariants', 'Root', 
 import json,os,re,shlex,shutil,signal,sys,threading,traceback,warnings
 from argparse import Action,ArgumentParser,HelpFormatter
 from contextlib import contextmanager
-from dataclasses import MISSING,dataclass,fields,replace
+from dataclasses import dataclass,fields,replace
 from fnmatch import fnmatchcase
 from functools import partial
 from inspect import Parameter,Signature,signature
@@ -23,9 +23,9 @@ from typing import Annotated
 from fastcore.docments import ann_parts,docments
 from fastcore.script import CliError
 from . import __version__
-from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near
+from .recipes import OtherData,Recipe,built_in,check_seed,derive,load_recipes,near,setting_text
 from .files import address_re
-from .words import counted,families_words,percent,plan_rows,points,printable,tell,screen_width,table,text_table,wrapped
+from .words import counted,families_words,option_words,percent,plan_rows,points,printable,tell,screen_width,table,text_table,wrapped
 from .variants import Arm,add_callbacks,get_variant,import_file,read_arm,variants
 
 # %% ../nbs/28_cli.ipynb #c11a0003
@@ -338,16 +338,11 @@ def _matching(names, there, what):
 
 def _recipe_rows(recipe):
     "Each key of a recipe, with its default where it is another"
-    values = {f.name:getattr(recipe, f.name) for f in fields(Recipe)}
-    defaults = {f.name:f.default for f in fields(Recipe)}
-    rows = [dict(key=k, value=_as_typed(v), default='' if v==defaults[k] or k=='name' else _as_typed(defaults[k])) for k,v in values.items()]
-    return [*rows, dict(key='hash', value=recipe.hash, default='')]
-
-def _as_typed(value):
-    "A value as settings.ini and --set have it"
-    if value is MISSING or value is None: return ''
-    if isinstance(value, (tuple,list)): return ','.join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    changed = recipe.changed()
+    def row(field):
+        default = setting_text(field.default) if field.name in changed else ''
+        return dict(key=field.name, value=setting_text(getattr(recipe, field.name)), default=default)
+    return [*map(row, fields(Recipe)), dict(key='hash', value=recipe.hash, default='')]
 
 # %% ../nbs/28_cli.ipynb #2d742f08
 def list_variants(
@@ -875,17 +870,17 @@ class _Question:
 
 def _compare_file(name, question, against):
     "The comparisons of a file of results, one for each value of --by, as text; what was read as what goes to standard error"
-    from simpleattn.results import compare_results,read_results
-    if against is not None:
-        _refuse('--against, which has no baseline and one answer for each arm', by=question.by, **question.asked)
-        runs = read_results(name, lone=True, **question.reading)
-        text = _said_against(runs, against, question.rates, question.fmt)
-        _tell_read(name, runs)
-        return text
+    if against is not None: return _held_against(name, question, against)
+    answers = _answers_of_file(name, question)
+    return _said_parts(answers, question.fmt, question.full) if question.by else said(answers, question.fmt, question.full)
+
+def _answers_of_file(name, question):
+    "`compare_results` of a file; then what was read as what, so that a refusal stands alone"
+    from simpleattn.results import compare_results
     tables = []
     answers = compare_results(name, question.baseline, question.by, tables.append, **question.reading, **question.how, **question.rates)
-    for runs in tables: _tell_read(name, runs, _said_baseline(runs, question.baseline)) # a refusal before stands alone
-    return _said_parts(answers, question.fmt, question.full) if question.by else said(answers, question.fmt, question.full)
+    for runs in tables: _tell_read(name, runs, _said_baseline(runs, question.baseline))
+    return answers
 
 def _tell_read(what, runs, more=''):
     "On standard error, what was read as what"
@@ -901,15 +896,18 @@ def _said_baseline(runs, baseline): # Empty where it was named
     return f"baseline = {taken}{', the first arm' if taken == arms[0] else ''}"
 
 # %% ../nbs/28_cli.ipynb #1ad873cc
-def _said_against(runs, number, rates, fmt):
-    "An arm a row, and below the table a sentence each"
-    from simpleattn.results import against
+def _held_against(name, question, number):
+    "The arms of a file against one number: an arm a row, and below the table a sentence each"
+    from simpleattn.results import against,read_results
     from simpleattn.words import against_rows
-    answers = against(runs, number, **rates)
+    _refuse('--against, which has no baseline and one answer for each arm', by=question.by, **question.asked)
+    runs = read_results(name, lone=True, **question.reading)
+    answers = against(runs, number, **question.rates)
+    _tell_read(name, runs)
     rows = [o.to_dict() for o in answers]
-    if fmt == 'json': return dict(against=rows)
-    if fmt == 'csv': return rows
-    return '\n\n'.join([text_table(*against_rows(answers), fmt), *(o.sentence() for o in answers)])
+    if question.fmt == 'json': return dict(against=rows)
+    if question.fmt == 'csv': return rows
+    return '\n\n'.join([text_table(*against_rows(answers), question.fmt), *(o.sentence() for o in answers)])
 
 # %% ../nbs/28_cli.ipynb #4b5609e1
 def _csv_parts(tables):
@@ -953,13 +951,10 @@ def _of_study(name, question):
 
 def _answers(name, question):
     "(Study, file, or value of --by; its `Comparisons`) each"
-    how = question.how
     if not _is_file(name, question.root):
         _refuse('what is not a file of results', by=question.by)
-        return [(name, _of_study(name, question).compare(**how))]
-    from simpleattn.results import compare_results
-    def told(runs): _tell_read(name, runs, _said_baseline(runs, question.baseline))
-    found = compare_results(name, question.baseline, question.by, told, **question.reading, **how, **question.rates)
+        return [(name, _of_study(name, question).compare(**question.how))]
+    found = _answers_of_file(name, question)
     if not question.by: return [(name, found)]
     for why in found.values():
         if isinstance(why, ValueError): raise why
@@ -970,7 +965,7 @@ def _pooled(what, question):
     from simpleattn.questions import pool_arms
     from simpleattn.words import pool_rows
     where = {} if all(_is_file(o, question.root) for o in what) else dict(root=question.root)
-    question = question.repeated(*(what if len(what) > 1 else ()), '--pool', *_words_of(question.asked | question.rates | where))
+    question = question.repeated(*(what if len(what) > 1 else ()), '--pool', *option_words(question.asked | question.rates | where))
     answers = [o for name in what for o in _answers(name, question)]
     pooled = pool_arms(dict(answers))
     if question.fmt == 'json': return {arm:p.to_dict() for arm,p in pooled.items()}
@@ -992,7 +987,7 @@ def _best(name, question):
     from simpleattn.words import best_rows
     if _is_file(name, question.root):
         from simpleattn.results import read_results
-        runs = read_results(name, **question.repeated('--best', *_words_of(question.rates)).reading)
+        runs = read_results(name, **question.repeated('--best', *option_words(question.rates)).reading)
         _tell_read(name, runs)
         found = best(runs, **question.rates)
     else:
@@ -1044,7 +1039,7 @@ def compare(
     _check_asked(what, summary, root)
     if what and _is_file(what[0], root):
         _refuse('a file, which knows no machines', env=env)
-        return _compare_file(what[0], question.repeated(*_words_of(asked | rates | dict(against=against))), against)
+        return _compare_file(what[0], question.repeated(*option_words(asked | rates | dict(against=against))), against)
     _refuse('what is not a file of results', **reading, by=by, against=against is not None)
     if summary:
         _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
@@ -1078,14 +1073,6 @@ def _check_together(what, pool, best, summary, against):
     twice = [o for i,o in enumerate(what) if o in what[:i]]
     if twice: raise CliError(f'{twice[0]} is given twice: copies of one study share runs, and are not pooled.')
 
-def _words_of(options):
-    "Options as the words of a command"
-    words = []
-    for name,value in options.items():
-        if value is True: words += [f'--{name}']
-        elif value: words += [f'--{name}', *(value if isinstance(value, (list,tuple)) else [str(value)])]
-    return words
-
 def _compare_studies(what, question):
     "What one study says, or whether the second of two gains more"
     from simpleattn.study import compare_gains,load_study
@@ -1105,10 +1092,10 @@ def report(
     images:bool=False   # Show them too; never inside a repository
 ):
     "Write a study's report: one HTML file, with markdown, LaTeX, csv and json beside it"
-    from simpleattn.study import load_study
-    from simpleattn.report import write_report
-    _check_env(root, env, takes_any=True)
     from simpleattn.control import harness_words
+    from simpleattn.report import write_report
+    from simpleattn.study import load_study
+    _check_env(root, env, takes_any=True)
     s = load_study(study, root, env)
     reading = s.read()
     if env and not reading.n_runs:

@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['arm_names', 'seed_names', 'of_a_run', 'of_a_log', 'known_columns', 'is_blank', 'number_in', 'is_whole', 'seed_value',
-           'as_cells', 'without_accents', 'short_name', 'with_index', 'check_names', 'plain_value', 'is_versioned',
-           'plain_values', 'is_accuracy', 'is_error', 'says_error', 'is_loss', 'is_less_better', 'seed_in', 'numbered',
-           'is_id', 'is_time', 'all_repeat', 'unexplained', 'said_columns', 'check_columns']
+           'as_cells', 'without_accents', 'roles_of', 'short_name', 'with_index', 'check_names', 'plain_value',
+           'is_versioned', 'plain_values', 'says_metric', 'is_accuracy', 'is_error', 'says_error', 'is_loss',
+           'is_less_better', 'seed_in', 'numbered', 'is_id', 'is_time', 'all_repeat', 'unexplained', 'unexplained_in',
+           'said_columns', 'check_columns']
 
 # %% ../nbs/15_columns.ipynb #44b53983
 import json,re,unicodedata
 from collections import Counter
 from fnmatch import fnmatchcase
+from fastcore.basics import first
 from .runs import comparable
 
 # %% ../nbs/15_columns.ipynb #c6a17228
@@ -51,6 +53,16 @@ _containers = '''info trainer params param config hparams hparam hyperparameters
     summary summarymetrics user_attrs tags mlflow attributes'''
 
 def without_accents(text:str)->str: return ''.join(o for o in unicodedata.normalize('NFKD', text) if not unicodedata.combining(o)) # Such as ecart of écart
+
+def roles_of(
+    runs # DataFrame
+)->tuple: # Their names
+    "The columns of arms and of accuracies of a table"
+    arm = first(o for o in ('arm','variant') if o in runs.columns)
+    acc = first(o for o in ('acc','accuracy') if o in runs.columns)
+    if arm and acc: return arm, acc
+    raise ValueError("runs need the columns arm (or variant), seed and acc (or accuracy), "
+        f"got {', '.join(map(str, runs.columns))}")
 
 def short_name(
     header # A column's name, such as params.seed or Val Acc
@@ -111,6 +123,7 @@ arm_names = '''arm variant model model_name architecture arch network net backbo
     condition algorithm config config_name setting experiment experiment_name group name run_name runname display_name label
     tag'''.split()
 seed_names = 'seed random_seed rng_seed manual_seed torch_seed global_seed rng random_state replicate replica repeat repetition rep run'.split()
+_metric_names = 'metric metric_name measure measurement objective_name'.split() # of what says what was measured
 _a_seed = 'seed|run|rep|repeat|replicate|repetition|s|trial|fold|split|cv'
 _top1 = ('((acc|accuracy)(_?1)?|((sparse_)?categorical|binary)_accuracy|(prec|top)_?1|top_?1_(acc|accuracy)|(acc|accuracy)_top_?1|multiclass_?accuracy|accuracy_score'
     '|(n_|num_)?correct)')
@@ -129,6 +142,10 @@ _loss_words = _any_of('''(val|valid|test|train|log)?(loss|losses) neg(ative)?log
     ece brier bce bcewithlogits (cross)?entropy xent ce regret bp[dc] hinge kld? deviance cost risk
     epe absrel fid kid lpips l[12] verlust perte perdita''')
 _of_something_else = {*'std sd sem se standard stderr bar margin code message msg type acc accuracy'.split()} # as in std_error, error_code, acc_error
+
+def says_metric(header)->bool: # Does a column hold the name of what was measured?
+    plain = str(header).strip().casefold().replace(' ', '_') # of metric_name the short name is name
+    return plain in _metric_names or short_name(header) in _metric_names
 
 def is_accuracy(name): return bool(re.fullmatch(_before+_top1+_after, name))
 def is_error(name): return bool(re.fullmatch(_before+_errors+_after, name)) # usual enough to be taken without asking
@@ -208,7 +225,7 @@ of_a_log = 'epoch step global_step iteration iter batch_idx train_epoch train_st
 def _kind_of_a_run(header):
     "Which list of `of_a_run` names this column, or None"
     name = short_name(header)
-    return next((kind for kind,globs in of_a_run.items() if any(fnmatchcase(name, o) for o in globs.split())), None)
+    return first(kind for kind,globs in of_a_run.items() if any(fnmatchcase(name, o) for o in globs.split()))
 
 def is_id(header)->bool: return _kind_of_a_run(header) == 'id' # Does a column's name say that it tells runs apart?
 
@@ -309,6 +326,17 @@ def unexplained(
     explained = any(within and o not in follow for o,within in found.items()) # by another column, from which network and run follow
     return {o:within for o,within in found.items() if not (explained and o in follow)}
 
+def unexplained_in(
+    tables,   # DataFrames
+    arm:str,  # Their column of arms
+    known=()  # Columns that have a role
+)->dict:      # Column -> whether it varies within an arm of any of them
+    "What is `unexplained` in any of several tables"
+    found = {}
+    for runs in tables:
+        for header,within in unexplained(runs, arm, known).items(): found[header] = found.get(header, False) or within
+    return found
+
 # %% ../nbs/15_columns.ipynb #b86b86cf
 def said_columns(
     runs,      # DataFrame
@@ -332,15 +360,12 @@ known_columns = {'seed', 'status', 'acc', 'correct', 'variant_hash', *comparable
 def check_columns(runs, pairs):
     "Raise a `ValueError` that names each column of a table which a comparison of these pairs of arms would mix"
     runs = with_index(runs)
-    arm, acc = next(o for o in ('arm','variant') if o in runs), next(o for o in ('acc','accuracy') if o in runs)
-    found = {}
-    for pair in pairs:
-        for header,within in unexplained(runs[runs[arm].isin(pair)], arm, {arm, acc, *known_columns}).items():
-            found[header] = found.get(header, False) or within
+    arm, acc = roles_of(runs)
+    found = unexplained_in([runs[runs[arm].isin(pair)] for pair in pairs], arm, {arm, acc, *known_columns})
     if not found.get('recipe', True): # one for each arm: every sentence names them
         found.pop('recipe')
         found.pop('recipe_hash', None)
     if not found: return
-    first, names = next(iter(found)), [*found]
-    raise ValueError(f"{said_columns(runs, found)}. One answer cannot mix them. Keep one value, runs[runs[{first!r}] == ...]; "
-        f"compare each value for itself, runs.groupby({first!r}); or where it does not matter, runs.drop(columns={names})")
+    names = [*found]
+    raise ValueError(f"{said_columns(runs, found)}. One answer cannot mix them. Keep one value, runs[runs[{names[0]!r}] == ...]; "
+        f"compare each value for itself, runs.groupby({names[0]!r}); or where it does not matter, runs.drop(columns={names})")

@@ -8,7 +8,7 @@ __all__ = ['Repeat', 'shift_to_find', 'Control', 'handicapped', 'make_control', 
 
 # %% ../nbs/27_control.ipynb #5e3fd978
 from dataclasses import dataclass
-from functools import cached_property,partial
+from functools import cached_property
 from operator import attrgetter
 from fastcore.basics import groupby,patch
 from scipy import special as sp
@@ -71,8 +71,6 @@ def _shift(c): # None without numbers
 
 def _finished(run): return run.machine['finished'], run.seed
 
-def _machine(run, of): return run.env, *(run.machine.get(o) for o in of)
-
 def _halves(runs):
     "Name -> runs: those that were there first, and those that came later"
     runs = sorted(runs, key=_finished)
@@ -82,12 +80,13 @@ def _halves(runs):
 def _machines(runs):
     "Name -> runs: those of the machine that made most, and those of all others; nothing where one of the two has fewer than two"
     known = [o for o in ('device','system','cpu') if all(o in r.machine for r in runs)] # older records lack some
-    made = sorted(groupby(runs, partial(_machine, of=known)).items(), key=lambda o: (-len(o[1]), str(o[0])))
+    by_machine = groupby(runs, lambda r: (r.env, *(r.machine[o] for o in known)))
+    made = sorted(by_machine.items(), key=lambda o: (-len(o[1]), str(o[0])))
     if len(made)<2: return {}
-    (name,first),*others = made
-    rest = [r for _,of_one in others for r in of_one]
-    names = [' '.join(filter(None, o)) for o,_ in made]
-    return {names[0]:first, ', '.join(names[1:]):rest} if min(len(first), len(rest))>1 else {}
+    first,*others = [' '.join(filter(None, machine)) for machine,_ in made]
+    most,*fewer = [of_one for _,of_one in made]
+    rest = [r for of_one in fewer for r in of_one]
+    return {first:most, ', '.join(others):rest} if min(len(most), len(rest))>1 else {}
 
 # %% ../nbs/27_control.ipynb #7438e4e4
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,7 +118,7 @@ class Control(Record):
         return compare_many(samples, None, self.study.alpha, self.study.delta, paired=False, contrasts=[[*o] for o in self._splits])
 
     @cached_property
-    def sensitivity(self)->Comparison: return next(iter(self.reading.compare())) # the handicap minus the baseline, in pairs
+    def sensitivity(self)->Comparison: return self.reading.compare()[self._worse] # the handicap minus the baseline, in pairs
     @property
     def found(self)->bool: return self.sensitivity.verdict=='worse'
     @cached_property

@@ -11,7 +11,8 @@ from contextlib import nullcontext
 from itertools import takewhile
 from pathlib import Path
 import pandas as pd
-from .columns import arm_names,as_cells,check_names,is_accuracy,is_blank,number_in,of_a_log,seed_in,seed_names,short_name,with_index
+from fastcore.basics import first
+from .columns import arm_names,as_cells,check_names,is_accuracy,is_blank,number_in,of_a_log,says_metric,seed_in,seed_names,short_name,with_index
 from .files import KeyTwice,each_once
 from .recipes import CliError
 
@@ -24,7 +25,7 @@ _marks = {codecs.BOM_UTF8:'utf-8-sig', codecs.BOM_UTF32_LE:'utf-32', codecs.BOM_
 
 def _starts(content, marks):
     "What is known of content that starts so, or None"
-    return next((known for mark,known in marks.items() if content.startswith(mark)), None)
+    return first(known for mark,known in marks.items() if content.startswith(mark))
 
 _most_bytes, _most_columns = 2**28, 1000 # of a file of results
 _handed = ('/dev/fd/', '/dev/stdin') # what a shell hands over may be a pipe
@@ -52,8 +53,8 @@ def _encoding(content):
     "By its mark, else by the zeros that letters have in UTF-16, else the one that fits"
     marked = _starts(content, _marks)
     if marked: return marked
-    for first,encoding in ((1,'utf-16-le'), (0,'utf-16-be')):
-        half = content[first:400:2]
+    for start,encoding in ((1,'utf-16-le'), (0,'utf-16-be')):
+        half = content[start:400:2]
         if half and half.count(0) > .6*len(half): return encoding
     try: content.decode()
     except UnicodeDecodeError: return 'cp1252'
@@ -141,13 +142,13 @@ def _is_decimal(text): return number_in(text) is not None and bool(re.search('[.
 # %% ../nbs/23_formats.ipynb #7fc423c4
 def _with_header(rows, text, path):
     "The rows of a file, and above them the header that it lacks, if its first line is a run or a list already"
-    first = rows[0][1]
+    top = rows[0][1]
     if _is_one_list(rows): return [(0, ['accuracy']), *((line, [o]) for line,cells in rows for o in cells)]
-    if _is_known_header(first): return rows
+    if _is_known_header(top): return rows
     lists = _named_lists(text)
     if lists: return [(0, ['arm','accuracies']), *lists]
-    if not any(_is_decimal(o) or listed(o) for o in first): return rows
-    raise CliError(f"{path}: the first line ({', '.join(first[:4])}) holds numbers, so it names no columns. "
+    if not any(_is_decimal(o) or listed(o) for o in top): return rows
+    raise CliError(f"{path}: the first line ({', '.join(top[:4])}) holds numbers, so it names no columns. "
         'Put a header above it, such as variant,seed,accuracy.')
 
 def _is_one_list(rows):
@@ -297,7 +298,7 @@ def _of_object(found):
     if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list): return _of_split(found['columns'], found['data'], found.get('index') or ())
     return _of_tables(found, names) or _of_parts(found, names)
 
-def _named_metric(found): return {k:o for k,o in found.items() if isinstance(o, str) and k.strip().casefold() in ('metric','metric_name','measure')}
+def _named_metric(found): return {k:o for k,o in found.items() if isinstance(o, str) and says_metric(k)}
 
 def _of_tables(found, names):
     "Rows of the table in an object, or of a table for each arm"
@@ -310,7 +311,7 @@ def _of_tables(found, names):
 # %% ../nbs/23_formats.ipynb #fef4b521
 def _of_parts(found, names):
     "Rows of an object that has a part for each column, for each arm or for each run"
-    seeds = next((o for o in found if short_name(_singular(o)) in seed_names), None)
+    seeds = first(o for o in found if short_name(_singular(o)) in seed_names)
     if seeds is not None and _beside_lists(found[seeds], found): return _of_columns({'seed' if o == seeds else o:column for o,column in found.items()})
     parts = found.values()
     are_columns = bool(names & {*arm_names}) or any(map(is_accuracy, names))

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PIPELINE', 'name_re', 'plain_name_re', 'most_letters', 'choices', 'CallbackText', 'read_callbacks', 'Recipe', 'near',
-           'settings_path', 'built_in', 'Recipes', 'load_recipes', 'named_recipe', 'derive', 'NamedRecipe', 'stream',
-           'check_seed', 'OtherData']
+           'setting_text', 'settings_path', 'built_in', 'Recipes', 'load_recipes', 'named_recipe', 'derive',
+           'NamedRecipe', 'stream', 'check_seed', 'OtherData']
 
 # %% ../nbs/04_recipes.ipynb #d3f3d5b1
 import ast,configparser,dataclasses,hashlib,json,math,re,shlex
@@ -244,6 +244,13 @@ def _from_text(text, wanted):
     if wanted is bool: return dict(true=True, yes=True, false=False, no=False)[text.lower()]
     if wanted is tuple: return tuple(float(o) if '.' in o else int(o) for o in text.replace(' ','').split(','))
     return wanted(text)
+
+def setting_text(
+    value # Of a field
+)->str:
+    "A value as settings.ini and --set have it"
+    if isinstance(value, (tuple,list)): return ','.join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 def _sections(path): # {name: {key: text}}
     "The sections of a file, without defaults that are another tool's"

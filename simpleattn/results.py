@@ -8,20 +8,21 @@ __all__ = ['Asked', 'read_results', 'baseline_of', 'parts_of', 'compare_results'
 # %% ../nbs/24_results.ipynb #97ec7917
 import re,shlex
 from dataclasses import dataclass,replace
-from functools import cached_property
 from fnmatch import fnmatchcase
+from functools import cached_property
 from inspect import signature
+from fastcore.basics import first
 import numpy as np
 import pandas as pd
 from .recipes import CliError,near
 from .plan import Record,check_rates,parts
 from .runs import comparable
 from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_less_better,is_loss,is_time,is_versioned,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
-    plain_values,said_columns,says_error,seed_in,seed_names,seed_value,short_name,unexplained)
+    plain_values,said_columns,says_error,says_metric,seed_in,seed_names,seed_value,short_name,unexplained,unexplained_in)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_summary,row_name,summary_words,worse_end
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
 from .formats import are_numbers,has_bits,listed,read_table
-from .words import against_words,note
+from .words import against_words,note,option_words
 
 # %% ../nbs/24_results.ipynb #f496fc20
 _role_names = 'arm seed acc status n_images'.split() # columns of a table that was read; others keep the names of their headers
@@ -45,15 +46,15 @@ _helper = re.compile('(.*_)?(diff|difference|delta|gain|improvement|p|p_?value|p
 
 def _call(asked):
     "The command in Python, for a table that is no file"
-    given = {o:getattr(asked, o) for o in ('arm','seed','acc','percent','wide','where','by','ignore') if getattr(asked, o)}
-    words = [f'{k}={list(v) if isinstance(v, tuple) else v!r}' for k,v in given.items()]
+    words = [f'{k}={list(v) if isinstance(v, tuple) else v!r}' for k,v in asked.options.items() if v]
     return f"{'compare' if asked.by else 'read'}_results({', '.join(['table', *words])})"
+
+def _column_in(word): return word.split('=')[0].strip().casefold() # of COL=VALUE
 
 def _on_others(where, words):
     "The conditions on other columns than those that these words name"
-    def column(word): return str(word).split('=')[0].strip().casefold()
-    columns = {*map(column, words)}
-    return tuple(o for o in where if column(o) not in columns)
+    columns = {*map(_column_in, words)}
+    return tuple(o for o in where if _column_in(o) not in columns)
 
 # %% ../nbs/24_results.ipynb #2cbabd9e
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ class Asked:
     @property
     def name(self): return 'the table' if isinstance(self.path, pd.DataFrame) else str(self.path)
 
+    @property
+    def options(self): return {o:getattr(self, o) for o in 'arm seed acc percent wide where by ignore'.split()} # Of the command
+
     def with_(self, **more):
         "The same with something more; new conditions on a column stand for those that were asked"
         old = replace(self, where=_on_others(self.where, more.get('where', ())))
@@ -95,13 +99,8 @@ class Asked:
         "The command that asks this, and something more"
         asked = self.with_(**more)
         if isinstance(self.path, pd.DataFrame): return _call(asked)
-        words = ['simpleattn', 'compare', *([] if asked.name in asked.others else [asked.name]), *asked.others]
-        for option in ('arm','seed','acc'):
-            if getattr(asked, option): words += [f'--{option}', getattr(asked, option)]
-        words += [f'--{option}' for option in ('percent','wide') if getattr(asked, option)]
-        for option in ('where','by','ignore'):
-            if getattr(asked, option): words += [f'--{option}', *getattr(asked, option)]
-        return ' '.join(shlex.quote(str(o)) for o in words)
+        file = () if asked.name in asked.others else (asked.name,)
+        return shlex.join(['simpleattn', 'compare', *file, *asked.others, *option_words(asked.options)])
 
     def refuse(self, why, **more):
         "A `CliError` that begins with the file, and ends with the command that goes on, if there is one"
@@ -111,7 +110,7 @@ class Asked:
 def _meant(asked, table, name):
     "The header that a name means, None where it means none"
     folded = (asked.roles or {}) | {o.strip().casefold():o for o in table.columns}
-    return next((o for o in (name, folded.get(name.strip().casefold())) if o in table.columns), None)
+    return first(o for o in (name, folded.get(name.strip().casefold())) if o in table.columns)
 
 def _named(asked, table, name):
     "The header that was meant by a name"
@@ -141,7 +140,7 @@ def _arm_column(asked, table):
     maybe = [o for o in there if groups(o)]
     def may_name_it(o): return o.startswith('column ') or short_name(o) == 'run'
     unnamed = [o for o in table.columns if may_name_it(o) and groups(o) and table[o].map(number_in).isna().all()]
-    return next(iter([*sorted(sure, key=lambda o: _differing(table, o) < 2), *maybe, *there, *unnamed]), None)
+    return first([*sorted(sure, key=lambda o: _differing(table, o) < 2), *maybe, *there, *unnamed])
 
 def _seed_column(asked, table, arm):
     "The column of seeds, None where there is none; a run's number is one where it tells the runs of an arm apart"
@@ -198,7 +197,7 @@ def _acc_column(asked, table):
         if not there: continue
         if len({tuple(table[o]) for o in there}) > 1: _refuse_either(asked, there)
         return there[0]
-    return next((o for o in table.columns if is_accuracy(short_name(o)) and table[o].map(is_blank).all()), None)
+    return first(o for o in table.columns if is_accuracy(short_name(o)) and table[o].map(is_blank).all())
 
 # %% ../nbs/24_results.ipynb #8f4cb095
 def _list_columns(table):
@@ -232,10 +231,10 @@ def _wide_parts(asked, table):
     "(column of arms, columns of seeds) or (column of seeds, columns of arms) of a wide table; None where it is none"
     by_seed = [*_seeds_of_columns(table)]
     rest = [o for o in table.columns if o not in by_seed]
-    arm = _arm_column(asked, table[rest]) or next(iter(_may_hold_arms(table[rest])), None)
+    arm = _arm_column(asked, table[rest]) or first(_may_hold_arms(table[rest]))
     if len(by_seed) > 1 and (arm or len(table) == 1 and _numbered_accuracies(table)[1]): return 'seeds', arm, by_seed
     if _names_arms(asked, table): return None
-    seed = _seed_column(asked, table, None) or next((o for o in table.columns if _is_index(table[o]) and short_name(o) not in of_a_log), None)
+    seed = _seed_column(asked, table, None) or first(o for o in table.columns if _is_index(table[o]) and short_name(o) not in of_a_log)
     varying = unexplained(table.assign(arm_=range(len(table))), 'arm_', {'arm_', seed})
     def may_be_arm(o):
         if short_name(o) in (*seed_names, *_settings, *_exit_codes) or _is_index(table[o]): return False
@@ -252,7 +251,7 @@ def _may_hold_arms(table):
 def _names_arms(asked, table):
     "The column that names the arms beside columns of numbers, of which one is the accuracy; None where there is none"
     there = [o for o in _by_name(table, arm_names) if table[o].map(number_in).isna().all() and table[o].str.strip().nunique() > 1]
-    return asked.arm or next(iter(there), None)
+    return asked.arm or first(there)
 
 # %% ../nbs/24_results.ipynb #91d018d9
 def _helpers(table):
@@ -351,9 +350,9 @@ def _refuse_two_of_each(asked, headers):
 
 def _refuse_seeds_twice(asked, headers, seeds):
     "Refuse a seed that two columns name, such as val_acc_s0 and test_acc_s0"
-    first = {}
+    seen = {}
     for header in headers:
-        other = first.setdefault(seeds[header], header)
+        other = seen.setdefault(seeds[header], header)
         if other == header: continue
         def stem(o): return re.sub(r'\d+', '', o)
         keep = [o for o in headers if stem(o) == stem(_held_out([other, header]))]
@@ -403,7 +402,7 @@ def _one_list_a_row(asked, table, lists):
     "A table with one list of accuracies a row; its column of these, and of arms"
     header, rest = _list_of_accuracies(asked, table, lists), table.drop(columns=lists)
     if header and header not in lists: asked.refuse(f'--acc {asked.acc}: it holds no lists, and {lists[0]} does.')
-    arm = _arm_column(asked, rest) or next(iter(rest.columns), None)
+    arm = _arm_column(asked, rest) or first(rest.columns)
     if header is None: # each list is of an arm, or of a part of one
         rows_are_arms = arm and 'baseline' in [*table[arm].str.strip().str.casefold()]
         new, header = _aside('list' if rows_are_arms else 'arm'), _aside('accuracies')
@@ -564,7 +563,7 @@ def _refuse_statistics(asked, table):
     "Refuse a table with a row for each statistic"
     def is_text(o): return not table[o].map(lambda v: is_blank(v) or number_in(v) is not None).all()
     text = [o for o in table.columns if is_text(o)]
-    header = next((o for o in text if _names_statistics(table, o)), None)
+    header = first(o for o in text if _names_statistics(table, o))
     if header is None or _by_name(table, seed_names) or table.duplicated(text).any(): return
     if len(text) == 1:
         turned = table.set_index(table[header].str.strip()).drop(columns=header).T.reset_index(names='arm')
@@ -578,8 +577,8 @@ def _conditions(asked, table):
     "Header -> values to keep, of words COL=VALUE"
     wanted = {}
     for word in asked.where:
-        starts = [o for o in table.columns if str(word).casefold().startswith(f'{o.casefold()}=')]
-        if '=' not in str(word):
+        starts = [o for o in table.columns if word.casefold().startswith(f'{o.casefold()}=')]
+        if '=' not in word:
             asked.refuse(f'--where {word}: write COL=VALUE, such as --where epoch=last; the name of the file comes first.')
         name = max(starts, key=len) if starts else word.split('=')[0]
         wanted.setdefault(_named(asked, table, name), []).append(word[len(name)+1:].strip())
@@ -650,7 +649,7 @@ def _check_short(asked, runs, header):
     furthest = longest[at]-(short_name(header) == 'epoch')
     why = (f'{row_name(runs, at)} is the last of its run, at {header} {short[header].iloc[0]}, '
         f'and other runs of {short.arm.iloc[0]!r} go on to {header} {furthest:g}')
-    rest = [o for o in asked.where if str(o).casefold() != f'{header.casefold()}=last']
+    rest = [o for o in asked.where if o.casefold() != f'{header.casefold()}=last']
     end = f'{header}={runs[header][ends.idxmax()].strip()}'
     raise CliError(f"{asked.name}: {why}: it is not finished. Remove it, or keep the runs that got there: {replace(asked, where=(*rest, end)).command()}")
 
@@ -660,20 +659,19 @@ def _ended(runs, by=()):
     for header,within in unexplained(runs[['arm', *_by_name(runs, of_a_log)]], 'arm', {'arm', *by}).items():
         ends = runs[header].map(number_in)
         if not within or ends.groupby(runs.arm).max().nunique() > 1: continue # arms that were meant to end elsewhere are not pairs
-        first, *_, last = sorted(ends)
-        said.append(f'{header} {first:g} to {last:g}')
+        said.append(f'{header} {ends.min():g} to {ends.max():g}')
         runs = runs.drop(columns=header)
     return runs, [f"runs end at {', '.join(said)}"] if said else []
 
 # %% ../nbs/24_results.ipynb #60844bf4
 def _matching(glob, headers, needed=()):
     "The headers that a name means, or a glob, which means none that is needed"
-    glob = str(glob).strip().casefold()
+    glob = glob.strip().casefold()
     return {o for o in headers if o.strip().casefold() == glob or o not in needed and fnmatchcase(o.casefold(), glob)}
 
 def _without_ignored(asked, table):
     "A wide table without the columns that --ignore names, so that they become no arms or seeds; a glob for all columns is for later"
-    filtered = [o for o in table.columns if any(str(word).casefold().startswith(f'{o.strip().casefold()}=') for word in asked.where)]
+    filtered = [o for o in table.columns if any(word.casefold().startswith(f'{o.strip().casefold()}=') for word in asked.where)]
     by = [o for o in (_meant(asked, table, o) for o in asked.by) if o]
     needed = [o for o in (asked.arm, asked.seed, asked.acc, *by, *filtered) if o]
     found = [_matching(glob, table.columns, needed) for glob in asked.ignore]
@@ -687,7 +685,7 @@ def _ignored(asked, table):
     roles = [*asked.roles.values(), *(_named(asked, table, o) for o in asked.by)] # which a glob does not mean
     for glob in asked.ignore:
         these = _matching(glob, table.columns, roles)
-        if str(glob).strip().casefold() in asked.roles: these.add(asked.roles[str(glob).strip().casefold()])
+        if glob.strip().casefold() in asked.roles: these.add(asked.roles[glob.strip().casefold()])
         if not these and not _matching(glob, asked.dropped): asked.refuse(f'--ignore {glob}: no such column. {near(glob, table.columns)}')
         found |= these
     return found
@@ -730,12 +728,8 @@ def _parts(runs, columns):
 
 def _mixed(runs, by):
     "What would be mixed in the parts that hold two arms or more"
-    found = {}
-    for _,rows in _parts(runs, by):
-        if rows.arm.nunique() < 2 and by: continue
-        for header,within in unexplained(rows, 'arm', {'arm', *by, *known_columns.difference(comparable)}).items():
-            found[header] = found.get(header, False) or within
-    return found
+    tables = [rows for _,rows in _parts(runs, by) if rows.arm.nunique() > 1 or not by]
+    return unexplained_in(tables, 'arm', {'arm', *by, *known_columns.difference(comparable)})
 
 def _without_metrics(runs):
     "Other accuracies are a run's own, and so is a precision that is no type of number, or an exit code beside a status"
@@ -819,9 +813,9 @@ def _roles(asked, table):
     sds = _by_name(rest, _sds)
     if sds and not roles['seed'] and _are_means(table, arm, sds[0]): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]], arm)
     statuses = [o for o in _by_name(rest, _statuses) if not rest[o].map(is_blank).all()]
-    roles['status'] = next(iter([*statuses, *_further_ends(rest)]), None)
+    roles['status'] = first([*statuses, *_further_ends(rest)])
     totals = _totals if _counted.search(short_name(roles['acc'])) else ()
-    roles['n_images'] = next((o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals), None)
+    roles['n_images'] = first(o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals)
     return {k:v for k,v in roles.items() if v}
 
 def _are_means(table, arm, sd):
@@ -853,7 +847,7 @@ def _refuse_lone(asked, n):
 def _with_arm(table, arm, means, sds):
     "A table of means with its column of arms, which has no name where it is the first of text, and the rows' numbers where there is none"
     text = [o for o in table.columns if table[o].map(number_in).isna().all()]
-    arm = next(iter([*filter(None, [arm]), *text]), 'arm')
+    arm = arm or first(text) or 'arm'
     if arm not in table: table = table.assign(arm=[f'row {o}' for o in table.index])
     return table, table[means], table[sds], arm
 
@@ -882,7 +876,6 @@ def _refuse_roles(asked, table, roles):
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. Choose from: {', '.join(table.columns[:30])}.")
 
 # %% ../nbs/24_results.ipynb #dffce2dc
-_metric_names = 'metric metric_name measure measurement objective_name'.split() # of columns of names
 _free_labels = 'tag key variable'.split() # of columns that may say anything, but beside a column called value name metrics
 _value_names = 'value score result metric_value'.split() # of columns of numbers beside them
 _run_with_seed = re.compile(r'(.*?\w)[\s/_.,-]+(?:seed|s|run|rep|trial)[\s_=-]*(\d+)', re.I)
@@ -890,15 +883,14 @@ _run_with_seed = re.compile(r'(.*?\w)[\s/_.,-]+(?:seed|s|run|rep|trial)[\s_=-]*(
 def _metric_columns(asked, table):
     "The columns of which each cell names what was measured; one without a name is one where all its cells name an error or a loss"
     def is_one(o):
-        names = {o.strip().casefold(), short_name(o)}
-        if names & {*_free_labels}: return beside_value
-        return bool(names & {*_metric_names}) or o.startswith('column ') and table[o].nunique() == 1 and is_less_better(short_name(table[o].iloc[0]))
+        if {o.strip().casefold(), short_name(o)} & {*_free_labels}: return beside_value
+        return says_metric(o) or o.startswith('column ') and table[o].nunique() == 1 and is_less_better(short_name(table[o].iloc[0]))
     beside_value = short_name(asked.acc or (asked.roles or {}).get('acc', '')) == 'value' or bool(_by_name(table, ['value']))
     return [o for o in table.columns if is_one(o) and o not in (asked.arm, asked.seed)]
 
 def _one_metric(asked, table):
     "A table with a row for each metric, as TensorBoard exports it: its accuracies, where it holds one kind"
-    asked_for = {o.split('=')[0].strip().casefold() for o in map(str, asked.where)}
+    asked_for = {*map(_column_in, asked.where)}
     values = [o for o in table.columns if o == asked.acc] if asked.acc else _by_name(table, _value_names)
     for header in _metric_columns(asked, table):
         if not values or header.strip().casefold() in asked_for: continue
@@ -926,7 +918,7 @@ def _with_metric(asked, runs, not_mixed):
         if are_errors.all(): return replace(asked, metric=names.iloc[0].strip())
         is_alike = not are_losses.any() and not are_errors.any()
         if is_alike or header not in not_mixed: continue
-        keep = next(iter([*names[~are_losses & ~are_errors], *names[~are_losses]]))
+        keep = first([*names[~are_losses & ~are_errors], *names[~are_losses]])
         asked.refuse(f"{header} names {', '.join(names.unique()[:4])}, and of some of them less is better. Keep one:", where=[f'{header.strip()}={keep.strip()}'])
     return asked
 
@@ -985,7 +977,7 @@ def _refuse_spreads(asked, runs):
         if not len(called_spread): continue
         of_runs = ~words.str.lower().isin(_statistics)
         numbers = {arm:acc.map(number_in).dropna().to_numpy(float) for arm,acc in runs[of_runs].groupby('arm').acc}
-        line = next((o for o in called_spread if _is_spread(runs.acc[o], numbers.get(runs.arm[o], ()))), None)
+        line = first(o for o in called_spread if _is_spread(runs.acc[o], numbers.get(runs.arm[o], ())))
         if line is None: continue
         asked.refuse(f'{row_name(runs, line)} is a {words[line]} of other rows, as {header.strip()} says, not a run. Remove it, or keep the runs:',
             where=[f'{header.strip()}={o}' for o in words[of_runs].unique()])
@@ -1061,7 +1053,7 @@ def _checked_table(asked, table, said):
     whole, runs = runs, _check_mixed(asked, runs, by)
     acc = _accuracies(asked, trained)
     for _,rows in _parts(whole, by): check_rows(rows)
-    return runs, acc, [*(said or _said_roles(asked, runs)), *logged, *ends, *_said_aside(trained, by)]
+    return runs, acc, by, [*(said or _said_roles(asked, runs)), *logged, *ends, *_said_aside(trained, by)]
 
 def _typed(column):
     "Numbers, where all are"
@@ -1071,13 +1063,13 @@ def _typed(column):
 # %% ../nbs/24_results.ipynb #feebf22c
 def _frame(asked, runs, acc):
     "The runs as numbers, in the order of what matters"
-    first = dict(arm=runs.arm)
-    if 'seed' in runs: first['seed'] = runs.seed.map(seed_value)
-    first['acc'] = acc.reindex(runs.index)
-    if 'status' in runs: first['status'] = runs.status
+    roles = dict(arm=runs.arm)
+    if 'seed' in runs: roles['seed'] = runs.seed.map(seed_value)
+    roles['acc'] = acc.reindex(runs.index)
+    if 'status' in runs: roles['status'] = runs.status
     if 'n_images' in runs: runs = runs.assign(n_images=runs.n_images.map(_count_in))
-    rest = {o.strip():_typed(runs[o]) for o in runs.columns if o.strip() not in first and o != 'correct'}
-    frame = pd.DataFrame(first | rest)
+    rest = {o.strip():_typed(runs[o]) for o in runs.columns if o.strip() not in roles and o != 'correct'}
+    frame = pd.DataFrame(roles | rest)
     if has_bits(asked.path):
         frame['correct'] = [asked.path['correct'].iloc[i-1] for i in frame.index]
     return frame
@@ -1106,7 +1098,7 @@ def _said_aside(runs, by):
     return [f"not used, because each run has its own: {', '.join(own)}"] if own else []
 
 # %% ../nbs/24_results.ipynb #e59d39fc
-def _words(given): return (given,) if isinstance(given, str) else tuple(given) # a text is one word
+def _words(given): return (given,) if isinstance(given, str) else tuple(map(str, given)) # a text is one word
 
 def read_results(
     path,               # csv, tsv, json or jsonl, also packed; - is standard input; or a DataFrame
@@ -1120,12 +1112,12 @@ def read_results(
     ignore:list=(),     # Columns that do not matter, as names or globs
     lone:bool=False,    # May the column of arms be missing, because there is one arm?
     others:list=()      # More words for the command that a refusal prints
-): # DataFrame, one row per run: arm, seed, acc (fraction; NaN where it failed), what else is known; `attrs['said']`: what was read as what
+): # DataFrame, one row per run: arm, seed, acc (fraction; NaN where it failed), what else is known; `attrs`: said (what was read as what), by (as the columns are called here)
     "Results that were made elsewhere, or a `CliError` that names what cannot be read or would be mixed"
     asked = Asked(path, arm, seed, acc, percent, wide, _words(where), _words(by), _words(ignore), lone, _words(others))
-    runs, accuracies, said = _checked_runs(asked)
+    runs, accuracies, by, said = _checked_runs(asked)
     frame = _frame(asked, runs, accuracies)
-    frame.attrs['said'] = said
+    frame.attrs |= dict(said=said, by=[o.strip() for o in by])
     return frame
 
 # %% ../nbs/24_results.ipynb #e2bed0ef
@@ -1134,7 +1126,7 @@ def baseline_of(
 )->str:  # The one named baseline, or else one that says that something is absent, or the first
     "The arm that the others are compared with, where none is named"
     names = {o.casefold():o for o in reversed(arms)}
-    absent = next((names[o] for o in ('baseline','false','none','off','no','0') if o in names), None)
+    absent = first(names[o] for o in ('baseline','false','none','off','no','0') if o in names)
     without = [o for o in arms if re.match(r'(no|without|w/o)[ _-]', o, re.I)] # of several, each leaves out another part
     return absent or (without[0] if len(without) == 1 else arms[0])
 
@@ -1148,11 +1140,9 @@ def _check_names(path, runs):
 
 def parts_of(
     runs,   # DataFrame of `read_results`
-    by=()   # Columns
+    by=()   # Its columns, as `attrs['by']` names them
 )->dict:    # Text such as dataset=imagewoof -> its rows; one part without a name where there are no columns
     "The parts that are compared each for itself"
-    columns = {o.casefold():o for o in runs.columns}
-    by = [columns.get(o.casefold(), o) for o in by]
     return {', '.join(f'{k}={v}' for k,v in zip(by, values)):rows for values,rows in _parts(runs, by)}
 
 # %% ../nbs/24_results.ipynb #3eb2f71a
@@ -1166,13 +1156,13 @@ def compare_results(
     **kwargs           # Of `compare_many`, and of `read_results` too
 ): # `Comparisons`; with `by` a dict of them, and the reason where a part cannot be compared
     "Compare runs that were not made here"
-    by = _words(by)
     reading = {k:kwargs.pop(k) for k in _read_words if k in kwargs}
     runs = read_results(path, by=by, **reading)
     _check_names(path, runs)
     if told: told(runs)
+    by = runs.attrs['by']
     def compared(rows):
-        rows = rows.drop(columns=[o for o in rows.columns if o.casefold() in {k.casefold() for k in by}])
+        rows = rows.drop(columns=by)
         arms = {arm:of_arm.to_dict('records') for arm,of_arm in rows.groupby('arm', sort=False)}
         return compare_many(arms, baseline or baseline_of([*arms]), **kwargs)
     if not by: return compared(runs)

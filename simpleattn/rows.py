@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['summary_words', 'row_name', 'NoRun', 'end_words', 'worse_end', 'check_ends', 'check_arms', 'is_summary', 'check_rows',
-           'check_pasted', 'derived', 'roles_of', 'plain_runs', 'check_table', 'is_table']
+           'check_pasted', 'derived', 'plain_runs', 'check_table', 'is_table']
 
 # %% ../nbs/16_rows.ipynb #9731746a
 import re,unicodedata
 from collections import Counter
 from itertools import combinations
 import numpy as np
-from .columns import as_cells,check_names,is_blank,is_id,is_whole,number_in,plain_value,plain_values,seed_value,short_name,with_index,without_accents
+from fastcore.basics import first
+from .columns import as_cells,check_names,is_blank,is_id,is_whole,number_in,plain_value,plain_values
+from .columns import roles_of,seed_value,short_name,with_index,without_accents
 from .runs import comparable
 
 # %% ../nbs/16_rows.ipynb #7fbcaa23
@@ -106,7 +108,7 @@ def check_arms(
         if not arm.strip(): raise NoRun(f"row {line} (accuracy {said}) has no {called}: name the arm of every run.")
     alike = {}
     for arm in runs.arm.unique(): alike.setdefault(_as_seen(arm), []).append(arm)
-    twice = next((o for o in alike.values() if len(o) > 1), None)
+    twice = first(o for o in alike.values() if len(o) > 1)
     if twice: raise NoRun(f"the arms {' and '.join(map(ascii, twice))} differ only in blanks or capitals, or in signs that are not seen. Write them alike.")
     rows = runs.arm.value_counts()
     names = {' '.join(_words(o)):rows[o] for o in runs.arm.unique()}
@@ -148,9 +150,9 @@ def check_rows(
 ):
     "Refuse rows of one comparison that are not runs of their own"
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
-    if 'seed' not in runs: _check_repeats(trained)
     ended = runs[runs.status != 'failed'] if 'status' in runs else runs
-    if 'seed' in runs: _check_seeds(ended.assign(seed=[str(seed_value(o)) for o in ended.seed]), ['arm','seed',*(o for o in comparable if o in ended)])
+    if 'seed' not in runs: _check_repeats(trained)
+    else: _check_seeds(ended.assign(seed=[str(seed_value(o)) for o in ended.seed]), ['arm','seed',*(o for o in comparable if o in ended)])
     _check_derived(trained)
     _check_means(trained)
 
@@ -191,28 +193,29 @@ def _all_twice(rows):
     return len(counts) > 3 and min(counts.values()) > 1
 
 def _block_twice(rows):
-    "Positions of a block of three rows or more that appears twice, where chance would hardly make one; None where there is none"
+    "Positions of a block of three rows or more that appears twice, where chance would hardly make one"
     n, counts = len(rows), Counter(rows)
     same = sum(k*(k-1) for k in counts.values())/(n*(n-1)) if n > 1 else 1 # chance that two rows are alike
-    first = {}
+    seen = {}
     for i in range(n-2):
-        j = first.setdefault(tuple(rows[i:i+3]), i)
+        j = seen.setdefault(tuple(rows[i:i+3]), i)
         if i-j < 3: continue
         length = next((k for k in range(3, i-j) if i+k >= n or rows[i+k] != rows[j+k]), i-j)
         if n*n/2*same**length < .1: return [*range(j, j+length), *range(i, i+length)]
+    return []
+
+def _lines_twice(runs):
+    "The lines of rows that appear twice: all, or a block"
+    rows = [*runs.itertuples(index=False, name=None)]
+    return [*runs.index] if _all_twice(rows) else [runs.index[o] for o in _block_twice(rows)]
 
 def _check_repeats(runs):
-    "Without seeds: refuse rows that appear twice"
-    rows = [tuple(o) for o in runs.itertuples(index=False)]
-    found = [*range(len(rows))] if _all_twice(rows) else _block_twice(rows)
-    for _,of_arm in runs.reset_index(names='line ').groupby('arm', sort=False):
-        if found: break
-        rows = [tuple(o) for o in of_arm.drop(columns='line ').itertuples(index=False)]
-        at = [*range(len(rows))] if _all_twice(rows) else _block_twice(rows)
-        found = at and [runs.index.get_loc(of_arm['line '].iloc[o]) for o in at]
-    if not found: return
-    lines = ', '.join(str(runs.index[o]) for o in found[:8])
-    raise NoRun(f"rows of {runs.arm.iloc[found[0]]!r} appear twice (rows {lines}{', ...' if len(found) > 8 else ''}). "
+    "Without seeds: refuse rows that appear twice, in the table or among those of an arm"
+    tables = [runs, *(rows for _,rows in runs.groupby('arm', sort=False))]
+    lines = first(filter(None, map(_lines_twice, tables)))
+    if not lines: return
+    shown = ', '.join(map(str, lines[:8])) + (', ...' if len(lines) > 8 else '')
+    raise NoRun(f"rows of {runs.arm[lines[0]]!r} appear twice (rows {shown}). "
         "Remove them, or tell the runs apart by a column of seeds or ids.")
 
 # %% ../nbs/16_rows.ipynb #29e8f68c
@@ -334,15 +337,6 @@ def _refuse_summary_row(runs, line, kind):
     raise NoRun(f'{why} keep the runs:', 'seed', [o for o in runs.seed.unique() if o != seed], [seed])
 
 # %% ../nbs/16_rows.ipynb #13f9b889
-def roles_of(
-    runs # DataFrame
-)->tuple: # Their names
-    "The columns of arms and of accuracies of a table"
-    arm, acc = (next((o for o in names if o in runs.columns), None) for names in (('arm','variant'), ('acc','accuracy')))
-    if arm and acc: return arm, acc
-    raise ValueError("runs need the columns arm (or variant), seed and acc (or accuracy), "
-        f"got {', '.join(map(str, runs.columns))}")
-
 def _cells_of(runs):
     "A table as text, as a file has it, with its roles named"
     arm, acc = roles_of(runs)

@@ -23,8 +23,8 @@ from . import words
 from .runs import check_contrasts, comparable
 from .plan import (Plan, Record, check_accuracies, check_alpha, check_rates, divergence_race_p, parts, race_seeds, race_state,
     p_over_all_seeds, read_answer)
-from .columns import check_columns, is_blank, seed_value
-from .rows import check_table, is_table, plain_runs, roles_of
+from .columns import check_columns, is_blank, roles_of, seed_value
+from .rows import check_table, is_table, plain_runs
 
 # %% ../nbs/17_stats.ipynb #434aac29
 class Interval(NamedTuple):

@@ -178,7 +178,7 @@ def reported_study(
     if sweep:
         _check_fresh(seeds, sweep)
         picked = {row['variant']:row['values'] for row in sweep_rows(sweep) if row['picked']}
-        of_the_baseline = next(iter(picked.values()))
+        of_the_baseline = picked[arms[0].label]
         arms = [_changed(a, **picked.get(a.label, of_the_baseline)) for a in arms]
         protocol |= dict(sweep=sweep.name, rule=sweep.protocol['rule'], picked=picked)
     if match:

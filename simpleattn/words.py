@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['notes', 'percent', 'rate', 'points', 'p_value', 'p_words', 'cell', 'md_text', 'latex_text', 'screen_width', 'wrapped',
-           'printable', 'tell', 'refusal', 'text_table', 'csv_table', 'counted', 'table', 'seeds_words', 'plan_words',
-           'plan_rows', 'noise_words', 'interval_text', 'gain_text', 'answer_words', 'verdict_words',
+           'printable', 'tell', 'option_words', 'refusal', 'text_table', 'csv_table', 'counted', 'table', 'seeds_words',
+           'plan_words', 'plan_rows', 'noise_words', 'interval_text', 'gain_text', 'answer_words', 'verdict_words',
            'new_images_words', 'next_words', 'summary', 'interval_words', 'families_words', 'summary_rows',
            'summaries_html', 'summaries_md', 'sentence', 'note', 'race_note', 'against_words', 'against_rows',
            'pool_rows', 'pool_words', 'best_rows', 'winner_words', 'best_words', 'null_words', 'repeat_words',
@@ -157,6 +157,16 @@ def tell(
         if file in (None, sys.stderr): sys.stderr = open(os.devnull, 'w', errors='replace') # else Python fails once more at its end
 
 # %% ../nbs/05_words.ipynb #3cef1d3d
+def option_words(
+    options:dict # Name -> value; one that is nothing is left out
+)->list: # Such as ['--wide', '--by', 'dataset', 'size']
+    "Options as the words of a command"
+    words = []
+    for name,value in options.items():
+        if value is True: words += [f'--{name}']
+        elif value: words += [f'--{name}', *(value if isinstance(value, (list,tuple)) else [str(value)])]
+    return words
+
 def refusal(
     f,       # A function
     *args,   # Of it

@@ -1,5 +1,6 @@
 """The leaderboard pools nothing and sends only what its rules allow; published rows beside ours; the protocol from sweep to verdict"""
 import dataclasses,json,math,re,shlex
+from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
@@ -164,6 +165,13 @@ def test_sweeps_are_no_rows_of_the_board(tmp_path):
     e, = leaderboard(board_entries(tmp_path))
     assert (e.cell.split,e.best_of)==('v2',1)
 
+def test_callbacks_of_a_recipe_are_confirmed_with_it_in_words_that_a_shell_takes(tmp_path):
+    recipe = derive(WOOF, callbacks='fastai.callback.training:GradientClip(max_norm=1.0)')
+    for variant,accs in (('baseline',FIVE),('simple',[x+.01 for x in FIVE])): put(tmp_path, accs, recipe, variant)
+    e, = leaderboard(board_entries(tmp_path))
+    words = shlex.split(e.confirm)
+    assert words[words.index('--set')+1]==f"callbacks={','.join(recipe.callbacks)}"
+
 def test_the_confirming_command_goes_to_the_folder_of_the_runs(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, [x+.1 for x in FIVE], variant='simple')
     assert f'--root {tmp_path}' in leaderboard(board_entries(tmp_path))[0].confirm
@@ -188,10 +196,10 @@ def test_the_chance_of_a_new_run_is_what_it_says(n):
     "Where runs are normal, the chance to be above a further run is uniform"
     rng = np.random.default_rng(n)
     x = rng.normal(.77, .008, (4000, n+1))
-    p = np.array([chance_to_beat(dict(mean=o[:n].mean(), sd=o[:n].std(ddof=1), n=n, diverged=0), o[n]) for o in x])
+    p = np.array([chance_to_beat(Score(n, 0, o[:n].mean(), sd=o[:n].std(ddof=1)), o[n]) for o in x])
     assert stats.kstest(p, 'uniform').pvalue>.01
-    s = dict(mean=.8, sd=.01, n=4, diverged=1)
-    assert chance_to_beat(s, .8)==pytest.approx(.4) and chance_to_beat(s|dict(n=1), .8) is None
+    s = Score(4, 1, .8, sd=.01)
+    assert chance_to_beat(s, .8)==pytest.approx(.4) and chance_to_beat(replace(s, n=1), .8) is None
 
 def test_the_board_in_every_format(tmp_path, call):
     put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], variant='simple')

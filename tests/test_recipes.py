@@ -8,7 +8,7 @@ from conftest import ROOT
 from simpleattn import recipes as lib
 from simpleattn.cli import main
 from simpleattn.published import epochs_beside,match_recipe,published,published_epochs,row_recipe,row_variant
-from simpleattn.recipes import PIPELINE,Recipe,check_seed,choices,derive,load_recipes,settings_path,stream
+from simpleattn.recipes import PIPELINE,Recipe,check_seed,choices,derive,load_recipes,setting_text,settings_path,stream
 from simpleattn.variants import Variant,get_variant,spelled,variants
 
 ALL = load_recipes(ROOT/'settings.ini')
@@ -300,3 +300,9 @@ def test_a_recipe_is_meant_by_its_name():
     demo = load_recipes()['demo']
     assert named_recipe('demo')==demo==named_recipe(demo) and derive('demo', lr=.1)==derive(demo, lr=.1)
     with pytest.raises(CliError, match="No recipe 'dmeo'.*demo"): derive('dmeo', lr=.1)
+
+@pytest.mark.parametrize('name', ['demo','woof-cpu','woof-128-5-v1'])
+def test_a_value_is_read_back_as_it_is_written(name):
+    recipe = load_recipes()[name]
+    values = {k:getattr(recipe, k) for k in recipe.to_dict() if k!='name'}
+    assert len(values)>20 and {k:lib._from_text(setting_text(v), lib._types[k]) for k,v in values.items()}==values

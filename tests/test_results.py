@@ -1281,6 +1281,16 @@ def test_a_cell_that_says_error_makes_it_one_minus_accuracy(call, kind):
     text, *args = TOLD[kind]
     is_the_five(comparisons(call, wrote(text), *args)[0][0])
 
+@pytest.mark.parametrize('key', 'metric Metric metric_name measure measurement objective_name'.split()+['Metric Name'])
+def test_the_name_of_what_was_measured_may_stand_under_any_of_its_names(call, key):
+    runs = [dict(model=a, seed=s, value=wrong(x)) for a,s,x in ROWS]
+    is_the_five(comparisons(call, wrote(json.dumps({key:'error rate', 'runs':runs})))[0][0])
+
+@pytest.mark.parametrize('column,by', [(' dataset',' dataset'), ('n_val_images','n_val_images'), (2020,2020), ('Dataset','dataset')])
+def test_parts_are_of_a_column_as_it_is_called(column, by):
+    table = pd.DataFrame([dict(arm=a, seed=s, acc=x, **{str(column):part}) for part in ('500','600') for a,s,x in ROWS]).rename(columns={str(column):column})
+    assert [c.n for cs in compare_results(table, by=[by]).values() for c in cs]==[5,5]
+
 @pytest.mark.parametrize('args', [('--where','metric=val_error'),('--where','metric=test_error')])
 def test_the_command_that_chooses_one_of_two_errors_has_the_right_sign(call, args):
     f = wrote(of_metrics(test_error=wrong, val_error=wrong))
