@@ -1792,6 +1792,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.study.Study.__init__': ('study.html#study.__init__', 'simpleattn/study.py'),
                                   'simpleattn.study.Study.__repr__': ('study.html#study.__repr__', 'simpleattn/study.py'),
                                   'simpleattn.study.Study._check_data': ('study.html#study._check_data', 'simpleattn/study.py'),
+                                  'simpleattn.study.Study._check_images': ('study.html#study._check_images', 'simpleattn/study.py'),
                                   'simpleattn.study.Study._check_new_arms': ('study.html#study._check_new_arms', 'simpleattn/study.py'),
                                   'simpleattn.study.Study._gpus': ('study.html#study._gpus', 'simpleattn/study.py'),
                                   'simpleattn.study.Study._joining': ('study.html#study._joining', 'simpleattn/study.py'),

@@ -404,7 +404,7 @@ def _named_by_place(dataset, data):
 def _what_stops_training(found):
     "A sentence for each thing with which no recipe trains on a data set"
     unreadable = found['unreadable']
-    if unreadable: yield f"{len(unreadable)} images cannot be read: {', '.join(unreadable)}. Replace or remove them."
+    if unreadable: yield f"{len(unreadable)} images cannot be read: {', '.join(unreadable)}. Replace or remove them{', then split again' if found['split'] else ''}."
     if found['contradicts']: yield f"It is another data set than its name says: {found['contradicts']}. By its place alone it is checked as what it is."
     if len(found['classes'])==1: yield 'There is one class, so there is nothing to learn.'
 

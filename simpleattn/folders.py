@@ -475,7 +475,7 @@ def _by_list(path):
     new, gone = sorted(found.keys()-listed.keys()), sorted(listed.keys()-found.keys())
     if new or gone:
         raise CliError(f"{_called(path)} has changed since {split_list(path)} was written: {len(new)} new, {len(gone)} gone "
-            f"({_some(new+gone)}). Split it again: {_split_line(path)}")
+            f"({_some(new+gone)}). Split it again: {_split_line(path)}. Runs of the new split are not compared with runs of the old one.")
     images = {}
     for file,part in sorted(listed.items(), key=lambda o: (o[1], o[0])):
         name,_,rest = file.partition('/')
@@ -794,7 +794,7 @@ def check_data(
     path = Path(path)
     files = [f for f,_ in list_images(path)]
     parts = groupby(files, class_of, _part_of)
-    faults = dict(zip(files, map(_faults_of, image_files(path, files))))
+    faults = {os.path.relpath(file, path):_faults_of(file) for file in image_files(path, files)}
     def those(what): return [f for f,found in faults.items() if found.get(what)]
     fp,has_list = fingerprint(path), _is_split_by_list(path)
     return dict(

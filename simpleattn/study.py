@@ -880,6 +880,20 @@ def _check_data(self:Study, data):
         if arm.can_train: check_at_hand(arm.recipe, data)
 
 @patch
+def _check_images(self:Study, data):
+    "Raise `CliError`, before anything is trained, where existing runs saw other images than those to come"
+    from simpleattn.folders import fingerprint, get_path
+    now = self.read()
+    if not now.missing: return
+    for label,runs in now.runs.items():
+        arm = self.arms[label]
+        if not runs or not arm.can_train: continue
+        path = get_path(arm.recipe.dataset, arm.recipe.source, data)
+        others = [run for run in runs if run.fingerprint!=fingerprint(path)]
+        if others: raise CliError(f"The images at {path} are not those of {len(others)} existing runs of {label!r}: their names or sizes differ. "
+            "Give the images of those runs by --data, or train all arms anew in another folder of runs (--root).")
+
+@patch
 def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as a worker sees it
     "The GPUs for runs; a worker that sees only its own knows it as the first"
     if self.env.startswith('cpu'): return None, machine
@@ -954,6 +968,7 @@ def run(self:Study,
         gpus,machine = self._gpus(engine, machine)
         eng = make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address, compiled=compiled)
         started.enter_context(closing(eng))
+        if address is None: self._check_images(data)
         with _one_driver(self):
             joining = self._joining()
             self.declare()

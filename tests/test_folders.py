@@ -799,3 +799,11 @@ def test_a_full_cache_is_not_laid_on_the_archive(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'copyfileobj', full)
     with pytest.raises(CliError, match='The cache .* cannot be written .No space left') as e: get_path('pics', 'full', archive)
     assert 'cannot be unpacked' not in str(e.value)
+
+def test_what_cannot_be_read_is_named_by_its_file_where_a_list_splits_the_folder(tmp_path, tiny):
+    pics = shutil.copytree(tiny/'train', tmp_path/'pics')
+    split_folder(pics)
+    bad = sorted(o for o in pics.rglob('*') if o.is_file())[0]
+    bad.write_bytes(b'none')
+    unreadable = check_data(pics)['unreadable']
+    assert [*unreadable]==[str(bad.relative_to(pics))]

@@ -519,3 +519,19 @@ def test_a_race_with_a_gap_at_its_second_seed_says_which_runs_wait(tmp_path):
     fill(tmp_path, ['baseline','self'], seeds=range(4)); fill(tmp_path, ['simple'], seeds=(0,2,3))
     c = s.read().compare()['simple']
     assert c.verdict=='not comparable' and any('seeds 2, 3 of simple' in o for o in c.notes), c.notes
+
+# ---- images that have changed
+
+def test_images_that_have_changed_are_found_out_before_anything_is_trained(recipe, tiny, tmp_path):
+    pics, root = shutil.copytree(tiny, tmp_path/'tiny'), tmp_path/'runs'
+    def study(seeds): return Study('pics', ['baseline','simple'], seeds=seeds, recipe=recipe, root=root)
+    study(2).run(engine='serial', data=pics, device='cpu', progress=False)
+    shutil.copy(first_file(pics/'train'), pics/'train'/first_file(pics/'train').parent.name/'new.png')
+    declared = study(2).on_file()
+    study(2).run(engine='serial', data=pics, device='cpu', progress=False) # nothing is missing, so nothing is asked of the images
+    with pytest.raises(CliError, match="not those of 2 existing runs of 'baseline'.*--root"): study(3).run(engine='serial', data=pics, device='cpu', progress=False)
+    assert study(2).on_file()==declared and [r.seed for r in study(2).read().runs['baseline']]==[0,1]
+    study(3).run(engine='serial', data=tiny, device='cpu', progress=False)
+    assert [r.seed for r in study(3).read().runs['baseline']]==[0,1,2]
+
+def first_file(folder): return sorted(o for o in folder.rglob('*') if o.is_file())[0]
