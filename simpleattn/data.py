@@ -90,9 +90,8 @@ def _write_cache(dest, images, **facts):
 class DecodedImages:
     "All images of a data set as bytes: `self[i]` is (H, W, 3) uint8, in the order of `list_images`"
     def __init__(self,
-        path,             # Folder of a data set
-        presize:int=0,    # Short side in px after decoding; 0: as stored
-        progress=None     # Called with an iterable of paths while building, such as fastprogress's `progress_bar`
+        path,         # Folder of a data set
+        presize:int=0 # Short side in px after decoding; 0: as stored
     ):
         self.path = Path(path)
         self.files = [f for f,_ in list_images(path)]
@@ -105,7 +104,7 @@ class DecodedImages:
             if self._load() and self._is_current(): return
             content = _content(self.sources) # before they are decoded: a change meanwhile shows at the next reading
             clear_left(cache_dir(), f'building-{self.dir.name}-*')
-            _write_cache(self.dir, (_decode(o, presize) for o in (progress or iter)(self.sources)), sources=content)
+            _write_cache(self.dir, (_decode(o, presize) for o in self.sources), sources=content)
             if not (self._load() and self.verify()): raise OSError(f'The cache {self.dir} could not be written')
 
     def verify(self)->bool: # Whether every byte is what was decoded
@@ -125,11 +124,11 @@ class DecodedImages:
         return self.keep(('bytes', str(device)), lambda: torch.from_numpy(np.array(self.data)).to(device))
 
 # %% ../nbs/10_data.ipynb #b07d46ad
-def _times(files, fresh=2): # None while one was changed in the last `fresh` seconds: a second change could show the same times
+def _times(files): # None while one was changed in the last two seconds: a second change could show the same times
     "Hash over what the file system says of files"
     found = [os.stat(o) for o in files]
     newest = max((max(o.st_mtime_ns, o.st_ctime_ns) for o in found), default=0)
-    if newest > time.time_ns()-fresh*10**9: return None
+    if newest > time.time_ns()-2*10**9: return None
     facts = [(o.st_size, o.st_mtime_ns, o.st_ctime_ns, o.st_ino) for o in found]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
@@ -196,14 +195,13 @@ def _whole(hw): return np.concatenate([np.zeros_like(hw), hw], 1)
 def random_cuts(
     u,             # (n, 23) uniform numbers: ten areas, ten aspects, top, left, flip
     hw,            # (n, 2) heights and widths, px
-    recipe:Recipe, # For the kind of crop and its size
-    shift:int=4    # Furthest that `crop = pad` moves the window, px
+    recipe:Recipe  # For the kind of crop and its size
 )->Cuts: # One for each image
     "The cuts of training"
     full = np.full_like(hw, recipe.size)
     flip = (u[:,22]<.5) & recipe.flip
     if recipe.crop=='resized': return Cuts(crop_boxes(u, hw, recipe.crop_min), full, np.zeros_like(hw), flip)
-    first = np.floor(u[:,20:22]*(2*shift+1)).astype(int) - shift
+    first = np.floor(u[:,20:22]*9).astype(int) - 4 # from -4 to 4 px
     return Cuts(_whole(hw), full, first, flip)
 
 def center_cuts(
@@ -447,7 +445,7 @@ def __setstate__(self:CroppedImages, state):
     vars(self).update(state, imgs=None, _centers={})
     if not self.files: return
     with suppress(CliError, OSError, KeyError): # the images are not here, or are others
-        imgs = _decoded(self.root, self.recipe.presize, fingerprint(self.root), _changed(self.root), None)
+        imgs = _decoded(self.root, self.recipe.presize, fingerprint(self.root), _changed(self.root))
         self.rows = np.array([imgs.idx[f] for f in self.files], dtype=int)
         self.imgs = imgs
 
@@ -485,7 +483,7 @@ def decode_item(
 # %% ../nbs/10_data.ipynb #09b6cfd2
 class OtherImages(CroppedImages):
     "Items that are not part of a data set, cut like the validation images of one"
-    items = None
+    items = None # given, where a part of a data set has those of its files
     def __init__(self,
         items:L,          # As for `decode_item`
         part:CroppedImages # The part whose recipe and classes they share
@@ -592,7 +590,7 @@ class CroppedDL(TfmdDL):
 
 # %% ../nbs/10_data.ipynb #8b524308
 @lru_cache(maxsize=4) # for all seeds of a worker
-def _decoded(path, presize, fingerprint, times, progress): return DecodedImages(path, presize, progress)
+def _decoded(path, presize, fingerprint, times): return DecodedImages(path, presize)
 
 def _changed(path):
     "A hash of when each image was last written, which also tells of a file whose size and time were put back"
@@ -642,8 +640,7 @@ def get_dls(
     seed:int=0,        # The run's seed: order, crops, flips
     data=None,         # Folder or archive; None: SIMPLEATTN_DATA, then fastai's addresses
     workers:int=0,     # Loader processes; batches do not depend on it
-    device=None,       # None: fastai's default (the GPU if there is one)
-    progress=None      # Progress bar while images are decoded for the first time
+    device=None        # None: fastai's default (the GPU if there is one)
 )->CroppedLoaders: # fastai's `DataLoaders`, with `vocab` and `c`
     "Train and validation loaders of a recipe"
     recipe = named_recipe(recipe)
@@ -651,7 +648,7 @@ def get_dls(
     train, val = split_files(path, recipe.split)
     labels = train_labels(path, train, recipe)
     vocab = CategoryMap(sorted({class_of(f) for f in train}), sort=False)
-    imgs = _decoded(path, recipe.presize, fingerprint(path), _changed(path), progress)
+    imgs = _decoded(path, recipe.presize, fingerprint(path), _changed(path))
     device = torch.device(device) if device else default_device()
     def part(files, labels, train):
         ds = CroppedImages(imgs, files, [vocab.o2i[o] for o in labels], vocab, recipe, seed, train)

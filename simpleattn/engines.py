@@ -225,10 +225,12 @@ class LocalEngine:
         import multiprocessing as mp
         check_sockets()
         self.keep = bool(gpus)
-        self.workers = workers or (max(int(len(gpus)/per_run), compiled) if gpus else max(1, num_cpus()//threads))
-        self.most = math.ceil(self.workers/len(gpus)) if gpus else self.workers # runs at a time on a device
-        places = max(self.workers, min(compiled, MOST_WAITING)) if gpus else self.workers
-        self.free = deque(gpus[i%len(gpus)] if gpus else None for i in range(places)) # places without a worker, by their device
+        if not workers: workers = max(int(len(gpus)/per_run), compiled) if gpus else max(1, num_cpus()//threads)
+        self.workers = workers
+        places = max(workers, min(compiled, MOST_WAITING)) if gpus else workers
+        devices = gpus or [None]
+        self.most = math.ceil(workers/len(devices)) # runs at a time on a device
+        self.free = deque(devices[i%len(devices)] for i in range(places)) # places without a worker, by their device
         self.tasks,self.running,self.idle = deque(), [], []
         clear_logs()
         self.logs = tempfile.TemporaryDirectory(prefix=f'simpleattn-logs-{os.getpid()}-')
@@ -274,7 +276,7 @@ class LocalEngine:
         # more workers than arms: another one for an arm that has one
         if self.tasks and any(map(self._has_room, self.free)): return self.tasks[0], None
 
-    def _has_room(self, gpu): return gpu is None or sum(w.gpu==gpu for w in self.running)<self.most
+    def _has_room(self, gpu): return sum(w.gpu==gpu for w in self.running)<self.most
     def _has_place(self):
         "Is there a place for a new worker now? Where one is free on a busy device, it waits for that: an idle worker holds a compiled network"
         return any(map(self._has_room, self.free or [w.gpu for w in self.idle]))

@@ -210,7 +210,6 @@ def put(
             else: _put_in_folder(root, name, content, over)
         except FileExistsError:
             if not n_before or get(root, name)!=content: raise # else the try before has written it, and only its answer was lost
-    name_parts(name)
     patiently(write, _unwritten(root/name), (FileExistsError,), patient)
     return root/name
 
@@ -223,16 +222,16 @@ def get(
     "Read a file; raises `FileNotFoundError` where there is none, and `CliError` where it cannot be read now"
     root = as_root(root)
     def read(): return _get_object(root, name) if is_url(root) else _get_file(root, name, any_size)
-    return patiently(read, _unread(root/name), (FileNotFoundError,))
+    content = patiently(read, _unread(root/name), (FileNotFoundError,))
+    if len(content)>most_bytes and not any_size: raise CliError(f"{root/name} is larger than any file of a store ({most_bytes} bytes at most), and is not read.")
+    return content
 
 def _get_file(root, name, any_size):
     path = _local(root, name)
     try: mode = path.stat().st_mode
     except NotADirectoryError: raise FileNotFoundError(errno.ENOENT, 'No such file', str(path)) from None
     if not stat.S_ISREG(mode): raise CliError(f"{path} is not a plain file, and is not read.")
-    content = _read(path, any_size)
-    if len(content)>most_bytes and not any_size: raise CliError(f"{path} is larger than any file of a store ({most_bytes} bytes at most), and is not read.")
-    return content
+    return _read(path, any_size)
 
 most_bytes = 2**26 # of a record, a declaration, a report; the largest have a few million
 

@@ -240,11 +240,11 @@ def _folder_times(path):
     folders = [path, *parts, *(o for part in parts for o in _folders_in(part)), split_list(path)]
     return tuple((str(o), o.stat().st_mtime_ns) for o in folders if o.exists())
 
-def _some(names, n=3):
+def _some(names):
     "The first few names, and how many more there are"
     names = [*names]
-    more = f' and {len(names)-n} more' if len(names)>n else ''
-    return ', '.join(names[:n]) + more
+    more = f' and {len(names)-3} more' if len(names)>3 else ''
+    return ', '.join(names[:3]) + more
 
 # %% ../nbs/09_folders.ipynb #94b6c097
 def _top(folder, archive):
@@ -314,7 +314,6 @@ def _unpacked(archive):
     note = folder/_archive_note
     if not note.is_file(): put(folder, note.name, str(archive.resolve()).encode('utf-8', 'surrogateescape'), over=True)
     return path
-
 
 def _check_there(root):
     if not root.exists():
@@ -394,8 +393,8 @@ def get_path(
         if path: return path
         if dataset in known and data: _refuse_what_is_inside(Path(data), dataset)
         if dataset in known: return _download(dataset, source)
-    held = _some(o.name for o in _entries(root)) if root else ''
-    there = f"{root}, which holds {held or 'nothing'}" if root else 'SIMPLEATTN_DATA (not set)'
+    there = 'SIMPLEATTN_DATA (not set)'
+    if root: there = f"{root}, which holds {_some(o.name for o in _entries(root)) or 'nothing'}"
     raise CliError(f"No data set {name!r} under {there}. {near(dataset, datasets())} "
         "Give its folder or archive by --data; the layout is train/CLASS/images and val/CLASS/images.")
 

@@ -46,10 +46,10 @@ def axis_blocks(
 
 # %% ../nbs/01_local.ipynb #78640d07
 def query_blocks(
-    x:Tensor, # (B, heads, d, H, W)
-    y:tuple,  # `axis_blocks` of the rows
-    z:tuple   # `axis_blocks` of the columns
-)->Tensor:    # (B, heads, n_y, n_z, b_y, b_z, d)
+    x:Tensor,     # (B, heads, d, H, W)
+    y:AxisBlocks, # Rows
+    z:AxisBlocks  # Columns
+)->Tensor:        # (B, heads, n_y, n_z, b_y, b_z, d)
     "Queries by block; zeros fill the last ones"
     H,W = x.shape[3:]
     n_y,n_z = len(y.seen),len(z.seen)
@@ -57,10 +57,10 @@ def query_blocks(
     return x.reshape(*x.shape[:3], n_y, y.queries, n_z, z.queries).permute(0,1,3,5,4,6,2)
 
 def key_blocks(
-    x:Tensor, # (B, heads, d, H, W)
-    y:tuple,  # `axis_blocks` of the rows
-    z:tuple   # `axis_blocks` of the columns
-)->Tensor:    # (B, heads, n_y, n_z, d, K_y, K_z)
+    x:Tensor,     # (B, heads, d, H, W)
+    y:AxisBlocks, # Rows
+    z:AxisBlocks  # Columns
+)->Tensor:        # (B, heads, n_y, n_z, d, K_y, K_z)
     "Keys, or values, of each block with its halo; zeros stand outside the image"
     def halo(n, axis): return axis.left, (len(axis.seen)-1)*axis.queries + axis.keys - axis.left - n
     x = F.pad(x, (*halo(x.shape[4], z), *halo(x.shape[3], y)))
@@ -68,12 +68,12 @@ def key_blocks(
 
 # %% ../nbs/01_local.ipynb #2c4d2124
 def offset_logits(
-    q:Tensor,     # Half the channels of queries by block (B, heads, n_y, n_z, b_y, b_z, d/2); None: no embedding
-    table:Tensor, # Embeddings of the offsets (heads, lo+1+hi, d/2)
-    ax:tuple,     # `axis_blocks` of this axis
-    rows:bool,    # Rows? Else columns
-    dtype         # Of the logits
-)->Tensor: # Broadcasts to (B, heads, n_y, n_z, b_y, b_z, K); very small where a key is not to be seen
+    q:Tensor,      # Half the channels of queries by block (B, heads, n_y, n_z, b_y, b_z, d/2); None: no embedding
+    table:Tensor,  # Embeddings of the offsets (heads, lo+1+hi, d/2)
+    ax:AxisBlocks, # This axis
+    rows:bool,     # Rows? Else columns
+    dtype          # Of the logits
+)->Tensor:         # Broadcasts to (B, heads, n_y, n_z, b_y, b_z, K); very small where a key is not to be seen
     "One axis's part of the logits: query times embedding of the offset"
     very_small = torch.finfo(dtype).min/2.2 # finite still when row and column are added
     hidden = very_small*(~ax.seen).to(dtype)
@@ -84,13 +84,13 @@ def offset_logits(
 
 # %% ../nbs/01_local.ipynb #05081197
 def window_weights(
-    q:Tensor,   # Queries (B, heads, d, H, W)
-    k:Tensor,   # Keys (B, heads, d, H, W); None: offsets alone decide
-    row:Tensor, # Embeddings of row offsets (heads, lo+1+hi, d/2); None: no relative position
-    col:Tensor, # Of column offsets
-    y:tuple,    # `axis_blocks` of the rows
-    z:tuple     # `axis_blocks` of the columns
-)->Tensor:      # (B, heads, n_y, n_z, b_y*b_z, K_y*K_z), rows sum to 1
+    q:Tensor,     # Queries (B, heads, d, H, W)
+    k:Tensor,     # Keys (B, heads, d, H, W); None: offsets alone decide
+    row:Tensor,   # Embeddings of row offsets (heads, lo+1+hi, d/2); None: no relative position
+    col:Tensor,   # Of column offsets
+    y:AxisBlocks, # Rows
+    z:AxisBlocks  # Columns
+)->Tensor:        # (B, heads, n_y, n_z, b_y*b_z, K_y*K_z), rows sum to 1
     "Softmax over the window of each query, by block"
     qb = query_blocks(q, y, z)
     for_row,for_col = (None,None) if row is None else qb.chunk(2, -1)
@@ -108,11 +108,11 @@ def window_weights(
 
 # %% ../nbs/01_local.ipynb #8d8dae6a
 def weigh_values(
-    p:Tensor, # `window_weights`
-    v:Tensor, # Values (B, heads, d, H, W)
-    y:tuple,  # `axis_blocks` of the rows
-    z:tuple   # `axis_blocks` of the columns
-)->Tensor:    # (B, heads*d, H, W)
+    p:Tensor,     # `window_weights`
+    v:Tensor,     # Values (B, heads, d, H, W)
+    y:AxisBlocks, # Rows
+    z:AxisBlocks  # Columns
+)->Tensor:        # (B, heads*d, H, W)
     "Each query's mean of the values that it sees"
     B,heads,d,H,W = v.shape
     out = p @ key_blocks(v, y, z).flatten(5).mT

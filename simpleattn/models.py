@@ -8,7 +8,7 @@ __all__ = ['families', 'backbones', 'Family', 'XResNets', 'resnet', 'ResNets', '
            'check_networks', 'cost', 'measure_step', 'peak_memory', 'attention_layers', 'attention_at']
 
 # %% ../nbs/07_models.ipynb #4f9d3f9a
-import difflib,itertools,linecache,math,multiprocessing,os,random,re,signal,timeit,traceback,warnings
+import itertools,linecache,math,multiprocessing,os,random,re,signal,timeit,traceback,warnings
 from collections import defaultdict
 from contextlib import contextmanager,nullcontext,redirect_stderr,redirect_stdout
 from functools import partial
@@ -21,7 +21,7 @@ from torch import Tensor,nn
 from fastai.callback.hook import Hook,Hooks
 from fastai.layers import AvgPool,MaxPool,Mish,Swish,ResBlock,defaults
 from fastai.vision.models import xresnet as _xresnet
-from .recipes import CliError,stream
+from .recipes import CliError,near,stream
 from .variants import Arm,Variant,get_variant,parse_site
 
 # %% ../nbs/07_models.ipynb #91c0de01
@@ -137,7 +137,7 @@ class XResNets(Family):
         return isinstance(m, nn.Sequential) and len(m)>0 and all(isinstance(o, ResBlock) for o in m)
 
     def stem(self, model):
-        return list(itertools.takewhile(lambda place: not self.is_stage(place.module), _places(model, dict(model.named_children()))))
+        return list(itertools.takewhile(lambda place: not self.is_stage(place.module), _places(model, model._modules)))
 
     def path(self, block): return block.convpath
     def append(self, block, layer): block.convpath.append(layer)
@@ -214,8 +214,6 @@ def _family(model):
 # %% ../nbs/07_models.ipynb #926455a4
 _defaults = dict(stem=(32,64,64), widen=1., act='relu', pool='avg')
 
-def _nearest(name, there): return ''.join(f" Did you mean {o}?" for o in difflib.get_close_matches(name, there, 1))
-
 def _said(value): return ','.join(map(str, value)) if isinstance(value, tuple) else value
 
 def _only_defaults(name, options, taken=()):
@@ -240,8 +238,8 @@ def create_backbone(
     options = dict(stem=tuple(stem), widen=widen, act=act, pool=pool)
     if name.startswith('timm/'): return _timm(name.removeprefix('timm/'), n_out, size, options)
     if name not in backbones:
-        known = ', '.join(backbones)
-        raise CliError(f"No backbone {name!r}.{_nearest(name, backbones)} Choose from: {known}, and timm/NAME.")
+        known = f"Choose from: {', '.join(backbones)}, and timm/NAME."
+        raise CliError(f"No backbone {name!r}. {near(name, backbones, known)}")
     family = next(o for o in families if name in o.names)
     _only_defaults(name, options, family.options)
     return family.create(name, n_out, **{o:options[o] for o in family.options})
@@ -277,8 +275,8 @@ def _timm(name, n_out, size, options):
     import timm
     if not timm.is_model(name):
         known = timm.list_models()
-        raise CliError(f"timm has no network {name!r}.{_nearest(name, known)} "
-            f"It has {len(known)}, such as resnet50d; timm.list_models() names them.")
+        lists = f"It has {len(known)}, such as resnet50d; timm.list_models() names them."
+        raise CliError(f"timm has no network {name!r}. {near(name, known, lists)}")
     _only_defaults(f'timm/{name}', options)
     config = timm.get_pretrained_cfg(name)
     sized = dict(img_size=size) if config and config.fixed_input_size else {}

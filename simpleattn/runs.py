@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['comparable', 'handicaps', 'time_format', 'Run', 'chance_limit', 'run_path', 'pack_bits', 'unpack_bits', 'Parked',
            'write_run', 'parked_folders', 'waiting_records', 'write_failure', 'claim', 'is_record', 'is_stray',
-           'read_run', 'set_aside', 'list_files', 'iter_runs', 'read_files', 'find_runs', 'arm_runs', 'runs_of_arms',
-           'last_failure', 'runs_frame', 'load_runs', 'Checked', 'check_records', 'check_contrasts', 'arms_of_contrast',
+           'read_run', 'set_aside', 'list_files', 'read_files', 'find_runs', 'arm_runs', 'runs_of_arms', 'last_failure',
+           'runs_frame', 'load_runs', 'Checked', 'check_records', 'check_contrasts', 'arms_of_contrast',
            'check_declaration', 'read_declaration', 'write_declaration', 'Merged', 'merge_runs', 'strange_declarations',
            'has_store', 'continues', 'check_failures', 'too_deep', 'publish_parked', 'probe', 'env_name', 'gpus_here',
            'this_env', 'code_commit', 'Machine', 'utc_now', 'machine_facts', 'made_otherwise']
@@ -24,7 +24,7 @@ from operator import attrgetter
 from pathlib import Path
 from fastcore.basics import groupby,patch
 from fastcore.xdg import xdg_state_home
-from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,name_re,plain_name_re
+from .recipes import CliError,NamedRecipe,PIPELINE,Recipe,is_of,name_re,plain_name_re,recipe_hash
 from .files import as_root,get,get_many,is_folder,is_url,list_names,list_strange,make_folder,most_bytes,name_parts,open_folder,put,read_json,remove,tidy
 from .words import percent,printable,tell
 from .variants import Arm,Variant
@@ -139,14 +139,14 @@ def __repr__(self:Run): return f'Run {self.arm.name}, seed {self.seed}, {self.en
 # %% ../nbs/11_runs.ipynb #2117a09c
 _must_hold = dict(recipe=('name','precision'), variant=('name','hash'), data=('source','fingerprint'), machine=('finished',))
 _may_be_none = ('acc','best_acc','best_epoch')
-_types = {f.name:(int,float) if f.type is float else f.type for f in dataclasses.fields(Run)}
+_types = {f.name:f.type for f in dataclasses.fields(Run)}
 
 def _check_run(run):
     "Raise `ValueError` for what cannot be a run"
     for k,wanted in _types.items():
         v = getattr(run, k)
         if v is None and k in _may_be_none: continue
-        if not isinstance(v, wanted) or isinstance(v, bool): raise ValueError(f'{k} is not of its type')
+        if not is_of(v, wanted): raise ValueError(f'{k} is not of its type')
     for k,keys in _must_hold.items():
         for o in keys:
             if o not in getattr(run, k): raise ValueError(f'{k} lacks {o}')
@@ -167,18 +167,13 @@ _inside_types = dict(
     data=dict(dataset=str, source=str, fingerprint=str, n_files=int, n_train=int, n_val=int),
     machine=dict(device=str, system=str, cpu=str, threads=int, versions=dict, commit=str, finished=str))
 
-def _is_of(value, wanted): # as JSON has it
-    "Is it of a type? A whole number is a float too, and a truth value is not a number"
-    if isinstance(value, bool): return wanted is bool
-    return isinstance(value, (int,float) if wanted is float else wanted)
-
 def _check_inside(run):
     "Raise `ValueError` for what is not of its type within the parts of a record"
     for k,types in _inside_types.items():
-        wrong = [o for o,v in getattr(run, k).items() if o in types and not _is_of(v, types[o])]
+        wrong = [o for o,v in getattr(run, k).items() if o in types and not is_of(v, types[o])]
         if wrong: raise ValueError(f"{k} has {', '.join(wrong)} of another type")
     if not all(isinstance(o, str) for o in run.machine.get('versions', {}).values()): raise ValueError('a version is not text')
-    def is_epoch(o): return isinstance(o, dict) and all(v is None or _is_of(v, float) for v in o.values())
+    def is_epoch(o): return isinstance(o, dict) and all(v is None or is_of(v, float) for v in o.values())
     if not all(map(is_epoch, run.history)): raise ValueError('history has an epoch without numbers')
     counts = run.n_images, run.params, run.flops, run.train_seconds, run.wall_seconds
     if any(o<0 or o>1e300 for o in counts): raise ValueError('an impossible count or time')
@@ -441,8 +436,7 @@ _recipe_defaults = {f.name:list(f.default) if f.type is tuple else f.default for
 def _recipe_hashes(recipe):
     "The hash of a recipe, as a record has it, under each version of the pipeline so far"
     changed = {k:v for k,v in recipe.items() if k!='name' and v!=_recipe_defaults[k]}
-    said = (json.dumps(dict(pipeline=o, **changed), sort_keys=True) for o in range(1, PIPELINE+1))
-    return [hashlib.sha256(o.encode()).hexdigest()[:12] for o in said]
+    return [recipe_hash(changed, pipeline) for pipeline in range(1, PIPELINE+1)]
 
 # %% ../nbs/11_runs.ipynb #d9a1f221
 _beside_re = re.compile(r'(\d+)\.(failed|corrupt)-\d+\.json', re.ASCII)
@@ -526,14 +520,6 @@ def _not_read(root, name):
     return CliError(f"{as_root(root)/name} {_unlike_its_name}. Look at it, and put a plain file or folder in its place.")
 
 # %% ../nbs/11_runs.ipynb #2ec8af7e
-def iter_runs(
-    root='runs',                      # Folder of all runs, or its URL
-    recipe='*', variant='*', env='*'  # Names, or patterns of them
-): # (path below the root, `Run`, or the reason why it is not believed)
-    "Every record of a store, one after another; a link in a record's place is refused"
-    _refuse_strange(root, recipe, variant, env)
-    return read_files(root, filter(is_record, list_files(root, recipe, variant, env)))
-
 def read_files(
     root, # Folder of all runs, or its URL
     names # Of records, below the root
@@ -547,9 +533,11 @@ def find_runs(
     root='runs',      # Folder of all runs, or its URL
     recipe='*', variant='*', env='*' # Names, or patterns of them
 )->tuple: # ([Run], {path: reason}) in the order of recipe, variant, env, seed
-    "Every record that can be believed, and the others by name"
+    "Every record that can be believed, and the others by name; a link in a record's place is refused"
+    _refuse_strange(root, recipe, variant, env)
+    found = read_files(root, filter(is_record, list_files(root, recipe, variant, env)))
     corrupt = {}
-    return [*_believed(root, iter_runs(root, recipe, variant, env), corrupt)], corrupt
+    return [*_believed(root, found, corrupt)], corrupt
 
 def _believed(root, found, corrupt): # `Run`s
     "The runs among what was found; the others are named in `corrupt`"
@@ -718,7 +706,7 @@ def _check_rest(facts):
     types = dict(name=str, baseline=str, delta=float, alpha=float, primary=str, env=str, declared=str, date=str, commit=str, pairs_before=int, runs_before=int,
         contrasts=list, raced=dict, protocol=dict, growth=list, taken_back=list)
     said = {k:v for k,v in facts.items() if v is not None or k not in ('raced','protocol','commit')}
-    wrong = [k for k,wanted in types.items() if k in said and not _is_of(said[k], wanted)]
+    wrong = [k for k,wanted in types.items() if k in said and not is_of(said[k], wanted)]
     if wrong: raise ValueError(f"{', '.join(wrong)} of another type")
     words = [facts.get('taken_back', []), *facts.get('contrasts', [])]
     if not all(isinstance(o, list) and all(isinstance(w, str) for w in o) for o in words): raise ValueError('a contrast is not a list of names')
@@ -728,7 +716,7 @@ def _check_rest(facts):
 def _check_growth(growth):
     "Raise `ValueError` for growth in a declaration of older versions that cannot be read"
     types = dict(date=str, runs_before=int, arms=list, seeds=list)
-    has_all = isinstance(growth, dict) and all(_is_of(growth.get(k), o) for k,o in types.items())
+    has_all = isinstance(growth, dict) and all(is_of(growth.get(k), o) for k,o in types.items())
     pairs_before = growth.get('pairs_before', 0) if has_all else None # older growth does not say it
     is_count = type(pairs_before) is int and pairs_before>=0
     can_be_read = is_count and all(isinstance(o, str) for o in growth['arms']) and all(type(o) is int for o in growth['seeds'])
@@ -744,7 +732,7 @@ def _check_race_and_protocol(facts):
     "Raise `ValueError` for a race, a control, a sweep or matched epochs that nobody could have declared"
     raced,protocol = facts.get('raced'), facts.get('protocol') or {}
     if raced is not None and not (type(raced.get('arms')) is int and 1<=raced['arms']<10**6): raise ValueError('raced has no number of arms')
-    wrong = [k for k,wanted in _protocol_types.items() if k in protocol and not _is_of(protocol[k], wanted)]
+    wrong = [k for k,wanted in _protocol_types.items() if k in protocol and not is_of(protocol[k], wanted)]
     wrong += [k for k,wanted in _inside_protocol.items() if k in protocol and k not in wrong and not all(isinstance(o, wanted) for o in protocol[k].values())]
     if wrong: raise ValueError(f"{', '.join(wrong)} of its protocol of another type")
     if 'control' in protocol and protocol['control'].get('handicap') not in handicaps: raise ValueError('its control has no known handicap')
@@ -752,9 +740,9 @@ def _check_race_and_protocol(facts):
 
 def _check_match(match):
     "Raise `ValueError` for matched epochs that cannot be read"
-    if not all(_is_of(match.get(k), wanted) for k,wanted in _match_types.items()): raise ValueError('match of its protocol cannot be read')
+    if not all(is_of(match.get(k), wanted) for k,wanted in _match_types.items()): raise ValueError('match of its protocol cannot be read')
     numbers = match['epochs'], match['costs'], match['share']
-    can_be_read = all(o.keys()==match['epochs'].keys() and all(_is_of(v, float) for v in o.values()) for o in numbers)
+    can_be_read = all(o.keys()==match['epochs'].keys() and all(is_of(v, float) for v in o.values()) for o in numbers)
     if not can_be_read or not all(type(o) is int and o>0 for o in match['epochs'].values()): raise ValueError('match of its protocol has no number for each arm')
 
 # %% ../nbs/11_runs.ipynb #360eead8

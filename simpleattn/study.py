@@ -448,31 +448,31 @@ def _runs_of_sample(runs, sample):
     that_count = {*zip(sample.conditions, sample.seeds)}
     return [r for r in runs.get(sample.arm, ()) if (tuple(map(str, r.comparable)), r.seed) in that_count]
 
-def _said_of_both(c, said):
-    "What is `said` of the two samples of a comparison; empty where nothing is"
-    both = [said(o) for o in (c.contrast.before, c.contrast.after)] if c.contrast.has_runs else []
-    return ' and '.join(filter(None, both))
+def _note_of_both(comparisons, runs, name, said):
+    "A note on each comparison of what is `said` of the runs of its two samples; none where nothing is"
+    def of_both(c):
+        samples = (c.contrast.before, c.contrast.after) if c.contrast.has_runs else ()
+        both = [said(o.arm, _runs_of_sample(runs, o)) for o in samples]
+        which = ' and '.join(filter(None, both))
+        return note(name, which=which) if which else None
+    return comparisons.noted(of_both)
 
 def _note_stopped(comparisons, runs):
     "A note on each comparison of runs that callbacks ended before their last epoch"
-    def said(sample):
-        those = _runs_of_sample(runs, sample)
-        epochs = [r.stopped for r in those if r.stopped]
+    def said(arm, of_arm):
+        epochs = [r.stopped for r in of_arm if r.stopped]
         if not epochs: return None
         first,last = min(epochs),max(epochs)
         when = first if first==last else f'{first} to {last}'
-        return f"{len(epochs)} of {len(those)} runs of {sample.arm} (after epoch {when})"
-    def of_both(c): return (runs := _said_of_both(c, said)) and note('stopped', runs=runs)
-    return comparisons.noted(of_both)
+        return f"{len(epochs)} of {len(of_arm)} runs of {arm} (after epoch {when})"
+    return _note_of_both(comparisons, runs, 'stopped', said)
 
 def _note_unchecked(comparisons, runs):
     "A note on each comparison of records whose accuracy stands alone"
-    def said(sample):
-        those = _runs_of_sample(runs, sample)
-        seeds = [str(r.seed) for r in those if r.is_unchecked]
-        return f"{len(seeds)} of {len(those)} records of {sample.arm} (seed {', '.join(seeds)})" if seeds else None
-    def of_both(c): return (records := _said_of_both(c, said)) and note('unchecked', records=records)
-    return comparisons.noted(of_both)
+    def said(arm, of_arm):
+        seeds = [str(r.seed) for r in of_arm if r.is_unchecked]
+        return f"{len(seeds)} of {len(of_arm)} records of {arm} (seed {', '.join(seeds)})" if seeds else None
+    return _note_of_both(comparisons, runs, 'unchecked', said)
 
 # %% ../nbs/18_study.ipynb #b89dc396
 def _note_programs(comparisons, runs):
@@ -548,8 +548,8 @@ def compare(self:StudyRuns,
     declared_arms = _declared_arms(self.declaration)
     hidden = {*declared_arms} - {*study.arms}
     if hidden: # the family is the declared one: compare it whole, and show a part
-        whole = Study(study.name, study.arms|declared_arms, study.seeds, study.baseline, root=study.root,
-            delta=study.delta, alpha=study.alpha, env=study.env)
+        whole = copy.copy(study)
+        whole.arms = study.arms|declared_arms
         return whole.read().compare(contrasts, **kwargs).without(hidden)
     self._check_enough()
     declared = dict(alpha=study.alpha, delta=study.delta, paired=True if study.raced else None,
@@ -1059,5 +1059,5 @@ def plan_study(
         corr = corr or 0.
         if sd is None: sd,sd_runs = _sd_of_runs(by_arm, f'No arm of recipe {recipe.name!r} has two runs on {env}')
     minutes = table.wall_seconds.median()/60 if len(table) else None
-    there = of_pairs[1] if of_pairs else int(by_arm.count().max()) if len(table) else 0
+    there = of_pairs[1] if of_pairs else int(max(by_arm.count(), default=0))
     return replace(plan(runs, sd, sd_runs, corr, variants=len(named) or variants, minutes=minutes, **kwargs), there=there)

@@ -12,6 +12,7 @@ __all__ = ['MOST_COMPILED', 'LEAN_CHUNK', 'PairedStreams', 'StopWhenDiverged', '
 # %% ../nbs/13_train.ipynb #ef677427
 import copy,ctypes,gc,hashlib,io,itertools,math,os,random,time
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -67,7 +68,7 @@ class PairedStreams(Callback):
 
 # %% ../nbs/13_train.ipynb #15dbbd13
 class StopWhenDiverged(Callback):
-    "End the fit at the first loss that is not finite"
+    "End the fit at a loss that is not finite: at once, or on a GPU within 32 batches"
     order = 70
     run_valid = False
     diverged, finite = False, True
@@ -240,7 +241,7 @@ def _compiled_with_loss(network, loss, of_each, key):
 LEAN_CHUNK = 1024 # images
 _lean = [f'crops of {LEAN_CHUNK} images at a time', 'loss in the compiled call', 'callbacks looked up once',
     'batch norms count once an epoch', 'cudnn.benchmark']
-_between = 'RecordCorrect WholeBatches AnyMixedPrecision'.split() # callbacks that leave prediction and loss as they are
+_between = (RecordCorrect, WholeBatches, AnyMixedPrecision) # callbacks that leave prediction and loss as they are
 _of_a_batch = [f'{when}_{what}' for what in 'batch pred loss backward step'.split() for when in ('before','after','after_cancel')]
 
 class LeanLearner(Learner):
@@ -280,7 +281,7 @@ def _in_one_call(self:LeanLearner):
     if self._with_loss is None or self.loss_func is not self._with_loss[0]: return False
     if self.loss_func.reduction!='mean': return False # fastai asks for the loss of each image
     single = len(self.xb)==len(self.yb)==1
-    return single and all(type(cb).__name__ in _between for cb in self.listeners('after_pred'))
+    return single and all(type(cb) in _between for cb in self.listeners('after_pred'))
 
 @patch
 def _do_one_batch(self:LeanLearner):
@@ -399,13 +400,14 @@ def get_learner(
     lean=None           # Ask less of the host in a step? None: where the recipe compiles on a GPU
 )->Learner: # fastai's, ready to fit
     "A learner for one run"
-    return _learner_of(read_arm((recipe, variant)), seed, data, workers, device, cbs, reuse, lean)
+    machine = Machine(device, loaders=workers, data=data)
+    return _learner_of(read_arm((recipe, variant)), check_seed(seed), machine, cbs, reuse, lean)
 
-def _learner_of(arm, seed, data, loaders, device, cbs, reuse, lean=None):
+def _learner_of(arm, seed, machine, cbs, reuse, lean=None):
     "The learner of an arm's run"
     forget_launcher()
     recipe = arm.recipe
-    dls = get_dls(recipe, seed, data, loaders, device)
+    dls = get_dls(recipe, seed, machine.data, machine.loaders, machine.device)
     model = arm.network(dls.c, seed).to(dls.device)
     ship(arm.variant, recipe.callbacks) # with `learn.export()` too
     key = (*arm.key, str(dls.device)) if reuse else None
@@ -716,7 +718,7 @@ def as_run(
     data = source_facts(get_path(recipe.dataset, recipe.source, machine.data), recipe)
     n_train, n_val = len(dls.train_ds), len(dls.valid_ds)
     return Run(recipe=recipe.to_dict(), recipe_hash=recipe.hash, variant=arm.variant.to_dict(), env=env_name(device),
-        seed=int(seed),
+        seed=seed,
         status='diverged' if reason else 'ok',
         acc=accs[-1] if finished else None,
         best_acc=max(accs, default=None),
@@ -769,11 +771,12 @@ def _silent(learn):
 def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     "A learner that was fitted as the recipe says"
     device = machine.device or ('cpu' if machine.on_cpu else 'cuda') # fastai's own choice may be a third
+    machine = replace(machine, device=device)
     if machine.on_cpu: keep_freed_memory()
     else: gc.collect() # a learner is a cycle, and its tensors are the device's memory
     try:
         with _threads(machine.threads), _as_it_was(machine.on_cpu):
-            learn = _learner_of(arm, seed, machine.data, machine.loaders, device, cbs, reuse=True)
+            learn = _learner_of(arm, seed, machine, cbs, reuse=True)
             if folder: learn.path = folder
             if progress: fit_recipe(learn, arm.recipe)
             else:
@@ -814,7 +817,7 @@ def train_arm(
 )->Run: # The run
     "Train one arm with one seed"
     began = time.perf_counter()
-    seed = check_seed(int(seed))
+    seed = check_seed(seed)
     told, observers = _with_callbacks(arm, machine, cbs)
     path = told.path(machine.env, seed)
     if root is not None and is_there(root, path): raise FileExistsError(as_root(root)/path)

@@ -17,7 +17,7 @@ from importlib import import_module,metadata,util
 from pathlib import Path
 from fastcore.basics import groupby,patch
 from .files import get_many,list_names,read_json
-from .recipes import CallbackText,CliError,NamedRecipe,Recipe,derive,load_recipes,name_re,near,read_callbacks
+from .recipes import CallbackText,CliError,NamedRecipe,Recipe,derive,load_recipes,name_re,near,read_callbacks,spell_arguments
 
 # %% ../nbs/06_variants.ipynb #d218529e
 _site_re = re.compile(r'(?P<stage>\d+)\.(?P<block>-?\d+)|(?P<what>replace|stride1):(?P<first>\d+)(?:-(?P<last>\d+))?|(?P<stem>stem)')
@@ -391,17 +391,17 @@ def import_file(
 ): # The module
     "Import a Python file by its path, once for each content"
     if not os.path.isfile(path): raise CliError(f"There is no file {str(path)!r} to import.")
-    path_ = Path(path).resolve()
-    if path_.suffix!='.py': raise CliError(f"{path} is not a Python file: its name ends in .py.")
-    name = f"{_user}{path_.stem}_{hashlib.sha256(path_.read_bytes()).hexdigest()[:8]}"
+    file = Path(path).resolve()
+    if file.suffix!='.py': raise CliError(f"{path} is not a Python file: its name ends in .py.")
+    name = f"{_user}{file.stem}_{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}"
     if name in sys.modules: return sys.modules[name]
-    spec = util.spec_from_file_location(name, path_)
+    spec = util.spec_from_file_location(name, file)
     module = sys.modules[name] = util.module_from_spec(spec)
     try: spec.loader.exec_module(module)
     except BaseException as e:
         del sys.modules[name]
         if isinstance(e, CliError) or not isinstance(e, (Exception, SystemExit)): raise
-        raise CliError(f"{path} cannot be imported: {_said_of(e, path_)}.") from e
+        raise CliError(f"{path} cannot be imported: {_said_of(e, file)}.") from e
     return module
 
 # %% ../nbs/06_variants.ipynb #fee1eb21
@@ -458,7 +458,7 @@ def get_variant(
     base,_,site = name.partition('@')
     if base not in _registry:
         lists = "`simpleattn variants` lists them; your own come with --import FILE, in which register_variant names them."
-        raise CliError(f"No variant {base!r}. {near(base, _registry)} {lists}".replace('.  ', '. '))
+        raise CliError(f"No variant {base!r}. {near(base, _registry, lists)}")
     v = _registry[base]
     if not site: return v
     if not v.changes: raise CliError("The baseline has no site.")
@@ -612,10 +612,10 @@ def _spell_text(text):
 
 def _spell(cls, args, kwargs):
     if not all(map(_is_literal, (*args, *kwargs.values()))): args,kwargs = (...,), {}
-    said = ', '.join([*('...' if o is ... else repr(o) for o in args), *(f'{k}={v!r}' for k,v in kwargs.items())])
-    if _installed(cls): return CallbackText(f'{_path_of(cls)}({said})')
+    call = f"{_path_of(cls)}({', '.join(spell_arguments(args, kwargs))})"
+    if _installed(cls): return CallbackText(call)
     source = hashlib.sha256(identity(cls).encode()).hexdigest()[:8]
-    text = CallbackText(f'{_path_of(cls)}({said})#{source}')
+    text = CallbackText(f'{call}#{source}')
     text.made_by = cls
     return text
 

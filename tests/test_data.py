@@ -1,12 +1,14 @@
 """Images: found, checked, unpacked safely, split as said, decoded once, and cut into the same batches every time"""
 import hashlib,io,json,multiprocessing as mp,os,shutil,tarfile
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from fastcore.script import CliError
 from simpleattn.data import (CroppedImages,DecodedImages,center_crop,check_data,crop_boxes,derived,fingerprint,get_dls,get_path,list_images,
                              noisy_labels,source_facts,split_files,unpack)
+from simpleattn import data
 from simpleattn.folders import train_labels
 from simpleattn.recipes import Recipe,derive
 from simpleattn.shapes import make_shapes,shape_classes
@@ -417,10 +419,18 @@ def test_decoded_images_are_those_of_the_files(pics, own_cache):
     less = DecodedImages(pics, 20)
     assert {min(less[i].shape[:2]) for i in range(18)}=={20} and less[1].shape==(20,30,3)
 
+@contextmanager
+def counted_decoding():
+    "The files that are decoded meanwhile"
+    seen,decode = [],data._decode
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(data, '_decode', lambda path, presize: seen.append(path) or decode(path, presize))
+        yield seen
+
 def test_images_are_decoded_once(pics, own_cache):
-    seen = []
-    for _ in range(2): DecodedImages(pics, progress=lambda o: seen.append(len(o)) or o)
-    assert seen==[18]
+    with counted_decoding() as seen:
+        for _ in range(2): DecodedImages(pics)
+    assert len(seen)==18
 
 @pytest.mark.parametrize('damage', ['truncated','longer','gone','no index','broken index','flipped'])
 def test_a_damaged_cache_is_made_again(pics, own_cache, damage):
@@ -458,9 +468,8 @@ def test_a_changed_image_is_decoded_anew(tmp_path, own_cache, colour):
 
 def _decode(path, start, q):
     start.wait()
-    built = []
-    imgs = DecodedImages(path, progress=lambda o: built.append(1) or o)
-    q.put((imgs.verify(), imgs.sha, len(built)))
+    with counted_decoding() as seen: imgs = DecodedImages(path)
+    q.put((imgs.verify(), imgs.sha, len(seen)>0))
 
 def test_of_processes_that_decode_at_once_one_does_and_all_get_the_same_whole_cache(tiny, own_cache):
     ctx = mp.get_context('fork')

@@ -223,6 +223,15 @@ def test_a_file_larger_than_any_of_a_store_is_not_read(tmp_path, monkeypatch):
     assert get(tmp_path, 'ten.json')==b'0123456789'
     with pytest.raises(CliError, match='larger than any file of a store'): get(tmp_path, 'more.json')
 
+@pytest.mark.parametrize('any_size', [False, True])
+def test_the_most_that_is_read_is_the_same_in_a_folder_and_a_bucket(tmp_path, monkeypatch, any_size):
+    monkeypatch.setattr(files, 'most_bytes', 10)
+    for root in (tmp_path, f'memory://{tmp_path.name}'):
+        put(root, 'more.json', '0123456789a')
+        if any_size: assert get(root, 'more.json', any_size=True)==b'0123456789a'
+        else:
+            with pytest.raises(CliError, match='larger than any file of a store'): get(root, 'more.json')
+
 @pytest.mark.parametrize('name', ['._0.json','.0.json','._s.json'])
 def test_hidden_files_such_as_macos_writes_beside_others_are_no_records(root, name):
     for v in ('baseline','simple'):

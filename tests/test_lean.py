@@ -82,6 +82,12 @@ def test_a_callback_between_prediction_and_loss_is_heeded(recipe, tiny):
     same(plain, lean)
     assert weights_hash(lean.model)!=weights_hash(other.model)
 
+def test_a_callback_with_the_name_of_one_of_ours_is_heeded(recipe, tiny):
+    class WholeBatches(Callback):
+        order = 30
+        def after_pred(self): self.learn.pred = self.pred/2
+    same(*(fitted(recipe, tiny, lean, cbs=WholeBatches()) for lean in (False, True)))
+
 def test_callbacks_that_come_and_go_are_heard(recipe, tiny):
     class Heard(Callback):
         def __init__(self): self.n = 0

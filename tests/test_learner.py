@@ -422,6 +422,10 @@ TEXTS = [
     (ShortEpochCallback(.3), 'fastai.callback.training:ShortEpochCallback(pct=0.3)'), (CSVLogger(), 'fastai.callback.progress:CSVLogger()'),
     (ParamScheduler({'lr':print}), 'fastai.callback.schedule:ParamScheduler(...)'), (Halt(3), 'test_learner:Halt(...)'), (partial(Halt, 3), 'test_learner:Halt(3)')]
 
+def test_dots_among_the_keywords_of_a_callback_are_spelled_too():
+    text = spell_callback(partial(EarlyStoppingCallback, comp=...))
+    assert text=='fastai.callback.tracker:EarlyStoppingCallback(comp=...)'==spell_callback(text)
+
 @pytest.mark.parametrize('cb,text', TEXTS, ids=lambda o: o if isinstance(o, str) else '')
 def test_a_callback_has_one_spelling(cb, text):
     got = spell_callback(cb)

@@ -285,6 +285,12 @@ def test_a_seed_is_a_whole_number_of_any_kind():
     for o in (True, np.bool_(True), 3., '3', -1, np.int64(-1), 2**32, None):
         with pytest.raises(CliError, match='a seed is a whole number'): check_seed(o)
 
+@pytest.mark.parametrize('seed', [1.7, True, '1'])
+def test_a_seed_that_is_none_trains_nothing(seed, tmp_path):
+    from simpleattn.train import get_learner,train_one
+    with pytest.raises(CliError, match='a seed is a whole number'): train_one('demo', seed=seed, root=tmp_path)
+    with pytest.raises(CliError, match='a seed is a whole number'): get_learner('demo', seed=seed)
+
 def test_streams_are_the_same_everywhere_and_apart():
     assert stream(0,'order',1)==7021862330116196507
     s = [stream(*o) for o in ((0,'order',0),(0,'order',1),(1,'order',0),(0,'augment',0),(0,'order'),(-1,'order',0))]
