@@ -17,7 +17,8 @@ from .recipes import CliError,Recipe,load_recipes,setting_text
 from .variants import spelled
 from .files import list_names
 from .runs import find_runs,list_files,read_declaration
-from .stats import Estimate,Interval,summarise
+from .plan import Interval
+from .stats import Estimate,summarise
 from .published import published_entry
 from .words import percent,winner_words
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['plain', 'Record', 'parts', 'check_numbers', 'check_alpha', 'check_rates', 'half_width', 'log_e', 'power',
            'runs_needed', 'detectable', 'sd_upper', 'equivalence_power', 'runs_needed_equivalence', 'Plan', 'is_count',
-           'plan', 'RaceState', 'read_answer', 'prefixes', 'race_path', 'race_state', 'divergence_race_p',
+           'plan', 'Interval', 'RaceState', 'read_answer', 'prefixes', 'race_path', 'race_state', 'divergence_race_p',
            'p_over_all_seeds', 'check_accuracies', 'race_seeds']
 
 # %% ../nbs/14_plan.ipynb #68dcb335
@@ -14,6 +14,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from numbers import Real
+from typing import NamedTuple
 import numpy as np
 from scipy import special as sp
 from .words import plan_words
@@ -224,7 +225,8 @@ def runs_needed_equivalence(
     answer:bool=False # Count only intervals that hold 0, as an answer does?
 )->int:               # Seeds (per arm); None beyond a million, and where no number of seeds is enough
     "Seeds that show equivalence within `delta` with power `target` where there is no difference"
-    _check_effect(delta)
+    check_numbers(delta=delta)
+    if not 0 < delta < math.inf: raise ValueError(f"planning needs a margin above 0, got {delta:g}")
     _check_target(target)
     _check_design(sd, alpha)
     if answer and not grown and target >= 1-2*alpha: return None # so many of equal arms are called better or worse at every n
@@ -346,6 +348,17 @@ def plan(
         raise ValueError(f"a power of {target:g} is no more than the {alpha/variants:g} of equal arms that are called different: ask for more, such as 0.8")
     return Plan(n, sd_diff, delta, effect, alpha, variants, n_sd, minutes, target)
 
+# %% ../nbs/14_plan.ipynb #434aac29
+class Interval(NamedTuple):
+    "Two bounds"
+    low:float
+    high:float
+
+    def at_least(self, other):
+        "An interval with the same middle, no narrower than `other`"
+        middle, half = (self.low+self.high)/2, max(self.high-self.low, other.high-other.low)/2
+        return Interval(middle-half, middle+half)
+
 # %% ../nbs/14_plan.ipynb #9dba7f2e
 @dataclass(frozen=True, repr=False)
 class RaceState(Record):
@@ -363,10 +376,10 @@ class RaceState(Record):
     alpha:float=0.05        # Error rate of this arm's race
     note:str=''             # Where runs diverged: of which runs the verdict speaks
 
-    def interval(self, alpha:float)->tuple: # Bounds (fractions); None while there are none
+    def interval(self, alpha:float)->Interval: # None while there is none
         "The confidence sequence at an error rate"
         half = float(half_width(self.n, self.sd, alpha)) if self.n > 1 else math.inf
-        return (self.mean-half, self.mean+half) if half < math.inf else None
+        return Interval(self.mean-half, self.mean+half) if half < math.inf else None
     def p_of(self, mean:float)->float: # Always-valid, two-sided
         "The smallest error rate at which the sequence, as it stands, leaves `mean` out"
         return min(1., math.exp(-float(log_e(self.n, self.mean, self.sd, mean))))

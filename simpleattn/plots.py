@@ -71,10 +71,10 @@ def styled(
     ax.set_ylabel(ylabel, size=9, color=ink)
     return ax
 
-def _legend(ax, title=None, below=38):
-    "What the lines are, so many points below the axes"
+def _legend(ax, title=None):
+    "What the lines are, below the axes"
     from matplotlib.transforms import offset_copy
-    under = offset_copy(ax.transAxes, ax.figure, y=-below, units='points')
+    under = offset_copy(ax.transAxes, ax.figure, y=-38, units='points')
     legend = ax.legend(title=title, title_fontproperties=dict(size=9), alignment='left', frameon=False, labelcolor=ink, fontsize=9,
         loc='upper left', bbox_to_anchor=(0,0), bbox_transform=under, borderaxespad=0, borderpad=0)
     legend.get_title().set_color(ink)
@@ -90,6 +90,8 @@ def _room(notes):
     "Inches for labels, each with its detail below"
     def widest(text): return max(map(len, text.split('\n')))
     return max((.0095*max(10*widest(_label(label)), 8.5*widest(detail)) for label,detail in notes), default=0)
+
+def _room_of_runs(arms): return _room([(arm, '00.00 %, sd 0.00, n 00') for arm in arms])
 
 def _row_axes(ax, n_rows, title, xlabel, width=4.8):
     "Axes of rows 0, 1, ..., the first on top"
@@ -146,7 +148,7 @@ def plot_runs(
     "Every run as a point, and each arm's mean with its 95 % t-interval"
     samples = read_samples(runs, n_images)
     colour_of = colours([baseline, *arms, *samples])
-    width = max(4.8, 3+_room([(arm, '00.00 %, sd 0.00, n 00') for arm in colour_of]))
+    width = max(4.8, 3+_room_of_runs(colour_of))
     ax = _row_axes(ax, len(colour_of), 'Every run; mean with its 95 % interval', 'last-epoch accuracy, %', width)
     above = {}
     for row,(arm,colour) in enumerate(colour_of.items()):
@@ -162,17 +164,24 @@ def plot_runs(
     return ax
 
 # %% ../nbs/20_plots.ipynb #23e11877
+def _gain_axes(ax, n_rows, compared, what='gain over the baseline', width=4.8):
+    "Axes of rows of gains, with the margin as a band"
+    margin = 100*compared.delta
+    xlabel = f'{what}, pp (band: margin of ±{rate(compared.delta)})'
+    ax = _row_axes(ax, n_rows, f'Gain; {interval_words(compared)}', xlabel, width)
+    ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
+    ax.axvline(0, color=grey, lw=1)
+    return ax
+
 def plot_differences(
     comparisons,      # `Comparisons`
     ax=None,          # Axes to draw on
     names:bool=True   # Write the arms' names at the left
 ): # The axes
     "Gains over the baseline with their intervals, the margin, and the answers that are read off them"
-    baseline, margin = comparisons.baseline, 100*comparisons.delta
-    ax = _row_axes(ax, 1+len(comparisons), f'Gain; {interval_words(comparisons)}',
-        f"{'gain over the baseline' if all(c.baseline==baseline for c in comparisons) else 'difference'}, pp (band: margin of ±{rate(comparisons.delta)})", max(4.8, 3.4+_room_beside(comparisons, names)))
-    ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
-    ax.axvline(0, color=grey, lw=1)
+    baseline = comparisons.baseline
+    what = 'gain over the baseline' if all(c.baseline==baseline for c in comparisons) else 'difference'
+    ax = _gain_axes(ax, 1+len(comparisons), comparisons, what, max(4.8, 3.4+_room_beside(comparisons, names)))
     ax.plot(0, 0, 'D', ms=5, color=grey)
     if names and baseline: _note(ax, 0, baseline, '', ink)
     limit = _limit(comparisons)
@@ -241,7 +250,7 @@ def plot_study(
     compared = [c.arm for c in comparisons if c.baseline==baseline]
     n_others = len({*compared, *samples} - {baseline})
     names = len(compared) < len(comparisons) or len({*compared}) < len(compared) # rows that are not those of the arms beside them
-    room = _room([(arm, '00.00 %, sd 0.00, n 00') for arm in {baseline, *compared, *samples}]) + _room_beside(comparisons, names)
+    room = _room_of_runs({baseline, *compared, *samples}) + _room_beside(comparisons, names)
     axes = new_axes(max(9, 2*2.6+room), _height(1+max(len(comparisons), n_others)), 2)
     plot_runs(samples, baseline, axes[0], compared)
     plot_differences(comparisons, axes[1], names=names)
@@ -256,13 +265,11 @@ def plot_forest(
     ax=None    # Axes to draw on
 ): # The axes
     "The gain in each study, the mean over studies or the difference of two, and where a further study may fall"
-    n_rows, margin = pooled.k+1+bool(pooled.predicted), 100*pooled.delta
+    n_rows = pooled.k+1+bool(pooled.predicted)
     studies = [(o['study'], '') for o in pooled.of_studies]
     answers = [_word_and_more(o['answer_words']) for o in pooled.of_studies] + [_word_and_more(pooled.answer_words)]
     if ax is None: ax = new_axes(max(7, 3.4+_room(studies)+_room(answers)), 1+0.5*n_rows)
-    ax = _row_axes(ax, n_rows, f'Gain; {interval_words(pooled)}', f'gain over the baseline, pp (band: margin of ±{rate(pooled.delta)})')
-    ax.axvspan(-margin, margin, color=grey, alpha=0.15, lw=0)
-    ax.axvline(0, color=grey, lw=1)
+    ax = _gain_axes(ax, n_rows, pooled)
     ax.axhline(pooled.k-0.5, color=grey, lw=0.6)
     colour_of = dict(zip(dict.fromkeys(filter(None, pooled.sets)), cycle(okabe_ito))) | {None:grey}
     for row,(study,of_set) in enumerate(zip(pooled.of_studies, pooled.sets)):
@@ -340,11 +347,11 @@ def plot_cost(
 
 def _logarithmic(ax, low, high):
     "A logarithmic axis with plain numbers"
-    from matplotlib.ticker import LogLocator,NullFormatter,StrMethodFormatter
+    from matplotlib.ticker import LogLocator,NullFormatter
     ax.set_xscale('log')
     ax.set_xlim(low/1.2, 1.2*high)
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
+    ax.xaxis.set_major_formatter(lambda x, _: f'{x:,.0f}' if x >= 1 else f'{x:g}')
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 def _three_digits(x): return f'{x:,.0f}' if x >= 100 else f'{x:.3g}'

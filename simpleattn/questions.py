@@ -14,11 +14,11 @@ import numpy as np
 from fastcore.basics import patch
 from scipy import special as sp
 from . import words
-from .plan import Record, plain, read_answer
+from .plan import Interval, Record, parts, plain, read_answer
 from .runs import comparable
 from .columns import check_columns
 from .rows import is_table
-from .stats import Comparisons, Estimate, Interval, check_enough, compare_many, limits_of_runs, p_of_answer, read_samples
+from .stats import Comparisons, Estimate, check_enough, compare_many, limits_of_runs, p_of_answer, read_samples
 
 # %% ../nbs/19_questions.ipynb #fc598752
 def _chi_quantile(df, p): return 2*sp.gammaincinv(df/2, p)
@@ -37,7 +37,7 @@ def _between(values, variances, target):
     return brentq(lambda o: _spread(values, variances, o)-target, 0., high, xtol=1e-16)
 
 def between_studies(
-    estimates:list,   # `Estimate` of each study, each with 4 degrees of freedom or more
+    estimates:list,   # `Estimate` of each study, each with more than 4 degrees of freedom
     alpha:float=0.05  # Two-sided error rate
 )->tuple:             # sd (fraction), and its `Interval`
     "The sd of the studies' true differences, with the Q-profile interval for variances that are themselves estimated"
@@ -50,6 +50,7 @@ def between_studies(
     return sd_at(k-1.), Interval(*map(sd_at, bounds))
 
 # %% ../nbs/19_questions.ipynb #ee849cb5
+@parts(diff='estimate.value', se='estimate.se', df='estimate.df', low='interval.low', high='interval.high')
 @dataclass(frozen=True, repr=False, eq=False)
 class Pooled(Record):
     "One question in several studies; differences and bounds are fractions, None where not computed"
@@ -87,6 +88,8 @@ class Pooled(Record):
         first, second = self.estimates
         return second-first
     @property
+    def interval(self)->Interval: return self.estimate.interval(self.level)
+    @property
     def answer(self): return read_answer(*self.interval, self.delta, all(c.goal == 'noninferior' for c in self.studies))
     @property
     def answer_words(self): return words.answer_words(self)
@@ -96,20 +99,6 @@ class Pooled(Record):
     def words(self): return words.pool_words(self)
     def __repr__(self): return self.words
     def _repr_markdown_(self): return f"{words.text_table(*words.pool_rows(self), 'md')}\n\n{self.words}"
-
-# %% ../nbs/19_questions.ipynb #fe06ada5
-@patch(as_prop=True)
-def diff(self:Pooled): return self.estimate.value
-@patch(as_prop=True)
-def se(self:Pooled): return self.estimate.se
-@patch(as_prop=True)
-def df(self:Pooled): return self.estimate.df
-@patch(as_prop=True)
-def interval(self:Pooled)->Interval: return self.estimate.interval(self.level)
-@patch(as_prop=True)
-def low(self:Pooled): return self.interval.low
-@patch(as_prop=True)
-def high(self:Pooled): return self.interval.high
 
 # %% ../nbs/19_questions.ipynb #878955a8
 @patch(as_prop=True)
@@ -300,6 +289,7 @@ def to_the_best(
     return np.minimum(low, 0), np.maximum(high, 0), may_be
 
 # %% ../nbs/19_questions.ipynb #f88a6583
+@parts(winner_low='winner_interval.low', winner_high='winner_interval.high')
 @dataclass(frozen=True, repr=False, eq=False)
 class Best(Record):
     "Which of several arms may be the best; accuracies, differences and bounds are fractions"
@@ -368,12 +358,6 @@ def winner_interval(self:Best)->Interval: # simultaneous over the k arms, so it 
     sample = self.samples[self.winner]
     if sample.sd < 1e-9: return Interval(None, None) # every run is the same
     return Estimate.of(sample.acc).interval(self.alpha/self.k)
-
-@patch(as_prop=True)
-def winner_low(self:Best): return self.winner_interval.low
-
-@patch(as_prop=True)
-def winner_high(self:Best): return self.winner_interval.high
 
 # %% ../nbs/19_questions.ipynb #bd32843b
 def _refused(samples):

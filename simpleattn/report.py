@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['comparison_table', 'ReportedArm', 'count_flops', 'DifferingImage', 'Differing', 'Report', 'make_report',
-           'report_data', 'to_markdown', 'to_latex', 'report_figures', 'to_html', 'write_report', 'keep_report',
-           'live_page']
+           'to_markdown', 'to_latex', 'report_figures', 'to_html', 'write_report', 'keep_report', 'live_page']
 
 # %% ../nbs/21_report.ipynb #13124983
 import base64, hashlib, io, json, re, time
@@ -47,7 +46,7 @@ def comparison_table(
 )->str: # Text
     "One row a comparison: seeds, gain with its interval, answer, its p, seeds needed to decide, answer on new images"
     if fmt=='json': return json.dumps(comparisons.to_dict(), indent=1, allow_nan=False)
-    if fmt=='csv' and full: return csv_table([{'arm':label} | c.to_dict() | {'arm':label} for label,c in comparisons.labelled()])
+    if fmt=='csv' and full: return csv_table([c.to_dict() | {'arm':label} for label,c in comparisons.labelled()])
     if fmt=='csv': return csv_table(_records(comparisons))
     if fmt not in ('table','md','latex'): raise CliError(f"Format {fmt!r}: choose table, md, latex, json or csv.")
     if full: return text_table(*_every_field(comparisons), fmt)
@@ -150,9 +149,8 @@ class Differing:
     images:tuple    # `DifferingImage`s, first those that the arm gains most
 
     def to_dict(self): # JSON types
-        def without_no_picture(facts): return {k:v for k,v in facts if k!='jpeg' or v}
-        facts = asdict(self, dict_factory=without_no_picture)
-        return dict(facts, images=[*facts['images']])
+        def facts(image): return {k:v for k,v in asdict(image).items() if k!='jpeg' or v} # no thumbnail, no key
+        return asdict(self) | dict(images=[*map(facts, self.images)])
 
 # %% ../nbs/21_report.ipynb #3f9eb474
 def _right_in_pairs(baseline, variant):
@@ -382,16 +380,6 @@ def to_dict(self:Report)->dict: # JSON types only; accuracies and differences ar
         arms=[arm.to_dict() for arm in self.arms], differ=[o.to_dict() for o in self.differ],
         recipes=self.recipes, facts=self.facts, set_aside=self.not_believed, runs=self.rows)
 
-def report_data(
-    study,            # A `Study`, or its `read()`
-    flops=False,      # Count FLOPs where records lack them; needs torch
-    data=None,        # Folder or archive of the data set: name the images on which arms differ; needs torch
-    images=False,     # Hold thumbnails of them too
-    harness=()        # What a control of the recipe says, from `control.harness_words`
-)->dict: # JSON types only; accuracies and differences are fractions
-    "Everything that a report of the study says"
-    return make_report(study, flops, data, images, harness).to_dict()
-
 # %% ../nbs/21_report.ipynb #134a6659
 @dataclass(frozen=True)
 class _Table:
@@ -521,7 +509,8 @@ def _sources(report):
     yield _fields('Declaration', declared)
     for name,recipe in report.recipes.items(): yield _fields(f'Recipe {name}', recipe)
     made_with = dict(report.facts)
-    yield _fields('Made with', made_with | made_with.pop('versions'))
+    versions = made_with.pop('versions')
+    yield _fields('Made with', made_with | versions)
 
 def _fields(title, facts): return _Table(title, ['field','value'], [[k, cell(v)] for k,v in facts.items()])
 

@@ -38,12 +38,11 @@ def shape_mask(
 # %% ../nbs/08_shapes.ipynb #37c46aa3
 def clouds(
     rng:np.random.Generator, # Draws the clouds and their tint
-    px:int,                  # Side of the image, pixels
-    sd:float=14.             # Standard deviation of each scale, 0-255
+    px:int                   # Side of the image, pixels
 )->np.ndarray:               # (px, px, 3), about 0-255
     "Grey noise of three scales, added up and tinted"
     def scale(n):
-        coarse = Image.fromarray(rng.normal(0, sd, (n,n)).astype('f4'))
+        coarse = Image.fromarray(rng.normal(0, 14, (n,n)).astype('f4'))
         return np.asarray(coarse.resize((px,px), Image.BICUBIC))
     grey = rng.uniform(90, 165)
     tint = rng.normal(0, 12, 3)

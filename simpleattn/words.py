@@ -66,7 +66,7 @@ def p_words(
 )->str:              # With its letter, or n/a
     "A p-value for a sentence"
     if p is None: return 'n/a'
-    return f"p {p_value(p)}" if p < 1e-4 else f'p = {_four_decimals(p, alpha)}'
+    return f"p {'' if p < 1e-4 else '= '}{p_value(p, alpha)}"
 
 # %% ../nbs/05_words.ipynb #04a67733
 def cell(
@@ -295,15 +295,14 @@ def table(
 
 # %% ../nbs/05_words.ipynb #69ec7957
 def seeds_words(
-    seeds:tuple, # (at an sd, at its upper bound); None beyond a million
-    none:str='more than a million' # What is said of None
+    seeds:tuple # (at an sd, at its upper bound); None beyond a million
 )->str: # Such as: 13 to 22
     "How many seeds, from an sd to its upper bound"
     n, upper = seeds
-    if n is None: return none
+    if n is None: return 'more than a million'
     return str(n) if upper in (n, None) else f'{n} to {upper}'
 
-def _no_number(p): return dict(none='no number of') if p.never_equivalent else {}
+def _seeds_for_equivalence(plan, seeds): return 'no number of' if plan.never_equivalent else seeds_words(seeds)
 
 def plan_words(
     p # A `Plan`, or what has its attributes
@@ -311,7 +310,7 @@ def plan_words(
     "What a plan says"
     def hours(h): return '' if h is None else f' ({h:.1f} hours)'
     said_of = {k: seeds_words(o) for k,o in p.seeds.items()}
-    equivalent = seeds_words(p.seeds['equivalent'], **_no_number(p))
+    equivalent = _seeds_for_equivalence(p, p.seeds['equivalent'])
     family = f"{rate(p.alpha)} % errors over {p.variants} comparison{'s' if p.variants > 1 else ''}"
     of = 'of the paired difference' if p.paired else 'of a run'
     found = f'{points(p.detectable, "")} would be found' if p.detectable else 'no difference of accuracies would be found'
@@ -334,14 +333,14 @@ def plan_rows(
     "A plan as a table, at the sd and at its upper bound, in the units of its sentence"
     both = [p, p.upper] if p.upper else [p]
     def row(name, value): return [name, *map(value, both)]
-    def count(n, none='more than a million'): return none if n is None else str(n)
+    def count(n): return seeds_words((n, None))
     def hours(n): return '' if n is None else f'{n:.1f}'
     equal = f'seeds to show that equal arms are equivalent within {rate(p.delta)} pp'
     rows = [row('seeds of each arm', lambda o: str(o.n)),
         row(f"sd {'of the paired difference' if p.paired else 'of a run'}, pp", lambda o: percent(o.sd_diff)),
         row(f'found in {rate(p.target)} % of studies, pp', lambda o: percent(o.detectable)),
         row(f'seeds to find {rate(p.effect)} pp', lambda o: count(o.runs_needed)),
-        row(equal, lambda o: count(o.runs_equivalence, 'none' if o.never_equivalent else 'more than a million'))]
+        row(equal, lambda o: 'none' if o.never_equivalent else count(o.runs_equivalence))]
     if p.paired: rows += [row(f'to find {rate(p.effect)} pp in a study that grows', lambda o: count(o.runs_needed_grown)),
         row(f'{equal.removeprefix("seeds ")} in a study that grows', lambda o: count(o.runs_equivalence_grown))]
     if p.minutes:
@@ -448,7 +447,7 @@ def _that_train(c): return ' that train' if c.any_diverged else '' # the sd is t
 
 def _next_seeds(c, grown):
     if grown: return [seeds_words(c.next[k]) for k in ('better_grown','equivalent_grown')]
-    return [seeds_words(c.next['better']), seeds_words(c.next['equivalent'], **_no_number(c.plan))]
+    return [seeds_words(c.next['better']), _seeds_for_equivalence(c.plan, c.next['equivalent'])]
 
 # %% ../nbs/05_words.ipynb #1f7c01f6
 def summary(
@@ -498,10 +497,12 @@ def summaries_md(
     return text_table(*summary_rows(labelled), 'md')
 
 # %% ../nbs/05_words.ipynb #182225ca
+def _of_gains(c): return 'differences' in c.test # Is it a gain minus a gain?
+
 def _how(c):
     "The test and its n"
     if not c.paired:
-        what = 'pairs' if 'differences' in c.test else 'runs, unpaired'
+        what = 'pairs' if _of_gains(c) else 'runs, unpaired'
         return f'{c.test}, n = {c.n_baseline} and {c.n_variant} {what}.'
     corr = '' if c.corr is None else f', seed correlation {round(c.corr, 2)+0.:.2f}'
     return f'{c.test}, n = {c.n} shared seeds{corr}.'
@@ -510,21 +511,26 @@ def _interval(c):
     if c.interval[0] is None: return f"no {'confidence sequence' if c.sequential else 'interval'} yet"
     return f'{interval_words(c)}: {interval_text(c.interval, c.delta)} pp'
 
+def _mean(mean, sd): return f"{percent(mean)} % (sd {points(sd, '')})"
+
 def _means(c):
     "The two means with their sds"
-    if c.sd_variant is None or 'differences' in c.test: return ''
-    before = f"{percent(c.mean_baseline)} % (sd {points(c.sd_baseline, '')})"
-    return f", from a mean of {before} to {percent(c.mean_variant)} % (sd {points(c.sd_variant, '')})"
+    if c.sd_variant is None or _of_gains(c): return ''
+    return f', from a mean of {_mean(c.mean_baseline, c.sd_baseline)} to {_mean(c.mean_variant, c.sd_variant)}'
 
 def _kind_of_p(c):
     "It stands beside an interval for the whole family, so it says where it is not adjusted for it"
     kinds = ['unadjusted' if c.family > 1 else '', 'always-valid' if c.sequential else '']
     return ''.join(f'{o} ' for o in kinds if o)
 
+def _gain_with_p(c, when=''):
+    "The difference, its interval and the p of no difference"
+    p = '' if c.p is None else f'; {_kind_of_p(c)}{p_words(c.p, c.level)} of no difference{when}'
+    return f'The difference is {_gain(c)} pp ({_interval(c)}{p})'
+
 def _difference(c):
     if c.diff is None: return ''
-    p = '' if c.p is None else f"; {_kind_of_p(c)}{p_words(c.p, c.alpha/c.family)} of no difference{' at an earlier seed' if c.p_is_earlier else ''}"
-    return f'The difference is {_gain(c)} pp ({_interval(c)}{p}){_means(c)}.'
+    return f"{_gain_with_p(c, ' at an earlier seed' if c.p_is_earlier else '')}{_means(c)}."
 
 def _of_answer(c, answer):
     "The p of an answer's word, which may be followed by more"
@@ -532,9 +538,9 @@ def _of_answer(c, answer):
 
 def _with_p(c): return f'"{c.verdict_words}"{_of_answer(c, c.verdict)}'
 
-def _answer(c, population):
+def _answer(c):
     images = f' of {c.n_images:,} images' if c.n_images else ''
-    return f'At a margin of {rate(c.delta)} pp on {population}{images} the answer is {_with_p(c)}.'
+    return f'At a margin of {rate(c.delta)} pp on this validation set{images} the answer is {_with_p(c)}.'
 
 def _new_images(c):
     return f'On new images like these: {new_images_words(c)}.' if c.new_verdict else ''
@@ -554,8 +560,7 @@ def _next(c):
 def _diverging(c):
     "What diverged, or the rate that n clean runs cannot exclude"
     if c.divergence_upper is None:
-        of_gains = 'differences' in c.test # none of whose runs diverged
-        if of_gains: return ''
+        if _of_gains(c): return '' # none of their runs diverged
         seldom = ', and so few can miss a rare failure' if c.n_variant < 60 else '' # of sixty, one in twenty is hardly missed
         return f'It is not known whether runs failed{seldom}.'
     if not c.any_diverged:
@@ -573,15 +578,14 @@ def _diverging(c):
     return said if c.diff is None else f'{said} The difference is over the runs that trained.'
 
 def sentence(
-    c,                                   # A `Comparison`
-    recipe:str=None,                     # Recipe that the runs were made with; None: the one that they name
-    population:str='this validation set' # What the verdict speaks about
+    c,              # A `Comparison`
+    recipe:str=None # Recipe that the runs were made with; None: the one that they name
 )->str:
     "A comparison as a paragraph"
     recipe = recipe or c.recipe
     title = f"{c.arm} against {c.baseline}{f' on {recipe}' if recipe else ''}:"
     if c.why: said = [title, f'{c.verdict_words}.']
-    else: said = [title, _how(c), _difference(c), _answer(c, population), _new_images(c), _next(c), _diverging(c)]
+    else: said = [title, _how(c), _difference(c), _answer(c), _new_images(c), _next(c), _diverging(c)]
     return ' '.join([*filter(None, said), *map(_as_sentence, c.notes)])
 
 def _as_sentence(said, begins_with_a_name=False):
@@ -594,7 +598,7 @@ notes = dict( # what is said, with what is filled in
     outlier='{arm} has a run of {acc} %{seed}, far outside its other runs: look at it; it is counted',
     few='{runs}: with three or fewer, the interval rests on noise being normal',
     spread='the sds differ more than 3-fold ({small} and {large}): where such noise is skewed too, answers err more often than alpha',
-    narrow='its differences vary less between seeds than single images do by chance ({p}), so its intervals are probably too narrow, and more seeds would widen them',
+    narrow='its differences vary less from seed to seed than if single images flipped by chance and nothing else varied ({p}), so its intervals are probably too narrow, and more seeds would widen them',
     constant='nothing to test with. Are the runs copies of one another? Add seeds',
     same='nothing to test with: the two arms came out alike in every run. Does what is compared reach the output, or are these the same runs?',
     copies='{one} and {other} have the same accuracy at every seed: are these the same runs?',
@@ -636,9 +640,7 @@ def race_note(
 # %% ../nbs/05_words.ipynb #aab9cd65
 def _against_exact(c):
     "The difference from a number without a spread, and the answer"
-    if c.diff is not None:
-        p = '' if c.p is None else f'; {_kind_of_p(c)}{p_words(c.p, c.level)} of no difference'
-        yield f"one-sample t, n = {c.n}. The difference is {_gain(c)} pp ({_interval(c)}{p}), from a mean of {percent(c.mean_variant)} % (sd {points(c.sd_variant, '')})."
+    if c.diff is not None: yield f'one-sample t, n = {c.n}. {_gain_with_p(c)}, from a mean of {_mean(c.mean_variant, c.sd_variant)}.'
     yield f'Were that number exact, the answer at a margin of {rate(c.delta)} pp is {_with_p(c)}.'
 
 def against_words(
@@ -710,8 +712,8 @@ def _of_further_studies(p):
     "A further study, and how far studies vary"
     if p.predicted:
         span = _span(p.predicted, p).replace(' to ', ' and ')
-        unlike = 'of studies that differ in these more fall outside' + (', up to 8 % where 5 % should' if rate(p.level) == '5' else '')
-        yield f'A further study like these would show between {span} ({rate(1-p.level)} % prediction interval). That is for studies alike in seeds and noise: {unlike}.'
+        more = 'more of them fall outside' + (', up to 8 % instead of 5 %' if rate(p.level) == '5' else '')
+        yield f'A further study like these would show between {span} ({rate(1-p.level)} % prediction interval). That holds for studies alike in seeds and noise; where these differ, {more}.'
     if p.between_sd is None: yield 'With fewer than 20 seeds a study, the sd between studies has no interval.'
     else: yield f"The sd between studies is {points(p.between_sd, '')} ({interval_words(p)}: {' to '.join(points(o, '') for o in p.between_interval)})."
 
@@ -760,7 +762,7 @@ def best_words(
     names = [f"{o['arm']}{_when_it_trains(o)}" for o in among]
     alone = f"{among[0]['arm']} is the best of {of}{_when_it_trains(among[0])}"
     said = alone if len(among) == 1 else f"{len(among)} of {of} cannot be told from the best: {', '.join(names)}"
-    how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; with its own error rate, beside the comparisons with a baseline"
+    how = f"Hsu's constrained intervals, {'paired' if b.paired else 'Welch'} one-sided t at {rate(b.alpha)} %/{b.k-1}; with an error rate of its own, apart from the comparisons with a baseline"
     more = [f"{o['arm']} is not comparable: {o['why']}." for o in refused] + [*map(_as_sentence, b.notes)]
     return ' '.join([f'{said} ({how}).', winner_words(b.winner, b.k, b.winner_interval, b.alpha), *more, f"{'To confirm it' if len(among) == 1 else 'To estimate its mean afresh'}, train fresh seeds{f': {b.confirm}' if b.confirm else '.'}"])
 
@@ -786,7 +788,7 @@ def _found(c):
     "A difference, its interval and its p"
     if c.low is None: return f'{points(c.diff)} (n/a to n/a), {p_words(c.p)}'
     bounds = c.low, c.high
-    return f"{_within(c.diff, bounds, 0.)} pp ({interval_text(bounds, unit=' pp')}), {p_words(c.p, c.alpha/c.family)}"
+    return f"{_within(c.diff, bounds, 0.)} pp ({interval_text(bounds, unit=' pp')}), {p_words(c.p, c.level)}"
 
 def _leaves_out_0(c): return c.low is not None and not c.low <= 0 <= c.high
 

@@ -620,7 +620,7 @@ CHANGES = {
     'outlier': ('stats', 'if len(sample) < 3: return []', 'return []'),
     'few-runs': ('stats', '2 <= o.n <= 3', '2 <= o.n < 3'),
     'recipes-mixed': ('stats', "('recipe_hash', 'variant_hash', 'fingerprint')", "('variant_hash', 'fingerprint')"),
-    'new-images-narrower': ('stats', 'max(self.high-self.low, other.high-other.low)/2', '(self.high-self.low)/2'),
+    'new-images-narrower': ('plan', 'max(self.high-self.low, other.high-other.low)/2', '(self.high-self.low)/2'),
     'pair-order': ('stats', 'variant.take([i for _,i in rows])', 'variant.take(sorted(i for _,i in rows))'),
     'bits-order-of-runs': ('stats', 'rounding = .006', 'rounding = .6'),
     'mcnemar': ('stats', 'sp.bdtr(min(b,c), b+c, 0.5)', 'sp.bdtr(max(b,c), b+c, 0.5)'),

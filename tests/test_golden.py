@@ -169,7 +169,7 @@ def test_a_capped_race_of_old_stays_readable(tmp_path):
     cs = s.compare()
     assert len(cs)==1 and all(c.sentence() for c in cs)
     said = 'it is read by the rule that is valid after every seed'
-    assert any(said in o for o in make.public('report_data')(s)['warnings'])
+    assert any(said in o for o in make.public('make_report')(s).warnings)
     assert make.cli('report', 'capped', '--root', root, '--out', tmp_path/'out')['code']==0
 
 # ---- trainings

@@ -87,6 +87,13 @@ def test_costs_are_medians_beside_means(runs):
     assert points(ax)[0][0]==pytest.approx((10, 100*runs.acc[0]))
     assert [t.get_text() for t in ax.get_legend().texts]==['baseline, 13 s','low, 13 s','high, 18 s']
 
+@pytest.mark.parametrize('values', [(.002,.03), (.3,2), (3,2000)])
+def test_each_tick_of_a_cost_has_a_number_of_its_own(values):
+    ax = plot_cost(pd.DataFrame(dict(arm=['baseline','low'], acc=.8, tera=values)), 'baseline', 'tera', 'FLOPs', 'TFLOPs')
+    ax.figure.canvas.draw()
+    ticks = [o.get_text() for o in ax.get_xticklabels() if o.get_text()]
+    assert len(ticks)>2 and len({*ticks})==len(ticks) and [float(o.replace(',', '')) for o in ticks]==pytest.approx([*ax.get_xticks()][:len(ticks)], rel=1e-9)
+
 def test_a_race_is_drawn_in_points_by_seed():
     b = .8+.01*np.sin(np.arange(9)); v = b+.001*np.tile([1,-1,2], 3)
     states = [dict(arm='v', **o.to_dict()) for o in race_seeds(b, v)]

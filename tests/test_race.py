@@ -6,7 +6,7 @@ from test_runs import a_run
 from simpleattn import engines
 from simpleattn.engines import Ended
 from simpleattn.recipes import CliError,Recipe
-from simpleattn.report import report_data,write_report
+from simpleattn.report import make_report,write_report
 from simpleattn.runs import pack_bits,this_env,write_failure,write_run
 from simpleattn.plan import divergence_race_p,race_path,race_seeds,race_state
 from simpleattn.study import Study,load_study,plan_study
@@ -117,7 +117,7 @@ def test_a_race_is_compared_by_its_own_rule(planned, tmp_path):
 def test_a_race_that_goes_on_says_so(planned, tmp_path):
     planned.stop = 6
     with pytest.raises(KeyboardInterrupt): race(tmp_path, 'simple')
-    d = report_data(load_study('r', tmp_path))
+    d = make_report(load_study('r', tmp_path)).to_dict()
     assert any('The race goes on' in w for w in d['warnings']) and not any('Incomplete' in w for w in d['warnings']) and len(d['missing'])==40-6
 
 def test_a_race_with_too_few_runs_names_the_command_that_trains_more(planned, tmp_path):

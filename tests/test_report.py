@@ -8,7 +8,7 @@ import numpy as np,pytest
 from browser import Page as Browser
 from conftest import ROOT,cli,python
 from simpleattn.recipes import CliError,Recipe
-from simpleattn.report import comparison_table,count_flops,keep_report,live_page,make_report,report_data,to_html,to_markdown,write_report
+from simpleattn.report import comparison_table,count_flops,keep_report,live_page,make_report,to_html,to_markdown,write_report
 from simpleattn.runs import Run,find_runs,pack_bits,unpack_bits,write_failure,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import get_variant
@@ -59,13 +59,13 @@ def md_tables(text):
 # ---- one result, many forms
 
 def test_the_result_is_plain_json(study, page):
-    d = report_data(study)
+    d = make_report(study).to_dict()
     said = json.loads(page.with_name('report.json').read_text())
     assert {*said.pop('forms')}=={o.name for o in page.parent.iterdir()}
     assert json.loads(json.dumps(d, allow_nan=False))==d==said
 
 def test_the_result_is_what_compare_says(study):
-    d,cs = report_data(study),study.compare()
+    d,cs = make_report(study).to_dict(),study.compare()
     assert d['comparisons']==cs.to_dict()
     assert d['sentences']==[c.sentence('little') for c in cs]
     assert [{k:v for k,v in o.items() if k!='arm'} for o in d['summaries']]==[c.summary() for c in cs]
@@ -77,7 +77,7 @@ def test_html_and_markdown_hold_the_numbers(study, page):
         for t in (html, md):
             assert c.summary()['gain'] in t and c.summary()['answer'] in t and c.sentence('little') in t
             assert f'{100*runs[runs.arm==c.arm].acc.mean():.2f}' in t and f'{100*runs[runs.arm==c.arm].acc.std():.2f}' in t
-    for r in report_data(study)['runs']: assert r['path'] in html and r['path'] in md and (study.root/r['path']).is_file()
+    for r in make_report(study).to_dict()['runs']: assert r['path'] in html and r['path'] in md and (study.root/r['path']).is_file()
 
 def test_each_number_stands_under_its_head(tmp_path):
     from simpleattn.stats import summarise
@@ -190,7 +190,7 @@ def test_markdown_tables_are_whole(page):
 
 def test_an_incomplete_study_says_so(tmp_path):
     s = make(tmp_path, skip={('simple',3),('simple',5)})
-    d = report_data(s)
+    d = make_report(s).to_dict()
     assert (d['n_runs'],d['n_declared'],d['missing'])==(22, 24, [['simple',3],['simple',5]])
     for t in (to_html(make_report(s)), to_markdown(make_report(s))): assert '22 of 24 runs' in t and 'Incomplete' in t and 'So far' in t
 
@@ -205,14 +205,14 @@ def test_a_study_too_small_to_compare_has_a_report(tmp_path):
 def test_an_arm_without_runs_keeps_its_place_and_blocks_nobody(tmp_path):
     s = make(tmp_path, skip={('self',k) for k in range(8)})
     for k in range(3): write_failure('little', 'self', ENV, k, 'no such layer', tmp_path)
-    d,html = report_data(s),write_report(s).read_text()
+    d,html = make_report(s).to_dict(),write_report(s).read_text()
     none,simple = d['comparisons']['comparisons']
     assert simple['n']==8 and simple['p'] is not None and none['verdict']=='not comparable' and none['failed_variant']==3
     assert "'self' has 0 finished run(s) and 3 failed tries" in unescape(html) and "not comparable" in d['sentences'][0]
     said = re.findall(r'<text[^>]*>([^<]*)', (tmp_path/'_reports'/'little'/'study.svg').read_text())
     assert said.index('self')+1==said.index('no finished run')<said.index('simple') and said.index('not comparable')<said.index(simple['verdict'])
 
-def test_a_complete_study_says_nothing_of_it(study): assert report_data(study)['warnings']==[] and 'So far' not in report_data(study)['headline']
+def test_a_complete_study_says_nothing_of_it(study): assert make_report(study).to_dict()['warnings']==[] and 'So far' not in make_report(study).to_dict()['headline']
 
 def test_diverged_failed_and_corrupt_are_counted(tmp_path):
     s = make(tmp_path, diverged={('simple',2)})
@@ -238,7 +238,7 @@ def test_growth_and_other_envs_are_said(tmp_path):
     s = make(tmp_path)
     d = s.declare() | dict(env='cuda-torch2.15', growth=[dict(date='2026-11-21T00:00:00Z', runs_before=12, arms=[], seeds=[6,7])])
     s.file.write_text(json.dumps(d))
-    said = ' '.join(report_data(s)['warnings'])
+    said = ' '.join(make_report(s).to_dict()['warnings'])
     assert 'grew on 2026-11-21, when 12 runs were there' in said and 'declared for cuda-torch2.15' in said
 
 # ---- the table of the command line
@@ -357,7 +357,7 @@ def test_runs_on_two_validation_sets_have_a_report(tmp_path):
     assert '48 of 48 runs' in to_html(report)
 
 def test_chance_finds_as_many_where_there_is_nothing(tmp_path):
-    one, = report_data(make(tmp_path, arms=('baseline','self'), seeds=8))['differ']
+    one, = make_report(make(tmp_path, arms=('baseline','self'), seeds=8)).to_dict()['differ']
     assert one['count']>=8 and .5<one['count']/one['chance']<2
 
 def test_images_are_named_and_shown_on_request_only(tmp_path, tiny, monkeypatch):
@@ -369,7 +369,7 @@ def test_images_are_named_and_shown_on_request_only(tmp_path, tiny, monkeypatch)
         d = {k:v for k,v in d.items() if k!='sha256'} | right_on(b)
         p.unlink(); write_run(Run(**d), tmp_path/'runs')
     val = split_files(tiny)[1]
-    d = report_data(s, data=tiny)
+    d = make_report(s, data=tiny).to_dict()
     assert d['differ'][0]['images'] and all(o['name']==val[o['index']] and 'jpeg' not in o for o in d['differ'][0]['images'])
     html = write_report(s, tmp_path/'out', data=tiny, images=True).read_text()
     shown = [a['src'] for t,a in Page(html).tags if t=='img']
@@ -379,7 +379,7 @@ def test_images_are_named_and_shown_on_request_only(tmp_path, tiny, monkeypatch)
     with pytest.raises(CliError, match='outside'): write_report(s, tmp_path/'repo'/'deep'/'er', data=tiny, images=True)
     assert not (tmp_path/'repo'/'deep').exists()
     with pytest.raises(CliError, match='fingerprint'):
-        report_data(make(tmp_path/'b', arms=('baseline','self'), recipe=Recipe('little', dataset='tiny', source='full')), data=tiny)
+        make_report(make(tmp_path/'b', arms=('baseline','self'), recipe=Recipe('little', dataset='tiny', source='full')), data=tiny).to_dict()
 
 def test_diverged_runs_have_a_section(tmp_path, study):
     s = make(tmp_path, diverged={('simple',2)})

@@ -99,13 +99,13 @@ def test_a_layer_whose_lines_are_not_known_may_not_have_changed(tmp_path):
 
 def test_a_declaration_is_held_against_what_json_makes_of_it(tmp_path):
     "Tuples in arguments and protocols are lists in the file, and nothing has changed"
-    from simpleattn.report import report_data
+    from simpleattn.report import make_report
     arms = ['baseline', Variant('x', 'simpleattn.attention:SelfAttention', kwargs=dict(sizes=(1,2)))]
     protocol = dict(grid=dict(stem=[(32,64,64),(32,32,64)]), values=dict(tiny=dict(stem=(32,64,64))))
     for _ in range(3): d = study(tmp_path, arms, protocol=protocol).declare()
     assert [a['arm'] for a in d['arms']]==['baseline','x'] and d['growth']==[]
     fill(tmp_path, ['baseline']); study(tmp_path, [*arms,'simple'], protocol=protocol).declare()
-    assert not any('grew' in o for o in report_data(load_study('s', tmp_path))['warnings']), 'an arm that came later voids no p-value of a fixed n'
+    assert not any('grew' in o for o in make_report(load_study('s', tmp_path)).to_dict()['warnings']), 'an arm that came later voids no p-value of a fixed n'
 
 # ---- declared
 

@@ -5,7 +5,7 @@ from html import unescape
 import numpy as np,pytest
 from conftest import ARCHIVE,ROOT
 from simpleattn.control import harness_words
-from simpleattn.report import count_flops,make_report,report_data,to_html,to_latex,to_markdown
+from simpleattn.report import count_flops,make_report,to_html,to_latex,to_markdown
 from simpleattn.runs import read_run
 from simpleattn.stats import compare,compare_many,decompose
 from simpleattn.study import load_study
@@ -205,9 +205,9 @@ def test_what_a_reader_must_know_to_compare_with_the_published_numbers_is_said(s
 def test_a_changed_number_is_seen(tmp_path):
     import shutil
     for o in ('_studies','demo'): shutil.copytree(RUNS/o, tmp_path/o)
-    old = report_data(load_study('demo', RUNS))
-    assert same(old, report_data(load_study('demo', tmp_path)))==[]
+    old = make_report(load_study('demo', RUNS)).to_dict()
+    assert same(old, make_report(load_study('demo', tmp_path)).to_dict())==[]
     p = next((tmp_path/'demo'/'simple').rglob('2.json'))
     p.write_text(p.read_text().replace('"acc": 0.', '"acc": 0.1', 1))
-    new = report_data(load_study('demo', tmp_path))
+    new = make_report(load_study('demo', tmp_path)).to_dict()
     assert len(new['set_aside'])==1 and same(old, new)
