@@ -53,7 +53,8 @@ class Cell:
         "What it holds, side by side"
         facts = asdict(self)
         versions,conditions = facts.pop('versions'),facts.pop('conditions')
-        return facts | conditions | dict(versions=versions)
+        first = {k:conditions.pop(k) for k in ('fingerprint','n_images','env') if k in conditions} # the order of columns in csv
+        return facts | first | conditions | dict(versions=versions)
 
 # %% ../nbs/25_board.ipynb #b7c0e102
 @dataclass(frozen=True)
