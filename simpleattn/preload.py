@@ -1,5 +1,5 @@
 "Imported once by the fork server, so that every worker starts with it: fastai, threads, and the commit as it is before the first run"
-import os,signal,warnings
+import os,signal
 from simpleattn.engines import ends_silently
 
 _parent = os.getppid()
@@ -9,7 +9,6 @@ signal.signal(signal.SIGALRM, _alone) # the imports take seconds, in which nobod
 signal.setitimer(signal.ITIMER_REAL, .5, .5)
 
 ends_silently()
-warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
 import torch
 import simpleattn.train,simpleattn.attention
 from simpleattn.runs import code_commit

@@ -851,6 +851,13 @@ def _with_arm(table, arm, means, sds):
     if arm not in table: table = table.assign(arm=[f'row {o}' for o in table.index])
     return table, table[means], table[sds], arm
 
+def _refuse_log(asked, table):
+    "The log of one run: a row for each epoch, and nothing that names its arm"
+    counts = first(_by_name(table, of_a_log))
+    if counts is None or table[counts].duplicated().any(): return
+    asked.refuse(f'it looks like the log of one run, with a row for each {counts}. Join the logs of all runs, with columns model and seed, '
+        f'and keep the last rows by --where {shlex.quote(f"{counts}=last")}.')
+
 def _refuse_roles(asked, table, roles):
     "No column of arms, or none of accuracies"
     lists = _list_columns(table)
@@ -872,6 +879,7 @@ def _refuse_roles(asked, table, roles):
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
     if missing == ['arm'] and len(table.columns) == 1: _refuse_lone(asked, len(table))
+    if missing == ['arm']: _refuse_log(asked, table)
     asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there is no column of '
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. Choose from: {', '.join(table.columns[:30])}.")
 
@@ -1126,8 +1134,9 @@ def baseline_of(
 )->str:  # The one named baseline, or else one that says that something is absent, or the first
     "The arm that the others are compared with, where none is named"
     names = {o.casefold():o for o in reversed(arms)}
-    absent = first(names[o] for o in ('baseline','false','none','off','no','0') if o in names)
-    without = [o for o in arms if re.match(r'(no|without|w/o)[ _-]', o, re.I)] # of several, each leaves out another part
+    absent = first(names[o] for o in ('baseline','base','vanilla','plain','false','none','off','no','0') if o in names)
+    says_so = re.compile(r'(no|without|w/o)[ _-].*|.*[ _/-](none|baseline|vanilla)', re.I)
+    without = [*filter(says_so.fullmatch, arms)] # of several, each leaves out another part
     return absent or (without[0] if len(without) == 1 else arms[0])
 
 def _check_names(path, runs):

@@ -1069,7 +1069,11 @@ def limits(
     small, large = sorted((c.base.sd, c.variant.sd)) if c.enough else (0, 0)
     if large > max(3*small, 1e-9) and c.n < 30: # below it are only rounding errors
         yield words.note('spread', small=words.points(small, ''), large=words.points(large, ''))
-    if c.constant: yield words.note('same' if c.paired and c.diff == 0 else 'constant')
+    if c.constant: yield words.note(_why_constant(c))
+
+def _why_constant(c):
+    if c.base.mean == c.variant.mean == 1: return 'all_right'
+    return 'same' if c.paired and c.diff == 0 else 'constant'
 
 def _alone(sample, pairs):
     "The runs of a sample that are in no pair, in words"
@@ -1427,7 +1431,8 @@ def summarise(acc, correct=None, n_diverged:int=0, n_failed:int=0)->ArmSummary:
     known = dict(mean=float(x.mean()), low=float(x.min()), high=float(x.max()))
     if len(x) > 1:
         mean = Estimate.of(x)
-        known |= dict(sd=float(x.std(ddof=1)), half_width=mean.interval().high-mean.value)
+        spread = known['high'] > known['low'] # runs that are all alike show none
+        known |= dict(sd=float(x.std(ddof=1)), half_width=mean.interval().high-mean.value if spread else None)
     if len(x) > 1 and correct is not None:
         noise = _split(_checked_matrix(sample))
         known |= dict(sd_seed=noise.sd_seed, sd_churn=noise.sd_churn)

@@ -601,6 +601,7 @@ notes = dict( # what is said, with what is filled in
     narrow='its differences vary less from seed to seed than if single images flipped by chance and nothing else varied ({p}), so its intervals are probably too narrow, and more seeds would widen them',
     constant='nothing to test with. Are the runs copies of one another? Add seeds',
     same='nothing to test with: the two arms came out alike in every run. Does what is compared reach the output, or are these the same runs?',
+    all_right='nothing to test with: every run has all images right, so this task cannot tell the arms apart. Take a harder task',
     copies='{one} and {other} have the same accuracy at every seed: are these the same runs?',
     summaries='from summaries: unpaired',
     asked_unpaired='unpaired on request',

@@ -33,6 +33,23 @@ def test_help_lists_every_verb(call):
         code,out,err = call(*args)
         assert code==0 and err=='' and all(re.search(rf'^  {v} +\S', out, re.M) for v in verbs)
 
+def test_help_is_a_word_too(call):
+    assert call('help')==call('--help') and call('help','study')==call('study','--help')
+
+def test_a_study_is_shown_with_all_its_declared_arms(call, tmp_path):
+    study = Study('both', ['baseline','simple','self'], seeds=3, recipe='demo', root='runs')
+    study.declare()
+    for name in study.arms:
+        for seed in range(3): write_run(a_run(seed, name, acc=.7+.01*seed+(name=='self')/100), 'runs')
+    code,out,_ = call('study','demo','--variants','baseline,simple','--runs','3','--name','both')
+    assert code==0 and {row[0] for row in table_rows(out.split('\n\n')[0])} >= {'simple','self'}
+    assert 'self' in (tmp_path/'runs'/'_reports'/'both'/'report.md').read_text()
+
+def test_the_log_of_one_run_is_known_for_one(call, tmp_path):
+    (tmp_path/'history.csv').write_text('epoch,train_loss,valid_loss,accuracy,time\n' + ''.join(f'{i},2.1,2.0,0.{i},00:10\n' for i in range(1, 6)))
+    code,out,err = call('compare','history.csv')
+    assert (code,out)==(2,'') and 'the log of one run, with a row for each epoch. Join the logs of all runs' in err and '--where epoch=last' in err
+
 def test_the_verbs_are_there():
     assert {'demo','recipes','variants','data','cost','train','study','compare','report','runs'} <= set(verbs)
 
@@ -490,7 +507,7 @@ def test_a_file_name_forges_no_line(tmp_path, call):
     out = call('data', pics)[1]
     assert '\x1b' not in out and 'evil\\nsmall' in out
 
-@pytest.mark.parametrize('words', [['study','demo','--delta','0.5'], ['plan','demo','--sd','0.01','--delta','1'], ['race','demo','--delta','2'], ['compare','x.csv','--delta','0.21']], ids=' '.join)
+@pytest.mark.parametrize('words', [['study','demo','--delta','0.5'], ['plan','demo','--sd','0.01','--delta','1'], ['race','demo','--delta','2'], ['plan','demo','--sd','0.01','--effect','0.5'], ['compare','x.csv','--delta','0.21']], ids=' '.join)
 def test_a_margin_in_points_is_a_slip(words, capsys):
     with pytest.raises(SystemExit) as e: main(words)
     assert e.value.code==2 and 'give at most 0.2: it is a fraction, and 0.01 is one percentage point' in capsys.readouterr().err

@@ -1683,8 +1683,9 @@ def test_the_rule_of_a_console_is_no_row(tmp_path):
     (tmp_path/'c.txt').write_text('\n'.join(rows)+'\n')
     assert compare_results(tmp_path/'c.txt')['simple'].n==3
 
-@pytest.mark.parametrize('arms', [('1','0'), ('with attention','without attention'), ('attn','no_attn'), ('attn','w/o attn')], ids=str)
+@pytest.mark.parametrize('arms', [('1','0'), ('with attention','without attention'), ('attn','no_attn'), ('attn','w/o attn'),
+    ('attn','base'), ('se','Vanilla'), ('resnet_cbam','resnet_none'), ('r50-se','r50-baseline')], ids=str)
 def test_the_arm_that_lacks_something_is_the_baseline(arms): assert baseline_of(arms)==arms[1]
 
-@pytest.mark.parametrize('arms', [('full','no_softmax','no_gamma'), ('resnet','no_attn','no_conv')], ids=str)
+@pytest.mark.parametrize('arms', [('full','no_softmax','no_gamma'), ('resnet','no_attn','no_conv'), ('r18-se','r18-none','r50-none')], ids=str)
 def test_of_several_that_lack_something_none_is_the_baseline(arms): assert baseline_of(arms)==arms[0]

@@ -796,3 +796,13 @@ def test_a_note_that_asks_ends_with_its_question():
 def test_few_right_images_of_many_are_no_collapse():
     c = compare([0,1,0,1,1], [3,1,2,0,1], n_images=400)
     assert not any('far outside' in o for o in c.notes)
+
+# ---- runs that are all alike
+
+def test_where_every_run_has_all_images_right_the_task_is_too_easy():
+    c = compare([1.]*3, [1.]*3)
+    assert c.verdict=='undecided' and any('all images right' in o for o in c.notes) and not any('the same runs' in o for o in c.notes)
+    assert any('the same runs' in o for o in compare([.5]*3, [.5]*3).notes)
+
+def test_runs_that_are_all_alike_show_no_spread_to_measure_a_mean_by():
+    assert summarise([.5]*4).half_width is None and summarise([.5,.5,.5,.6]).half_width>0
