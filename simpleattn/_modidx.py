@@ -1868,6 +1868,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.study._one_driver': ('study.html#_one_driver', 'simpleattn/study.py'),
                                   'simpleattn.study._race_states': ('study.html#_race_states', 'simpleattn/study.py'),
                                   'simpleattn.study._read_seeds': ('study.html#_read_seeds', 'simpleattn/study.py'),
+                                  'simpleattn.study._refuse_too_few': ('study.html#_refuse_too_few', 'simpleattn/study.py'),
                                   'simpleattn.study._runs_of_sample': ('study.html#_runs_of_sample', 'simpleattn/study.py'),
                                   'simpleattn.study._said_of_others': ('study.html#_said_of_others', 'simpleattn/study.py'),
                                   'simpleattn.study._sd_of_pairs': ('study.html#_sd_of_pairs', 'simpleattn/study.py'),

@@ -1056,7 +1056,7 @@ def compare(
 def _is_file(name, root):
     "Whether it is a file of results: by its ending, or because it is there and no study has that name"
     path = Path(name)
-    if name == '-' or '.csv' in name.lower() or path.suffix.lower() in ('.tsv','.txt','.json','.jsonl','.gz'): return True
+    if name == '-' or '.csv' in name.lower() or path.suffix.lower() in ('.tsv','.txt','.json','.jsonl','.gz','.xlsx','.xls'): return True
     from simpleattn.files import as_root
     return path.exists() and not path.is_dir() and not (as_root(root)/'_studies'/f'{name}.json').exists()
 

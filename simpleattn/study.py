@@ -1019,10 +1019,16 @@ def _sd_of_pairs(by_arm, baseline): # sd, pairs of the fewest; None where no arm
     if not differences: return None
     return median(d.var() for d in differences)**.5, min(map(len, differences))
 
-def _sd_of_runs(by_arm, none): # sd, runs
+def _refuse_too_few(recipe, root, env):
+    "Raise `CliError` where no arm of a recipe tells the sd of a run, with the machines on which one may"
+    others = sorted({*load_runs(root, recipe=recipe.name, status='ok', recipe_hash=recipe.hash).env}-{env})
+    elsewhere = f" There are runs on {', '.join(others)}: --env {others[0]} plans by them." if others else ''
+    raise CliError(f"No arm of recipe {recipe.name!r} has two runs on {env}.{elsewhere} State the sd of a run: --sd 0.0075 for 0.75 pp.")
+
+def _sd_of_runs(by_arm): # sd, runs; None where no arm has two
     "Of a run within its arm: the median over arms, trusted as that of two of them"
     several = by_arm.loc[:, by_arm.count()>=2]
-    if several.empty: raise CliError(f"{none}. State the sd of a run: --sd 0.0075 for 0.75 pp.")
+    if several.empty: return None
     free = sorted(several.count()-1)[:2]
     return float(several.var().median()**.5), int(sum(free))+1
 
@@ -1057,7 +1063,7 @@ def plan_study(
     if of_pairs: sd,sd_runs,corr = *of_pairs,None
     else:
         corr = corr or 0.
-        if sd is None: sd,sd_runs = _sd_of_runs(by_arm, f'No arm of recipe {recipe.name!r} has two runs on {env}')
+        if sd is None: sd,sd_runs = _sd_of_runs(by_arm) or _refuse_too_few(recipe, root, env)
     minutes = table.wall_seconds.median()/60 if len(table) else None
     there = of_pairs[1] if of_pairs else int(max(by_arm.count(), default=0))
     return replace(plan(runs, sd, sd_runs, corr, variants=len(named) or variants, minutes=minutes, **kwargs), there=there)

@@ -80,7 +80,7 @@ MISTAKES = {'verb':(['trian'], 'trian.*train'), 'recipe':(['train','woof-128-4']
     'one run':(['compare','--summary','.8,.01,1','.8,.01,5'], 'at least two runs'), 'csv':(['compare','nowhere.csv'], 'nowhere.csv'), 'delta of a summary':(['compare','--summary','.8,.01,5','.8,.01,5','--delta','0'], 'delta must be positive'),
     'race':(['race','dmeo'], 'demo'), 'cap':(['race','demo','--cap','1'], 'two different seeds'), 'plan':(['plan','dmeo'], 'demo'),
     'plan without runs':(['plan','woof-128-5'], '--sd'), **{f'plan {a}':(['plan','demo',*(() if a.startswith('--sd ') else ('--sd','.01')),*a.split()], why) for a,why in {'--power 80':'0.8 for 80 %', '--power 0':'between 0 and 1', '--power nan':'between 0 and 1', '--variants 0':'at least one variant',
-        '--effect inf':'effect as a fraction', '--effect 0':'effect as a fraction', '--sd-runs 1':'two runs or more', '--alpha nan':'alpha', '--sd inf':'sd as a fraction', '--sd 0.78':'sd as a fraction', '--corr 1':'correlation'}.items()},
+        '--effect 0':'effect as a fraction', '--sd-runs 1':'two runs or more', '--alpha nan':'alpha', '--sd inf':'sd as a fraction', '--sd 0.78':'sd as a fraction', '--corr 1':'correlation'}.items()},
     **{f'summary {o}':(['compare','--summary',o,'.8,.01,5'], why) for o,why in {'.8,.01,inf':'whole number', '.8,.01,nan':'whole number', '.8,.9,5':'cannot have an sd', 'nan,.01,5':'fractions', '.8,inf,5':'fractions'}.items()},
     'plan of one seed':(['plan','demo','--sd','.01','--runs','1'], 'two seeds'),
     **{f'plan of {o}':(['plan','demo','--sd','.01','--variants',o], 'baseline alone') for o in ('baseline','baseline,baseline')},
@@ -507,7 +507,7 @@ def test_a_file_name_forges_no_line(tmp_path, call):
     out = call('data', pics)[1]
     assert '\x1b' not in out and 'evil\\nsmall' in out
 
-@pytest.mark.parametrize('words', [['study','demo','--delta','0.5'], ['plan','demo','--sd','0.01','--delta','1'], ['race','demo','--delta','2'], ['plan','demo','--sd','0.01','--effect','0.5'], ['compare','x.csv','--delta','0.21']], ids=' '.join)
+@pytest.mark.parametrize('words', [['study','demo','--delta','0.5'], ['plan','demo','--sd','0.01','--delta','1'], ['race','demo','--delta','2'], ['plan','demo','--sd','0.01','--effect','0.5'], ['plan','demo','--sd','0.01','--effect','inf'], ['compare','x.csv','--delta','0.21']], ids=' '.join)
 def test_a_margin_in_points_is_a_slip(words, capsys):
     with pytest.raises(SystemExit) as e: main(words)
     assert e.value.code==2 and 'give at most 0.2: it is a fraction, and 0.01 is one percentage point' in capsys.readouterr().err

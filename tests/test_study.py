@@ -8,7 +8,7 @@ from test_runs import a_run
 from test_store import cli_main
 from simpleattn.recipes import Recipe,derive,load_recipes
 from simpleattn.runs import claim,read_declaration,this_env,write_failure,write_run
-from simpleattn.study import Progress,Study,load_study,make_arms,compare_gains
+from simpleattn.study import Progress,Study,load_study,make_arms,compare_gains,plan_study
 from simpleattn.variants import Variant,get_variant
 
 TINY,OTHER = Recipe('tiny'), Recipe('other', lr=.1)
@@ -535,3 +535,8 @@ def test_images_that_have_changed_are_found_out_before_anything_is_trained(recip
     assert [r.seed for r in study(3).read().runs['baseline']]==[0,1,2]
 
 def first_file(folder): return sorted(o for o in folder.rglob('*') if o.is_file())[0]
+
+def test_a_plan_without_runs_here_names_the_machines_that_have_some(tmp_path):
+    for seed in range(3): write_run(a_run(seed, 'baseline', load_recipes()['demo'], 'cpu-torch9'), tmp_path)
+    with pytest.raises(CliError, match='two runs on cpu-torch1. There are runs on cpu-torch9: --env cpu-torch9 plans by them. State the sd'): plan_study('demo', root=tmp_path, env='cpu-torch1')
+    with pytest.raises(CliError, match='two runs on cpu-torch1. State the sd'): plan_study('woof-cpu', root=tmp_path, env='cpu-torch1')
