@@ -1106,7 +1106,10 @@ def _said_aside(runs, by):
     return [f"not used, because each run has its own: {', '.join(own)}"] if own else []
 
 # %% ../nbs/24_results.ipynb #e59d39fc
-def _words(given): return (given,) if isinstance(given, str) else tuple(map(str, given)) # a text is one word
+def _words(given):
+    "What was given for an option that takes several words; a text is one"
+    if given is None: return ()
+    return (given,) if isinstance(given, str) else tuple(map(str, given))
 
 def read_results(
     path,               # csv, tsv, json or jsonl, also packed; - is standard input; or a DataFrame

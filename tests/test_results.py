@@ -1286,6 +1286,10 @@ def test_the_name_of_what_was_measured_may_stand_under_any_of_its_names(call, ke
     runs = [dict(model=a, seed=s, value=wrong(x)) for a,s,x in ROWS]
     is_the_five(comparisons(call, wrote(json.dumps({key:'error rate', 'runs':runs})))[0][0])
 
+def test_no_words_may_be_said_as_none():
+    table = pd.DataFrame([dict(arm=a, seed=s, acc=x) for a,s,x in ROWS])
+    for none in (None, (), [], np.array([])): assert compare_results(table, where=none, by=none, ignore=none)['simple'].n==5
+
 @pytest.mark.parametrize('column,by', [(' dataset',' dataset'), ('n_val_images','n_val_images'), (2020,2020), ('Dataset','dataset')])
 def test_parts_are_of_a_column_as_it_is_called(column, by):
     table = pd.DataFrame([dict(arm=a, seed=s, acc=x, **{str(column):part}) for part in ('500','600') for a,s,x in ROWS]).rename(columns={str(column):column})
