@@ -1810,6 +1810,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'simpleattn.study.Study.run': ('study.html#study.run', 'simpleattn/study.py'),
                                   'simpleattn.study.Study.runs': ('study.html#study.runs', 'simpleattn/study.py'),
                                   'simpleattn.study.Study.take_back': ('study.html#study.take_back', 'simpleattn/study.py'),
+                                  'simpleattn.study.Study.whole': ('study.html#study.whole', 'simpleattn/study.py'),
+                                  'simpleattn.study.Study.with_arms': ('study.html#study.with_arms', 'simpleattn/study.py'),
                                   'simpleattn.study.StudyRuns': ('study.html#studyruns', 'simpleattn/study.py'),
                                   'simpleattn.study.StudyRuns.__repr__': ('study.html#studyruns.__repr__', 'simpleattn/study.py'),
                                   'simpleattn.study.StudyRuns._check_enough': ('study.html#studyruns._check_enough', 'simpleattn/study.py'),

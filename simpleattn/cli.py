@@ -588,10 +588,9 @@ def _causes(gave_up):
 
 def _finished(study, fmt):
     "The comparison of a study that has run, with all its declared arms; where runs failed every time, an error that names them after it"
-    from simpleattn.study import load_study
-    whole = load_study(study.name, study.root)
-    if not study.gave_up: return comparison(whole, fmt)
-    try: text = comparison(whole, fmt)
+    def compared(): return comparison(study.whole, fmt)
+    if not study.gave_up: return compared()
+    try: text = compared()
     except CliError: text = ''
     lost = [path for path,_ in study.gave_up.values()]
     n_runs = len(study.arms)*len(study.seeds)

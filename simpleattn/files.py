@@ -418,7 +418,7 @@ def _get_objects(root, names):
         got = patiently(lambda: root.fs.cat(keys, on_error='return'), _unread(root))
         for name,key in zip(part, keys):
             content = got[key] if isinstance(got.get(key), bytes) else _unless_gone(root, name)
-            if content is not None: yield name, content
+            if content is not None: yield name, content[:most_bytes+1] # as of a folder's files
 
 def _unless_gone(root, name):
     "A file's content, asked for by itself; None where it is not there any more"

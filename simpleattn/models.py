@@ -237,9 +237,7 @@ def create_backbone(
     "A backbone without attention, weights drawn from torch's present generator"
     options = dict(stem=tuple(stem), widen=widen, act=act, pool=pool)
     if name.startswith('timm/'): return _timm(name.removeprefix('timm/'), n_out, size, options)
-    if name not in backbones:
-        known = f"Choose from: {', '.join(backbones)}, and timm/NAME."
-        raise CliError(f"No backbone {name!r}. {near(name, backbones, known)}")
+    if name not in backbones: raise CliError(f"No backbone {name!r}. {near(name, [*backbones, 'timm/NAME'])}")
     family = next(o for o in families if name in o.names)
     _only_defaults(name, options, family.options)
     return family.create(name, n_out, **{o:options[o] for o in family.options})

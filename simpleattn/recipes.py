@@ -235,14 +235,14 @@ def near(
     name,  # What was asked for
     names, # What there is
     *more  # Sentences that follow
-)->str: # Sentences; all names where there are at most 25
+)->str: # Sentences; all names where there are at most 30
     "Which of the known names was meant"
     from difflib import get_close_matches
     names = [*names]
     close = get_close_matches(str(name), names, 5, .5)
     sentences = [f"Did you mean {', '.join(close)}?"] if close else []
     if not names: sentences.append('There is none.')
-    elif len(names)<=25: sentences.append(f"Choose from: {', '.join(names)}.")
+    elif len(names)<=30: sentences.append(f"Choose from: {', '.join(names)}.")
     return ' '.join([*sentences, *more])
 
 # %% ../nbs/04_recipes.ipynb #b836fcf9

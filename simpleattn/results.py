@@ -854,7 +854,8 @@ def _with_arm(table, arm, means, sds):
 def _refuse_log(asked, table):
     "The log of one run: a row for each epoch, and nothing that names its arm"
     counts = first(_by_name(table, of_a_log))
-    if counts is None or table[counts].duplicated().any(): return
+    if counts is None or len(table) < 2 or table[counts].duplicated().any(): return
+    if any(_differing(table, o) > 1 for o in _by_name(table, seed_names)): return # a run a row
     asked.refuse(f'it looks like the log of one run, with a row for each {counts}. Join the logs of all runs, with columns model and seed, '
         f'and keep the last rows by --where {shlex.quote(f"{counts}=last")}.')
 
@@ -1137,7 +1138,8 @@ def baseline_of(
 )->str:  # The one named baseline, or else one that says that something is absent, or the first
     "The arm that the others are compared with, where none is named"
     names = {o.casefold():o for o in reversed(arms)}
-    absent = first(names[o] for o in ('baseline','base','vanilla','plain','false','none','off','no','0') if o in names)
+    is_size = {*names} & {*'tiny small large huge'.split()} # what stands beside base is one, too
+    absent = first(names[o] for o in ('baseline','base','vanilla','plain','false','none','off','no','0') if o in names and not (o == 'base' and is_size))
     says_so = re.compile(r'(no|without|w/o)[ _-].*|.*[ _/-](none|baseline|vanilla)', re.I)
     without = [*filter(says_so.fullmatch, arms)] # of several, each leaves out another part
     return absent or (without[0] if len(without) == 1 else arms[0])
@@ -1162,7 +1164,7 @@ _read_words = {*signature(read_results).parameters} - {'path','by'}
 
 def compare_results(
     path,              # As `read_results` takes it
-    baseline:str=None, # Arm that the others are compared with; None: the one named baseline, none or false, or the first
+    baseline:str=None, # Arm that the others are compared with; None: as `baseline_of` says
     by:list=(),        # Columns: one answer for each value
     told=None,         # Function that is shown the runs that were read
     **kwargs           # Of `compare_many`, and of `read_results` too

@@ -1431,8 +1431,8 @@ def summarise(acc, correct=None, n_diverged:int=0, n_failed:int=0)->ArmSummary:
     known = dict(mean=float(x.mean()), low=float(x.min()), high=float(x.max()))
     if len(x) > 1:
         mean = Estimate.of(x)
-        spread = known['high'] > known['low'] # runs that are all alike show none
-        known |= dict(sd=float(x.std(ddof=1)), half_width=mean.interval().high-mean.value if spread else None)
+        known |= dict(sd=float(x.std(ddof=1)))
+        if known['sd'] > 1e-9: known |= dict(half_width=mean.interval().high-mean.value) # runs that are all alike show no spread
     if len(x) > 1 and correct is not None:
         noise = _split(_checked_matrix(sample))
         known |= dict(sd_seed=noise.sd_seed, sd_churn=noise.sd_churn)

@@ -6,7 +6,7 @@
 __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'check_studies', 'compare_gains', 'Progress', 'plan_study']
 
 # %% ../nbs/18_study.ipynb #d440cc80
-import copy,io,json,signal,sys,time
+import copy,io,json,os,signal,sys,time
 from collections import Counter
 from contextlib import ExitStack,closing,contextmanager,suppress
 from collections.abc import Iterable
@@ -168,6 +168,18 @@ def on_file(self:Study,
     _check_arms(self, declared)
     _check_seeds(self, declared['seeds'])
     return declared
+
+@patch
+def with_arms(self:Study, more)->Study:
+    "The same study with more arms"
+    study = copy.copy(self)
+    study.arms = self.arms|more
+    return study
+
+@patch(as_prop=True)
+def whole(self:Study)->Study:
+    "The study with all arms that it was declared with"
+    return self.with_arms(_declared_arms(self.on_file() or {}))
 
 def _check_arms(study, declared):
     for label,arm in _declared_arms(declared).items():
@@ -548,9 +560,7 @@ def compare(self:StudyRuns,
     declared_arms = _declared_arms(self.declaration)
     hidden = {*declared_arms} - {*study.arms}
     if hidden: # the family is the declared one: compare it whole, and show a part
-        whole = copy.copy(study)
-        whole.arms = study.arms|declared_arms
-        return whole.read().compare(contrasts, **kwargs).without(hidden)
+        return study.with_arms(declared_arms).read().compare(contrasts, **kwargs).without(hidden)
     self._check_enough()
     declared = dict(alpha=study.alpha, delta=study.delta, paired=True if study.raced else None,
         sequential=bool(study.raced) or self.grown, contrasts=[*study.contrasts, *contrasts])
@@ -881,15 +891,16 @@ def _check_data(self:Study, data):
 
 @patch
 def _check_images(self:Study, data):
-    "Raise `CliError`, before anything is trained, where existing runs saw other images than those to come"
-    from simpleattn.folders import fingerprint, get_path
-    now = self.read()
+    "Raise `CliError`, before anything is trained, where existing runs saw other images than those to come; a data set that is fetched is seen by its first run"
+    from simpleattn.folders import fingerprint, get_path, known
+    now, given = self.read(), data or os.environ.get('SIMPLEATTN_DATA')
     if not now.missing: return
     for label,runs in now.runs.items():
         arm = self.arms[label]
-        if not runs or not arm.can_train: continue
+        if not runs or not arm.can_train or arm.recipe.dataset in known and not given: continue
         path = get_path(arm.recipe.dataset, arm.recipe.source, data)
-        others = [run for run in runs if run.fingerprint!=fingerprint(path)]
+        seen = fingerprint(path)
+        others = [run for run in runs if run.fingerprint!=seen]
         if others: raise CliError(f"The images at {path} are not those of {len(others)} existing runs of {label!r}: their names or sizes differ. "
             "Give the images of those runs by --data, or train all arms anew in another folder of runs (--root).")
 
@@ -1020,8 +1031,10 @@ def _sd_of_pairs(by_arm, baseline): # sd, pairs of the fewest; None where no arm
     return median(d.var() for d in differences)**.5, min(map(len, differences))
 
 def _refuse_too_few(recipe, root, env):
-    "Raise `CliError` where no arm of a recipe tells the sd of a run, with the machines on which one may"
-    others = sorted({*load_runs(root, recipe=recipe.name, status='ok', recipe_hash=recipe.hash).env}-{env})
+    "Raise `CliError` where no arm of a recipe tells the sd of a run, with the machines on which one does"
+    runs = load_runs(root, recipe=recipe.name, status='ok', recipe_hash=recipe.hash)
+    several = runs.groupby(['env','variant','variant_hash']).filter(lambda of_arm: len(of_arm)>=2)
+    others = sorted({*several.env}-{env})
     elsewhere = f" There are runs on {', '.join(others)}: --env {others[0]} plans by them." if others else ''
     raise CliError(f"No arm of recipe {recipe.name!r} has two runs on {env}.{elsewhere} State the sd of a run: --sd 0.0075 for 0.75 pp.")
 

@@ -526,7 +526,7 @@ CHANGES = {
     'plot-sign': ('plots', "ax.plot(100*diff, row, marker", "ax.plot(-100*diff, row, marker"),
     'plot-interval': ('plots', 'xerr=100*s.half_width', 'xerr=100*s.sd'),
     'exit-status': ('cli', 'return status', 'return 0'),
-    'csv-baseline': ('results', "for o in ('baseline','base','vanilla','plain','false','none','off','no','0') if o in names)", "for o in () if o in names)"),
+    'csv-baseline': ('results', "for o in ('baseline','base','vanilla','plain','false','none','off','no','0') if o in names", "for o in () if o in names"),
     'utf16-unmarked': ('formats', '> .6*len(half)', '> 6*len(half)'),
     'markdown-rule': ('formats', 'if not (comment or rule or again)', 'if not (comment or again)'),
     'header-again': ('formats', 'if not (comment or rule or again)', 'if not (comment or rule)'),

@@ -172,6 +172,13 @@ def test_callbacks_of_a_recipe_are_confirmed_with_it_in_words_that_a_shell_takes
     words = shlex.split(e.confirm)
     assert words[words.index('--set')+1]==f"callbacks={','.join(recipe.callbacks)}"
 
+def test_callbacks_that_only_a_recipe_of_the_settings_has_are_taken_away(tmp_path):
+    from simpleattn.board import _derived_from
+    put(tmp_path, FIVE, derive(WOOF, lr=.001))
+    entry, = board_entries(tmp_path)
+    with_callbacks = derive(WOOF, lr=.001, callbacks='fastai.callback.training:GradientClip(max_norm=1.0)')
+    assert _derived_from(entry, {with_callbacks.name:with_callbacks})==(with_callbacks.name, dict(callbacks=()))
+
 def test_the_confirming_command_goes_to_the_folder_of_the_runs(tmp_path):
     put(tmp_path, FIVE); put(tmp_path, [x+.1 for x in FIVE], variant='simple')
     assert f'--root {tmp_path}' in leaderboard(board_entries(tmp_path))[0].confirm

@@ -6,7 +6,7 @@ from conftest import ROOT,bits,cli,python
 from simpleattn import __version__
 from simpleattn.cli import main,verbs
 from simpleattn.recipes import Recipe,load_recipes
-from simpleattn.runs import pack_bits,this_env,write_run
+from simpleattn.runs import find_runs,pack_bits,this_env,write_run
 from simpleattn.study import Study,load_study
 from simpleattn.variants import variants
 from test_runs import a_run
@@ -37,18 +37,23 @@ def test_help_is_a_word_too(call):
     assert call('help')==call('--help') and call('help','study')==call('study','--help')
 
 def test_a_study_is_shown_with_all_its_declared_arms(call, tmp_path):
-    study = Study('both', ['baseline','simple','self'], seeds=3, recipe='demo', root='runs')
+    recipe, env = load_recipes()['demo'], this_env('cpu')
+    study = Study('both', ['baseline','simple','self'], seeds=3, recipe=recipe, root='runs', env=env)
     study.declare()
     for name in study.arms:
-        for seed in range(3): write_run(a_run(seed, name, acc=.7+.01*seed+(name=='self')/100), 'runs')
-    code,out,_ = call('study','demo','--variants','baseline,simple','--runs','3','--name','both')
-    assert code==0 and {row[0] for row in table_rows(out.split('\n\n')[0])} >= {'simple','self'}
+        for seed in range(3): write_run(a_run(seed, name, recipe, env, acc=(5+seed+(name=='self'))/10), 'runs')
+    code,out,_ = call('study','demo','--variants','baseline,simple','--runs','3','--name','both','--device','cpu')
+    assert code==0 and {row[0] for row in table_rows(out.split('\n\n')[0])} >= {'simple','self'} and len(find_runs('runs')[0])==9
     assert 'self' in (tmp_path/'runs'/'_reports'/'both'/'report.md').read_text()
 
 def test_the_log_of_one_run_is_known_for_one(call, tmp_path):
     (tmp_path/'history.csv').write_text('epoch,train_loss,valid_loss,accuracy,time\n' + ''.join(f'{i},2.1,2.0,0.{i},00:10\n' for i in range(1, 6)))
     code,out,err = call('compare','history.csv')
     assert (code,out)==(2,'') and 'the log of one run, with a row for each epoch. Join the logs of all runs' in err and '--where epoch=last' in err
+
+def test_runs_with_their_best_epochs_are_no_log(call, tmp_path):
+    (tmp_path/'best.csv').write_text('seed,epoch,accuracy\n0,18,.81\n1,19,.80\n2,20,.83\n')
+    assert 'Name it by --arm COLUMN. Choose from: seed, epoch, accuracy' in call('compare','best.csv')[2]
 
 def test_the_verbs_are_there():
     assert {'demo','recipes','variants','data','cost','train','study','compare','report','runs'} <= set(verbs)

@@ -231,6 +231,9 @@ def test_the_most_that_is_read_is_the_same_in_a_folder_and_a_bucket(tmp_path, mo
         if any_size: assert get(root, 'more.json', any_size=True)==b'0123456789a'
         else:
             with pytest.raises(CliError, match='larger than any file of a store'): get(root, 'more.json')
+        assert dict(get_many(root, ['more.json']))=={'more.json':b'0123456789a'}
+        put(root, 'most.json', 20*'x')
+        assert len(dict(get_many(root, ['most.json']))['most.json'])==11 # enough to know that it is too large
 
 @pytest.mark.parametrize('name', ['._0.json','.0.json','._s.json'])
 def test_hidden_files_such_as_macos_writes_beside_others_are_no_records(root, name):

@@ -1691,5 +1691,5 @@ def test_the_rule_of_a_console_is_no_row(tmp_path):
     ('attn','base'), ('se','Vanilla'), ('resnet_cbam','resnet_none'), ('r50-se','r50-baseline')], ids=str)
 def test_the_arm_that_lacks_something_is_the_baseline(arms): assert baseline_of(arms)==arms[1]
 
-@pytest.mark.parametrize('arms', [('full','no_softmax','no_gamma'), ('resnet','no_attn','no_conv'), ('r18-se','r18-none','r50-none')], ids=str)
+@pytest.mark.parametrize('arms', [('full','no_softmax','no_gamma'), ('resnet','no_attn','no_conv'), ('r18-se','r18-none','r50-none'), ('small','base','large')], ids=str)
 def test_of_several_that_lack_something_none_is_the_baseline(arms): assert baseline_of(arms)==arms[0]

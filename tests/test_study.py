@@ -534,9 +534,18 @@ def test_images_that_have_changed_are_found_out_before_anything_is_trained(recip
     study(3).run(engine='serial', data=tiny, device='cpu', progress=False)
     assert [r.seed for r in study(3).read().runs['baseline']]==[0,1,2]
 
+def test_of_a_data_set_that_is_fetched_nothing_is_asked_before_its_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr('simpleattn.folders._download', lambda *args: pytest.fail('it was fetched'))
+    s = Study('woof', ['baseline','simple'], seeds=3, recipe=load_recipes()['woof-cpu'], root=tmp_path, env=this_env('cpu'))
+    for name in s.arms: write_run(a_run(0, name, s.arms[name].recipe, s.env), tmp_path)
+    assert s.read().n_runs==2
+    s._check_images(None)
+
 def first_file(folder): return sorted(o for o in folder.rglob('*') if o.is_file())[0]
 
 def test_a_plan_without_runs_here_names_the_machines_that_have_some(tmp_path):
     for seed in range(3): write_run(a_run(seed, 'baseline', load_recipes()['demo'], 'cpu-torch9'), tmp_path)
     with pytest.raises(CliError, match='two runs on cpu-torch1. There are runs on cpu-torch9: --env cpu-torch9 plans by them. State the sd'): plan_study('demo', root=tmp_path, env='cpu-torch1')
+    write_run(a_run(0, 'simple', load_recipes()['demo'], 'cpu-torch8'), tmp_path)
+    with pytest.raises(CliError, match='There are runs on cpu-torch9: '): plan_study('demo', root=tmp_path, env='cpu-torch1')
     with pytest.raises(CliError, match='two runs on cpu-torch1. State the sd'): plan_study('woof-cpu', root=tmp_path, env='cpu-torch1')
