@@ -124,11 +124,13 @@ class DecodedImages:
         return self.keep(('bytes', str(device)), lambda: torch.from_numpy(np.array(self.data)).to(device))
 
 # %% ../nbs/10_data.ipynb #b07d46ad
-def _times(files): # None while one was changed in the last two seconds: a second change could show the same times
+_fresh = 2 # seconds in which a second change of a file could show the same times
+
+def _times(files): # None while one is fresh
     "Hash over what the file system says of files"
     found = [os.stat(o) for o in files]
     newest = max((max(o.st_mtime_ns, o.st_ctime_ns) for o in found), default=0)
-    if newest > time.time_ns()-2*10**9: return None
+    if newest > time.time_ns()-_fresh*10**9: return None
     facts = [(o.st_size, o.st_mtime_ns, o.st_ctime_ns, o.st_ino) for o in found]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 

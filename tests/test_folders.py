@@ -676,8 +676,7 @@ def settled(tmp_path, monkeypatch, pics):
     "A cache that is believed by times: written, read once more when it was no longer fresh"
     from simpleattn import data
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'xdg'))
-    times = data._times
-    monkeypatch.setattr(data, '_times', lambda files: times(files, fresh=.01))
+    monkeypatch.setattr(data, '_fresh', .01)
     DecodedImages(pics)
     time.sleep(.02)
     imgs = DecodedImages(pics)

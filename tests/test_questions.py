@@ -350,7 +350,7 @@ def test_the_winner_has_an_interval_over_all_arms():
     found = best(arms)
     x = max(arms.values(), key=np.mean)
     assert (found.winner_low, found.winner_high)==pytest.approx(stats.t.interval(1-.05/5, len(x)-1, x.mean(), x.std(ddof=1)/math.sqrt(len(x))))
-    assert 'picked as the best of 5 arms' in found.words and 'too high on average' in found.words and 'its own error rate' in found.words
+    assert 'picked as the best of 5 arms' in found.words and 'too high on average' in found.words and 'an error rate of its own' in found.words
     assert json.dumps(found.to_dict())
 
 def test_arms_without_common_seeds_diverged_runs_and_constant_gaps():
