@@ -108,7 +108,7 @@ def test_a_bound_that_is_not_0_does_not_look_like_it():
 def test_a_prediction_says_for_which_studies_it_holds():
     assert 'alike in seeds and noise' in pool(studies(1, 5)).words
     values = [r['value'] for r in json.loads((BENCH/'records'/'questions.json').read_text())['rows'] if r['what']=='a further study, outside the prediction']
-    assert f'up to {100*max(values):.0f} % where 5 % should' in pool(studies(1, 5)).words
+    assert f'up to {100*max(values):.0f} % instead of 5 %' in pool(studies(1, 5)).words
 
 def test_studies_are_told_from_data_sets():
     cs = studies(0, 3)
