@@ -661,7 +661,7 @@ def _ended(runs, by=()):
         if not within or ends.groupby(runs.arm).max().nunique() > 1: continue # arms that were meant to end elsewhere are not pairs
         said.append(f'{header} {ends.min():g} to {ends.max():g}')
         runs = runs.drop(columns=header)
-    return runs, [f"runs end at {', '.join(said)}"] if said else []
+    return runs, [f"runs end at {', '.join(said)} (stopped early, or not finished)"] if said else []
 
 # %% ../nbs/24_results.ipynb #60844bf4
 def _matching(glob, headers, needed=()):

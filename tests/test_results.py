@@ -245,7 +245,7 @@ def test_runs_that_end_at_different_epochs_are_not_mixed(call):
     err = refused(call, f, says='epoch (0, 1, 2, 3, ...) varies')
     assert commands(err)==[['compare',f,'--where','epoch=last']]
     (c,),err = comparisons(call, f, '--where', 'epoch=last')
-    assert c['n']==5 and err.startswith(f'{f}: runs end at epoch 2 to 4.')
+    assert c['n']==5 and err.startswith(f'{f}: runs end at epoch 2 to 4 (stopped early, or not finished).')
     assert comparisons(call, f, '--where', 'epoch=4')[0][0]['n']==4
 
 def test_steps_of_a_log_are_named_beside_its_epochs_under_any_spelling(call):
