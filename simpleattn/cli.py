@@ -1127,7 +1127,10 @@ def leaderboard(
     rows = [e.to_dict() for e in best]
     if fmt=='json': return rows
     if fmt=='csv': return _flat(rows)
-    return '\n\n'.join([table(board.board_rows(best), fmt), *filter(None, (e.confirm_words for e in best))])
+    shown = board.board_rows(best)
+    is_alone = best and not any(o['published'] for o in shown)
+    none = "fastai's leaderboard has no entry of these data sets, splits, sizes and epochs." if is_alone else ''
+    return '\n\n'.join(filter(None, [table(shown, fmt), none, *(e.confirm_words for e in best)]))
 
 def _flat(rows):
     "The rows without what is a list or a dict in any of them"

@@ -208,6 +208,11 @@ def test_the_chance_of_a_new_run_is_what_it_says(n):
     s = Score(4, 1, .8, sd=.01)
     assert chance_to_beat(s, .8)==pytest.approx(.4) and chance_to_beat(replace(s, n=1), .8) is None
 
+@pytest.mark.parametrize('epochs,has_entry', [(5, True), (6, False)])
+def test_a_board_without_a_published_entry_says_so(tmp_path, call, epochs, has_entry):
+    put(tmp_path, FIVE, derive(WOOF, epochs=epochs))
+    assert ("fastai's leaderboard has no entry" in call('leaderboard', '--root', tmp_path)[1]) != has_entry
+
 def test_the_board_in_every_format(tmp_path, call):
     put(tmp_path, FIVE); put(tmp_path, [x+.01 for x in FIVE], variant='simple')
     code,out,err = call('leaderboard', '--root', tmp_path)
