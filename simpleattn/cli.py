@@ -164,6 +164,8 @@ examples = dict( # function -> what is typed after its verb
     leaderboard=['', '--pr woof-cpu/simple'],
     runs=['--verify', '--merge s3://bucket/runs'])
 
+_stand_ins = {int:'N', float:'X', 'file':'FILE', 'new':'FILE'} # what help shows for a value; else the option's name in capitals
+
 def _add_argument(parser, name, parameter):
     "A parameter on the command line: a word where it has no default, a flag where it is a bool, else an option"
     kind,notes = ann_parts(parameter.anno)
@@ -177,7 +179,7 @@ def _add_argument(parser, name, parameter):
     how |= dict(action='store_true') if kind is bool else dict(action=_Value, kind=kind or str)
     if not is_option: return parser.add_argument(name, **how)
     if how.get('nargs')=='*': how['default'] = list(default)
-    if kind is not bool: how['metavar'] = f'({kind.__name__})'
+    if kind is not bool: how['metavar'] = _stand_ins.get(how.get('place', kind), name.upper())
     return parser.add_argument(*also, f"--{name.replace('_','-')}", dest=name, **how)
 
 # %% ../nbs/28_cli.ipynb #a021a35b

@@ -428,7 +428,7 @@ def test_a_study_and_a_race_train_alike(call):
 def test_import_is_an_option_by_that_name(call):
     "And no abbreviation of another"
     for verb in ('study','race','train','cost','variants'):
-        assert '--import (str), --import-file (str)' in call(verb, '--help')[1], verb
+        assert '--import FILE, --import-file FILE' in call(verb, '--help')[1], verb
     assert "no file '/nope.py'" in call('variants', '--import', '/nope.py')[2] and "no file '/nope.py'" in call('variants', '--import-file=/nope.py')[2]
 
 def test_the_package_is_the_command(tmp_path):
