@@ -570,6 +570,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.folders.folder_name': ('folders.html#folder_name', 'simpleattn/folders.py'),
                                     'simpleattn.folders.get_path': ('folders.html#get_path', 'simpleattn/folders.py'),
                                     'simpleattn.folders.image_files': ('folders.html#image_files', 'simpleattn/folders.py'),
+                                    'simpleattn.folders.is_fetched': ('folders.html#is_fetched', 'simpleattn/folders.py'),
                                     'simpleattn.folders.list_images': ('folders.html#list_images', 'simpleattn/folders.py'),
                                     'simpleattn.folders.noisy_labels': ('folders.html#noisy_labels', 'simpleattn/folders.py'),
                                     'simpleattn.folders.one_at_a_time': ('folders.html#one_at_a_time', 'simpleattn/folders.py'),

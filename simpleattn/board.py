@@ -203,8 +203,8 @@ def _derived_from(entry, recipes):
     name = entry.recipe['name']
     if name in recipes: return name, {}
     def changes(base):
-        before, after = ({'callbacks':(), **o} for o in (base.to_dict(), entry.recipe)) # which recipes hold only where there are some
-        return {k:v for k,v in after.items() if k!='name' and v!=before[k]}
+        before = base.to_dict() # without callbacks where there are none
+        return {k:v for k,v in entry.runs[0].settings.items() if k!='name' and v!=before.get(k, [])}
     derived = {r.name:changes(r) for r in recipes.values()}
     base = min(derived, key=lambda o: len(derived[o]))
     return base, derived[base]

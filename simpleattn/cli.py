@@ -1130,9 +1130,9 @@ def leaderboard(
     if fmt=='json': return rows
     if fmt=='csv': return _flat(rows)
     shown = board.board_rows(best)
-    is_alone = best and not any(o['published'] for o in shown)
-    none = "fastai's leaderboard has no entry of these data sets, splits, sizes and epochs." if is_alone else ''
-    return '\n\n'.join(filter(None, [table(shown, fmt), none, *(e.confirm_words for e in best)]))
+    said = [e.confirm_words for e in best]
+    if best and not any(o['published'] for o in shown): said = ["fastai's leaderboard has no entry of these data sets, splits, sizes and epochs.", *said]
+    return '\n\n'.join([table(shown, fmt), *filter(None, said)])
 
 def _flat(rows):
     "The rows without what is a list or a dict in any of them"

@@ -6,8 +6,8 @@
 __all__ = ['known', 'sources', 'class_names', 'image_suffixes', 'val_folders', 'archive_suffixes', 'derived', 'official',
            'datasets', 'folder_name', 'class_name', 'cache_dir', 'one_at_a_time', 'file_digest', 'split_list', 'unpack',
            'get_path', 'image_files', 'class_of', 'list_images', 'split_folder', 'fingerprint', 'source_facts',
-           'contradiction', 'find_data', 'check_dataset', 'check_at_hand', 'as_rgb', 'read_image', 'check_data',
-           'split_files', 'noisy_labels', 'train_labels']
+           'contradiction', 'find_data', 'check_dataset', 'is_fetched', 'check_at_hand', 'as_rgb', 'read_image',
+           'check_data', 'split_files', 'noisy_labels', 'train_labels']
 
 # %% ../nbs/09_folders.ipynb #4bad0088
 import csv,errno,hashlib,io,itertools,json,lzma,math,os,shlex,shutil,stat,tarfile,tempfile,warnings,zipfile,zlib
@@ -687,13 +687,20 @@ def check_dataset(
     if dataset not in datasets() and not (data or os.environ.get('SIMPLEATTN_DATA')):
         raise CliError(f"No data set {dataset!r}. {near(dataset, datasets())} One of your own is found by --data or SIMPLEATTN_DATA.")
 
+def is_fetched(
+    recipe:Recipe, # For its data set
+    data=None      # Folder or archive that was given for it; None: SIMPLEATTN_DATA
+)->bool:
+    "Will its first run fetch a data set, as nobody has given one?"
+    return recipe.dataset in known and not (data or os.environ.get('SIMPLEATTN_DATA'))
+
 def check_at_hand(
     recipe:Recipe, # For its data set
     data=None      # Folder or archive that was given for it; None: SIMPLEATTN_DATA
 ):
     "Raise `CliError`, before anything is trained, for a data set that cannot be found or used; one that is fetched is seen by its first run"
     check_dataset(recipe.dataset, data)
-    if data or os.environ.get('SIMPLEATTN_DATA') or recipe.dataset not in known: _tell_of_stray(find_data(recipe, data))
+    if not is_fetched(recipe, data): _tell_of_stray(find_data(recipe, data))
 
 @lru_cache(maxsize=16)
 def _tell_of_stray(path): # once a process

@@ -593,14 +593,14 @@ def timm_attention(
         raise ValueError(f"timm's {kind} keeps the channels, and here {ni} go in and {n_out} come out: "
             "put it at STAGE.BLOCK")
     layer = get_attn(kind)(ni, **kwargs)
-    if getattr(layer, 'conv_lambda', None) is not None: layer.conv_lambda.__class__ = _Conv3d
+    if getattr(layer, 'conv_lambda', None) is not None: layer.conv_lambda.__class__ = _Conv3d # its weights stay as they were drawn
     if kind=='lambda' and n_out!=ni: layer = nn.Sequential(layer, nn.Conv2d(ni, n_out, 1, bias=False))
     if kind in _sized: layer.register_forward_pre_hook(partial(_of_size, kind, size))
     return layer
 timm_attention.traits = dict(fixed_size=True)
 
 class _Conv3d(nn.Conv3d):
-    "torch's own in the precision of its weights on a CPU: in bfloat16 its gradients are not finite there"
+    "torch's, but on a CPU in the precision of its weights: in bfloat16 its gradients are not finite there"
     def forward(self, x):
         if x.device.type!='cpu': return super().forward(x)
         with torch.autocast('cpu', enabled=False): return super().forward(x.to(self.weight.dtype))
@@ -735,7 +735,7 @@ def _answer(pipe, f, args):
 
 # %% ../nbs/07_models.ipynb #31750a28
 def _outermost(model, is_one):
-    "Modules that a test finds, by name; those within another one of them are left out"
+    "Modules for which `is_one` holds, by name; those within another one of them are left out"
     found = {name:m for name,m in model.named_modules() if is_one(m)}
     within = {m for outer in found.values() for m in outer.modules() if m is not outer}
     return {name:m for name,m in found.items() if m not in within}

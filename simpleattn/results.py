@@ -1133,16 +1133,20 @@ def read_results(
     return frame
 
 # %% ../nbs/24_results.ipynb #e2bed0ef
+_baseline_names = 'baseline base vanilla plain false none off no 0'.split() # the first that is there
+_sizes = {*'tiny small large huge'.split()} # of networks that also come as base
+
 def baseline_of(
     arms # Names of arms, in the order of the table
 )->str:  # The one named baseline, or else one that says that something is absent, or the first
     "The arm that the others are compared with, where none is named"
     names = {o.casefold():o for o in reversed(arms)}
-    is_size = {*names} & {*'tiny small large huge'.split()} # what stands beside base is one, too
-    absent = first(names[o] for o in ('baseline','base','vanilla','plain','false','none','off','no','0') if o in names and not (o == 'base' and is_size))
+    known = [o for o in _baseline_names if o in names]
+    if _sizes & {*names} and 'base' in known: known.remove('base') # a size, too
+    if known: return names[known[0]]
     says_so = re.compile(r'(no|without|w/o)[ _-].*|.*[ _/-](none|baseline|vanilla)', re.I)
     without = [*filter(says_so.fullmatch, arms)] # of several, each leaves out another part
-    return absent or (without[0] if len(without) == 1 else arms[0])
+    return without[0] if len(without) == 1 else arms[0]
 
 def _check_names(path, runs):
     "Refuse arms of one run each whose names may hold the seeds"

@@ -6,7 +6,7 @@
 __all__ = ['make_arms', 'Study', 'load_study', 'StudyRuns', 'check_studies', 'compare_gains', 'Progress', 'plan_study']
 
 # %% ../nbs/18_study.ipynb #d440cc80
-import copy,io,json,os,signal,sys,time
+import copy,io,json,signal,sys,time
 from collections import Counter
 from contextlib import ExitStack,closing,contextmanager,suppress
 from collections.abc import Iterable
@@ -873,6 +873,7 @@ def _take_callbacks(self:Study, cbs)->tuple: # Texts of those that only observe
     self.arms = {label:with_them(arm) for label,arm in self.arms.items()}
     return add_callbacks(next(iter(self.arms.values())).recipe, cbs)[1]
 
+# %% ../nbs/18_study.ipynb #5c6e08fa
 @patch
 def _check_new_arms(self:Study):
     "An arm that can never run is found out before it enters the declared family"
@@ -892,18 +893,19 @@ def _check_data(self:Study, data):
 @patch
 def _check_images(self:Study, data):
     "Raise `CliError`, before anything is trained, where existing runs saw other images than those to come; a data set that is fetched is seen by its first run"
-    from simpleattn.folders import fingerprint, get_path, known
-    now, given = self.read(), data or os.environ.get('SIMPLEATTN_DATA')
+    from simpleattn.folders import fingerprint, get_path, is_fetched
+    now = self.read()
     if not now.missing: return
     for label,runs in now.runs.items():
         arm = self.arms[label]
-        if not runs or not arm.can_train or arm.recipe.dataset in known and not given: continue
+        if not runs or not arm.can_train or is_fetched(arm.recipe, data): continue
         path = get_path(arm.recipe.dataset, arm.recipe.source, data)
         seen = fingerprint(path)
         others = [run for run in runs if run.fingerprint!=seen]
         if others: raise CliError(f"The images at {path} are not those of {len(others)} existing runs of {label!r}: their names or sizes differ. "
             "Give the images of those runs by --data, or train all arms anew in another folder of runs (--root).")
 
+# %% ../nbs/18_study.ipynb #d06830c4
 @patch
 def _gpus(self:Study, engine, machine): # Devices, None on a CPU; the machine as a worker sees it
     "The GPUs for runs; a worker that sees only its own knows it as the first"

@@ -122,6 +122,7 @@ def _statements(function):
     try: return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(function))))
     except (OSError, TypeError, SyntaxError): return _code(function.__code__)
 
+# %% ../nbs/06_variants.ipynb #4c259c7d
 def has_source(
     made # A class or a function
 )->bool:
