@@ -1,4 +1,4 @@
-"""Does an attention layer help? Paired runs of vision networks with and without it, and verdicts that stand up to a statistician
+"""Does an attention layer help? Paired trainings with and without it, and an answer with an interval and a stated error rate
 
 Modules:
 

@@ -1038,16 +1038,16 @@ def compare(
     if pool or best:
         _check_together(what, pool, best, summary, against)
         _refuse('--pool or --best, which have one table', full=full)
-        if any(_is_file(o, root) for o in what): _refuse('a file, which knows no machines', env=env)
+        if any(_is_file(o, root) for o in what): _refuse('a file, which names no machines', env=env)
         if best: _refuse('--best, which compares every arm with every other', by=by, delta=delta is not None, **asked)
         return _pooled(what, question) if pool else _best(what[0], question)
     _check_asked(what, summary, root)
     if what and _is_file(what[0], root):
-        _refuse('a file, which knows no machines', env=env)
+        _refuse('a file, which names no machines', env=env)
         return _compare_file(what[0], question.repeated(*option_words(asked | rates | dict(against=against))), against)
     _refuse('what is not a file of results', **reading, by=by, against=against is not None)
     if summary:
-        _refuse('--summary, which knows no runs', contrasts=contrasts, baseline=baseline, env=env)
+        _refuse('--summary, which has no single runs', contrasts=contrasts, baseline=baseline, env=env)
         return said(_compare_summaries(summary, rates), fmt, full)
     if len(what)==2: _refuse('two studies, compared by their gains alone', **asked)
     _check_declared(rates, baseline)

@@ -466,8 +466,8 @@ def _noise_table(report):
     arms = [arm for arm in report.arms if arm.noise]
     if not arms: return None
     said = ('The squares of seed sd and validation-set sd add up to that of the runs. Seed sd is how much trainings differ; '
-        f'validation-set sd is what scoring a run on only {arms[0].noise.n_images:,} images adds. More seeds average out both; '
-        'that these images are a sample stays, and is in the last column.')
+        f'validation-set sd is what scoring a run on only {arms[0].noise.n_images:,} images adds. More seeds average out both, '
+        'but neither shrinks the error of having only these images, which the last column adds.')
     return _Table('Seed noise and validation-set noise', [*_noise_columns], _rows(_noise_columns, arms), [said])
 
 def _images_table(report):

@@ -52,7 +52,7 @@ class Run:
     machine:dict            # device, threads, versions, commit, finished
     reason:str=''           # Why a run counts as diverged, or where a callback has stopped it
     weights:str=''          # Hash of the final weights; empty in records from before it was taken
-    pipeline:int=PIPELINE   # Version of the input pipeline
+    pipeline:int=PIPELINE   # `PIPELINE` where the CPU cropped, one more where a GPU did
     schema:int=1            # Version of this record
     flops:int=0             # Of one image, 2 x multiply-adds; 0 where they were not counted
     observers:list=field(default_factory=list) # Callbacks that only watched, as text; what changes a training is a key of the recipe
@@ -1079,7 +1079,7 @@ def this_env(
     device:str=None # cpu, cuda; None: the GPU if there is one
 )->str:
     "The env that a run on this machine would have"
-    if device and not re.fullmatch(r'cpu|cuda(:\d+)?', device): raise CliError(f"Device {device!r}: there are cpu and cuda.")
+    if device and not re.fullmatch(r'cpu|cuda(:\d+)?', device): raise CliError(f"Device {device!r}: choose cpu or cuda.")
     name = 'cpu' if device=='cpu' or not gpus_here() else _gpu_name(device)
     if device and name=='cpu'!=device: raise CliError(f"Device {device!r}: no GPU is seen here. Give cpu, or look at nvidia-smi.")
     return env_name(name)

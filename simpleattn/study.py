@@ -52,7 +52,7 @@ def _read_seeds(seeds):
     "How many seeds, or which, as a list of different ones"
     if not isinstance(seeds, Iterable):
         seeds = check_seed(seeds)
-        if not 2<=seeds<=10**6: raise CliError(f"{seeds} runs an arm: a study needs at least two different seeds, and at most a million.")
+        if not 2<=seeds<=10**6: raise CliError(f"seeds = {seeds}: a study needs at least two different seeds, and at most a million.")
         seeds = range(seeds)
     seeds = [check_seed(s) for s in seeds]
     if len(seeds)<2 or len(set(seeds))<len(seeds): raise CliError(f"A study needs at least two different seeds, not {seeds}.")

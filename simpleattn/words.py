@@ -561,7 +561,7 @@ def _diverging(c):
     "What diverged, or the rate that n clean runs cannot exclude"
     if c.divergence_upper is None:
         if _of_gains(c): return '' # none of their runs diverged
-        seldom = ', and so few can miss a rare failure' if c.n_variant < 60 else '' # of sixty, one in twenty is hardly missed
+        seldom = ', and so few runs can miss a rare failure' if c.n_variant < 60 else '' # of sixty, one in twenty is hardly missed
         return f'It is not known whether runs failed{seldom}.'
     if not c.any_diverged:
         upper = percent(c.divergence_upper, digits=1)
@@ -780,7 +780,7 @@ def null_words(
     n = f'{c.n_variant} and {c.n_baseline} runs'
     said = f'{split} ({n}): {_found(c)}.'
     found = 'A shift was found: something besides the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
-    could = 'It is not known which shift would have been found' if shift is None else f'One of {points(shift, "")} would be found in 80 % of such controls'
+    could = 'It is not known which shift would have been found' if shift is None else f'A shift of {points(shift, "")} would be found in 80 % of such controls'
     more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
     late = f' {early} of {c.n_variant+c.n_baseline} baseline runs were there when this was declared.' if early else ''
     return f'{said} {found}. {could}.{late}{more}'

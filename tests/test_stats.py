@@ -366,7 +366,7 @@ def test_failed_are_counted_not_used():
 def test_none_diverged_still_bounds():
     assert '30.8 %' in compare_many(frame(normal(22), status='ok'))['v1'].sentence()
     assert 'diverged' not in compare_many(frame(normal(22)))['v1'].sentence()  # nobody said whether any did
-    assert 'so few can miss a rare failure' in compare_many(frame(normal(22)))['v1'].sentence()
+    assert 'so few runs can miss a rare failure' in compare_many(frame(normal(22)))['v1'].sentence()
     many = compare_many(frame(normal(22, n=60)))['v1'].sentence()
     assert 'It is not known whether runs failed.' in many and 'so few' not in many
 
