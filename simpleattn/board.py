@@ -7,13 +7,13 @@ __all__ = ['RESERVED', 'SWEEP', 'Cell', 'Score', 'Entry', 'board_entries', 'entr
            'board_rows', 'broken_rules', 'chance_to_beat', 'pr_entries', 'pr_text']
 
 # %% ../nbs/25_board.ipynb #6c062cb6
-import math,shlex
+import math,re,shlex
 from dataclasses import asdict,dataclass,field,replace
 from functools import cached_property
 from operator import attrgetter
 from fastcore.basics import groupby,patch
 from scipy.special import stdtr
-from .recipes import CliError,Recipe,load_recipes,setting_text
+from .recipes import CliError,Recipe,load_recipes,most_letters,setting_text
 from .variants import spelled
 from .files import list_names
 from .runs import find_runs,list_files,read_declaration
@@ -119,16 +119,16 @@ class Entry:
     def __repr__(self): return f'Entry {self.arm.name} ({self.cell.source}): {_accuracy(self.score)}'
 
 def _accuracy(score):
+    if not score.n: return 'no finished run'
     half_width = f' ± {percent(score.half_width)} pp' if score.half_width else ''
     return f'{percent(score.mean)} %{half_width} (n {score.n})'
 
 # %% ../nbs/25_board.ipynb #b7c0e103
 def board_entries(
-    root='runs',   # Folder of all runs
-    env:str=None   # Only this class of machine
+    root='runs' # Folder of all runs
 )->list: # `Entry`s
     "Every arm in every cell"
-    return entries_of(find_runs(root, env=env or '*')[0], root)
+    return entries_of(find_runs(root)[0], root)
 
 def entries_of(
     runs,       # `Run`s
@@ -186,9 +186,9 @@ def fresh(self:Entry)->Score: # None where there are none, or nothing to confirm
 def confirmed(self:Entry)->bool: return self.fresh is not None and self.fresh.n >= 5 # by five of them, as the leaderboard asks
 
 @patch(as_prop=True)
-def over_k(self:Entry)->Interval: # None where nothing was picked, or of one run
+def over_k(self:Entry)->Interval: # None where nothing was picked, of one run, and of equal ones
     "The 95 % interval of a pick's mean, over all arms that it was picked from together"
-    if not self.rivals or self.score.n < 2: return None
+    if not self.rivals or self.score.half_width is None: return None
     return Estimate.from_summary(self.score.mean, self.score.sd, self.score.n).interval(.05/self.best_of)
 @patch(as_prop=True)
 def picked_words(self:Entry):
@@ -234,7 +234,8 @@ def confirm_command(
     seeds = ','.join(str(first+i) for i in range(5))
     words = ['simpleattn study', recipe]
     if changes: words += ['--set', *(shlex.quote(f'{k}={setting_text(v)}') for k,v in changes.items())]
-    words += ['--variants', ','.join(arms), '--seeds', seeds, '--name', f"{pick.arm.name.replace('/','-')}-confirm"]
+    name = re.sub('[^a-z0-9._-]', '-', pick.arm.name)[:most_letters-len('-confirm')] + '-confirm' # of a study, which allows fewer signs than an arm
+    words += ['--variants', ','.join(arms), '--seeds', seeds, '--name', name]
     if pick.root!='runs': words += ['--root', shlex.quote(pick.root)]
     if not all(o.arm.variant.is_ours for o in pair): words.append('--import FILE')
     return ' '.join(words)
@@ -316,10 +317,10 @@ def broken_rules(
 def chance_to_beat(
     score:Score, # Of an arm
     acc:float    # The figure to beat (fraction)
-)->float: # Probability; None below two runs
+)->float: # Probability; None below two runs, and of equal ones
     "Probability that a new run is above `acc`"
     n,sd = score.n, score.sd
-    if n<2 or not sd: return None
+    if n<2 or (sd or 0)<=1e-9: return None
     t = (score.mean-acc)/(sd*math.sqrt(1+1/n))
     return float(stdtr(n-1, t)*n/(n+score.diverged))
 
@@ -342,7 +343,7 @@ def _to_send(e, url):
     score,current = e.fresh if fresh else e.score, published_entry(e.cell)
     code = f"[simpleattn {e.arm.name}, commit {', '.join(e.commits)}]({url})"
     beats = current and chance_to_beat(score, current['acc'])
-    row = {'Size (px)':e.cell.size, 'Epochs':e.cell.epochs, 'URL':code, 'Accuracy':f'{percent(score.mean)}%',
+    row = {'Size (px)':e.cell.size, 'Epochs':e.cell.epochs, 'URL':code, 'Accuracy':f'{percent(score.mean)}%' if score.n else 'no finished run',
         '# Runs':f'{score.n}, mean'}
     return dict(arm=e.arm.name, source=e.cell.source, env=e.cell.env, row=row, n=score.n, half_width=score.half_width,
         current=current, beats=beats, broken=broken_rules(e, score), best_of=e.best_of, fresh=fresh, confirm=e.confirm,

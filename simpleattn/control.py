@@ -16,7 +16,7 @@ from .recipes import CliError,Recipe,derive
 from .words import null_words,repeat_words,sensitivity_words
 from .variants import Arm,get_variant
 from .runs import Run,arm_runs,handicaps,made_otherwise,read_declaration
-from .plan import Record,race_seeds
+from .plan import RaceState,Record,race_seeds
 from .stats import Comparison,Comparisons,Sample,compare_many
 from .study import Study,StudyRuns,load_study
 
@@ -109,9 +109,10 @@ class Control(Record):
     @cached_property
     def _splits(self): # of the baseline's runs: by time, and by machine where there are two
         baseline = self.study.baseline
-        everywhere,_,_ = arm_runs(self.study.root, self.study.arms[baseline])
-        by_machine = _machines([r for r in everywhere if r.seed in self.study.seeds])
-        return [o for o in (_halves(self.reading.runs[baseline]), by_machine) if o]
+        runs,(everywhere,_,_) = self.reading.runs[baseline], arm_runs(self.study.root, self.study.arms[baseline])
+        images = {r.fingerprint for r in runs}
+        by_machine = _machines([r for r in everywhere if r.seed in self.study.seeds and r.fingerprint in images])
+        return [o for o in (_halves(runs), by_machine) if o]
     @cached_property
     def null(self)->Comparisons: # second half minus first, and one machine minus the other
         samples = {name:Sample.of_runs(name, runs) for split in self._splits for name,runs in split.items()}
@@ -122,10 +123,12 @@ class Control(Record):
     @property
     def found(self)->bool: return self.sensitivity.verdict=='worse'
     @cached_property
-    def found_at(self)->int: # seeds at which the sequence said worse; None where it has not
+    def sequence(self)->RaceState: # the last of the handicap, were it checked after each seed; None without pairs
         _,*accs = self.reading.in_order(self._worse)
-        last = race_seeds(*accs, self.study.delta, self.study.alpha)[-1]
-        return last.decided_at if last.verdict=='worse' else None
+        return next(reversed(race_seeds(*accs, self.study.delta, self.study.alpha)), None)
+    @property
+    def found_at(self)->int: # seeds at which the sequence said worse; None where it has not
+        return self.sequence.decided_at if self.sequence and self.sequence.verdict=='worse' else None
 
     @property
     def sentences(self)->list: # The three answers

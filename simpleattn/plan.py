@@ -505,7 +505,8 @@ def race_seeds(
     check_accuracies(baseline, 'baseline'); check_accuracies(variant, 'variant')
     d = variant-baseline
     trained = ~np.isnan(d)
-    path = [RaceState(0, delta=delta, alpha=alpha/k), *race_path(d[trained], delta, alpha, k, not_worse)] # by completers
+    path = race_path(d[trained], delta, alpha, k, not_worse) # by completers
+    path = [RaceState(0, delta=delta, alpha=alpha/k), *path]
     before, after = np.nan_to_num([baseline, variant], nan=-1) # a diverged run loses
     ahead = np.sign(after-before).cumsum()
     p = divergence_race_p(after > before, before > after)

@@ -242,11 +242,10 @@ def _word_and_more(said):
 def plot_study(
     runs,             # As for `plot_runs`
     comparisons,      # `Comparisons` of these runs
-    title:str=None,   # Line above
-    n_images:int=None # Images of the validation set, where the accuracies are counts of correct
+    title:str=None    # Line above
 ): # The two axes
     "Every run, and beside it the differences with their verdicts"
-    samples, baseline = read_samples(runs, n_images), comparisons.baseline
+    samples, baseline = read_samples(runs), comparisons.baseline
     compared = [c.arm for c in comparisons if c.baseline==baseline]
     n_others = len({*compared, *samples} - {baseline})
     names = len(compared) < len(comparisons) or len({*compared}) < len(compared) # rows that are not those of the arms beside them
@@ -419,10 +418,12 @@ def _marked_seeds(plan):
     there = {plan.there:f'{plan.there} seeds are there'} if plan.there and plan.there > 1 else {}
     return {plan.n:f'{plan.n} seeds planned'} | there
 
-def _seeds_to_draw(plan, most=10_000):
-    "From 2 to a little beyond what both answers need, in about a hundred steps"
-    needed = [n or most for n in (plan.runs_needed, plan.runs_equivalence)]
-    last = min(most, math.ceil(1.3*max(*needed, plan.n, plan.there or 0, 5)))
+_most_seeds = 10_000 # that are drawn
+
+def _seeds_to_draw(plan):
+    "From 2 to a little beyond what each answer needs that seeds can give, in about a hundred steps"
+    needed = plan.runs_needed or _most_seeds, 0 if plan.never_equivalent else plan.runs_equivalence or _most_seeds
+    last = min(_most_seeds, math.ceil(1.3*max(*needed, plan.n, plan.there or 0, 5)))
     return np.unique(np.linspace(2, last, 100).round().astype(int)).tolist()
 
 def _hours_axis(ax, hours):

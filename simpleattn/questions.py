@@ -17,8 +17,8 @@ from . import words
 from .plan import Interval, Record, parts, plain, read_answer
 from .runs import comparable
 from .columns import check_columns
-from .rows import is_table
-from .stats import Comparisons, Estimate, check_enough, compare_many, limits_of_runs, p_of_answer, read_samples
+from .rows import check_table, is_table, plain_runs
+from .stats import Comparisons, Estimate, check_enough, compare_many, differing, enough_pairs, limits_of_runs, p_of_answer, read_samples
 
 # %% ../nbs/19_questions.ipynb #fc598752
 def _chi_quantile(df, p): return 2*sp.gammaincinv(df/2, p)
@@ -373,7 +373,7 @@ def _counting(ended, notes):
     trained = {arm: o.trained for arm,o in ended.items()}
     for samples,less in ((ended,''), (trained,', without runs that diverged')): # all, as where two arms are compared; and those that count
         common, most = _common_seeds(samples), max(map(len, samples.values()))
-        if len(common) < max(3, math.ceil(.8*most)): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms{less}; pairs need 3, and 80 % of them']
+        if not enough_pairs(len(common), most): return trained, False, [*notes, f'unpaired: {len(common)} of {most} seeds are shared by all arms{less}; pairs need 3, and 80 % of them']
     if len(common) < most: notes.append(f'on the {len(common)} seeds on which all arms trained')
     return {arm: o.take([i for i,seed in enumerate(o.seeds) if seed in common]) for arm,o in trained.items()}, None, notes
 
@@ -383,16 +383,22 @@ def best(
     n_images:int=None  # Images of the validation set; counts of correct are told by it
 )->Best:               # Each arm against the best of the others, and the arms that may be the best
     "Which of several arms cannot be told from the best; a number of seeds that was declared, no race"
+    from_table, left_out = is_table(runs), []
+    if from_table: runs, left_out = plain_runs(runs)
     samples = read_samples(runs, n_images)
     if len(samples) < 2: raise ValueError(f'{len(samples)} arm: which is best needs at least two')
-    if is_table(runs): check_columns(runs, [*combinations(samples, 2)])
+    if from_table:
+        check_columns(runs, [*combinations(samples, 2)])
+        check_table(runs)
     refused = tuple(_refused(samples))
     lost = tuple((arm, o.n_diverged, len(o)) for arm,o in samples.items() if o.n_diverged)
     too_few = {arm for arm,*_ in refused}
     ended = {arm: o for arm,o in samples.items() if arm not in too_few}
     if len(ended) < 2: raise ValueError(refused[0][2])
-    said = [f"diverged runs are left out: {', '.join(f'{arm} {n} of {of}' for arm,n,of in lost)}"] if lost else []
-    counting, paired, notes = _counting(ended, said)
+    differ = differing(ended.values())
+    if differ: raise ValueError(f"the runs differ in {', '.join(differ)}, so the best cannot be told: train all arms under one, or keep the runs of one")
+    diverged = [f"diverged runs are left out: {', '.join(f'{arm} {n} of {of}' for arm,n,of in lost)}"] if lost else []
+    counting, paired, notes = _counting(ended, [*left_out, *diverged])
     pairs = [*combinations(ended, 2)]
     compared = compare_many(counting, None, alpha, contrasts=pairs, paired=paired)
     for c in compared:

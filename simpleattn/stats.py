@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['Estimate', 'tost', 'wilson', 'signflip_p', 'Decomposition', 'decompose', 'divergence_upper', 'mcnemar_p',
            'worst_rank_p', 'rank_sum_p', 'as_fractions', 'Sample', 'Summary', 'read_samples', 'shared_runs', 'Contrast',
-           'check_enough', 'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds', 'seed_correlation', 'OverImages',
-           'p_of_answer', 'Comparison', 'outlying', 'far_outside', 'limits_of_runs', 'limits', 'compare', 'holm',
-           'Comparisons', 'family_of', 'compare_many', 'compare_summary', 'ArmSummary', 'summarise']
+           'enough_pairs', 'differing', 'check_enough', 'contrast_of', 'Share', 'Effects', 'Ranks', 'all_seeds',
+           'seed_correlation', 'OverImages', 'p_of_answer', 'Comparison', 'outlying', 'far_outside', 'limits_of_runs',
+           'limits', 'compare', 'holm', 'Comparisons', 'family_of', 'compare_many', 'compare_summary', 'ArmSummary',
+           'summarise']
 
 # %% ../nbs/17_stats.ipynb #b8f97c06
 import math,warnings
@@ -368,12 +369,12 @@ def of_runs(cls:Sample,
     images = _validation_images({**r.recipe, 'n_images':r.n_images} for r in runs)
     return cls(arm, acc, seeds, correct, conditions, recipes, n_images, failed, bool(runs), images=images, in_order=True)
 
+def _place(seed): return (0, seed, '') if isinstance(seed, Real) else (1, 0, str(seed)) # numbers before others
+
 @patch
 def by_seed(self:Sample)->Sample:
     "In the order that was declared; else by seed, those that are numbers before others"
-    if self.in_order: return self
-    def place(i): return (0, self.seeds[i], '') if isinstance(self.seeds[i], Real) else (1, 0, str(self.seeds[i]))
-    return self.take(sorted(range(len(self)), key=place))
+    return self if self.in_order else self.take(sorted(range(len(self)), key=lambda i: _place(self.seeds[i])))
 
 # %% ../nbs/17_stats.ipynb #b47d0b73
 @dataclass(frozen=True)
@@ -427,7 +428,7 @@ def _from_records(arm, records, n_images=None, by_position=False, counts=False):
     diverged = [o == 'diverged' for o in column('status')]
     m = next(filter(None, column('n_images')), None)
     acc = _with_diverged(arm, [r.get('acc') for r in runs], diverged, m and int(m), n_images, counts)
-    conditions = [_as_text(map(r.get, comparable)) for r in runs]
+    conditions = [_as_text(_known(r.get(k)) for k in comparable) for r in runs]
     return Sample(arm, acc, [*map(_seed_of, runs)], column('correct'), conditions, column('recipe'), m and int(m), len(records)-len(runs),
         any('status' in r for r in runs), by_position, _validation_images(runs))
 
@@ -585,7 +586,7 @@ class Contrast(_Sides):
     @_if_enough
     def constant(self): # what does not vary, so that nothing can be tested; else None
         if max(self.base.sd, self.variant.sd) < 1e-9:
-            return 'every run of an arm is the same' if self.has_runs else 'every difference is the same'
+            return 'every run of an arm is the same' if self.before.single_runs else 'every difference is the same'
         if self.paired and self.differences.std(ddof=1) <= 1e-9: return f'every difference is the same ({words.points(self.diff)})'
         return None
     @_if_enough
@@ -602,13 +603,26 @@ def _asked_to_pair(paired):
     if isinstance(paired, np.bool_) or isinstance(paired, Integral) and paired in (0, 1): return bool(paired)
     raise ValueError(f"paired must be True, False or None, got {paired!r}")
 
+def enough_pairs(
+    shared:int, # Seeds that all arms have
+    larger:int  # Runs of the largest arm
+)->bool:
+    "Whether shared seeds are enough to compare arms as pairs: 3, and 80 % of the larger arm"
+    return shared >= 3 and 10*shared >= 8*larger
+
+def differing(
+    samples # Arms
+)->list:    # Names, such as env
+    "In what makes runs comparable, where these runs are not alike"
+    values = zip(*(o for sample in samples for o in sample.conditions))
+    return [k for k,each in zip(comparable, values) if len({*each}) > 1]
+
 def _may_pair(base, variant, shared, paired):
     "Whether the shared seeds are to be compared as pairs, and a note where they are not"
     larger = max(len(base), len(variant))
-    enough = shared >= (2 if paired else max(3, math.ceil(0.8*larger - 1e-9)))
+    enough = shared >= 2 if paired else enough_pairs(shared, larger)
     if enough and paired is not False: return True, None
-    values = zip(*base.conditions, *variant.conditions)
-    differ = [k for k,each in zip(comparable, values) if len({*each}) > 1]
+    differ = differing((base, variant))
     if paired is False: return False, words.note('across', what=', '.join(differ)) if differ else words.note('asked_unpaired')
     both, why = f'{base.arm!r} and {variant.arm!r}', f'pairs need 3 shared seeds, and 80 % of the larger arm; {shared} of {larger} are shared'
     if differ:
@@ -1059,7 +1073,7 @@ def limits_of_runs(
     "What the runs of each arm say: one that is far outside, or too few to know"
     yield from far_outside(samples, beside)
     few = [o for o in samples if o.n and 2 <= o.n <= 3]
-    if few: yield words.note('few', runs=' and '.join(f'{o.n} runs of {o.arm}' for o in few))
+    if few: yield words.note('few', runs=' and '.join(f"{o.n} {'runs' if len(o.arms) == 1 else 'pairs'} of {o.arm}" for o in few))
 
 def limits(
     c:Contrast # Two arms
@@ -1079,17 +1093,18 @@ def _alone(sample, pairs):
     "The runs of a sample that are in no pair, in words"
     paired = {*zip(pairs.conditions, pairs.seeds)}
     left = [seed for where,seed in zip(sample.conditions, sample.seeds) if (where, seed) not in paired]
-    seeds = sorted((o for o in left if o is not None), key=str)
+    seeds = sorted((o for o in left if o is not None), key=_place)
     if seeds: yield words.counted('seed', seeds)
     unnamed = len(left)-len(seeds)
     if unnamed: yield f"{unnamed} run{'s' if unnamed > 1 else ''} without a seed"
 
 def _left_out(before, after, contrast):
-    "The runs that have no partner"
+    "The runs that are in no pair: they have no partner, or both stand under another env"
     if not contrast.paired: return
+    partners = _rows_by_seed(before).keys() & _rows_by_seed(after).keys()
     alone = [(o.arm, ' and '.join(_alone(o, pairs))) for o,pairs in ((before, contrast.before), (after, contrast.after))]
     said = [f'{left} of {arm}' for arm,left in alone if left]
-    if said: yield words.note('alone', runs=' and '.join(said))
+    if said: yield words.note('elsewhere' if len(partners) > len(contrast.before) else 'alone', runs=' and '.join(said))
 
 # %% ../nbs/17_stats.ipynb #cdf60713
 def _of_a_race(c, n_later):
@@ -1127,11 +1142,12 @@ def _compared(before, after, paired, sequential, *declared):
     contrast, note = contrast_of(before, after, paired)
     c = Comparison(contrast, *declared)
     c.over_images # raises where the bits do not fit the accuracies
-    return c.noted(*filter(None, [note]), *_left_out(before, after, contrast), *limits(contrast), *_narrow_by_luck(c.over_images.noise))
+    return c.noted(*filter(None, [note]), *_left_out(before, after, contrast), *limits(contrast), *_narrow_by_luck(c))
 
-def _narrow_by_luck(noise):
+def _narrow_by_luck(c):
     "Where differences vary less from seed to seed than they would if single images flipped by chance and nothing else"
-    if noise is None or noise.var_churn <= 0: return
+    noise = c.over_images.noise
+    if c.constant or noise is None or noise.var_churn <= 0: return
     p = float(sp.fdtr(noise.n_runs-1, noise.df_churn, noise.f))
     if p < .01: yield words.note('narrow', p=words.p_words(p))
 

@@ -455,19 +455,21 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
     return {label:Sample.of_runs(label, [r for r in runs if counts(label, r)], self.failed[label]) for label,runs in self.runs.items()}
 
 # %% ../nbs/18_study.ipynb #bd91dd7a
-def _runs_of_sample(runs, sample):
-    "The runs of a sample, each under its own conditions"
-    that_count = {*zip(sample.conditions, sample.seeds)}
-    return [r for r in runs.get(sample.arm, ()) if (tuple(map(str, r.comparable)), r.seed) in that_count]
+def _runs_of(runs, c):
+    "Arm -> its runs that a comparison is made of, each under its own conditions; of two gains that are no pairs, all"
+    made_of = {}
+    for sample in (c.contrast.before, c.contrast.after):
+        that_count = {*zip(sample.conditions, sample.seeds)} if c.contrast.has_runs else None
+        def counts(r): return that_count is None or (tuple(map(str, r.comparable)), r.seed) in that_count
+        for arm in sample.arms: made_of[arm] = [r for r in runs[arm] if not c.why and counts(r)]
+    return made_of
 
-def _note_of_both(comparisons, runs, name, said):
-    "A note on each comparison of what is `said` of the runs of its two samples; none where nothing is"
-    def of_both(c):
-        samples = (c.contrast.before, c.contrast.after) if c.contrast.has_runs else ()
-        both = [said(o.arm, _runs_of_sample(runs, o)) for o in samples]
-        which = ' and '.join(filter(None, both))
+def _note_of_arms(comparisons, runs, name, said):
+    "A note on each comparison of what is `said` of the runs of its arms; none where nothing is"
+    def of_arms(c):
+        which = ' and '.join(filter(None, (said(*o) for o in _runs_of(runs, c).items())))
         return note(name, which=which) if which else None
-    return comparisons.noted(of_both)
+    return comparisons.noted(of_arms)
 
 def _note_stopped(comparisons, runs):
     "A note on each comparison of runs that callbacks ended before their last epoch"
@@ -477,26 +479,32 @@ def _note_stopped(comparisons, runs):
         first,last = min(epochs),max(epochs)
         when = first if first==last else f'{first} to {last}'
         return f"{len(epochs)} of {len(of_arm)} runs of {arm} (after epoch {when})"
-    return _note_of_both(comparisons, runs, 'stopped', said)
+    return _note_of_arms(comparisons, runs, 'stopped', said)
 
 def _note_unchecked(comparisons, runs):
     "A note on each comparison of records whose accuracy stands alone"
     def said(arm, of_arm):
         seeds = [str(r.seed) for r in of_arm if r.is_unchecked]
         return f"{len(seeds)} of {len(of_arm)} records of {arm} (seed {', '.join(seeds)})" if seeds else None
-    return _note_of_both(comparisons, runs, 'unchecked', said)
+    return _note_of_arms(comparisons, runs, 'unchecked', said)
 
 # %% ../nbs/18_study.ipynb #b89dc396
 def _note_programs(comparisons, runs):
     "A note on each comparison of pairs whose two runs were not made alike"
     def of_pairs(c):
-        if not c.contrast.paired: return None
-        before,after = ({r.seed:r for r in _runs_of_sample(runs, o)} for o in (c.contrast.before, c.contrast.after))
-        others = {seed:made_otherwise(before[seed].machine, after[seed].machine) for seed in before if seed in after}
-        seeds = [seed for seed,what in others.items() if what]
-        what = dict.fromkeys(o for seed in seeds for o in others[seed])
-        return note('programs', what=' and '.join(what), seeds=counted('seed', seeds)) if seeds else None
+        arms = (*c.contrast.before.arms, *c.contrast.after.arms) # of gains two and two
+        if len(arms)==2 and not c.contrast.paired: return None
+        machines = {arm:{r.seed:r.machine for r in of_arm} for arm,of_arm in _runs_of(runs, c).items()}
+        pairs = [(seed, machines[b][seed], machines[v][seed]) for b,v in zip(arms[::2], arms[1::2]) for seed in machines[b] if seed in machines[v]]
+        others = [(seed, what) for seed,*both in pairs if (what := made_otherwise(*both))]
+        seeds,what = dict.fromkeys(seed for seed,_ in others), dict.fromkeys(chain(*(what for _,what in others)))
+        return note('programs', what=' and '.join(what), seeds=counted('seed', [*seeds])) if seeds else None
     return comparisons.noted(of_pairs)
+
+def _note_runs(comparisons, runs):
+    "With notes of what sets runs apart"
+    for more in (_note_stopped, _note_unchecked, _note_programs): comparisons = more(comparisons, runs)
+    return comparisons
 
 def _note_after_a_gap(comparisons, runs, seeds):
     "A note on each undecided arm of a race that has runs after a seed which one of the two arms lacks"
@@ -511,7 +519,7 @@ def _note_after_a_gap(comparisons, runs, seeds):
 def _note_missing(comparisons, seeds):
     "A note on each comparison whose arms lack declared seeds; `seeds` has those that are there, the declared ones and whose they are, by arm"
     def of_arms(c):
-        there,declared,whose = min(seeds[label] for label in c.arms)
+        there,declared,whose = min((seeds[label] for label in c.arms), key=lambda o: (o[0]-o[1], o))
         return note('missing', there=there, declared=declared, whose=whose) if there<declared else None
     return comparisons.noted(of_arms)
 
@@ -524,7 +532,7 @@ def _note_asked(comparisons, n_declared):
 @patch
 def _noted(self:StudyRuns, comparisons):
     "With notes of what sets runs apart, of why the interval is the wider one, and of seeds that are missing"
-    for more in (_note_stopped, _note_unchecked, _note_programs): comparisons = more(comparisons, self.runs)
+    comparisons = _note_runs(comparisons, self.runs)
     if self.study.raced: comparisons = _note_after_a_gap(comparisons, self.runs, self.study.seeds)
     if why := self._why_sequential(): return comparisons.noted(why, first=True)
     if self.study.raced: return comparisons
@@ -585,15 +593,16 @@ def compare_gains(
     both = [first.read(), second.read()]
     _check_gains(*both, shared)
     def name(study, label): return f'{study.name}/{label}'
-    arms,seeds = {},{}
+    runs,seeds = {},{}
     for o in both:
         for label in (o.study.baseline, *shared):
             arm = name(o.study, label)
-            arms[arm] = Sample.of_runs(arm, o.runs[label])
-            seeds[arm] = len(arms[arm]), len(o.study.seeds), f' of {o.study.name}'
+            runs[arm] = o.runs[label]
+            seeds[arm] = len(runs[arm]), len(o.study.seeds), f' of {o.study.name}'
+    arms = {arm:Sample.of_runs(arm, of_arm) for arm,of_arm in runs.items()}
     contrasts = [[name(study, arm) for study in (first, second) for arm in (study.baseline, label)] for label in shared]
     comparisons = compare_many(arms, None, first.alpha, first.delta, contrasts=contrasts)
-    return _note_missing(comparisons, seeds)
+    return _note_missing(_note_runs(comparisons, runs), seeds)
 
 def _check_gains(one, two, shared):
     "Refuse two `StudyRuns` of which a difference of differences would say nothing"
@@ -603,7 +612,7 @@ def _check_gains(one, two, shared):
     if first.raced or second.raced or one.grown or two.grown or (first.delta, first.alpha)!=(second.delta, second.alpha):
         raise CliError('A difference of differences needs two studies of a declared number of seeds, with one delta and alpha; not a race, '
             'and none that grew after a look.')
-    share_runs = {*first.arms.values()} & {*second.arms.values()} and {*first.seeds} & {*second.seeds} and first.env==second.env
+    share_runs = {*first.arms.values()} & {*second.arms.values()} and {*first.seeds} & {*second.seeds} and (first.env==second.env or '*' in (first.env, second.env))
     if share_runs:
         raise CliError(f"{first.name!r} and {second.name!r} share runs, so their gains cannot be compared: give studies of two recipes.")
     if first.name==second.name:
@@ -1023,10 +1032,10 @@ def race(self:Study, **kwargs):
         return self.run(**kwargs)
 
 # %% ../nbs/18_study.ipynb #32f1ad9f
-def _sd_of_pairs(by_arm, baseline): # sd, pairs of the fewest; None where no arm has three pairs
+def _sd_of_pairs(by_arm): # sd, pairs of the fewest; None where no arm has three pairs
     "Of the difference to the baseline: the median over arms, so that one noisy arm does not plan for all"
-    base = [k for k in by_arm if k[0]==baseline]
-    others = [k for k in by_arm if k[0]!=baseline]
+    base = [k for k in by_arm if k[0]=='baseline']
+    others = [k for k in by_arm if k[0]!='baseline']
     differences = [(by_arm[k]-by_arm[b]).dropna() for b in base for k in others]
     differences = [d for d in differences if len(d)>=3]
     if not differences: return None
@@ -1059,7 +1068,6 @@ def plan_study(
     env:str=None,        # Class of machine; None: this one
     settings=None,       # settings.ini
     arm:str=None,        # Variant whose pairs with the baseline tell the sd; None: the median over variants
-    baseline:str='baseline', # Variant that the others are compared with
     **kwargs             # delta, alpha, effect, target of `plan.plan`
 ): # `plan.Plan`
     "What a study of the recipe could show, from its existing runs"
@@ -1070,11 +1078,11 @@ def plan_study(
     by_arm = table.pivot(index='seed', columns=['variant','variant_hash'], values='acc')
     named = [*dict.fromkeys(variants)] if isinstance(variants, (list,tuple)) else []
     asked = [arm] if arm else [k[0] for k in by_arm if k[0] in named]
-    if asked: by_arm = by_arm[[k for k in by_arm if k[0] in (*asked, baseline)]]
+    if asked: by_arm = by_arm[[k for k in by_arm if k[0] in (*asked, 'baseline')]]
     if arm:
         if sd is not None or by_arm.shape[1]<2:
-            raise CliError(f"Arm {arm!r} has no runs beside {baseline!r} of recipe {recipe.name!r} on {env}, or an sd was stated too. Leave one of them out.")
-    of_pairs = _sd_of_pairs(by_arm, baseline) if sd is None and corr is None else None
+            raise CliError(f"Arm {arm!r} has no runs beside 'baseline' of recipe {recipe.name!r} on {env}, or an sd was stated too. Leave one of them out.")
+    of_pairs = _sd_of_pairs(by_arm) if sd is None and corr is None else None
     if of_pairs: sd,sd_runs,corr = *of_pairs,None
     else:
         corr = corr or 0.

@@ -608,6 +608,7 @@ notes = dict( # what is said, with what is filled in
     across='unpaired on request, across {what}',
     few_shared='not paired: {why}',
     alone='runs without a partner, left out: {runs}',
+    elsewhere='runs outside the pairs that are compared, left out: {runs}',
     looked='sequential: valid at every n',
     later='pairs after the one that decided, left out: {n}',
     seen_early='pairs that existed before {when}: {n}, so it gets the wider interval of a study that was looked at, which holds only if its seeds were not chosen by their results',
@@ -771,7 +772,7 @@ def best_words(
 def null_words(
     c,            # A `Comparison` of runs that differ in nothing that should matter, or what has its attributes
     shift:float,  # What would have been found in 80 % of such controls (fraction); None without numbers
-    grown:bool,   # Were seeds added after a look?
+    grown:bool,   # Could pairs be seen before it was declared or grew?
     early:int=0   # How many of its runs were there before it was declared
 )->str: # Sentences
     "What a null found, and what it could have found"
@@ -781,8 +782,8 @@ def null_words(
     said = f'{split} ({n}): {_found(c)}.'
     found = 'A shift was found: something besides the seeds differs' if c.verdict in ('better','worse') or _leaves_out_0(c) else 'No shift was found'
     could = 'It is not known which shift would have been found' if shift is None else f'A shift of {points(shift, "")} would be found in 80 % of such controls'
-    more = ' Seeds were added after a look, so a shift is found by chance more often than alpha says.' if grown else ''
-    late = f' {early} of {c.n_variant+c.n_baseline} baseline runs were there when this was declared.' if early else ''
+    more = ' Pairs could be seen before this was declared or grew, so a shift is found by chance more often than alpha says.' if grown else ''
+    late = f' {early} of {c.n_all_variant+c.n_all_baseline} baseline runs were there when this was declared.' if early else ''
     return f'{said} {found}. {could}.{late}{more}'
 
 def _found(c):
@@ -819,6 +820,7 @@ def sensitivity_words(
     if c.why: return f'{said}: {c.why}.'
     if c.diff is not None: said += f': {_found(c)}'
     if not control.found: return f'{said}. The handicap was not found: {c.verdict_words}.'
-    if control.found_at is None: at = 'Checked after each seed, it would need more of them'
-    else: at = f'Checked after each seed, it would have been found at {control.found_at} seeds'
-    return f'{said}. The handicap was found. {at}.'
+    end = control.sequence
+    if not end or end.decided_at is None: at = 'need more of them'
+    else: at = f"have {'been found' if end.verdict == 'worse' else f'ended as {end.verdict}'} at {end.decided_at} seeds"
+    return f'{said}. The handicap was found. Checked after each seed, it would {at}.'

@@ -415,7 +415,7 @@ CHANGES = {
     'signflip-tail': ('stats', '- tolerance + 1)//2', '- tolerance + 2)//2'),
     'signflip-half': ('stats', 'min(1., 2*as_far.sum()', 'min(1., as_far.sum()'),
     'verdict-side': ('plan', "if low > 0: return 'better'", "if low > 0: return 'worse'"),
-    'pairing-share': ('stats', 'math.ceil(0.8*larger', 'math.ceil(0.5*larger'),
+    'pairing-share': ('stats', '10*shared >= 8*larger', '10*shared >= 5*larger'),
     'pairs-across-env': ('runs', "comparable = ('env', ", 'comparable = ('),
     'holm-order': ('stats', 'key=lambda i: p[i])', 'key=lambda i: -p[i])'),
     'holm-family': ('stats', '((k or len(there))-rank)', '(len(there)-rank)'),

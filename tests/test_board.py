@@ -105,6 +105,25 @@ def test_the_command_names_sites_as_the_command_line_takes_them(tmp_path):
     e, = leaderboard(board_entries(tmp_path))
     assert [a.variant.hash for a in make_arms(re.search(r'--variants (\S+)', e.confirm)[1].split(','), settings=ROOT/'settings.ini').values()]==['baseline',v.hash]
 
+@pytest.mark.parametrize('recipe,variant', [(WOOF, 'simple@1.-1+2.-1'), (derive(WOOF, 'long'*49), 'simple@2.-1')], ids=['sites','long'])
+def test_the_study_that_confirms_has_a_name_that_a_study_may_have(tmp_path, recipe, variant):
+    for v,x in (('baseline',.01), (get_variant(variant),.02)): put(tmp_path, [o+x for o in FIVE], recipe, v)
+    words = shlex.split(leaderboard(board_entries(tmp_path))[0].confirm)
+    name = words[words.index('--name')+1]
+    assert Study(name, ['baseline','simple'], recipe=WOOF, root=tmp_path).name.endswith('-confirm')
+
+def test_equal_runs_are_no_certainty(tmp_path):
+    put(tmp_path, [.7]*3); put(tmp_path, [.69,.7,.68], variant='simple')
+    pick, = leaderboard(board_entries(tmp_path))
+    assert pick.over_k is None and pick.score.sd<1e-9 and 'to 70' not in pick.picked_words
+    assert chance_to_beat(pick.score, .6) is None
+
+def test_an_arm_of_which_no_run_trained_has_no_accuracy(tmp_path):
+    put(tmp_path, [None,None])
+    e, = leaderboard(board_entries(tmp_path))
+    assert board_rows([e])[0]['accuracy']=='no finished run' and repr(e).endswith('no finished run')
+    assert pr_entries([e], 'woof-128-5/baseline')[0]['row']['Accuracy']=='no finished run'
+
 def test_arms_that_share_a_derived_recipe_are_confirmed_with_it(tmp_path):
     lr = derive(WOOF, lr=.001, flip=False)
     put(tmp_path, FIVE, lr); put(tmp_path, [x+.01 for x in FIVE], lr, 'simple')

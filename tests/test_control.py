@@ -91,6 +91,14 @@ def test_runs_of_another_class_of_machine_are_the_other_machine(store, tmp_path)
     time,machine = read_control(store).null
     assert (time.n_baseline, machine.n_variant, machine.verdict)==(3,3,'worse') and 'A shift was found' in read_control(store).sentences[1]
 
+def test_runs_of_other_images_are_no_other_machine(store):
+    for s,acc in enumerate([.4,.41,.42]):
+        data = dict(dataset='tiny', source='160-derived', fingerprint='1'*12, n_train=20, n_val=100)
+        write_run(a_run(s, recipe=LITTLE, env='gpu-torch9.9', acc=acc, n_images=100, correct='', data=data), store.root)
+    assert len(read_control(store).null)==1
+    other = Study('other', ['baseline','simple'], 6, recipe=LITTLE, root=store.root, env=ENV)
+    assert len(harness_words(other))==2
+
 def test_two_processors_of_one_kind_of_machine_are_two(tmp_path):
     for s,acc in enumerate(FULL): put(tmp_path, LITTLE, {s:acc}, cpu='Xeon A' if s<3 else 'EPYC B')
     put(tmp_path, derive(LITTLE, epochs=2), LESS)
@@ -120,6 +128,12 @@ def test_runs_that_were_there_before_the_null_was_declared_are_said(early, finis
     said = f'{early} of 4 baseline runs were there when this was declared.'
     assert control.early==[early] and control.to_dict()['early']==[early]
     for words in (control.sentences, harness_words(other)): assert (said in words[0])==(early>0) and ('were there' in words[0])==(early>0)
+
+def test_runs_that_diverged_are_among_those_that_were_there(tmp_path):
+    put(tmp_path, LITTLE, [*FULL, None, .77]); put(tmp_path, derive(LITTLE, epochs=2), [*LESS, .5, .5])
+    study = a_control(tmp_path, runs=8)
+    study.declare()
+    assert '8 of 8 baseline runs were there' in read_control(study).sentences[0]
 
 def test_the_control_of_the_demo_is_declared_before_its_first_run(tmp_path, monkeypatch):
     from simpleattn.cli import demo
@@ -178,6 +192,24 @@ def test_a_handicap_that_is_not_found_is_said(tmp_path):
     control = read_control(a_control(tmp_path))
     assert (control.found, control.found_at)==(False, None) and 'The handicap was not found: undecided' in control.sentences[-1]
 
+def test_a_control_without_its_first_seed_has_no_sequence(tmp_path):
+    "But pairs, which are compared"
+    some = dict(enumerate(FULL))
+    some.pop(0)
+    put(tmp_path, LITTLE, some); put(tmp_path, derive(LITTLE, epochs=2), LESS)
+    control = read_control(a_control(tmp_path))
+    assert (control.found, control.found_at, control.sequence)==(True, None, None) and 'Checked after each seed, it would need more' in control.sentences[-1]
+
+def test_a_sequence_that_ended_otherwise_is_said(tmp_path):
+    "As equivalent at the first seeds, where all of them say worse"
+    study = a_control(tmp_path, runs=30, delta=.05)
+    study.declare()
+    for s in range(30): put(tmp_path, LITTLE, {s:.7+.01*(s%3)}); put(tmp_path, derive(LITTLE, epochs=2), {s:.7+.01*(s%3)+(.001*(s%2) if s<10 else -.08-.001*(s%2))})
+    control = read_control(study)
+    n = control.sequence.decided_at
+    assert control.found and control.found_at is None and n<10
+    assert control.sentences[-1].endswith(f'Checked after each seed, it would have ended as equivalent at {n} seeds.')
+
 def test_a_handicap_with_which_nothing_trains_is_found(tmp_path):
     put(tmp_path, LITTLE, [.7,.71,.72,.73,.74,.75,.76,.77,.78,.79,.8,.81]); put(tmp_path, derive(LITTLE, epochs=2), [None]*12)
     assert read_control(a_control(tmp_path, runs=12)).found
@@ -185,7 +217,8 @@ def test_a_handicap_with_which_nothing_trains_is_found(tmp_path):
 def test_seeds_added_after_a_look_are_said(store):
     before = read_control(store).sentences[0]
     a_control(store.root, runs=8).declare()
-    assert 'after a look' not in before and 'Seeds were added after a look' in read_control(a_control(store.root, runs=8)).sentences[0]
+    said = 'Pairs could be seen before this was declared or grew'
+    assert said not in before and said in read_control(a_control(store.root, runs=8)).sentences[0]
 
 # ---- where it is shown
 

@@ -135,7 +135,7 @@ def test_every_run_that_is_left_out_of_pairs_is_named():
     def rows(arm, n, env): return [dict(arm=arm, seed=i, acc=.6+.01*rng.standard_normal(), env=env) for i in range(n)]
     both = [o for arm in ('baseline','x') for env,n in (('one',10), ('two',2)) for o in rows(arm, n, env)]
     c, = compare_many(pd.DataFrame(both))
-    assert c.n == 10 and c.notes[0] == 'runs without a partner, left out: seeds 0, 1 of baseline and seeds 0, 1 of x'
+    assert c.n == 10 and c.notes[0] == 'runs outside the pairs that are compared, left out: seeds 0, 1 of baseline and seeds 0, 1 of x'
     runs = {arm: [dict(seed=s, acc=.6+.01*rng.standard_normal()) for s in seeds] for arm,seeds in (('baseline', (0,1,2,3,None)), ('x', (0,1,2,3,4)))}
     assert compare_many(runs)['x'].notes[0] == 'runs without a partner, left out: 1 run without a seed of baseline and seed 4 of x'
 
@@ -396,7 +396,7 @@ def test_an_arm_that_cannot_be_tested_keeps_its_place_and_the_others_their_answe
     assert constant.verdict_words == 'undecided: every run of an arm is the same' and 'Nothing to test with' in constant.sentence()
     assert single.verdict_words.startswith("not comparable: 'one' has 1 finished run") and single.to_dict()['p'] is None
     assert good.family == 3 and good.interval[0] is not None
-    found = best(arms(c=[.9, .91, .905], one=[.91], lost=[None]*4, good=[.95, .96, .955], risky=[.97, None, .975, .98]))
+    found = best(arms(c=[.9, .91, .904], one=[.91], lost=[None]*4, good=[.95, .96, .954], risky=[.97, None, .974, .98]))
     why = {o['arm']: o['why'] for o in found.arms}
     assert found.k == 5 and [o for o,reason in why.items() if reason] == ['one', 'lost'] and "'one' has 1 finished run" in found.words
     assert 'risky is the best of 3 arms that can be compared when it trains (1 of 4 diverged)' in found.words
@@ -528,6 +528,22 @@ def test_which_is_best_pairs_as_a_comparison_does():
     b = best(pd.DataFrame(arm('a', {0,1,2}) + arm('b', {3,4,5}) + arm('c', {6})))
     assert not b.paired and [o['n'] for o in b.arms]!=[3,3,3] and '3 of 9 seeds are shared by all arms, without runs that diverged' in b.words
     assert best(pd.DataFrame(arm('a', {0,1}) + arm('b', {0,1}))).paired
+
+def test_seeds_that_are_left_out_stand_in_their_order():
+    x = .6+np.random.default_rng(0).normal(0, .01, 13)
+    c = compare(x[:9], x, seeds=([*range(9)], [*range(8), *range(9, 14)]), paired=True)
+    assert 'seed 8 of baseline and seeds 9, 10, 11, 12, 13 of variant' in notes(c)
+
+def test_gains_of_which_each_is_the_same_are_no_equal_runs():
+    x = .6+np.random.default_rng(0).normal(0, .01, 3)
+    c = compare_many(dict(b=x, v=x+.01, w=x+.02), None, contrasts=[('b','v','b','w')]).comparisons[0]
+    assert c.constant=='every difference is the same' and '3 pairs of (v - b) and 3 pairs of (w - b)' in notes(c)
+
+def test_what_has_no_interval_has_none_that_is_too_narrow():
+    b = np.zeros((2,400)); b[:,:200] = 1
+    v = b.copy(); v[:,200:240] = v[0,240:260] = v[1,260:280] = 1
+    c = compare(b.mean(1), v.mean(1), correct=(b, v), n_images=400, paired=True)
+    assert c.constant and c.over_images.noise.var_churn > 0 and 'too narrow' not in notes(c)
 
 def test_ranks_of_few_runs_are_exact_where_diverged_runs_tie():
     def p_of(n, m): return compare_many(dict(a=[dict(seed=i, acc=.6+i/100) for i in range(n)], b=[dict(seed=100+i, acc=None, status='diverged') for i in range(m)]), 'a', paired=False)['b'].p_worst_rank

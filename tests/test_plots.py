@@ -129,6 +129,10 @@ def test_the_curves_are_the_answers_of_simulated_studies(n, sd, variants, paired
 def test_with_seeds_enough_equal_arms_are_called_equivalent_in_all_but_alpha():
     assert Plan(500, .004, .015, .015, .05, 2).power_equivalent(500)==pytest.approx(.975)
 
+def test_an_answer_that_no_number_of_seeds_gives_does_not_widen_the_axis():
+    p = plan(8, .02, 12, corr=None, target=.96)
+    assert p.never_equivalent and p.runs_needed and plot_power(p).get_xlim()[1]<2*p.runs_needed
+
 def test_its_band_is_that_of_the_80_percent_interval_of_the_sd():
     p = plan(8, .02, 12, corr=None, delta=.015)
     low,high = (.02*(11/stats.chi2.ppf(o, 11))**.5 for o in (.9,.1))

@@ -2,7 +2,7 @@
 import csv, importlib.util, json, math, sys
 from dataclasses import replace
 from importlib.resources import files
-import numpy as np, pytest
+import numpy as np, pandas as pd, pytest
 from scipy import stats
 from conftest import ROOT
 from simpleattn import words
@@ -364,6 +364,33 @@ def test_arms_without_common_seeds_diverged_runs_and_constant_gaps():
     same = best({'a':arms['arm 0'], 'b':arms['arm 0']+.001})
     assert same.among_best==['b','a'] and same.to_dict()['arms'][0]['low'] is None and '+0.10 (no interval)' in same._repr_markdown_()
     with pytest.raises(ValueError, match='at least two'): best({'a':arms['arm 0']})
+
+def rows_of(arm, seeds, **facts): return [dict(arm=arm, seed=s, acc=round(.6+.01*math.sin(7*s+ord(arm)), 4)) | facts for s in seeds]
+
+@pytest.mark.parametrize('rows', [rows_of('b', range(5), env='cpu') + rows_of('v', range(10,15), env='gpu'),
+    [o for env in ('cpu','gpu') for arm in 'bvw' for o in rows_of(arm, range(5), env=env)],
+    [*rows_of('b', range(10), env='cpu'), *rows_of('v', range(10), env='cpu'), *rows_of('b', [10], env='gpu')]], ids=['apart','both','one more'])
+def test_the_best_is_not_told_across_machines(rows):
+    with pytest.raises(ValueError, match='differ in env'): best(pd.DataFrame(rows))
+    alike = [o | dict(env='cpu', seed=o['seed']+100*(o['env']=='gpu')) for o in rows]
+    assert best(pd.DataFrame(alike)).k==len({o['arm'] for o in rows})
+
+def test_the_best_of_a_study_is_not_told_across_machines(tmp_path, capsys):
+    from test_runs import a_run
+    study = Study('two', ['baseline','simple'], 6, recipe=load_recipes()['demo'], root=tmp_path, env=this_env('cpu'))
+    study.declare()
+    for seed in study.seeds:
+        arm, env = ('baseline', study.env) if seed<3 else ('simple', 'gpu-torch1')
+        write_run(a_run(seed, arm, load_recipes()['demo'], acc=.5+seed/100, n_images=100, correct='', env=env), tmp_path)
+    rc, o = said(capsys, 'two', '--root', tmp_path, '--best', '--env', 'any')
+    assert rc and 'differ in env' in o.err
+
+def test_the_best_refuses_rows_that_are_no_runs_and_says_what_was_left_out():
+    rows = rows_of('b', range(6)) + rows_of('v', range(6))
+    means = [dict(arm=a, seed='mean', acc=np.mean([o['acc'] for o in rows if o['arm']==a])) for a in 'bv']
+    with pytest.raises(ValueError, match='is a mean of other rows'): best(pd.DataFrame(rows+means))
+    running = [o | dict(status='ok') for o in rows] + [o | dict(seed=9, status='running') for o in (rows[0], rows[-1])]
+    assert 'are not finished, and are left out' in best(pd.DataFrame(running)).words
 
 # ---- the command line
 

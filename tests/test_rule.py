@@ -173,7 +173,7 @@ def test_a_printed_interval_and_p_say_what_was_decided():
 def test_a_control_seems_to_hold_0_only_where_it_does():
     c = SimpleNamespace(arm='b', baseline='a', why=None, n=8, n_variant=5, n_baseline=5, diff=.002, low=1e-6, high=.00399, p=.04999, verdict='undecided',
         alpha=.05, level=.05, family=1, delta=.01, verdict_words='better')
-    control = SimpleNamespace(sensitivity=c, handicap='epochs', found=True, found_at=None)
+    control = SimpleNamespace(sensitivity=c, handicap='epochs', found=True, sequence=None)
     for said in (words.null_words(c, None, False), words.sensitivity_words(control)):
         assert '(+0.0001 pp to +0.40 pp), p = 0.04999' in said
     far = SimpleNamespace(**vars(c) | dict(low=0., p=1.))

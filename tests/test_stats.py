@@ -131,6 +131,15 @@ def test_pairing_rule(shared, n, test):
     assert c.test == test and c.n_shared == shared
     assert c.n == (shared if test == 'paired t' else n) and (test == 'paired t' or 'shared' in c.notes[0])
 
+def test_a_machine_that_is_not_told_is_none():
+    "An empty cell is nan in a table"
+    rows = [dict(arm=a, seed=i, acc=.6+i/100+j/50, env=np.nan, fingerprint=np.nan) for j,a in enumerate(('baseline','v1')) for i in range(5)]
+    of_table, of_dicts = (compare_many(o)['v1'].contrast.before.conditions for o in (pd.DataFrame(rows), {a:[r for r in rows if r['arm'] == a] for a in ('baseline','v1')}))
+    assert of_table == of_dicts == compare([.6,.7], [.6,.8]).contrast.before.conditions[:1]*5
+    from simpleattn.questions import pool
+    p = pool([compare_many(pd.DataFrame([r | dict(acc=r['acc']+k/1000*(r['seed']%3+k*(r['arm'] == 'v1')*(r['seed']%2))) for r in rows]))['v1'] for k in (1,2)])
+    assert p.sets == (None, None)
+
 def test_pairs_never_cross():
     df = frame(normal(6))
     for col,a,b in (('env','cpu','gpu'), ('precision','fp32','fp16'), ('pipeline',1,2), ('n_images',500,3925)):
@@ -477,6 +486,7 @@ def test_summarise():
     (lambda: compare_many({'baseline':[.8,.81],'v':[.9,.91,.92]}, paired=True), 'unequal numbers of runs without seeds'),
     (lambda: race_seeds([80.1,80.2,80.4], [80.5,80.4,80.6]), 'percent divide by 100'),
     (lambda: race_seeds([.8,.81], [.9,.91,.92]), '2 and 3 runs'),
+    (lambda: race_seeds([.8,.81], [.9,.91], k=0), 'whole number of variants'),
     (lambda: race_seeds([.8,math.inf], [.9,.91]), 'outside 0-1'),
     (lambda: compare([.8,.81,.82], [.9,.92,.95], correct=(np.ones((3,5)), np.ones((3,5)))), 'correct says 1, .* 0.8'),
     *[(lambda m=m: compare([.8,.81,.82], [.9,.92,.95], n_images=m), 'number of validation images') for m in (-5, 2.5, 0)],

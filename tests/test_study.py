@@ -338,11 +338,20 @@ def test_seeds_beyond_the_declared_ones_count_by_the_always_valid_rule(tmp_path)
     assert other.compare()['simple'].to_dict()==before, 'declared afterwards it is no better'
 
 def test_gains_are_of_two_studies_that_share_no_run(tmp_path):
+    study(tmp_path, seeds=6, name='c').declare()
     for n,r in (('a',TINY),('b',OTHER)): study(tmp_path, seeds=6, name=n, recipe=r).declare(); fill(tmp_path, seeds=range(6-2*(n=='b')), recipe=r)
     a,b = load_study('a', tmp_path),load_study('b', tmp_path)
     c, = compare_gains(a, b)
     assert 'Only 4 of 6 declared seeds of b' in c.sentence()
     with pytest.raises(CliError, match='share runs'): compare_gains(a, a)
+    with pytest.raises(CliError, match='share runs'): compare_gains(load_study('a', tmp_path, 'any'), load_study('c', tmp_path))
+
+def test_the_gains_study_that_lacks_seeds_is_named_though_the_other_declared_fewer(tmp_path):
+    for name,recipe,declared,there in (('a',TINY,9,5),('b',OTHER,4,4)):
+        study(tmp_path, seeds=declared, name=name, recipe=recipe).declare()
+        fill(tmp_path, seeds=range(there), recipe=recipe)
+    c, = compare_gains(load_study('a', tmp_path), load_study('b', tmp_path))
+    assert 'Only 5 of 9 declared seeds of a' in c.sentence()
 
 def test_the_family_is_the_declared_one_whatever_is_shown_or_trained(tmp_path):
     import numpy as np
@@ -469,6 +478,23 @@ def test_records_that_do_not_say_which_images_were_right_are_named_where_they_ar
     for v in ('baseline','simple'): fill(tmp_path, [v], (1,2), **(dict(correct='') if v in arms else {}))
     note = [o for o in study(tmp_path).compare()['simple'].notes if 'taken on trust' in o]
     assert len(note)==bool(arms) and all(o in note[0] for o in names)
+
+@pytest.mark.parametrize('contrasts', [[('baseline','simple','self','symmetric')], [('baseline','simple','baseline','symmetric')]], ids=['apart','one baseline'])
+def test_what_sets_runs_apart_is_said_of_gains_too(tmp_path, contrasts):
+    arms = ['baseline','simple','self','symmetric']
+    s = study(tmp_path, arms, 3, contrasts=contrasts)
+    s.declare()
+    fill(tmp_path, ['baseline','simple','self'], machine=dict(finished='2026', commit='one')); fill(tmp_path, ['symmetric'], machine=dict(finished='2026', commit='two'), correct='')
+    said = s.compare().comparisons[-1].sentence()
+    assert '3 of 3 records of symmetric (seed 0, 1, 2)' in said and 'The two runs of a pair differ in commit (seeds 0, 1, 2)' in said
+
+def test_what_sets_runs_apart_is_said_of_the_gains_of_two_studies(tmp_path):
+    for name,recipe in (('a',TINY),('b',OTHER)):
+        study(tmp_path, seeds=4, name=name, recipe=recipe).declare()
+        fill(tmp_path, ['baseline'], range(4), recipe=recipe, machine=dict(finished='2026', commit='one'))
+        fill(tmp_path, ['simple'], range(4), recipe=recipe, machine=dict(finished='2026', commit='one' if name=='a' else 'two'), **(dict(correct='') if name=='b' else {}))
+    c, = compare_gains(load_study('a', tmp_path), load_study('b', tmp_path))
+    assert '4 of 4 records of b/simple (seed 0, 1, 2, 3)' in c.sentence() and 'The two runs of a pair differ in commit (seeds 0, 1, 2, 3)' in c.sentence()
 
 # ---- what is said before anything is trained
 
