@@ -489,7 +489,7 @@ def train(
     place = arm.path(machine.env, check_seed(seed))
     check_at_hand(arm.recipe, data)
     path = as_root(root)/place
-    if place in probe(root): return _trained(read_run(path, root), f'{path}, which had waited to be published')
+    if place in probe(root, checkpoints): return _trained(read_run(path, root), f'{path}, which had waited to be published')
     with _own_place(root, place), _told_when_stopped(checkpoints):
         from simpleattn.train import train_arm
         run = train_arm(arm, seed, machine, root, progress=sys.stdout.isatty()) # bars are for a terminal

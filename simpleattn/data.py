@@ -303,20 +303,21 @@ def _exact(weights):
 def _to_levels(x): return x.add_(0.5).floor_()
 
 # %% ../nbs/10_data.ipynb #0f485c1a
+_most_pixels = 2**26 # that are cut at a time
+
 def cut_on_device(
     imgs:DecodedImages, # Decoded images
     rows:np.ndarray,    # (n,) numbers of the images
     cuts:Cuts,          # Of these images
     size:int,           # Side of the result, px
-    device,             # Where the bytes are kept and cut
-    room:int=2**26      # Pixels that are cut at a time
+    device              # Where the bytes are kept and cut
 )->Tensor: # (n, 3, size, size) uint8 on the device
     "Cut a batch; one that would fill the device, as a few large images do, is cut in halves"
     largest = cuts.box[:,2:].max(0).prod()
-    if len(rows)>1 and len(rows)*largest>room:
+    if len(rows)>1 and len(rows)*largest>_most_pixels:
         half = len(rows)//2
         halves = slice(half), slice(half,None)
-        return torch.cat([cut_on_device(imgs, rows[o], cuts[o], size, device, room) for o in halves])
+        return torch.cat([cut_on_device(imgs, rows[o], cuts[o], size, device) for o in halves])
     return crop_on_device(imgs, rows, cuts, size, device)
 
 # %% ../nbs/10_data.ipynb #4ba51683
@@ -648,12 +649,15 @@ def get_dls(
     recipe = named_recipe(recipe)
     path = find_data(recipe, data)
     train, val = split_files(path, recipe.split)
+    facts = source_facts(path, recipe)
     labels = train_labels(path, train, recipe)
     vocab = CategoryMap(sorted({class_of(f) for f in train}), sort=False)
-    imgs = _decoded(path, recipe.presize, fingerprint(path), _changed(path))
+    imgs = _decoded(path, recipe.presize, facts['fingerprint'], _changed(path))
     device = torch.device(device) if device else default_device()
     def part(files, labels, train):
         ds = CroppedImages(imgs, files, [vocab.o2i[o] for o in labels], vocab, recipe, seed, train)
         if not workers and _fits(imgs, device): ds.device = device
         return _loader(ds, workers)
-    return CroppedLoaders(part(train, labels, True), part(val, map(class_of, val), False), path='.', device=device)
+    dls = CroppedLoaders(part(train, labels, True), part(val, map(class_of, val), False), path='.', device=device)
+    dls.facts = facts # of the images as they were listed, whatever becomes of the folder
+    return dls

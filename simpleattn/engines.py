@@ -72,11 +72,14 @@ def _train(task):
     return Ended(task)
 
 def packed(task)->bytes:
-    "A task as bytes, with the classes that a worker could not import"
+    "A task as bytes, with the classes that a worker could not import; raises `CliError` for what cannot be sent"
     import cloudpickle
     from simpleattn.variants import ship
     ship(task.arm.variant, (*task.arm.recipe.callbacks, *task.machine.observers))
-    return cloudpickle.dumps(task)
+    try: return cloudpickle.dumps(task)
+    except Exception as e:
+        raise CliError(f"Arm {task.arm.name} cannot be sent to a worker ({' '.join(str(e).split())}). "
+            "Make within its layer what that needs, not beside its class; or `--engine serial` trains it in this process.") from e
 
 def run_packed(payload)->Ended: # Without its task, which the driver has
     "`run_task` of such bytes"
@@ -157,6 +160,8 @@ def _work(conn, log, gpu):
 
 # ---- in worker processes
 
+LAST_SECONDS = 10 # for a worker whose pipe is closed
+
 @dataclass(eq=False)
 class _Worker:
     conn:object         # The driver's end of its pipe
@@ -173,12 +178,15 @@ class _Worker:
 
     def answer(self)->Ended:
         try: return replace(self.conn.recv(), task=self.task)
-        except (EOFError, ConnectionResetError): return Ended(self.task, 'lost')
+        except (EOFError, OSError): return Ended(self.task, 'lost')
 
     def end(self):
-        "Its pipe is closed, so it ends by itself"
+        "Its pipe is closed, so it ends by itself; one that a thread of a layer keeps alive is killed, and after Ctrl-C any"
         self.conn.close()
-        self.process.join()
+        try: self.process.join(LAST_SECONDS)
+        finally:
+            self.process.kill() # does nothing to one that has ended
+            self.process.join()
 
 def _no_worker(error):
     "Why no worker can be started, and what to do"

@@ -72,15 +72,17 @@ def one_at_a_time(name): # For `with`; `name` is that of the thing that is being
     cache = cache_dir()
     with _says_where(cache), FileLock(cache/f"{name.replace('/','-')}.lock"): yield
 
-_no_writing = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST}
+_no_writing = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOLCK, errno.EOPNOTSUPP}
+_sick = {errno.EIO, errno.ESTALE} # what reading any file may raise, without its name
 
 @contextmanager
 def _says_where(cache):
     "Raise `CliError` where the cache cannot be written; an error of other files stays what it is"
     try: yield
     except OSError as e:
-        is_ours = e.filename is None or str(e.filename) in map(str, cache.parents) or str(e.filename).startswith(str(cache))
-        if e.errno not in _no_writing or not is_ours: raise
+        is_ours = str(e.filename) in map(str, cache.parents) or str(e.filename).startswith(str(cache))
+        is_meant = is_ours and e.errno in _sick or (is_ours or e.filename is None) and e.errno in _no_writing
+        if not is_meant: raise
         raise CliError(f"The cache {cache} cannot be written ({e.strerror}). Make room or a folder there, or set XDG_CACHE_HOME to one that you may write.") from e
 
 # %% ../nbs/09_folders.ipynb #42453130
@@ -352,6 +354,8 @@ def _download(dataset, source):
     downloads = FastDownload(fastai_cfg(), base='~/.fastai')
     try: return unpack(downloads.download(getattr(URLs, url)), dest)
     except (OSError, ValueError) as e:
+        if getattr(e, 'errno', None) in _no_writing | _sick:
+            raise CliError(f"{dest} cannot be written ({e.strerror}). Make room or a folder there, or give the data set's folder or archive by --data or SIMPLEATTN_DATA.") from None
         raise CliError(f"{name} could not be downloaded ({type(e).__name__}). "
             "Without a network give its folder or archive by --data or SIMPLEATTN_DATA.") from None
 
@@ -385,6 +389,7 @@ def get_path(
     data=None           # Folder or archive of the data set, or a folder that holds it; None: SIMPLEATTN_DATA
 )->Path: # Folder with train/ and val/, or one that a list splits
     "Where a data set is, after fetching, unpacking or making it if need be"
+    list_images.cache_clear() # a folder does not show that a file in it was written over
     root = _as_place(data) or os.environ.get('SIMPLEATTN_DATA')
     name = folder_name(dataset, source)
     with one_at_a_time(f'{dataset}-{source}'):
@@ -530,7 +535,7 @@ def _listed(path, times):
     if not images:
         raise CliError(f"{_called(path)} holds no class folders. {_layout}")
     return tuple((f'{folder}/{name}', size) for folder,found in images.items() for name,size in found)
-list_images.cache_clear = _listed.cache_clear # for a file that was written over: its folder does not show it
+list_images.cache_clear = _listed.cache_clear
 
 # %% ../nbs/09_folders.ipynb #999fb685
 def _held_back(files, fraction, seed):
@@ -712,7 +717,7 @@ def _tell_of_stray(path): # once a process
 
 # %% ../nbs/09_folders.ipynb #d6dfd801
 _undo = dict(zip(range(2, 9), 'FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_90 TRANSVERSE ROTATE_270'.split())) # EXIF's orientation -> what undoes it
-_orientation = 0x0112
+_orientation,_photometric = 0x0112,262 # tags
 
 def _as_stored(image):
     "A picture as its file holds it: Pillow turns TIFF alone by EXIF, as it loads it"
@@ -728,9 +733,11 @@ def as_rgb(
 )->Image.Image: # RGB, 8 bits
     "An image as training sees it; raises `ValueError` for greys without a scale"
     greys = image.mode.startswith('I;16') or (image.mode=='I' and image.format in ('PNG','PPM'))
+    white_is_zero = greys and image.format=='TIFF' and image.tag_v2.get(_photometric)==0 # of 8 bits Pillow turns them round
     image = _as_stored(image)
     if greys: # 16 bits: 65535 is white
         levels = (np.asarray(image).astype(np.int64)+128)//257
+        if white_is_zero: levels = 255-levels
         return Image.fromarray(levels.astype(np.uint8)).convert('RGB')
     if image.mode in ('I','F'): raise ValueError('32-bit greys have no stated scale: save it with 8 or 16 bits')
     return image.convert('RGB')
@@ -763,9 +770,12 @@ def _faults_of(file):
     "Why an image file cannot be read, and what else one should know of it: is it turned by EXIF, has it several pictures, is it nearly black"
     try: lightest = max(high for low,high in read_image(file).getextrema())
     except ValueError as e: return dict(unreadable=str(e))
-    with Image.open(file) as image:
-        several = image.format!='MPO' and getattr(image, 'n_frames', 1)>1 # an MPO is a photograph with its preview
-        return dict(rotated=image.getexif().get(_orientation, 1) in _undo, animated=several, dark=lightest<=_dark)
+    with Image.open(file) as image: return dict(rotated=image.getexif().get(_orientation, 1) in _undo, animated=_has_several(image), dark=lightest<=_dark)
+
+def _has_several(image):
+    "Has a file several pictures? An MPO is a photograph with its preview; at a second one that is damaged Pillow raises what it likes"
+    try: return image.format!='MPO' and getattr(image, 'n_frames', 1)>1
+    except Exception: return True
 
 _dark = 16 # of 255: where 12 bits end that stand in 16
 
@@ -798,6 +808,7 @@ def check_data(
 )->dict: # images, classes (train and val counts), names, and lists of what is not as it should be
     "Everything that one would want to know of a data set before training on it"
     path = Path(path)
+    list_images.cache_clear()
     files = [f for f,_ in list_images(path)]
     parts = groupby(files, class_of, _part_of)
     faults = {os.path.relpath(file, path):_faults_of(file) for file in image_files(path, files)}
@@ -878,4 +889,8 @@ def train_labels(
     if recipe.split.endswith('v1'):
         raise CliError(f"noise = {noise} goes with split v2 or tune: "
             "the csv leaves today's val folder clean, and v1 trains on most of it.")
-    return [labels[f] for f in files]
+    told = [labels[f] for f in files]
+    if unknown := {*told} - {*map(class_of, files)}:
+        raise CliError(f"noise = {noise}: {_noise_files(path)[0]} has labels that are no class of {path.name}: {_some(sorted(unknown))}. "
+            "Put the names of class folders there.")
+    return told

@@ -257,7 +257,7 @@ def _look(model, x):
 
 def _image_channels(model):
     "Channels of the images that a network takes: those of its stem; 3 where it belongs to no family"
-    family = next((o for o in families if o.owns(model)), None)
+    family = _owner(model)
     stem = [m for place in family.stem(model) for m in place.module.modules()] if family else []
     return next((m.in_channels for m in stem if isinstance(m, nn.Conv2d)), 3)
 
@@ -715,15 +715,17 @@ def _needs_numbers(error):
     if _is_of_a_library(frame): return False
     return bool(re.search(r'\b(raise|assert)\b', linecache.getline(frame.f_code.co_filename, line)))
 
+_longest_try = 60 # seconds
+
 def _in_child(f, *args):
-    "What a function returns in a process of its own, None where that dies: somebody's layer may do anything"
+    "What a function returns in a process of its own, None where that dies or hangs: somebody's layer may do anything"
     if not hasattr(os, 'fork'): return None
     fork = multiprocessing.get_context('fork')
     answer,told = fork.Pipe(duplex=False)
     child = fork.Process(target=_answer, args=(told, f, args), daemon=True)
     with warnings.catch_warnings(action='ignore'): child.start() # that other threads are running: none of them is needed there
     told.close()
-    try: return answer.recv()
+    try: return answer.recv() if answer.poll(_longest_try) else None
     except EOFError: return None
     finally:
         child.kill()

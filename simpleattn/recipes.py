@@ -146,8 +146,6 @@ def is_of(
     if isinstance(value, bool): return wanted is bool
     return isinstance(value, (int,float) if wanted is float else wanted)
 
-def _is_recipe_name(name): return isinstance(name, str) and len(name)<=most_letters and plain_name_re.fullmatch(name)
-
 _positive = 'size widen bs epochs lr eps div step_epochs step_gamma crop_min mom sqr_mom'.split()
 _not_negative = 'presize val_extra wd smooth mixup pct_start'.split()
 _most = dict(size=4096, bs=65536, epochs=100_000, presize=4096, val_extra=4096, widen=64,
@@ -157,7 +155,9 @@ def _check(recipe):
     "Raise `CliError` with the key and the recipe for a value that cannot be meant"
     def refuse(key, why):
         raise CliError(f"Recipe {recipe.name!r}: {key} = {getattr(recipe, key)!r} {why}.")
-    if not _is_recipe_name(recipe.name):
+    name = recipe.name
+    if isinstance(name, str) and len(name)>most_letters: refuse('name', f'is longer than {most_letters} letters: give a shorter one, as that of a recipe in a settings file')
+    if not (isinstance(name, str) and plain_name_re.fullmatch(name)):
         refuse('name', 'may hold only a-z, 0-9, dot, dash and underscore, after a letter or digit')
     for f in dataclasses.fields(recipe):
         if why := _wrong_type(f, getattr(recipe, f.name)): refuse(f.name, why)

@@ -233,6 +233,11 @@ def _sealed(facts): return _pretty(dict(facts, sha256=_seal(facts)))
 class Parked(CliError):
     "A run is finished, and its record waits in a local folder until the store can be written"
 
+def _some_wait(root):
+    "Do records wait? Where a sick home does not tell, a record is as patient as if none did"
+    try: return bool(waiting_records(root))
+    except CliError: return False
+
 def write_run(
     run:Run,     # The run
     root='runs'  # Folder of all runs, or its URL
@@ -240,7 +245,7 @@ def write_run(
     """Publish a run's record; raises `FileExistsError` where that run has one, `Parked` where it waits in a local folder, and another
     `CliError` where it could be kept nowhere"""
     content = _sealed(run.to_dict())
-    try: return put(root, run.path, content, patient=not waiting_records(root))
+    try: return put(root, run.path, content, patient=not _some_wait(root))
     except CliError as e: why = str(e)
     waits = _park(root, run.path, content)
     if waits: raise Parked(f"{why} The record waits in {waits}, and the same command publishes it.")
@@ -253,7 +258,7 @@ def parked_folders(
     "Local folders in which the records wait that could not be published to a root"
     root = as_root(root)
     where = str(root if is_url(root) else root.resolve())
-    key = hashlib.sha256(where.encode()).hexdigest()[:12]
+    key = hashlib.sha256(where.encode('utf-8', 'surrogateescape')).hexdigest()[:12]
     temporary = Path(tempfile.gettempdir())/f'simpleattn-{_uid()}'
     try: homes = [xdg_state_home()/'simpleattn', temporary]
     except RuntimeError: homes = [temporary] # nobody's home
@@ -356,13 +361,18 @@ def _lock_file(root):
     return Path(tempfile.gettempdir())/f'simpleattn-{_uid()}-{store}.lock'
 
 # %% ../nbs/11_runs.ipynb #c3d852cf
+def _object(content, what):
+    "The dict that JSON holds; raises `ValueError` for what is not `what` at all"
+    try: facts = read_json(content)
+    except ValueError as e: raise ValueError(f'not readable as JSON ({e})') from None
+    if not isinstance(facts, dict): raise ValueError(f'not a {what}')
+    _check_unicode(content, facts)
+    return facts
+
 def _unsealed(content):
     "What a sealed file says"
     if len(content)>most_bytes: raise ValueError(f'larger than any record ({most_bytes} bytes at most)')
-    try: facts = read_json(content)
-    except ValueError as e: raise ValueError(f'not readable as JSON ({e})') from None
-    if not isinstance(facts, dict): raise ValueError('not a record')
-    _check_unicode(content, facts)
+    facts = _object(content, 'record')
     seal = facts.pop('sha256', None)
     schema = facts.get('schema')
     if type(schema) is int and schema>1: raise ValueError('of a newer schema; a newer simpleattn reads it')
@@ -439,7 +449,7 @@ def _recipe_hashes(recipe):
     return [recipe_hash(changed, pipeline) for pipeline in range(1, PIPELINE+1)]
 
 # %% ../nbs/11_runs.ipynb #d9a1f221
-_beside_re = re.compile(r'(\d+)\.(failed|corrupt)-\d+\.json', re.ASCII)
+_beside_re = re.compile(r'(\d+)\.(failed|corrupt)-(\d+)\.json', re.ASCII)
 
 def _kind(name): # failed, corrupt, record
     "What a file of a store is by its own name, whatever its folders are called"
@@ -614,11 +624,16 @@ def last_failure(
     names, = _files_of([arm], root, env)
     failed = [o for o in names if _kind(o)=='failed']
     if not failed: return ''
-    facts = {}
-    for _,content in get_many(root, failed[-1:]):
+    last,facts = max(failed, key=_seed_and_number), {}
+    for _,content in get_many(root, [last]):
         with suppress(ValueError): facts = _unsealed(content)
     why = facts.get('why')
-    return f"{why}; the whole error is in {as_root(root)/failed[-1]}." if isinstance(why, str) else f"the error is in {as_root(root)/failed[-1]}."
+    return f"{why}; the whole error is in {as_root(root)/last}." if isinstance(why, str) else f"the error is in {as_root(root)/last}."
+
+def _seed_and_number(name):
+    "Of a failed try"
+    seed,_,number = _beside_re.fullmatch(name.rpartition('/')[2]).groups()
+    return int(seed), int(number)
 
 # %% ../nbs/11_runs.ipynb #62b2bbb9
 def runs_frame(
@@ -694,10 +709,7 @@ def check_records(
 _always_declared = {'seeds','baseline','delta','alpha','env','growth','arms'}
 
 def _json(content):
-    try: facts = read_json(content)
-    except ValueError as e: raise ValueError(f'not readable as JSON ({e})') from None
-    if not isinstance(facts, dict): raise ValueError('not a declaration')
-    _check_unicode(content, facts)
+    facts = _object(content, 'declaration')
     _check_texts(content, facts)
     return facts
 
@@ -1031,13 +1043,14 @@ def _remove_folders(folder):
         except OSError: return
 
 def probe(
-    root # Folder of all runs, or its URL
+    root,            # Folder of all runs, or its URL
+    checkpoints=None # Folder of checkpoints, which is tidied too
 )->list: # Names of records that waited for this store, and are published now
     "Find out whether records can be written, before hours are spent"
     name = f'.probe-{os.getpid()}-{time.time_ns()}'
     put(root, name, ' '*2**16)
     remove(root, name)
-    tidy(root)
+    for folder in filter(None, (root, checkpoints)): tidy(folder)
     return publish_parked(root)
 
 # %% ../nbs/11_runs.ipynb #d0308bff
@@ -1088,6 +1101,7 @@ def this_env(
 def code_commit()->str: # 12 hex digits, + where files differ from it; empty outside a git checkout
     "Commit of this library's source, as it was when this process first asked"
     def git(*words): return ''.join(_lines('git', *words, cwd=str(files('simpleattn'))))
+    if not git('ls-files', '__init__.py'): return '' # installed in another project's folder
     changed = git('status', '--porcelain', '--untracked-files=no', '.')
     return git('rev-parse', '--short=12', 'HEAD') + '+'*bool(changed)
 

@@ -25,7 +25,7 @@ from .files import as_root,get,is_there,is_url,list_names,list_strange,put,read_
 from .runs import (Machine,arms_of_contrast,check_contrasts,check_declaration,claim,code_commit,continues,gpus_here,is_stray,last_failure,load_runs,
     machine_facts,made_otherwise,probe,publish_parked,read_declaration,read_run,runs_frame,runs_of_arms,set_aside,strange_declarations,this_env,utc_now,
     waiting_records,write_declaration,write_failure)
-from .engines import Task,check_engine,make_engine,pinning
+from .engines import Task,check_engine,make_engine,packed,pinning
 
 # %% ../nbs/18_study.ipynb #6a52cfa9
 def make_arms(
@@ -884,13 +884,15 @@ def _take_callbacks(self:Study, cbs)->tuple: # Texts of those that only observe
 
 # %% ../nbs/18_study.ipynb #5c6e08fa
 @patch
-def _check_new_arms(self:Study):
+def _check_new_arms(self:Study, engine, machine):
     "An arm that can never run is found out before it enters the declared family"
     declared = _declared_arms(read_declaration(self.root, self.name) or {})
     new = [arm for label,arm in self.arms.items() if label not in declared and arm.can_train]
     if not new: return
     from simpleattn.models import check_networks
     check_networks(new)
+    if engine=='serial': return
+    for arm in new: packed(Task(arm, 0, machine, str(self.root)))
 
 @patch
 def _check_data(self:Study, data):
@@ -985,8 +987,8 @@ def run(self:Study,
         observers = self._take_callbacks(cbs)
         machine = Machine(device, threads, loaders, data, checkpoints, observers).absolute()
         compiled = sum(arm.can_train and arm.recipe.compile for arm in self.arms.values())
-        self._check_new_arms()
-        probe(self.root) # the first that writes
+        self._check_new_arms(engine, machine)
+        probe(self.root, machine.checkpoints) # the first that writes
         gpus,machine = self._gpus(engine, machine)
         eng = make_engine(engine, workers=workers, gpus=gpus, per_run=gpus_per_run, threads=threads, address=address, compiled=compiled)
         started.enter_context(closing(eng))

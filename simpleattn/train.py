@@ -32,8 +32,8 @@ from .files import as_root,get,is_there,is_url,move_aside,open_folder,put,remove
 from .words import tell
 from .variants import Arm,add_callbacks,list_callbacks,make_callback,read_arm,ship,spell_callback
 from .models import cost,others_kept,seed_others
-from .data import fingerprint,get_dls,get_path,source_facts
-from .runs import Machine,Run,chance_limit,env_name,machine_facts,pack_bits,write_run
+from .data import fingerprint,get_dls,get_path
+from .runs import Machine,Parked,Run,chance_limit,env_name,machine_facts,pack_bits,write_run
 from .optimisers import opt_func
 
 # %% ../nbs/13_train.ipynb #c2b92f6b
@@ -585,8 +585,8 @@ class Checkpoint(Callback):
         key,       # What identifies the run, JSON types
         root=None  # The folder of all checkpoints, below which no link is followed; None: the file's own
     ):
-        path = Path(path)
-        self.root = Path(root or path.parent)
+        path = Path(os.path.expanduser(path))
+        self.root = Path(os.path.expanduser(root)) if root else path.parent
         self.file = path.relative_to(self.root).as_posix()
         self.key = list(key)
         self.began = time.perf_counter()
@@ -715,7 +715,6 @@ def as_run(
     stopped = f'stopped after epoch {len(accs)} of {recipe.epochs}' if finished and len(accs)<recipe.epochs else ''
     weights, kept = _weights(learn)
     device = 'cpu' if dls.device.type=='cpu' else torch.cuda.get_device_name(dls.device)
-    data = source_facts(get_path(recipe.dataset, recipe.source, machine.data), recipe)
     n_train, n_val = len(dls.train_ds), len(dls.valid_ds)
     return Run(recipe=recipe.to_dict(), recipe_hash=recipe.hash, variant=arm.variant.to_dict(), env=env_name(device),
         seed=seed,
@@ -729,7 +728,7 @@ def as_run(
         params=sum(p.numel() for p in learn.model.parameters()),
         train_seconds=round(correct.seconds,3),
         wall_seconds=round(wall,3),
-        data=dict(data, n_train=n_train, n_val=n_val),
+        data=dict(dls.facts, n_train=n_train, n_val=n_val),
         machine=machine_facts(device, machine.threads) | ({'lean':_lean} if isinstance(learn, LeanLearner) else {}),
         reason='; '.join(filter(None, [reason, stopped])),
         weights=weights,
@@ -768,10 +767,19 @@ def _silent(learn):
     learn.remove_cb(ShowGraphCallback)
     with learn.no_bar(), learn.no_logging(): yield
 
+def _check_gpu(machine):
+    "Raise `CliError` where torch cannot use the GPU that nvidia-smi names, or sees another: the record would be of another env than the study"
+    if machine.on_cpu: return
+    if not torch.cuda.is_available(): raise CliError("nvidia-smi names a GPU, and this torch cannot use it. Give --device cpu, or install a torch that fits the driver.")
+    seen = env_name(torch.cuda.get_device_name(machine.device))
+    if seen!=machine.env: raise CliError(f"By nvidia-smi a run here is of env {machine.env}, and by torch of {seen}. "
+        "Set CUDA_DEVICE_ORDER=PCI_BUS_ID, so that both count GPUs alike. A slice of a GPU (MIG) has no env: give a whole one by CUDA_VISIBLE_DEVICES.")
+
 def _fitted(arm, seed, machine, progress, cbs, folder)->Learner:
     "A learner that was fitted as the recipe says"
     device = machine.device or ('cpu' if machine.on_cpu else 'cuda') # fastai's own choice may be a third
     machine = replace(machine, device=device)
+    _check_gpu(machine)
     if machine.on_cpu: keep_freed_memory()
     else: gc.collect() # a learner is a cycle, and its tensors are the device's memory
     try:
@@ -794,6 +802,12 @@ def _checkpoint(arm, seed, machine, path): # None where none is wanted
     checkpoint = Checkpoint(machine.checkpoint(path), (*arm.key, seed, path, fingerprint(images)), machine.checkpoints)
     checkpoint.read = checkpoint._load() # here, as fastai wraps what a callback raises
     return checkpoint
+
+def _let_go(checkpoint):
+    "Remove the checkpoint of a run that has its record, if there is one; where it stays, the record is as good"
+    if not checkpoint: return
+    try: remove(checkpoint.root, checkpoint.file)
+    except CliError: tell(f'{checkpoint.root/checkpoint.file} cannot be removed. Its run is finished: remove it, or leave it.')
 
 def _with_callbacks(arm, machine, cbs): # the arm that is recorded, and texts
     "Callbacks that change a training are a key of the recipe; the others are named in the record"
@@ -830,8 +844,11 @@ def train_arm(
     if checkpoint: wall += checkpoint.wall
     run = as_run(learn, told, seed, machine, wall, observers)
     if root is None: return run
-    write_run(run, root)
-    if checkpoint: remove(checkpoint.root, checkpoint.file)
+    try: write_run(run, root)
+    except (FileExistsError, Parked):
+        _let_go(checkpoint)
+        raise
+    _let_go(checkpoint)
     return run
 
 # %% ../nbs/13_train.ipynb #d20c9aff

@@ -339,8 +339,8 @@ def _check_variant(v):
     parse_site(v.site)
     if not isinstance(v.layer, (types.NoneType, str, type, types.FunctionType)):
         raise CliError(f"Variant {v.name!r}: a layer is a class, a function that makes one, or its path; not {v.layer!r}.")
-    try: json.dumps(v.kwargs)
-    except TypeError as e: raise CliError(f"Variant {v.name!r}: arguments must be numbers, strings, lists or dicts ({e}).") from None
+    try: json.dumps(v.kwargs, allow_nan=False)
+    except (TypeError, ValueError) as e: raise CliError(f"Variant {v.name!r}: arguments must be numbers, strings, lists or dicts ({e}).") from None
 
 def _is_hash_of_ours(v):
     "Does a variant whose layer is not of this library have the hash of one whose layer is?"

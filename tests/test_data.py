@@ -255,6 +255,14 @@ def test_label_noise_of_the_real_csv(woof_listing):
     def share(labels): return np.mean([labels[f]!=f.split('/')[1] for f in tr])
     assert np.allclose([share(noisy_labels(woof_listing, n)) for n in (1,5,25,50)], [.01,.05,.25,.5], atol=.006)
 
+def test_a_noisy_label_that_is_no_class_is_named(tmp_path, tiny):
+    p = shutil.copytree(tiny, tmp_path/'tiny')
+    train,_ = split_files(p)
+    for o in p.glob('noisy_*'): o.unlink()
+    rows = [f'{f},{"A" if k==3 else f.split("/")[1]}' for k,f in enumerate(train)]
+    (p/'noisy_tiny.csv').write_text('\n'.join(['path,noisy_labels_5', *rows]))
+    with pytest.raises(CliError, match='noisy_tiny.csv.* A'): get_dls(small(noise=5), 0, p)
+
 def test_label_noise_without_a_csv_is_an_error(pics):
     with pytest.raises(CliError, match='noisy_'): get_dls(small(noise=5), 0, pics)
 

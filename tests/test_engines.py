@@ -5,7 +5,7 @@ import psutil,pytest
 from fastcore.script import CliError
 from torch import nn
 from conftest import SIMPLEATTN,bits,run_process
-from simpleattn.engines import LocalEngine,Task,engines,make_engine
+from simpleattn.engines import LocalEngine,Task,_Worker,engines,make_engine
 from simpleattn.models import check_networks
 from simpleattn.recipes import derive,load_recipes
 from simpleattn.runs import Machine,find_runs
@@ -246,6 +246,56 @@ def test_a_training_that_stumbles_over_a_file_of_its_own_has_failed(tmp_path, re
     o = run_task(Task(Arm(recipe, get_variant('baseline')), 0, Machine('cpu', data=str(tiny)), str(tmp_path)))
     assert o.how=='failed' and 'my own folder' in o.error
 
+LINGERS = """
+import threading,time
+from torch import nn
+LOCK = threading.Lock()
+class Lingers(nn.Module):
+    def __init__(self, ni): super().__init__(); threading.Thread(target=time.sleep, args=(50,)).start()
+    def forward(self, x): return x
+class Locked(nn.Module):
+    def __init__(self, ni): super().__init__()
+    def forward(self, x):
+        with LOCK: return x
+"""
+
+def test_a_worker_that_does_not_end_by_itself_is_ended(tmp_path, recipe, tiny, monkeypatch):
+    (tmp_path/'lingers.py').write_text(LINGERS.replace('LOCK = threading.Lock()', ''))
+    monkeypatch.setattr('simpleattn.engines.LAST_SECONDS', .5)
+    eng = LocalEngine(1)
+    try:
+        eng.submit(Task(Arm(recipe, Variant('lingers', f"{tmp_path/'lingers.py'}:Lingers")), 0, Machine('cpu', data=str(tiny)), str(tmp_path)))
+        began = time.time()
+        assert eng.next().how=='made' and time.time()-began<40 and workers()==[]
+    finally: eng.close()
+
+def test_ctrl_c_does_not_leave_such_a_worker(monkeypatch):
+    from multiprocessing import Pipe
+    process = subprocess.Popen(['sleep','60'])
+    class Hangs:
+        "Interrupted in its first wait"
+        def join(self, seconds=None):
+            if seconds: raise KeyboardInterrupt
+            process.wait(10)
+        def kill(self): process.kill()
+    with pytest.raises(KeyboardInterrupt): _Worker(Pipe()[0], None, None, Hangs()).end()
+    assert process.returncode==-signal.SIGKILL
+
+def test_a_worker_that_is_killed_while_it_answers_is_lost():
+    from multiprocessing import Pipe
+    ours,theirs = Pipe()
+    os.write(theirs.fileno(), (100).to_bytes(4, 'big')+b'a part')
+    theirs.close()
+    assert _Worker(ours, None, None).answer().how=='lost'
+
+def test_a_layer_that_cannot_be_sent_to_a_worker_is_said_before_anything_is_declared(tmp_path, recipe, tiny):
+    (tmp_path/'lingers.py').write_text(LINGERS)
+    s = Study('s', ['baseline', Variant('locked', f"{tmp_path/'lingers.py'}:Locked")], 2, recipe=recipe, root=tmp_path)
+    with pytest.raises(CliError, match='tiny/locked.*lock.*--engine serial'): s.run('local', 1, data=tiny, device='cpu', progress=False)
+    assert not (tmp_path/'_studies').exists()
+    s.run('serial', data=tiny, device='cpu', progress=False)
+    assert s.missing()==[] and s.run('local', 1, data=tiny, device='cpu', progress=False)
+
 class OneMore(nn.Module):
     "Gives a channel more than it takes"
     def __init__(self, ni): super().__init__(); self.conv = nn.Conv2d(ni, ni+1, 1)
@@ -264,6 +314,15 @@ def test_an_own_layer_that_can_never_run_is_refused_before_anything_is_declared(
         s = Study('s', ['baseline', Variant('wrong', layer)], 2, recipe=recipe, root=tmp_path)
         with pytest.raises(CliError, match='wrong.*RuntimeError'): s.run('serial', data=tiny, device='cpu', progress=False)
         assert not (tmp_path/'_studies').exists()
+
+class Waits(nn.Module):
+    def __init__(self, ni): super().__init__(); time.sleep(600)
+
+def test_a_layer_that_is_tried_may_hang(recipe, monkeypatch):
+    monkeypatch.setattr('simpleattn.models._longest_try', .5)
+    began,before = time.monotonic(),psutil.Process().children()
+    check_networks([Arm(recipe, Variant('waits', Waits))])
+    assert time.monotonic()-began<60 and psutil.Process().children()==before
 
 def test_a_layer_that_is_tried_may_die_or_ask_for_numbers(recipe, capfd):
     check_networks([Arm(recipe, Variant(layer.__name__.lower(), layer)) for layer in (Dies, Speaks)])

@@ -326,6 +326,22 @@ def test_a_record_that_cannot_be_published_waits_in_a_local_folder_and_is_publis
     assert [r.seed for r in find_runs(runs)[0]]==[0,1] and find_runs(runs)[0][1].wall_seconds==99
     assert not any(o.exists() for o in parked_folders(runs)), 'nothing waits any more'
 
+def test_a_sick_home_keeps_no_record_out_of_a_healthy_store(tmp_path, state, monkeypatch):
+    runs,folder = tmp_path/'runs', parked_folders(tmp_path/'runs')[0]
+    folder.mkdir(parents=True)
+    scandir = os.scandir
+    def fails(path):
+        if str(path).startswith(str(state)): raise OSError(errno.EIO, 'Input/output error')
+        return scandir(path)
+    monkeypatch.setattr(os, 'scandir', fails)
+    write_run(a_run(), runs)
+    assert (runs/a_run().path).is_file()
+
+def test_records_wait_for_a_root_of_any_name(tmp_path, state):
+    root = Path(os.fsdecode(os.fsencode(tmp_path)+b'/\xff'))
+    write_run(a_run(), root)
+    assert find_runs(root)[0]==[a_run()] and len({*parked_folders(root), *parked_folders(tmp_path)})==4
+
 @pytest.mark.parametrize('planted', ['','/parked','/parked/KEY','/parked/KEY/tiny'])
 def test_no_record_is_parked_through_a_link_or_in_what_another_user_made(tmp_path, monkeypatch, planted):
     monkeypatch.setenv('XDG_STATE_HOME', '/proc')

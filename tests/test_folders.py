@@ -1,13 +1,13 @@
 """Images of others: awkward files and folders, made here, are read as a person would expect, or named"""
-import io,json,os,shutil,stat,sys,tarfile,time,warnings,zipfile
+import errno,io,json,os,shutil,stat,struct,sys,tarfile,time,warnings,zipfile
 from pathlib import Path
 import numpy as np, pytest
-from PIL import Image
+from PIL import Image,TiffImagePlugin
 from fastcore.script import CliError
 from conftest import python
 from simpleattn import folders
 from simpleattn.data import DecodedImages,get_dls
-from simpleattn.folders import (_faults_of,check_data,class_name,class_names,find_data,get_path,image_files,list_images,noisy_labels,read_image,split_files,split_folder,
+from simpleattn.folders import (_faults_of,check_data,class_name,class_names,find_data,fingerprint,get_path,image_files,list_images,noisy_labels,read_image,split_files,split_folder,
                                 split_list,unpack)
 from simpleattn.recipes import OtherData,Recipe,derive
 
@@ -806,3 +806,58 @@ def test_what_cannot_be_read_is_named_by_its_file_where_a_list_splits_the_folder
     bad.write_bytes(b'none')
     unreadable = check_data(pics)['unreadable']
     assert [*unreadable]==[str(bad.relative_to(pics))]
+
+@pytest.mark.parametrize('look', [lambda pics: fingerprint(get_path('pics', data=pics)), lambda pics: check_data(pics)['fingerprint']], ids=['training','checking'])
+def test_a_file_that_is_written_over_with_another_size_is_seen_by_the_next_look(pics, look):
+    before = look(pics)
+    (pics/'train'/'a'/'a0.png').write_bytes((pics/'train'/'b'/'b0.png').read_bytes()+b' ')
+    assert look(pics)!=before
+
+@pytest.mark.parametrize('orientation', [1,3,6])
+@pytest.mark.parametrize('mode', ['L','I;16'])
+def test_a_tiff_whose_zero_is_white_is_no_negative(tmp_path, mode, orientation):
+    grey = np.arange(64, dtype='u1').reshape(8,8)
+    stored = 255-grey if mode=='L' else 65535-grey.astype('u2')*257
+    file = tmp_path/'g.tif'
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[274] = orientation
+    Image.fromarray(stored).save(file, tiffinfo=tags)
+    content = file.read_bytes()
+    one,zero = (struct.pack('<HHIHH', 262, 3, 1, k, 0) for k in (1,0))
+    assert content.count(one)==1
+    file.write_bytes(content.replace(one, zero))
+    assert (np.asarray(read_image(file))[...,0]==grey).all()
+
+@pytest.mark.parametrize('suffix', ['gif','tif'])
+def test_a_damaged_second_picture_is_a_second_picture(tmp_path, suffix):
+    file = tmp_path/f'film.{suffix}'
+    photo().save(file, save_all=True, append_images=[photo(),photo()])
+    content = file.read_bytes()
+    for n in range(len(content)*2//5, len(content), len(content)//20):
+        file.write_bytes(content[:n])
+        assert _faults_of(file)==dict(rotated=False, animated=True, dark=False)
+
+@pytest.mark.parametrize('code', [errno.ENOLCK,errno.EOPNOTSUPP,errno.ENAMETOOLONG,errno.EIO,errno.ESTALE], ids=errno.errorcode.get)
+def test_a_cache_that_cannot_be_locked_or_used_is_named(pics, monkeypatch, code):
+    def fails(file, *args): raise OSError(code, os.strerror(code), *([] if target=='fcntl.flock' else [str(file)]))
+    target = 'fcntl.flock' if code in (errno.ENOLCK,errno.EOPNOTSUPP) else 'simpleattn.folders.FileLock'
+    monkeypatch.setattr(target, fails)
+    with pytest.raises(CliError, match=f'The cache .* cannot be written .{os.strerror(code)}'): get_path('pics', data=pics)
+
+def test_images_that_cannot_be_read_now_are_not_laid_on_the_cache(pics, monkeypatch):
+    "Reading fails without a name"
+    def fails(*args): raise OSError(errno.EIO, os.strerror(errno.EIO))
+    monkeypatch.setattr('simpleattn.data.file_digest', fails)
+    with pytest.raises(OSError) as e: DecodedImages(pics)
+    assert 'cache' not in str(e.value)
+
+@pytest.mark.parametrize('error,says', [(OSError(errno.ENOSPC, 'No space left on device'),'fastai/data/imagewoof2-160 cannot be written .No space left.*Make room'),
+    (OSError('Name or service not known'),'could not be downloaded .OSError.*Without a network')])
+@pytest.mark.parametrize('where', ['fetching','unpacking'])
+def test_a_full_disk_is_no_missing_network(tmp_path, monkeypatch, error, says, where):
+    monkeypatch.setattr('fastai.data.external.fastai_path', lambda what: tmp_path/'fastai'/what)
+    def fails(*args): raise error
+    monkeypatch.setattr('fastdownload.FastDownload.download', fails if where=='fetching' else lambda *args: tmp_path/'imagewoof2-160.tgz')
+    monkeypatch.setattr(folders, 'unpack', fails)
+    if where=='unpacking': (tmp_path/'imagewoof2-160.tgz').touch()
+    with pytest.raises(CliError, match=says): get_path('imagewoof')

@@ -145,6 +145,10 @@ def test_a_mistake_says_what_would_do(change, says):
 def test_a_name_holds_only_letters_digits_dot_dash_underscore(name):
     with pytest.raises(CliError, match='name'): Recipe(name)
 
+def test_a_name_that_is_too_long_is_said_to_be():
+    assert Recipe('a'*200).name
+    with pytest.raises(CliError, match='is longer than 200 letters'): Recipe('a'*201)
+
 def test_a_file_that_is_no_settings_file_is_an_error(tmp_path):
     for text in ('lr = 1', '[a]\nlr = 1\n[a]\nlr = 2', '[a]\nlr 1'):
         (tmp_path/'x.ini').write_text(text)

@@ -5,7 +5,7 @@ import pytest,torch
 from fastai.callback.core import Callback
 from fastcore.script import CliError
 from simpleattn.recipes import derive
-from simpleattn.runs import find_runs,this_env
+from simpleattn.runs import Parked,find_runs,this_env
 from simpleattn.study import Study
 from simpleattn.train import train_one
 from simpleattn.variants import Variant
@@ -191,6 +191,47 @@ def test_a_checkpoint_that_cannot_be_read_now_is_left_where_it_is(recipe, tiny, 
     monkeypatch.setattr('simpleattn.files.open', fails, raising=False)
     with pytest.raises(CliError, match='cannot be read now'): train_one(r, 'baseline', 0, tiny, device='cpu', checkpoints='ck', root='runs')
     assert checkpoint('ck')==[p] and find_runs('runs')[0]==[]
+
+class FolderInPlace(Callback):
+    "A checkpoint that cannot be removed"
+    observes = True
+    def after_fit(self):
+        p, = checkpoint('ck')
+        p.unlink(); p.mkdir()
+
+def test_a_checkpoint_that_cannot_be_removed_costs_the_record_nothing(recipe, tiny, capsys):
+    run = train_one(recipe, 'baseline', 0, tiny, device='cpu', cbs=[FolderInPlace()], checkpoints='ck', root='runs')
+    assert find_runs('runs')[0]==[run] and 'baseline/' in capsys.readouterr().err.partition('cannot be removed')[0]
+
+@pytest.mark.parametrize('why', ['it is there','it waits'])
+def test_a_run_that_has_a_record_elsewhere_keeps_no_checkpoint(recipe, tiny, tmp_path, monkeypatch, why):
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path/'state'))
+    class Meanwhile(Callback):
+        observes = True
+        def after_fit(self):
+            if why=='it waits': shutil.rmtree('runs'); Path('runs').write_text('a file')
+            else: train_one(recipe, 'baseline', 0, tiny, device='cpu', root='runs')
+    with pytest.raises(Parked if why=='it waits' else FileExistsError):
+        train_one(recipe, 'baseline', 0, tiny, device='cpu', cbs=[Meanwhile()], checkpoints='ck', root='runs')
+    assert checkpoint('ck')==[]
+
+def test_the_folder_of_checkpoints_may_begin_with_a_tilde(recipe, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path/'home'))
+    for _ in range(2): train_one(recipe, 'baseline', 0, tiny, device='cpu', checkpoints='~/ck')
+    assert len(checkpoint(tmp_path/'home'/'ck'))==1
+
+@pytest.mark.parametrize('what', ['study','train'])
+def test_half_a_checkpoint_is_tidied_where_a_study_or_a_run_begins(recipe, tiny, settings, tmp_path, monkeypatch, what):
+    from simpleattn import cli,train
+    def begins(*args, **kwargs): raise CliError('enough')
+    monkeypatch.setattr(train, 'train_arm', begins)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    left = tmp_path/'ck'/'a'/'.0.pt-999999999-0123abcd.tmp'
+    left.parent.mkdir(parents=True); left.touch()
+    if what=='study':
+        with pytest.raises(CliError, match='enough'): Study('s', ['baseline','simple'], 2, recipe=recipe, root='runs').run('serial', data=tiny, device='cpu', checkpoints='~/ck')
+    else: assert cli.main(['train', 'tiny', '--settings', str(settings), '--data', str(tiny), '--device', 'cpu', '--checkpoints', '~/ck'])
+    assert not left.exists()
 
 def test_the_crafted_pickle_would_run_where_loading_is_not_safe(tmp_path):
     BAD['a crafted checkpoint'](tmp_path/'evil.pt')

@@ -5,7 +5,7 @@ import numpy as np, pytest
 from conftest import ROOT,run_process
 from fastcore.script import CliError
 from simpleattn.recipes import Recipe
-from simpleattn.runs import Machine,Run,arm_runs,env_name,find_runs,load_runs,pack_bits,read_run,run_path,set_aside,this_env,unpack_bits,write_failure,write_run
+from simpleattn.runs import Machine,Run,arm_runs,env_name,find_runs,last_failure,load_runs,pack_bits,read_run,run_path,set_aside,this_env,unpack_bits,write_failure,write_run
 from simpleattn.variants import get_variant,read_arm
 
 ENV = 'cpu-torch2.15'
@@ -282,6 +282,12 @@ def test_the_commit_is_that_of_the_library_and_says_where_it_was_changed(tmp_pat
     assert said()==commit
     with open(tmp_path/'simpleattn'/'stats.py', 'a') as f: f.write('# changed')
     assert said()==f'{commit}+'
+    git('rm', '-rq', '--cached', 'simpleattn'); git('commit', '-qm', 'a project in which the library is installed')
+    assert said()==''
+
+def test_the_last_failed_try_is_the_one_of_the_highest_number(tmp_path):
+    for k in range(1, 12): write_failure('tiny', 'simple', ENV, 3, 'error', tmp_path, f'try {k}')
+    assert last_failure(tmp_path, read_arm('simple', Recipe('tiny')), ENV).startswith('try 11;')
 
 # ---- sealed, but not true
 

@@ -1,5 +1,6 @@
 """One run: the same twice, paired with every variant of its seed, honest about divergence, and a real fastai Learner"""
-import hashlib,json,math
+import hashlib,json,math,shutil
+from contextlib import nullcontext
 import numpy as np, pytest, torch
 from torch import nn
 from torch.nn import functional as F
@@ -492,3 +493,32 @@ def test_a_run_without_a_device_is_made_on_the_one_of_its_env(recipe, tiny, monk
     import simpleattn.data as data
     monkeypatch.setattr(data, 'default_device', lambda: pytest.fail('fastai was asked'))
     assert train_one(recipe, 'baseline', 0, tiny).env.startswith('cpu-')
+
+class Meanwhile(Callback):
+    "Does something to the folder of images while a run trains"
+    observes = True
+    def __init__(self, do): self.do = do
+    def after_fit(self): self.do()
+
+@pytest.mark.parametrize('what', ['a file joins','a file changes','the folder goes'])
+def test_a_record_names_the_images_that_it_was_trained_on(recipe, tiny, tmp_path, what):
+    images = shutil.copytree(tiny, tmp_path/'tiny')
+    want = train_one(recipe, 'baseline', 0, images)
+    file = next((images/'train').rglob('*.*'))
+    do = {'a file joins':lambda: shutil.copy(file, file.with_name('new.png')), 'a file changes':lambda: file.write_bytes(b'of another size'),
+        'the folder goes':lambda: shutil.rmtree(images)}[what]
+    run = train_one(recipe, 'baseline', 0, images, cbs=[Meanwhile(do)])
+    assert run.data==want.data and run.weights==want.weights
+
+@pytest.mark.parametrize('name,says', [('', 'this torch cannot use it'), ('NVIDIA H200 MIG 1g.18gb', 'nvidia-h200-torch.*nvidia-h200-mig-1g-18gb-torch'), ('NVIDIA H200', None)])
+def test_a_gpu_that_torch_does_not_see_as_nvidia_smi_does_trains_nothing(recipe, tiny, monkeypatch, name, says):
+    import simpleattn.runs as runs, simpleattn.train as train
+    monkeypatch.setattr(runs, 'gpus_here', lambda: ['0'])
+    monkeypatch.setattr(runs, '_nvidia', lambda what: ['0, GPU-1, NVIDIA H200'])
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: bool(name))
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: name)
+    class Began(Exception): pass
+    def begins(*args, **kwargs): raise Began
+    monkeypatch.setattr(train, '_learner_of', begins)
+    monkeypatch.setattr(train, '_as_it_was', lambda on_cpu: nullcontext())
+    with pytest.raises(CliError if says else Began, match=says): train_one(recipe, 'baseline', 0, tiny)

@@ -210,6 +210,10 @@ def test_a_name_holds_only_letters_digits_dot_dash_underscore(name):
 def test_arguments_are_json():
     with pytest.raises(CliError, match='arguments must be numbers'): register_variant('mine', 'a:B', f=print)
 
+@pytest.mark.parametrize('value', [float('inf'), float('nan'), [1, {'a':-float('inf')}]], ids=str)
+def test_an_argument_that_no_record_could_hold_is_refused(value):
+    with pytest.raises(CliError, match="'mine': arguments must be numbers"): Variant('mine', 'a:B', kwargs=dict(scale=value))
+
 def test_a_name_of_the_library_is_refused_for_another_definition():
     for kw in (dict(layer='simpleattn.attention:SelfAttention'), dict(layer='simpleattn.attention:SimpleSelfAttention', site='2.-1'),
                dict(layer='simpleattn.attention:SimpleSelfAttention', ks=3)):
