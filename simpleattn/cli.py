@@ -439,10 +439,10 @@ def _data_notes(found):
     yield from _some_lines('nearly black as it is read; greys of 16 bits are to end at 65535, and those that hold 12 or 8 bits do not', found['dark'])
     if found['nested']: yield f"images in folders within their class, to which they count: {len(found['nested'])}"
 
-def _some_lines(what, items, n=5):
+def _some_lines(what, items):
     "A line for each of the first few items, and one for how many more there are"
-    yield from (f'{what}: {o}' for o in items[:n])
-    if len(items)>n: yield f'{what}: {len(items)-n} more; --fmt json names all'
+    yield from (f'{what}: {o}' for o in items[:5])
+    if len(items)>5: yield f'{what}: {len(items)-5} more; --fmt json names all'
 
 # %% ../nbs/28_cli.ipynb #5c5ea7a2
 def cost(
@@ -905,14 +905,22 @@ def _held_against(name, question, number):
     "The arms of a file against one number: an arm a row, and below the table a sentence each"
     from simpleattn.results import against,read_results
     from simpleattn.words import against_rows
-    _refuse('--against, which has no baseline and one answer for each arm', by=question.by, **question.asked)
+    _refuse('--against, which has no baseline and one answer for each arm', by=question.by, full=question.full, **question.asked)
     runs = read_results(name, lone=True, **question.reading)
     answers = against(runs, number, **question.rates)
     _tell_read(name, runs)
     rows = [o.to_dict() for o in answers]
     if question.fmt == 'json': return dict(against=rows)
     if question.fmt == 'csv': return rows
-    return '\n\n'.join([text_table(*against_rows(answers), question.fmt), *(o.sentence() for o in answers)])
+    notes = [f'{o.exact.arm}: {note}' for o in answers for note in o.exact.notes]
+    return _with_sentences(against_rows(answers), question.fmt, [o.sentence() for o in answers], notes)
+
+def _with_sentences(table, fmt, sentences, notes):
+    "A table, and below it sentences; of LaTeX, where their % would begin a remark, the notes go to standard error instead"
+    text = text_table(*table, fmt)
+    if fmt != 'latex': return '\n\n'.join([text, *sentences])
+    for note in dict.fromkeys(notes): _tell(f'{note}.')
+    return text
 
 # %% ../nbs/28_cli.ipynb #4b5609e1
 def _csv_parts(tables):
@@ -929,7 +937,9 @@ def _said_parts(answers, fmt, full):
     "One answer for each value; a part that cannot be compared says why"
     reasons = {k:str(o) for k,o in answers.items() if isinstance(o, ValueError)}
     if fmt == 'json': return {k:dict(why=reasons[k]) if k in reasons else o.to_dict() for k,o in answers.items()}
-    if fmt == 'csv': return _csv_parts({k:said(o, fmt, full) for k,o in answers.items() if k not in reasons})
+    if fmt == 'csv':
+        for k,why in reasons.items(): _tell(f'{k}: {why}')
+        return _csv_parts({k:said(o, fmt, full) for k,o in answers.items() if k not in reasons})
     parts = [f'{k}\n{reasons[k] if k in reasons else said(o, fmt, full)}' for k,o in answers.items()]
     families = [o for k,o in answers.items() if k not in reasons]
     if len(families) > 1 and fmt != 'latex': parts.append(families_words(families))
@@ -977,7 +987,7 @@ def _pooled(what, question):
     if question.fmt == 'csv':
         for note in dict.fromkeys(o for p in pooled.values() for o in p.notes): _tell(f'{note}.')
         return [dict(arm=arm, **row) for arm,p in pooled.items() for row in p.rows]
-    return '\n\n'.join(f'{arm}\n\n{text_table(*pool_rows(p), question.fmt)}\n\n{p.words}' for arm,p in pooled.items())
+    return '\n\n'.join(f'{arm}\n\n{_with_sentences(pool_rows(p), question.fmt, [p.words], p.notes)}' for arm,p in pooled.items())
 
 # %% ../nbs/28_cli.ipynb #59308eed
 def _with_command(best, reading):
@@ -1001,7 +1011,7 @@ def _best(name, question):
         _say_incomplete(study)
         found = _with_command(best(study.samples(), study.study.alpha), study)
     if question.fmt == 'json': return found.to_dict()
-    if question.fmt != 'csv': return f'{text_table(*best_rows(found), question.fmt)}\n\n{found.words}'
+    if question.fmt != 'csv': return _with_sentences(best_rows(found), question.fmt, [found.words], found.notes)
     for note in found.notes: _tell(f'{note}.')
     return found.arms
 

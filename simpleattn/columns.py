@@ -21,6 +21,7 @@ def is_blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', '
 
 def number_in(text):
     "A number, with a decimal point or comma, with or without %; None where it is none"
+    if '_' in text: return None # 1_1 is 11 only in Python
     text = re.sub(r"\s|%$|(?<=\d)['\u2019](?=\d{3}(\D|$))", '', text).replace('\u2212', '-') # 6'213 is Swiss
     if re.fullmatch(r'="[^"]*"', text): text = text[2:-1] # as spreadsheets keep a text
     counts = re.fullmatch(r'(\d+)/(\d+)', text) # 310/500
@@ -29,7 +30,7 @@ def number_in(text):
     try: return float(text)
     except ValueError: return None
 
-def is_whole(text): return bool(re.fullmatch(r'\d+(\.0*)?', text.strip()))
+def is_whole(text): return bool(re.fullmatch(r'\d{1,300}(\.0*)?', text.strip())) # more digits are no number that a computer keeps
 
 def seed_value(text):
     "A whole number where it is one"
@@ -99,6 +100,7 @@ def plain_value(
 ): # A number, or text without blanks around it
     "A cell such that 5, 5.0 and '5,0' are one value, and so are all kinds of nothing; whole numbers keep all their digits"
     text = '' if value is None else str(value).strip()
+    if '_' in text: return text # 1_1 is 11 only in Python
     plain = text.replace(',', '') if re.fullmatch(r'[1-9]\d{0,2}(,\d{3})+', text) else text.replace(',', '.')
     try: number = float(plain)
     except ValueError: return text
@@ -127,7 +129,7 @@ _metric_names = 'metric metric_name measure measurement objective_name'.split() 
 _a_seed = 'seed|run|rep|repeat|replicate|repetition|s|trial|fold|split|cv'
 _top1 = ('((acc|accuracy)(_?1)?|((sparse_)?categorical|binary)_accuracy|(prec|top)_?1|top_?1_(acc|accuracy)|(acc|accuracy)_top_?1|multiclass_?accuracy|accuracy_score'
     '|(n_|num_)?correct)')
-_before = '(final_|last_|val_|valid_|validation_|test_|eval_|dev_|ema_)*'
+_before = '(final_|last_|val_|valid_|validate_|validation_|test_|eval_|dev_|ema_)*'
 _after = '(_val|_valid|_validation|_test|_eval|_epoch|_final|_last|_pct|_percent)*'
 _errors = '(error|err|error_rate|top_?1_error|top_?1_err|err_?1)'
 
@@ -166,7 +168,7 @@ def is_loss(name): # Is less better, and is it no share of images?
     words = name.split('_')
     return not names_accuracy and any(map(_loss_words.fullmatch, [*words, ''.join(words)]))
 
-_beside_a_metric = {*'''val valid validation test eval dev train training mean avg average final last best epoch step top top1 top5 1 5 rate of at
+_beside_a_metric = {*'''val valid validate validation test eval dev train training mean avg average final last best epoch step top top1 top5 1 5 rate of at
     cross binary categorical classification class pct percent'''.split()}
 
 def is_less_better(

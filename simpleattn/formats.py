@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 import pandas as pd
 from fastcore.basics import first
-from .columns import arm_names,as_cells,check_names,is_accuracy,is_blank,number_in,of_a_log,says_metric,seed_in,seed_names,short_name,with_index
+from .columns import arm_names,as_cells,check_names,is_accuracy,is_blank,is_loss,number_in,of_a_log,says_metric,seed_in,seed_names,short_name,with_index
 from .files import KeyTwice,each_once
 from .recipes import CliError
 
@@ -117,7 +117,7 @@ def _lines(text):
     for cells in reader:
         comment = cells and cells[0].startswith('#') and (not rows or is_marked or len(cells) < len(rows[0][1]))
         rule = all(re.fullmatch(r'[\s:]*[-+]*[\s:]*', o) for o in cells) # of a table of markdown, or of a database's console
-        again = bool(rows) and cells == rows[0][1] # the header, where files were put together
+        again = bool(rows) and cells == rows[0][1] and not are_numbers(cells) # the header, where files were put together
         if not (comment or rule or again): rows.append((reader.line_num + bool(said), _with_lists(cells, separator)))
     return rows
 
@@ -238,8 +238,9 @@ def _is_rows(x): return isinstance(x, list) and bool(x) and all(isinstance(o, di
 def _flat(record, before=''):
     "A dict without dicts in it, nor lists of keys and values"
     flat = {}
+    def is_pair(o): return {'key','value'} <= o.keys() and isinstance(o['key'], str)
     for key,value in record.items():
-        if _is_rows(value) and all({'key','value'} <= o.keys() for o in value): value = {o['key']:o['value'] for o in value}
+        if _is_rows(value) and all(map(is_pair, value)): value = {o['key']:o['value'] for o in value}
         flat |= _flat(value, f'{before}{key}.') if isinstance(value, dict) else {f'{before}{key}':value}
     return flat
 
@@ -295,7 +296,8 @@ def _of_object(found):
     names, parts = {short_name(o) for o in found}, [*found.values()]
     wraps = len(parts) == 1 and isinstance(parts[0], dict) and names & _wrappers
     if wraps: return _records(parts[0])
-    if isinstance(found.get('columns'), list) and isinstance(found.get('data'), list): return _of_split(found['columns'], found['data'], found.get('index') or ())
+    columns, data, index = map(found.get, ('columns','data','index'))
+    if isinstance(columns, list) and isinstance(data, list): return _of_split(columns, data, index if isinstance(index, list) else ())
     return _of_tables(found, names) or _of_parts(found, names)
 
 def _named_metric(found): return {k:o for k,o in found.items() if isinstance(o, str) and says_metric(k)}
@@ -327,9 +329,15 @@ def _beside_lists(seeds, found):
     are_seeds = isinstance(seeds, list) and all(type(o) is int for o in seeds) and len({*seeds}) == len(seeds)
     return are_seeds and len(found) > 1 and all(isinstance(o, list) and len(o) == len(seeds) for o in found.values())
 
+def _is_history(columns):
+    "Whether lists of numbers are epochs of one run, as Keras writes them: a loss is among them, and no arm, seed or count"
+    names = {*map(short_name, columns)}
+    return all(isinstance(o, list) for o in columns.values()) and any(map(is_loss, names)) and not names & {*arm_names, *seed_names, *of_a_log}
+
 def _of_columns(columns):
     "Rows of a dict of columns, each a list, also as text, or a dict by row as pandas writes it; rows with names keep them"
     def by_row(column): return {str(k):o for k,o in (enumerate(column) if isinstance(column, list) else column.items())}
+    if _is_history(columns): columns = columns | {'epoch ':[*range(max(map(len, columns.values())))]} # which is no header, as it ends in a blank
     columns = {k:by_row(listed(column) if isinstance(column, str) else column) for k,column in columns.items()}
     rows = dict.fromkeys(k for column in columns.values() for k in column)
     def name_of(row): return {} if _are_positions(rows) else _levels(row)

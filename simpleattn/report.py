@@ -194,12 +194,12 @@ def _named(differ, run, data, show):
         return replace(image, name=name, jpeg=_thumbnail(*image_files(path, [name])) if show else None)
     return [replace(o, images=tuple(map(named, o.images))) for o in differ]
 
-def _thumbnail(path, px=112): # base64
+def _thumbnail(path): # base64
     from PIL import Image
     jpeg = io.BytesIO()
     with Image.open(path) as image:
         image = image.convert('RGB')
-        image.thumbnail((px,px))
+        image.thumbnail((112,112))
         image.save(jpeg, 'JPEG', quality=80)
     return base64.b64encode(jpeg.getvalue()).decode()
 

@@ -17,7 +17,7 @@ import pandas as pd
 from .recipes import CliError,near
 from .plan import Record,check_rates,parts
 from .runs import comparable
-from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_less_better,is_loss,is_time,is_versioned,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
+from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_id,is_less_better,is_loss,is_time,is_versioned,is_whole,known_columns,number_in,numbered,of_a_log,plain_value,
     plain_values,said_columns,says_error,says_metric,seed_in,seed_names,seed_value,short_name,unexplained,unexplained_in)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_summary,row_name,summary_words,worse_end
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
@@ -28,8 +28,9 @@ from .words import against_words,note,option_words
 _role_names = 'arm seed acc status n_images'.split() # columns of a table that was read; others keep the names of their headers
 def _aside(name): return f'{name} ' # a column that only has the name of a role, or is of our own: no header ends in a blank
 
-_images = '(n|num|number_of)_?(val|valid|validation|test|eval)?_?(images|samples|examples|val|valid|test)'
-_totals = 'total n n_total images samples count'.split() # beside counts of correct images
+_of_val = '(val|valid|validation|test|eval)'
+_images = f'(n|num|number_of)_?({_of_val}?_?(images|val|valid|test)|{_of_val}_?(samples|examples))'
+_totals = 'total|n|n_total|count|((n|num|number_of)_)?(images|samples|examples)' # beside counts of correct images; else they may be of the training
 _counted = re.compile('correct|wrong|misclassified|(^|_)(n|num)_err') # names of counts, as those of shares have rate or accuracy
 _exit_codes = 'exit_code exitcode exit_status return_code returncode'.split() # 0 has finished
 _statuses = [*'status state run_state run_status job_state job_status trial_state trial_status task_status exit_state final_status'.split(), *_exit_codes]
@@ -37,6 +38,7 @@ _ends = '''outcome result success successful succeeded finished completed comple
     failed fail crashed error errored killed aborted diverged'''.split() # where they hold words of an end, or yes and no
 
 _scores = {'value','values_0','score','objective'} # of any goal, which may be a loss
+_of_any_goal = 'number datetime_start datetime_complete wall_time'.split() # of Optuna, which minimises unless told, and TensorBoard, which keeps losses too
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean avg average avg_acc acc_avg'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
 _ns = 'n runs n_runs num_runs seeds n_seeds num_seeds count acc_count accuracy_count acc_n'.split()
@@ -272,6 +274,16 @@ def _why_wide(asked, table):
     shown = ', '.join(headers[:4]) + (', ...' if len(headers) > 4 else '')
     return f"{shown} {'may be' if _may_be_sizes(headers) else 'look like'} columns of {kind}"
 
+def _refuse_looks_wide(asked, table, why, lists):
+    "A table that looks wide, with the command that reads it so"
+    accuracies = [o for o in lists if is_accuracy(short_name(o))] or lists
+    values = [number_in(v) for header in accuracies for text in table[header] for v in listed(text) if v]
+    percent = dict(percent=True) if values and max(values) > 1 else {}
+    unit = ' The numbers are percent.' if percent else ''
+    unsure = not lists and _may_be_sizes(_parts_beside_helpers(asked, table)[2])
+    sure = 'If these are seeds, not epochs, sizes or shares, read it with' if unsure else 'Read it with'
+    asked.refuse(f'{why}, and one row per run is read.{unit} {sure}', wide=True, **percent)
+
 def _parts_beside_helpers(asked, table): return _wide_parts(asked, table.drop(columns=_helpers(table)))
 
 def _may_be_sizes(headers):
@@ -295,7 +307,7 @@ def _long(asked, table):
     _check_heeded(asked, {given:name}, f'there is a column for each {new}')
     rest = [o for o in table.columns if o not in columns]
     rows = table.assign(**{_place:range(len(table))}).melt([*rest, _place], columns, 'new ', 'accuracy ')
-    rows = _long_names(rows[~rows['accuracy '].map(is_blank)], {name:given, 'new ':new, 'accuracy ':'accuracy'})
+    rows = _long_names(rows[rows['accuracy '].str.strip() != ''], {name:given, 'new ':new, 'accuracy ':'accuracy'})
     place, rows = rows[_place], rows.drop(columns=_place)
     if kind == 'seeds': return rows.assign(seed=rows.seed.map(_seeds_of_columns(table))), f'arm = {name}, a column for each seed'
     said = f"a column for each arm ({', '.join(columns)})"
@@ -306,6 +318,11 @@ def _long(asked, table):
 _place = _aside('place') # of a number in the list or column of its arm
 
 # %% ../nbs/24_results.ipynb #b9a0d7a0
+def _said_folds(asked, table):
+    "What is to be said where the seeds of a wide table are folds"
+    kind,corner,headers = _parts_beside_helpers(asked, table) or ('', None, [])
+    return [_of_folds] if any(_names_folds(o) for o in (headers if kind == 'seeds' else [corner]) if o) else []
+
 def _reads_errors(asked, table):
     "Do the columns of a wide table say that their numbers are errors? Refuses losses, and some columns that say so beside others that do not"
     lists = _list_columns(table)
@@ -333,7 +350,7 @@ def _refuse_some_errors(asked, headers, errors):
     if surely: asked.refuse(f'{surely[0]} says that it holds errors, and {others[0]} does not. Write them alike.')
 
 # %% ../nbs/24_results.ipynb #b9a0d7a1
-_of_metrics = {*'''acc accuracy top1 top5 err error loss f1 auc train training val valid validation test dev eval time seconds'''.split()}
+_of_metrics = {*'''acc accuracy top1 top5 err error loss f1 auc train training val valid validate validation test dev eval time seconds'''.split()}
 
 def _refuse_two_of_each(asked, headers):
     "Refuse a column for each arm and each metric: one answer holds for one metric"
@@ -370,7 +387,7 @@ def _refuse_wide(asked, table):
 def _refuse_numbers(asked, table, arm):
     "Arms of several rows each, and columns of numbers without the name of an accuracy"
     seed = _seed_column(asked, table, arm)
-    def may_be_one(o): return o not in (arm, seed) and short_name(o) not in _settings and not (is_loss(short_name(o)) or is_time(o) or is_versioned(o))
+    def may_be_one(o): return o not in (arm, seed) and short_name(o) not in _settings and not (is_loss(short_name(o)) or is_time(o) or is_id(o) or is_versioned(o) or _is_index(table[o]))
     numbers = [o for o in _numeric(table) if may_be_one(o) and _differing(table, o) > 1]
     if not numbers or not table[arm].duplicated().any(): return
     said = [f'1 - {o}' if says_error(short_name(o)) else o for o in numbers[:4]]
@@ -426,14 +443,23 @@ def _long_lists(asked, table, lists):
     rows, place = _numbers_of_lists(asked, table, header, [o for o in lists if o in table and o != header])
     rows, said = _long_names(rows, {arm:'arm', header:'accuracy'}), f'arm = {arm}, accuracies = the list {header}'
     seed = _seed_column(asked, table, arm)
-    if not seed or not table[arm].duplicated().any(): return _in_order(rows, place, said)
+    if not seed or not table[arm].duplicated().any(): return _in_order(rows, place, said, _hold_epochs(table, lists, header, seed))
     return _long_names(rows.assign(epoch_=[*map(str, place)]), {seed:'seed', 'epoch_':'epoch'}), f'{said}, seed = {seed}, epoch = the position'
 
-def _in_order(rows, place, said):
+def _hold_epochs(table, lists, header, seed):
+    "Whether lists say that they are epochs of one run: by their name, by a loss among them, or by the seed that each has"
+    is_named_so = re.search('history|histories|curve|((per|by|over|all)[_ ]?|^)epoch', header.lower())
+    has_seed = seed and short_name(seed) != 'run' and table[seed].map(is_whole).all()
+    has_loss = header in lists and any(is_loss(short_name(o)) for o in lists) # else each list is of an arm, which may have such a name
+    return bool(is_named_so or has_seed or has_loss)
+
+def _in_order(rows, place, said, are_epochs=False):
     "Seeds by position where all arms have a run in each, and nothing says that positions are epochs of one run"
     rows = rows.rename(columns=dict(seed=_aside('seed')))
     of_arms = [*place.groupby(rows.arm).agg(list)]
-    if _all_rise(rows): return rows.assign(**{_aside('epoch'):place.astype(str)}), f'{said}, epoch = the position'
+    if are_epochs or _all_rise(rows):
+        rows = rows.rename(columns={_aside('seed'):'seed of the list'})
+        return rows.assign(**{_aside('epoch'):place.astype(str)}), f'{said}, epoch = the position'
     if len({*map(len, of_arms)}) > 1: return rows, f'{said}, no seeds, because the arms have different numbers of runs'
     if any(o != of_arms[0] for o in of_arms): return rows, f'{said}, no seeds, because the arms lack runs in different places'
     return rows.assign(seed=place.astype(str)), f'{said}, seed = the position'
@@ -451,11 +477,13 @@ def _accuracies(asked, runs):
     "Fractions of the runs that ended well"
     if asked.counts: runs = runs.assign(acc=runs.acc.map(_count_in))
     said = runs.acc.map(number_in)
+    mend = 'Give it a status (failed, diverged) in a column, or remove the row.'
+    if asked.wide: mend = 'Leave its cell empty if there was no run. To say that it failed, write one row per run, with a column status.'
     for line,text,number in zip(runs.index, runs.acc, said):
         if _spread.fullmatch(text): _refuse_means(asked, runs)
         if not is_blank(text) and number is not None and np.isfinite(number): continue
         why = f'has the accuracy {text!r}, which is not a number.'
-        if is_blank(text): why = 'has no accuracy (NaN). Give it a status (failed, diverged) in a column, or remove the row.'
+        if is_blank(text): why = f'has no accuracy (NaN). {mend}'
         asked.refuse(f'{row_name(runs, line)} {why}')
     units = runs.acc.str.contains('%')
     if units.all(): return _checked(asked, runs, (said/100).round(12))
@@ -476,7 +504,7 @@ def _as_fractions(asked, runs, numbers):
         way = f"{asked.roles['acc']} may be a loss: name the accuracy by --acc." if is_score else 'a percent and a fraction. Write them alike.'
         asked.refuse(f'{at} has the accuracy {largest:g}, and {row_name(runs, (numbers == least).idxmax())} has {least:g}: {way}')
     hint = 'if counts of correct, add a column n_images'
-    if counts and 'n_images' in runs: hint = 'if counts of correct images, call the column correct'
+    if counts and 'n_images' in runs: hint = f"if counts of correct images, {'divide by their number' if asked.wide else 'call the column correct'}"
     if short_name(asked.roles['acc']) in _scores: hint = f"if {asked.roles['acc']} is a loss, it is not an accuracy: name that one by --acc"
     why = f'{at} has the accuracy {largest:g}: if these are percent divide by 100, as --percent does; {hint}.'
     asked.refuse(why, percent=True)
@@ -616,21 +644,44 @@ def _logged(runs):
     return runs[~beside], [f'{beside.sum()} rows of a log without an accuracy are left out'] if beside.any() else []
 
 # %% ../nbs/24_results.ipynb #f27b5210
+def _check_counts(asked, runs, header):
+    "Refuse the last row by a column that counts no rows"
+    name = short_name(header)
+    if header not in ('arm','seed','acc') and not (is_accuracy(name) or is_less_better(name)): return
+    counts = [o.strip() for o in _by_name(runs, of_a_log)]
+    way = f'Write --where {shlex.quote(counts[0])}=last.' if counts else 'Leave it out, because no column counts epochs or steps.'
+    asked.refuse(f'--where {asked.roles.get(header, header)}=last: that column does not count the rows of a run. {way}')
+
 def _last(asked, runs, header):
     "The last row of each run"
     if 'status' in runs and (runs.status == 'failed').any(): # of a failed run nothing is asked
-        failed = runs.status == 'failed'
-        return pd.concat([_last(asked, runs[~failed], header), runs[failed]])
+        failed, keys = runs.status == 'failed', _run_keys(runs)
+        last = runs[failed].drop_duplicates(_keys_of_log(runs, keys, header), keep='last') if len(keys) > 1 else runs[failed]
+        return pd.concat([_last(asked, runs[~failed], header), last])
     count = runs[header].map(number_in)
     odd = runs[count.isna()]
     if len(odd): asked.refuse(f'--where {header}=last needs numbers, and {row_name(runs, odd.index[0])} has {odd[header].iloc[0]!r}.')
     run = _runs_of_log(asked, runs, header, count)
     return runs[count == count.groupby(run).transform('max')]
 
+def _settings_of(runs):
+    "The columns of a log that keep its runs apart"
+    return [o for o in _mixed(_without_metrics(runs), ()) if short_name(o) not in of_a_log]
+
+def _keys_of_log(runs, keys, header):
+    "These columns, and where one run would have two rows of one count the settings that tell them apart: of few values first, and each of several rows"
+    def n_twice(columns): return runs.duplicated([*columns, header]).sum()
+    rest = [*_settings_of(runs), *filter(is_id, runs.columns)]
+    for o in sorted({*rest}-{*keys}, key=lambda o: _differing(runs, o)):
+        if not n_twice(keys): break
+        several = runs.groupby([*keys, o])[header].nunique().median() > 1 # a loss has one
+        if several and n_twice([*keys, o]) < n_twice(keys): keys = [*keys, o]
+    return keys
+
 def _runs_of_log(asked, runs, header, count):
     "The number of the run that each row of a log belongs to: by seed or id, else rows that follow one another as the count rises"
     keys = _run_keys(runs)
-    if len(keys) > 1: return runs.groupby(keys, sort=False).ngroup()
+    if len(keys) > 1: return runs.groupby(_keys_of_log(runs, keys, header), sort=False).ngroup()
     begins = (count <= count.shift()) | (runs.arm != runs.arm.shift())
     for arm,starts in count[begins].groupby(runs.arm[begins], sort=False):
         if starts.nunique() < 2: continue
@@ -638,27 +689,30 @@ def _runs_of_log(asked, runs, header, count):
             'which are of one run. Add a column of seeds, or put the rows of each run together, the first epoch first.')
     return begins.cumsum()
 
-def _check_short(asked, runs, header):
-    "Refuse a run that ended before half of the longest of its arm, where no status says that it may"
+def _check_short(asked, runs, header, by):
+    "Refuse a run that ended before half of the longest of its arm and settings, where no status says that it may"
     if 'status' in runs: return
+    settings = [o for o in _settings_of(runs) if runs.duplicated(o, keep=False).all()]
     ends = runs[header].map(number_in) + (short_name(header) == 'epoch') # epochs count from 0
-    longest = ends.groupby(runs.arm).transform('max')
+    longest = ends.groupby([runs[o] for o in ('arm', *{*by, *settings})]).transform('max')
     short = runs[ends < longest/2]
     if not len(short): return
     at = short.index[0]
     furthest = longest[at]-(short_name(header) == 'epoch')
     why = (f'{row_name(runs, at)} is the last of its run, at {header} {short[header].iloc[0]}, '
-        f'and other runs of {short.arm.iloc[0]!r} go on to {header} {furthest:g}')
+        f'and other runs of {short.arm.iloc[0]!r} go on to {header} {furthest:g}: it is not finished.')
+    if longest.nunique() > 1: asked.refuse(f'{why} Remove it.')
     rest = [o for o in asked.where if o.casefold() != f'{header.casefold()}=last']
     end = f'{header}={runs[header][ends.idxmax()].strip()}'
-    raise CliError(f"{asked.name}: {why}: it is not finished. Remove it, or keep the runs that got there: {replace(asked, where=(*rest, end)).command()}")
+    raise CliError(f"{asked.name}: {why} Remove it, or keep the runs that got there: {replace(asked, where=(*rest, end)).command()}")
 
-def _ended(runs, by=()):
+def _ended(runs, by):
     "Last rows, without the columns that count a log's rows where some runs stopped before the others; and what is to be said of it"
-    said = []
-    for header,within in unexplained(runs[['arm', *_by_name(runs, of_a_log)]], 'arm', {'arm', *by}).items():
+    said, parts = [], [rows for _,rows in _parts(runs, by)]
+    for header,within in unexplained_in([o[['arm', *_by_name(runs, of_a_log)]] for o in parts], 'arm', {'arm', *by}).items():
         ends = runs[header].map(number_in)
-        if not within or ends.groupby(runs.arm).max().nunique() > 1: continue # arms that were meant to end elsewhere are not pairs
+        differ = any(ends[o.index].groupby(o.arm).max().nunique() > 1 for o in parts) # arms that were meant to end elsewhere are not pairs
+        if not within or differ: continue
         said.append(f'{header} {ends.min():g} to {ends.max():g}')
         runs = runs.drop(columns=header)
     return runs, [f"runs end at {', '.join(said)} (stopped early, or not finished)"] if said else []
@@ -723,7 +777,7 @@ def _parts(runs, columns):
     "(values, rows) of each combination of values"
     if not columns: return [((), runs)]
     keys = [plain_values(runs[o]).astype(str) for o in columns]
-    def said(value): return f'{value:g}' if isinstance(value, float) else str(value).strip()
+    def said(value): return str(value).removesuffix('.0') if isinstance(value, float) else str(value).strip()
     return [(tuple(said(rows[o].iloc[0]) for o in columns), rows) for _,rows in runs.groupby(keys, sort=False)]
 
 def _mixed(runs, by):
@@ -749,9 +803,10 @@ def _check_mixed(asked, runs, by):
     if not found: return runs
     rows, last = _last_of_log(asked, runs, found, by)
     if last and not rows.arm.duplicated().any():
+        _check_names(asked.path, rows)
         why = f'{said_columns(runs, found)}: each arm has one run, and a comparison needs at least two of each.'
         placed = [o.strip() for o in found if o.endswith(' ') and short_name(o) in of_a_log] # no column, but the place of a number
-        if placed: asked.refuse(f'{why} If these are runs that rise by chance, or were sorted:', ignore=placed)
+        if placed: asked.refuse(f'{why} If these are runs, not epochs (runs may rise by chance, or be sorted):', ignore=placed)
         asked.refuse(why)
     others = [*_mixed(rows, by)]
     if others: ways = '; '.join(_ways_on(asked, runs, rows, by, others, last))
@@ -814,9 +869,14 @@ def _roles(asked, table):
     if sds and not roles['seed'] and _are_means(table, arm, sds[0]): _refuse_summary(asked, table, table[roles['acc']], table[sds[0]], arm)
     statuses = [o for o in _by_name(rest, _statuses) if not rest[o].map(is_blank).all()]
     roles['status'] = first([*statuses, *_further_ends(rest)])
-    totals = _totals if _counted.search(short_name(roles['acc'])) else ()
-    roles['n_images'] = first(o for o in rest.columns if re.fullmatch(_images, short_name(o)) or short_name(o) in totals)
+    roles['n_images'] = _images_column(rest, table[roles['acc']])
     return {k:v for k,v in roles.items() if v}
+
+def _images_column(table, acc):
+    "The column of the numbers of validation images beside these accuracies, None where there is none"
+    are_counts = _counted.search(short_name(acc.name)) or any((number_in(_count_in(o)) or 0) > 100 for o in acc)
+    names = f'{_images}|{_totals}' if are_counts else _images
+    return first(o for o in table.columns if re.fullmatch(names, short_name(o)))
 
 def _are_means(table, arm, sd):
     "Whether rows with an sd are means: one for each arm, or with a count of runs, or with an sd that is hardly a setting because each differs"
@@ -856,6 +916,7 @@ def _refuse_log(asked, table):
     counts = first(_by_name(table, of_a_log))
     if counts is None or len(table) < 2 or table[counts].duplicated().any(): return
     if any(_differing(table, o) > 1 for o in _by_name(table, seed_names)): return # a run a row
+    counts = counts.strip()
     asked.refuse(f'it looks like the log of one run, with a row for each {counts}. Join the logs of all runs, with columns model and seed, '
         f'and keep the last rows by --where {shlex.quote(f"{counts}=last")}.')
 
@@ -866,21 +927,14 @@ def _refuse_roles(asked, table, roles):
     means, sds = _by_name(table, _means), _by_name(table, _sds)
     runs_beside = lists or len(_seeds_of_columns(table)) > 1
     if means and sds and not runs_beside: _refuse_summary(asked, *_with_arm(table, roles['arm'], means[0], sds[0]))
-    if wide:
-        accuracies = [o for o in lists if is_accuracy(short_name(o))] or lists
-        values = [number_in(v) for header in accuracies for text in table[header] for v in listed(text) if v]
-        percent = dict(percent=True) if values and max(values) > 1 else {}
-        unit = ' The numbers are percent.' if percent else ''
-        unsure = not lists and _may_be_sizes(_parts_beside_helpers(asked, table)[2])
-        sure = 'If these are seeds, not epochs, sizes or shares, read it with' if unsure else 'Read it with'
-        asked.refuse(f'{wide}, and one row per run is read.{unit} {sure}', wide=True, **percent)
+    if wide: _refuse_looks_wide(asked, table, wide, lists)
     named = [o for o in table.columns if is_accuracy(short_name(o))]
     if named and not roles['acc']: asked.refuse(f'{named[0]} holds {table[named[0]].iloc[0]!r}, which is not a number (nor a list such as [0.62, 0.64]).')
     if roles['arm'] and not roles['acc'] and _names_arms(asked, table): _refuse_numbers(asked, table, roles['arm'])
     what = dict(arm='arms (variant, model, ...)', acc='accuracies (accuracy, val_acc, top1, ...)')
     missing = [o for o in what if not roles[o]]
     if missing == ['arm'] and len(table.columns) == 1: _refuse_lone(asked, len(table))
-    if missing == ['arm']: _refuse_log(asked, table)
+    if missing == ['arm']: _refuse_log(asked, table[~table[roles['acc']].map(is_blank)])
     asked.refuse('runs need the columns arm (or variant), seed and accuracy, and there is no column of '
         f"{' and '.join(what[o] for o in missing)}. Name it by {' and '.join(f'--{o} COLUMN' for o in missing)}. Choose from: {', '.join(table.columns[:30])}.")
 
@@ -953,12 +1007,14 @@ def _shaped(asked):
         roles = _roles(asked, table)
         return table, replace(asked, roles=roles), [f"{said}, accuracy = {roles['acc']}"] if said else []
     asked, table = _without_ignored(asked, table)
-    errors = _reads_errors(asked, table)
+    errors, folds = _reads_errors(asked, table), _said_folds(asked, table)
     table, said = _long(asked, table)
     if asked.dropped: said += f", without {', '.join(asked.dropped)}"
     roles = dict(arm='arm', acc='accuracy') | (dict(seed='seed') if 'seed' in table else {})
-    if not errors: return table, replace(asked, roles=roles), [said]
-    return table.rename(columns=dict(accuracy='error')), replace(asked, roles=roles | dict(acc='error')), [f'{said}, accuracy = 1 - error']
+    n_images = _images_column(table.drop(columns='accuracy'), table.accuracy)
+    if n_images: roles['n_images'] = n_images
+    if not errors: return table, replace(asked, roles=roles), [said, *folds]
+    return table.rename(columns=dict(accuracy='error')), replace(asked, roles=roles | dict(acc='error')), [f'{said}, accuracy = 1 - error', *folds]
 
 def _renamed(asked, table):
     "The columns under the names of their roles; another that has such a name is put aside"
@@ -999,12 +1055,13 @@ def _kept_rows(asked, table):
     runs, said = _logged(runs)
     by = [names.get(o, o) for o in (_named(asked, table, o) for o in asked.by)]
     wanted, ignored = {names.get(k, k):v for k,v in wanted.items()}, [names.get(o, o) for o in ignored]
+    lasts = [k for k,v in wanted.items() if v == ['last'] and not runs[k].str.strip().eq('last').any()]
     for header,values in wanted.items():
-        if values != ['last']: runs = _kept(asked, runs, header, values)
-    for header,values in wanted.items():
-        if values != ['last']: continue
+        if header not in lasts: runs = _kept(asked, runs, header, values)
+    for header in lasts:
+        _check_counts(asked, runs, header)
         runs = _last(asked, runs, header)
-        _check_short(asked, runs, header)
+        _check_short(asked, runs, header, by)
         runs, ended = _ended(runs, by)
         said += ended
     _check_left_out(asked, by, ignored)
@@ -1047,22 +1104,28 @@ def _refuse_images(asked, runs):
     asked.refuse('every accuracy is 0 or 1: the rows look like single images that were right or wrong, not like runs. '
         'Give the accuracy of each run. If they are runs, call the column of their seeds seed.')
 
+def _refuse_unfinished(asked, words, ends):
+    why = f"no run has finished ({'; '.join(ends) or 'there are none'})."
+    if words == {'terminated'}: asked.refuse(f'{why} If that word says finished, as in Ray Tune:', ignore=[asked.roles['status']])
+    asked.refuse(why)
+
 def _checked_table(asked, table, said):
     runs, logged, by, ignored = _kept_rows(asked, table)
     asked = _with_metric(asked, runs, {*by, *ignored})
     ends, runs = [], _with_ends(asked, runs.drop(columns=ignored))
+    words = {*runs.status.str.strip().str.lower()} if 'status' in runs else set()
     if 'status' in runs: runs, ends = check_ends(runs)
     check_arms(runs, asked.roles['arm'])
     runs = _stripped(runs)
     if 'seed' in runs and runs.seed.map(is_blank).all(): runs = runs.drop(columns='seed')
     trained = runs[runs.status == 'ok'] if 'status' in runs else runs
-    if not len(trained): asked.refuse(f"no run has finished ({'; '.join(ends) or 'there are none'}).")
+    if not len(trained): _refuse_unfinished(asked, words, ends)
     check_pasted(trained)
     _refuse_images(asked, trained)
     whole, runs = runs, _check_mixed(asked, runs, by)
     acc = _accuracies(asked, trained)
     for _,rows in _parts(whole, by): check_rows(rows)
-    return runs, acc, by, [*(said or _said_roles(asked, runs)), *logged, *ends, *_said_aside(trained, by)]
+    return runs, acc, by, [*(said or _said_roles(asked, runs)), *_said_unit(asked, trained), *logged, *ends, *_said_aside(trained, by)]
 
 def _typed(column):
     "Numbers, where all are"
@@ -1086,6 +1149,8 @@ def _frame(asked, runs, acc):
 _of_folds = ("these seeds are folds of one data set, as their name says: their training images overlap, "
     'so the runs are not independent, and the interval is too narrow (Nadeau and Bengio 2003)')
 
+def _names_folds(header): return bool(re.search(r'(^|_)(k_?folds?|folds?|cv)_?\d*(_|$)|split_?\d+_test', short_name(header)))
+
 def _said_roles(asked, runs):
     "What was read as what, where it is not plain from the names"
     plain = dict(arm={'arm','variant'}, seed={'seed'}, acc={'acc','accuracy'})
@@ -1094,16 +1159,22 @@ def _said_roles(asked, runs):
     if asked.errors: roles['acc'] = f"1 - {roles['acc']}" + (f' ({asked.metric})' if asked.metric else '')
     words = [f"{'accuracy' if k == 'acc' else k} = {v}" for k,v in roles.items()]
     said = [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
-    if {'fold','folds','kfold'} & {*short_name(roles.get('seed', '')).split('_')}: said.append(_of_folds)
-    is_of_optuna = any(short_name(o) in ('number','datetime_start','datetime_complete') for o in runs.columns) # which minimises, unless told
-    if short_name(roles['acc']) in _scores and is_of_optuna and not asked.acc:
+    if _names_folds(roles.get('seed', '')): said.append(_of_folds)
+    may_be_a_loss = any(short_name(o) in _of_any_goal for o in runs.columns)
+    if short_name(roles['acc']) in _scores and may_be_a_loss and not asked.acc:
         said.append(f"{roles['acc']} may be a loss or an error: then higher is worse, and this answer is the wrong way round; --acc {shlex.quote(roles['acc'])} says that it is an accuracy")
     return said
+
+def _said_unit(asked, runs):
+    "That errors below 1 without a unit were read as fractions, because a percent of errors may be as small"
+    is_plain = not (asked.percent or asked.says_percent or asked.counts or runs.acc.str.contains('[%/]').any())
+    return ['read as fractions: if they are percent, --percent'] if asked.errors and is_plain and runs.acc.map(number_in).max() <= 1 else []
 
 def _said_aside(runs, by):
     "The columns that vary and were left aside"
     roles = ('arm','seed','acc','status',*(o for o in comparable if o != 'precision'), *by)
-    own = [o.strip() for o in runs.columns if o not in roles and _differing(runs, o) > 1]
+    parts = [rows for _,rows in _parts(runs, by)]
+    own = [o.strip() for o in runs.columns if o not in roles and any(_differing(rows, o) > 1 for rows in parts)]
     return [f"not used, because each run has its own: {', '.join(own)}"] if own else []
 
 # %% ../nbs/24_results.ipynb #e59d39fc
@@ -1126,6 +1197,7 @@ def read_results(
     others:list=()      # More words for the command that a refusal prints
 ): # DataFrame, one row per run: arm, seed, acc (fraction; NaN where it failed), what else is known; `attrs`: said (what was read as what), by (as the columns are called here)
     "Results that were made elsewhere, or a `CliError` that names what cannot be read or would be mixed"
+    arm, seed, acc = (None if o is None else str(o) for o in (arm, seed, acc)) # headers may be numbers
     asked = Asked(path, arm, seed, acc, percent, wide, _words(where), _words(by), _words(ignore), lone, _words(others))
     runs, accuracies, by, said = _checked_runs(asked)
     frame = _frame(asked, runs, accuracies)

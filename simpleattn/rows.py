@@ -41,11 +41,11 @@ class NoRun(ValueError):
         self.why, self.role, self.keep = why, role, keep
 
 # %% ../nbs/16_rows.ipynb #endwords
-_end_words = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok early_stopped
+_end_words = dict(ok='''ok finished finish completed complete success succeeded successful done passed terminated_ok published closed early_stopped
         early_stop stopped_early 0''',
     failed='''failed fail failure error errored crashed crash killed terminated aborted abort cancelled canceled interrupted
         pruned timeout timed_out time_out oom out_of_memory node_fail preempted''',
-    diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting')
+    diverged='diverged', unfinished='running pending scheduled queued waiting staged starting unfinished preempting created in_progress publishing')
 _end_of = {word:end for end,words in _end_words.items() for word in words.split()}
 
 _yes, _no = 'true yes y 1'.split(), 'false no n 0'.split()
@@ -87,8 +87,9 @@ def check_ends(
     unknown = [o for o in words.unique() if o not in _end_of]
     if unknown:
         at = [*words].index(unknown[0])
-        raise NoRun(f"{row_name(runs, words.index[at])} has the status {runs.status.iloc[at]!r}, which says neither finished "
-            "nor failed. If it does not matter:", 'status')
+        why = f'{row_name(runs, words.index[at])} has the status {runs.status.iloc[at]!r}, which says neither finished nor failed.'
+        if {*words.map(_end_of).dropna()} - {'ok'}: raise NoRun(f'{why} Write finished or failed.') # which a run without status would not be
+        raise NoRun(f'{why} If it does not matter:', 'status')
     runs = runs.assign(status=words.map(_end_of), word=words)
     said = []
     for end,one,many in (('failed', 'failed, and its accuracy is not used', 'failed, and their accuracies are not used'),
@@ -125,7 +126,7 @@ def _sums_up(arm, rows, names):
     words = _words(arm)
     rest = [o for o in words if o not in summary_words]
     if not rest: return rows[arm] == 1 < rows.max()
-    if len(rest) < len(words) and ' '.join(rest) in names: return True
+    if len(rest) < len(words) and 2*rows[arm] <= names.get(' '.join(rest), 0): return True # else an arm such as mean teacher beside teacher
     plain = [o for o in rest if o not in _maybe_summary and not (o.isdigit() and _maybe_summary & {*words})]
     return len(plain) < len(words) and rows[arm] < names.get(' '.join(plain), 0)
 
@@ -250,7 +251,7 @@ def derived(
 )->list: # Their names
     "Columns of numbers that are made of others in every row: the difference or the mean of two, or what sums up all"
     x = table.map(number_in).astype(float).dropna().to_numpy()
-    if len(x) < 3 or not 2 < x.shape[1] <= 100: return [] # so many are no arms
+    if len(x) < 3 or not 2 < x.shape[1] <= 100 or not np.isfinite(x).all(): return [] # so many are no arms
     written = np.array([max(map(_digits, table[o])) for o in table.columns])
     near = np.minimum(.5*10.**-written, x.std(0)/10) + 1e-9
     found = _made_of_two(x, near) | _made_of_all(x, near, table.columns)

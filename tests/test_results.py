@@ -1693,3 +1693,185 @@ def test_the_arm_that_lacks_something_is_the_baseline(arms): assert baseline_of(
 
 @pytest.mark.parametrize('arms', [('full','no_softmax','no_gamma'), ('resnet','no_attn','no_conv'), ('r18-se','r18-none','r50-none'), ('small','base','large')], ids=str)
 def test_of_several_that_lack_something_none_is_the_baseline(arms): assert baseline_of(arms)==arms[0]
+
+# ---- read once more
+
+def a_log(**epochs):
+    "A log of the five pairs for each data set, which has its own number of epochs"
+    rows = [(d,a,s,e,round(x-.01*(n-1-e), 4)) for d,n in epochs.items() for a,s,x in ROWS for e in range(n)]
+    return csv_text(rows, ('dataset','model','seed','epoch','acc'))
+
+@pytest.mark.parametrize('other_seeds', [False,True])
+@pytest.mark.parametrize('woof', [5,3])
+def test_the_last_row_of_each_data_set_is_kept(call, woof, other_seeds):
+    text = a_log(woof=woof, nette=8)
+    f = wrote(re.sub(r'^(nette,\w+,)', r'\g<1>1', text, flags=re.M) if other_seeds else text)
+    err = refused(call, f, '--where', 'epoch=last', says='dataset (woof, nette) varies within an arm')
+    assert ['compare',f,'--where','epoch=last','--by','dataset'] in commands(err)
+    code,out,err = call('compare', f, '--where', 'epoch=last', '--by', 'dataset', '--fmt', 'json')
+    answers = json.loads(out)
+    assert [*answers]==['dataset=woof','dataset=nette'] and 'runs end at' not in err and 'not used' not in err
+    for o in answers.values(): is_the_five(o['comparisons'][0])
+
+def test_a_rate_that_falls_within_a_run_is_no_setting_of_it(call):
+    rows = [(a,s,e,.1 if e<2 else .01,round(x-.01*(3-e), 3)) for a,s,x in ROWS for e in range(4)]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('model','seed','epoch','lr','acc'))), '--where', 'epoch=last')[0][0])
+
+def test_a_run_that_went_on_elsewhere_is_one(call):
+    rows = [(a,s,e,host,round(x-.01*(3-e), 3)) for a,s,x in ROWS for host,epochs in (('n1',(0,1,2)),('n2',(1,2,3))) for e in epochs]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('model','seed','epoch','host','acc'))), '--where', 'epoch=last')[0][0])
+
+def test_two_runs_of_one_seed_in_a_log_are_two(call):
+    rows = [(a,s,run,e,round(x-.01*(n-e), 3)) for a,s,x in ROWS for run,n in ((f'{a}{s}a',3),(f'{a}{s}b',5)) for e in range(n)]
+    refused(call, wrote(csv_text(rows, ('model','seed','run_id','epoch','acc'))), '--where', 'epoch=last', says="seed 0 of 'baseline' appears twice")
+
+def test_a_failed_run_of_a_log_is_one(call):
+    rows = [(d,a,s,e,round(x-.01*(3-e), 3),'failed' if (a,s)==('simple',2) else 'ok') for d in ('woof','nette') for a,s,x in ROWS for e in range(4)]
+    f = wrote(csv_text(rows, ('dataset','model','seed','epoch','acc','status')))
+    assert '2 of 20 runs failed' in call('compare', f, '--where', 'epoch=last', '--by', 'dataset')[2]
+    (c,),err = comparisons(call, f, '--where', 'epoch=last', 'dataset=woof')
+    assert (c['failed_variant'],c['n'])==(1,4) and '1 of 10 runs failed' in err
+
+def test_an_arm_may_be_called_like_a_loss(call):
+    f = wrote(f'baseline;mae\n"{BASE}";"{SIMPLE}"\n')
+    assert comparisons(call, f, '--wide')[0][0]['test']=='paired t'
+
+def test_a_run_that_is_short_among_those_of_its_data_set_is_not_finished(call):
+    text = a_log(woof=3, nette=8)
+    f = wrote(''.join(o for o in text.splitlines(True) if not re.match('nette,simple,2,[2-7],', o)))
+    refused(call, f, '--where', 'epoch=last', '--by', 'dataset', says=('(simple, seed 2)','go on to epoch 7','Remove it.'))
+
+def test_the_last_row_is_by_a_column_that_counts(call):
+    f = wrote(csv_text([(a,s,e,round(x-.01*abs(e-1), 3)) for a,s,x in ROWS for e in range(3)], ('model','seed','epoch','val_acc')))
+    for column in ('val_acc','seed','model'): refused(call, f, '--where', f'{column}=last', says=(f'{column}=last','does not count','--where epoch=last'))
+    f = wrote(csv_text([(*o,k) for o in ROWS for k in ('best','last')], ('model','seed','acc','checkpoint')))
+    is_the_five(comparisons(call, f, '--where', 'checkpoint=last')[0][0])
+
+def test_parts_whose_values_agree_in_six_digits_are_two(call):
+    f = wrote(csv_text([(*o,d) for d in (20240101,20240102) for o in ROWS], ('variant','seed','accuracy','day')))
+    answers = json.loads(call('compare', f, '--by', 'day', '--fmt', 'json')[1])
+    assert [*answers]==['day=20240101','day=20240102']
+
+def test_a_number_that_stands_again_is_no_header(call):
+    for text in ('0.934\n0.931\n0.934\n0.936\n', '0.934\n'*2+'0.931\n0.936\n'):
+        assert json.loads(call('compare', wrote(text), '--against', '.93', '--fmt', 'json')[1])['against'][0]['n']==4
+
+ZIG,ZAG = [.5,.7,.6,.4,.65,.55],[.6,.5,.7,.65,.45,.6] # curves that do not rise
+def keras(x): return dict(accuracy=x, val_accuracy=[round(o-.01, 3) for o in x], loss=[1-o for o in x], val_loss=[1.1-o for o in x])
+OF_ONE_RUN = dict(seed=[dict(model=a, seed=0, val_acc=x) for a,x in (('baseline',ZIG),('simple',ZAG))],
+    name=[dict(model=a, val_acc_per_epoch=x) for a,x in (('baseline',ZIG),('simple',ZAG))], loss=dict(baseline=keras(ZIG), simple=keras(ZAG)))
+
+@pytest.mark.parametrize('kind', OF_ONE_RUN)
+def test_lists_that_say_that_they_are_epochs_are_no_seeds(call, kind):
+    f,acc = wrote(json.dumps(OF_ONE_RUN[kind]), 'e.json'), ['--acc','val_accuracy'] if kind=='loss' else []
+    err = refused(call, f, '--wide', *acc, says=('each arm has one run','--ignore epoch'))
+    (c,),_ = comparisons(call, *commands(err)[0][1:])
+    assert (c['n_baseline'],c['n_variant'],c['test'])==(6,6,'Welch t')
+
+def test_a_history_of_keras_is_one_run(call):
+    f = wrote(json.dumps(keras(ZIG)), 'history.json')
+    refused(call, f, '--acc', 'val_accuracy', '--against', '.5', says=('epoch (0, 1, 2, 3, ...)','one run'))
+    refused(call, f, '--acc', 'val_accuracy', says=('log of one run','--where epoch=last'))
+
+def test_a_value_of_tensorboard_may_be_a_loss(call):
+    f = wrote(csv_text([(a,1.7e9+i,100,x) for i,(a,s,x) in enumerate(ROWS)], ('model','Wall time','Step','Value')))
+    assert 'Value may be a loss' in comparisons(call, f)[1] and 'may be a loss' not in comparisons(call, f, '--acc', 'Value')[1]
+
+FOLDS = dict(columns=csv_text([('baseline',*BASE),('simple',*SIMPLE)], ('model',*(f'fold_{i}' for i in range(5)))), rows=csv_text([*zip(range(5),BASE,SIMPLE)], ('fold','baseline','simple')),
+    sklearn=csv_text([('baseline',*BASE),('simple',*SIMPLE)], ('model',*(f'split{i}_test_score' for i in range(5)))))
+@pytest.mark.parametrize('kind', FOLDS)
+def test_folds_of_a_wide_table_are_no_seeds_either(call, kind):
+    (c,),err = comparisons(call, wrote(FOLDS[kind]), '--wide')
+    is_the_five(c)
+    assert 'training images overlap' in err
+    assert 'overlap' not in comparisons(call, wrote(FOLDS[kind].replace('fold','seed').replace('split','seed')), '--wide')[1]
+
+def test_nan_in_a_wide_table_is_a_run_and_an_empty_cell_is_none(call):
+    text = csv_text([*zip(range(5),BASE,SIMPLE)], ('seed','baseline','simple'))
+    refused(call, wrote(text.replace('0.634','nan')), '--wide', says=('(simple, seed 2)','Leave its cell empty'))
+    assert comparisons(call, wrote(text.replace('0.634','')), '--wide')[0][0]['n']==4
+
+def test_a_part_that_cannot_be_compared_says_why_beside_csv_too(call):
+    f = wrote(csv_text([*((*o,'woof') for o in ROWS),*((*o,'nette') for o in ROWS[:6])], ('variant','seed','accuracy','dataset')))
+    code,out,err = call('compare', f, '--by', 'dataset', '--fmt', 'csv')
+    assert code==0 and pd.read_csv(io.StringIO(out)).part.unique().tolist()==['dataset=woof']
+    assert "dataset=nette: 'simple' has 1 finished run" in err
+
+def test_the_words_of_clearml_are_known_and_a_failed_run_is_not_offered_as_one(call):
+    (c,),err = comparisons(call, wrote(with_columns(status=['Published']*7+['Closed','Failed','In progress'])))
+    assert (c['n'],c['failed_variant'])==(3,1) and '1 of 10 runs is not finished' in err
+    err = refused(call, wrote(with_columns(status=['odd']*9+['Failed'])), says=("'odd'",'Write finished or failed.'))
+    assert '--ignore' not in err
+    refused(call, wrote(with_columns(status=['odd']*9+['Completed'])), says='--ignore status')
+
+def test_terminated_may_say_finished(call):
+    err = refused(call, wrote(with_columns(status='TERMINATED')), says=('no run has finished','as in Ray Tune'))
+    is_the_five(comparisons(call, *commands(err)[0][1:])[0][0])
+    assert 'Ray Tune' not in refused(call, wrote(with_columns(status='killed')))
+
+def test_the_names_of_comet_are_two_accuracies(call):
+    f = wrote(with_columns(validate_accuracy=[round(o[2]-.1, 3) for o in ROWS]))
+    refused(call, f, says='--acc validate_accuracy')
+
+def test_samples_that_may_be_of_the_training_are_no_validation_images(tmp_path):
+    for header,n in dict(num_samples=None, n_examples=None, num_test_samples=500, n_images=500).items():
+        runs = read_results(wrote(with_columns(**{header:500})))
+        assert (runs.n_images.iloc[0] if 'n_images' in runs else None)==n, header
+
+def test_errors_below_one_percent_say_how_they_were_read(call):
+    f = wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('variant','seed','test_error')))
+    assert 'read as fractions: if they are percent, --percent' in comparisons(call, f)[1]
+    (c,),err = comparisons(call, f, '--percent')
+    assert c['diff']==pytest.approx(.00028) and 'read as fractions' not in err
+
+def test_what_only_python_reads_as_a_number_is_none(call):
+    refused(call, wrote(csv_text([(a,s,f'0.6_{i}') for i,(a,s,x) in enumerate(ROWS)])), says='not a number')
+    is_the_five(comparisons(call, wrote(with_columns(commit=[f'1_{i}' for i in range(10)])))[0][0])
+
+def test_ids_and_indexes_are_no_accuracies(call):
+    f = wrote('\n'.join(json.dumps(dict(_id=i, result=x, status='COMPLETED', config=dict(seed=s, model=a))) for i,(a,s,x) in enumerate(ROWS, 1)), 's.jsonl') # as Sacred writes it
+    is_the_five(comparisons(call, *commands(refused(call, f, says='--acc result'))[0][1:])[0][0])
+
+TRAINER = dict(best_metric=.7, log_history=[o for e in (1.,2.,3.) for o in (dict(epoch=e, loss=1/e, step=10*e), dict(epoch=e, eval_accuracy=.5+.1*e, eval_loss=1/e, step=10*e))])
+LIGHTNING = csv_text([o for e in range(3) for o in ((e,10*e+9,1/(e+1),''),(e,10*e+9,'',.5+.1*e))], ('epoch','step','train_loss','val_acc'))
+@pytest.mark.parametrize('text', [json.dumps(TRAINER),LIGHTNING], ids=['transformers','lightning'])
+def test_the_log_of_one_run_is_known_though_training_has_its_own_rows(call, text): refused(call, wrote(text), says=('log of one run','--where epoch=last'))
+
+@pytest.mark.parametrize('arms', [('pool','avg_pool'),('teacher','mean teacher')], ids=str)
+def test_an_arm_of_as_many_runs_sums_nothing_up(call, arms):
+    names = dict(zip(('baseline','simple'), arms))
+    (c,),_ = comparisons(call, wrote(csv_text([(names[a],s,x) for a,s,x in ROWS])))
+    assert (c['arm'],c['n'],c['diff'])==(arms[1],5,pytest.approx(.028))
+
+def test_names_that_hold_seeds_are_named_in_a_log_too(call):
+    f = wrote(csv_text([(f'{a}_{s}',e,round(x-.01*(2-e), 3)) for a,s,x in ROWS for e in range(3)], ('run','Step','Value')))
+    refused(call, f, says=('(baseline, 0)','columns arm and seed'))
+
+def test_counts_in_a_wide_table_are_of_its_images(call):
+    for arms in (True,False):
+        rows,header = ([*zip(range(5), BASE, SIMPLE)],('seed','baseline','simple')) if arms else ([('baseline',*BASE),('simple',*SIMPLE)],('model',*(f'seed{i}' for i in range(5))))
+        f = wrote(csv_text([(o[0],*(round(500*x) for x in o[1:]),500) for o in rows], (*header,'n_images')))
+        is_the_five(comparisons(call, f, '--wide')[0][0])
+    assert 'call the column' not in refused(call, wrote(csv_text([(o[0],*(round(100*x) for x in o[1:]),100) for o in rows], (*header,'n_images'))), '--wide', says='divide by their number')
+
+def test_headers_may_be_numbers():
+    table = pd.DataFrame(ROWS)
+    assert compare_results(table, arm=0, seed=1, acc=2)['simple'].n==5
+
+@pytest.mark.parametrize('found', [[dict(arm=a, seed=s, acc=x, tags=[dict(key=[1], value=2)]) for a,s,x in ROWS], dict(columns=['arm','seed','acc'], data=ROWS, index=5)], ids=['key','index'])
+def test_json_with_odd_values_is_read(call, found): is_the_five(comparisons(call, wrote(json.dumps(found), 'o.json'))[0][0])
+
+def test_a_number_of_too_many_digits_is_no_whole_one(call):
+    for digits in ('9'*400,'9'*5000):
+        refused(call, wrote(csv_text([(a,digits if s==4 else s,x) for a,s,x in ROWS])), says='others have whole numbers')
+        refused(call, wrote(csv_text([(a,s,round(500*x),digits) for a,s,x in ROWS], ('variant','seed','correct','n_images'))), says='give the number of validation images')
+        assert 'Warning' not in call('compare', wrote(csv_text([(digits,*o) for o in zip(BASE,SIMPLE)], ('k','baseline','simple'))), '--wide')[2]
+
+@pytest.mark.parametrize('words', [['--against','.6'],['--best'],['--by','dataset','--pool']], ids=str)
+def test_sentences_stand_below_a_table_that_is_no_latex(call, words):
+    f = wrote(csv_text([(a,s+i,round(x+.003*i*s, 4),d) for i,d in enumerate(('woof','nette')) for a,s,x in ROWS], ('variant','seed','accuracy','dataset')))
+    if '--by' not in words: words = [*words,'--where','dataset=woof']
+    said = {fmt:call('compare', f, *words, '--fmt', fmt)[1] for fmt in ('table','latex')}
+    assert re.search(r'\.\s*$', said['table']) and said['latex'].rstrip().endswith(r'\end{tabular}') and not re.search(r'(?<!\\)%', said['latex'])
+
+def test_against_has_no_more_fields(call): refused(call, CASES/'good.csv', '--against', '.6', '--full', says='--full')
