@@ -1048,12 +1048,12 @@ def compare(
     if pool or best:
         _check_together(what, pool, best, summary, against)
         _refuse('--pool or --best, which have one table', full=full)
-        if any(_is_file(o, root) for o in what): _refuse('a file, which names no machines', env=env)
+        if any(_is_file(o, root) for o in what): _refuse('a file (--where env=NAME keeps the rows of one machine)', env=env)
         if best: _refuse('--best, which compares every arm with every other', by=by, delta=delta is not None, **asked)
         return _pooled(what, question) if pool else _best(what[0], question)
     _check_asked(what, summary, root)
     if what and _is_file(what[0], root):
-        _refuse('a file, which names no machines', env=env)
+        _refuse('a file (--where env=NAME keeps the rows of one machine)', env=env)
         return _compare_file(what[0], question.repeated(*option_words(asked | rates | dict(against=against))), against)
     _refuse('what is not a file of results', **reading, by=by, against=against is not None)
     if summary:

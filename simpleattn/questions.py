@@ -395,7 +395,7 @@ def best(
     too_few = {arm for arm,*_ in refused}
     ended = {arm: o for arm,o in samples.items() if arm not in too_few}
     if len(ended) < 2: raise ValueError(refused[0][2])
-    differ = differing(ended.values())
+    differ = differing(o.trained for o in ended.values())
     if differ: raise ValueError(f"the runs differ in {', '.join(differ)}, so the best cannot be told: train all arms under one, or keep the runs of one")
     diverged = [f"diverged runs are left out: {', '.join(f'{arm} {n} of {of}' for arm,n,of in lost)}"] if lost else []
     counting, paired, notes = _counting(ended, [*left_out, *diverged])

@@ -467,7 +467,7 @@ def _noise_table(report):
     if not arms: return None
     said = ('The squares of seed sd and validation-set sd add up to that of the runs. Seed sd is how much trainings differ; '
         f'validation-set sd is what scoring a run on only {arms[0].noise.n_images:,} images adds. More seeds average out both, '
-        'but neither shrinks the error of having only these images, which the last column adds.')
+        'but do not shrink the error of having only these images, which the last column adds.')
     return _Table('Seed noise and validation-set noise', [*_noise_columns], _rows(_noise_columns, arms), [said])
 
 def _images_table(report):

@@ -21,7 +21,7 @@ from .columns import (all_repeat,arm_names,is_accuracy,is_blank,is_error,is_id,i
     plain_values,said_columns,says_error,says_metric,seed_in,seed_names,seed_value,short_name,unexplained,unexplained_in)
 from .rows import NoRun,check_arms,check_ends,check_pasted,check_rows,derived,end_words,is_summary,row_name,summary_words,worse_end
 from .stats import Comparison,Contrast,Sample,Summary,check_enough,compare_many,limits_of_runs,read_samples
-from .formats import are_numbers,has_bits,listed,read_table
+from .formats import are_numbers,has_bits,listed,losses_by_epoch,read_table
 from .words import against_words,note,option_words
 
 # %% ../nbs/24_results.ipynb #f496fc20
@@ -38,7 +38,7 @@ _ends = '''outcome result success successful succeeded finished completed comple
     failed fail crashed error errored killed aborted diverged'''.split() # where they hold words of an end, or yes and no
 
 _scores = {'value','values_0','score','objective'} # of any goal, which may be a loss
-_of_any_goal = 'number datetime_start datetime_complete wall_time'.split() # of Optuna, which minimises unless told, and TensorBoard, which keeps losses too
+_of_any_goal = dict(number=_scores, datetime_start=_scores, datetime_complete=_scores, wall_time={'value'}) # beside which column: Optuna minimises unless told, TensorBoard keeps losses too
 _means = 'mean mean_acc mean_accuracy acc_mean accuracy_mean avg average avg_acc acc_avg'.split()
 _sds = 'sd std stdev acc_std accuracy_std std_acc'.split()
 _ns = 'n runs n_runs num_runs seeds n_seeds num_seeds count acc_count accuracy_count acc_n'.split()
@@ -307,7 +307,8 @@ def _long(asked, table):
     _check_heeded(asked, {given:name}, f'there is a column for each {new}')
     rest = [o for o in table.columns if o not in columns]
     rows = table.assign(**{_place:range(len(table))}).melt([*rest, _place], columns, 'new ', 'accuracy ')
-    rows = _long_names(rows[rows['accuracy '].str.strip() != ''], {name:given, 'new ':new, 'accuracy ':'accuracy'})
+    is_there = ~rows['accuracy '].map(is_blank) | (rows['accuracy '].str.strip().str.lower() == 'nan') # which is a number that was lost
+    rows = _long_names(rows[is_there], {name:given, 'new ':new, 'accuracy ':'accuracy'})
     place, rows = rows[_place], rows.drop(columns=_place)
     if kind == 'seeds': return rows.assign(seed=rows.seed.map(_seeds_of_columns(table))), f'arm = {name}, a column for each seed'
     said = f"a column for each arm ({', '.join(columns)})"
@@ -449,8 +450,8 @@ def _long_lists(asked, table, lists):
 def _hold_epochs(table, lists, header, seed):
     "Whether lists say that they are epochs of one run: by their name, by a loss among them, or by the seed that each has"
     is_named_so = re.search('history|histories|curve|((per|by|over|all)[_ ]?|^)epoch', header.lower())
-    has_seed = seed and short_name(seed) != 'run' and table[seed].map(is_whole).all()
-    has_loss = header in lists and any(is_loss(short_name(o)) for o in lists) # else each list is of an arm, which may have such a name
+    has_seed = seed and short_name(seed) not in ('run','random_state') and table[seed].map(is_whole).all()
+    has_loss = header in lists and any(short_name(o) in losses_by_epoch for o in lists) # else each list is of an arm, which may have such a name
     return bool(is_named_so or has_seed or has_loss)
 
 def _in_order(rows, place, said, are_epochs=False):
@@ -478,7 +479,7 @@ def _accuracies(asked, runs):
     if asked.counts: runs = runs.assign(acc=runs.acc.map(_count_in))
     said = runs.acc.map(number_in)
     mend = 'Give it a status (failed, diverged) in a column, or remove the row.'
-    if asked.wide: mend = 'Leave its cell empty if there was no run. To say that it failed, write one row per run, with a column status.'
+    if asked.wide: mend = 'Leave its place empty if there was no run. To say that it failed, write one row per run, with a column status.'
     for line,text,number in zip(runs.index, runs.acc, said):
         if _spread.fullmatch(text): _refuse_means(asked, runs)
         if not is_blank(text) and number is not None and np.isfinite(number): continue
@@ -674,8 +675,10 @@ def _keys_of_log(runs, keys, header):
     rest = [*_settings_of(runs), *filter(is_id, runs.columns)]
     for o in sorted({*rest}-{*keys}, key=lambda o: _differing(runs, o)):
         if not n_twice(keys): break
-        several = runs.groupby([*keys, o])[header].nunique().median() > 1 # a loss has one
-        if several and n_twice([*keys, o]) < n_twice(keys): keys = [*keys, o]
+        counts = runs[header].map(number_in).groupby([runs[k] for k in (*keys, o)])
+        is_resumed = is_id(o) and counts.min().nunique() > 1 # under another id a run goes on where it was
+        several = counts.nunique().median() > 1 # a loss has one
+        if several and not is_resumed and n_twice([*keys, o]) < n_twice(keys): keys = [*keys, o]
     return keys
 
 def _runs_of_log(asked, runs, header, count):
@@ -689,10 +692,10 @@ def _runs_of_log(asked, runs, header, count):
             'which are of one run. Add a column of seeds, or put the rows of each run together, the first epoch first.')
     return begins.cumsum()
 
-def _check_short(asked, runs, header, by):
+def _check_short(asked, runs, header, by, ignored):
     "Refuse a run that ended before half of the longest of its arm and settings, where no status says that it may"
     if 'status' in runs: return
-    settings = [o for o in _settings_of(runs) if runs.duplicated(o, keep=False).all()]
+    settings = [o for o in _settings_of(runs) if o not in ignored and runs.duplicated(o, keep=False).all()]
     ends = runs[header].map(number_in) + (short_name(header) == 'epoch') # epochs count from 0
     longest = ends.groupby([runs[o] for o in ('arm', *{*by, *settings})]).transform('max')
     short = runs[ends < longest/2]
@@ -701,7 +704,7 @@ def _check_short(asked, runs, header, by):
     furthest = longest[at]-(short_name(header) == 'epoch')
     why = (f'{row_name(runs, at)} is the last of its run, at {header} {short[header].iloc[0]}, '
         f'and other runs of {short.arm.iloc[0]!r} go on to {header} {furthest:g}: it is not finished.')
-    if longest.nunique() > 1: asked.refuse(f'{why} Remove it.')
+    if longest.nunique() > 1: asked.refuse(f'{why} Remove its rows, or give it a status (failed) in a column.')
     rest = [o for o in asked.where if o.casefold() != f'{header.casefold()}=last']
     end = f'{header}={runs[header][ends.idxmax()].strip()}'
     raise CliError(f"{asked.name}: {why} Remove it, or keep the runs that got there: {replace(asked, where=(*rest, end)).command()}")
@@ -874,7 +877,7 @@ def _roles(asked, table):
 
 def _images_column(table, acc):
     "The column of the numbers of validation images beside these accuracies, None where there is none"
-    are_counts = _counted.search(short_name(acc.name)) or any((number_in(_count_in(o)) or 0) > 100 for o in acc)
+    are_counts = _counted.search(short_name(acc.name)) or any((number_in(o) or 0) > 100 for o in acc)
     names = f'{_images}|{_totals}' if are_counts else _images
     return first(o for o in table.columns if re.fullmatch(names, short_name(o)))
 
@@ -1061,7 +1064,7 @@ def _kept_rows(asked, table):
     for header in lasts:
         _check_counts(asked, runs, header)
         runs = _last(asked, runs, header)
-        _check_short(asked, runs, header, by)
+        _check_short(asked, runs, header, by, ignored)
         runs, ended = _ended(runs, by)
         said += ended
     _check_left_out(asked, by, ignored)
@@ -1160,14 +1163,14 @@ def _said_roles(asked, runs):
     words = [f"{'accuracy' if k == 'acc' else k} = {v}" for k,v in roles.items()]
     said = [', '.join(words) + ('' if 'seed' in roles else ', no seeds')]
     if _names_folds(roles.get('seed', '')): said.append(_of_folds)
-    may_be_a_loss = any(short_name(o) in _of_any_goal for o in runs.columns)
-    if short_name(roles['acc']) in _scores and may_be_a_loss and not asked.acc:
+    may_be_a_loss = any(short_name(roles['acc']) in _of_any_goal.get(short_name(o), ()) for o in runs.columns)
+    if may_be_a_loss and not asked.acc:
         said.append(f"{roles['acc']} may be a loss or an error: then higher is worse, and this answer is the wrong way round; --acc {shlex.quote(roles['acc'])} says that it is an accuracy")
     return said
 
 def _said_unit(asked, runs):
     "That errors below 1 without a unit were read as fractions, because a percent of errors may be as small"
-    is_plain = not (asked.percent or asked.says_percent or asked.counts or runs.acc.str.contains('[%/]').any())
+    is_plain = 'rate' not in short_name(asked.roles['acc']).split('_') and not (asked.percent or asked.says_percent or asked.counts or runs.acc.str.contains('[%/]').any())
     return ['read as fractions: if they are percent, --percent'] if asked.errors and is_plain and runs.acc.map(number_in).max() <= 1 else []
 
 def _said_aside(runs, by):

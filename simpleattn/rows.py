@@ -88,7 +88,9 @@ def check_ends(
     if unknown:
         at = [*words].index(unknown[0])
         why = f'{row_name(runs, words.index[at])} has the status {runs.status.iloc[at]!r}, which says neither finished nor failed.'
-        if {*words.map(_end_of).dropna()} - {'ok'}: raise NoRun(f'{why} Write finished or failed.') # which a run without status would not be
+        if {*words.map(_end_of).dropna()} - {'ok'}: # a failed run would be one without its status
+            finished = [*runs.status[words.map(_end_of) == 'ok'].str.strip().unique()]
+            raise NoRun(f'{why} Write finished or failed.', 'status' if finished else None, keep=finished)
         raise NoRun(f'{why} If it does not matter:', 'status')
     runs = runs.assign(status=words.map(_end_of), word=words)
     said = []

@@ -456,12 +456,13 @@ def samples(self:StudyRuns)->dict: # Arm -> `stats.Sample`
 
 # %% ../nbs/18_study.ipynb #bd91dd7a
 def _runs_of(runs, c):
-    "Arm -> its runs that a comparison is made of, each under its own conditions; of two gains that are no pairs, all"
+    "Arm -> its runs that a comparison is made of, each under its own conditions; of two gains that are no pairs, the pairs of each"
     made_of = {}
+    def place(r): return tuple(map(str, r.comparable)), r.seed
     for sample in (c.contrast.before, c.contrast.after):
-        that_count = {*zip(sample.conditions, sample.seeds)} if c.contrast.has_runs else None
-        def counts(r): return that_count is None or (tuple(map(str, r.comparable)), r.seed) in that_count
-        for arm in sample.arms: made_of[arm] = [r for r in runs[arm] if not c.why and counts(r)]
+        if c.contrast.has_runs: that_count = {*zip(sample.conditions, sample.seeds)}
+        else: that_count = set.intersection(*({*map(place, runs[arm])} for arm in sample.arms))
+        for arm in sample.arms: made_of[arm] = [r for r in runs[arm] if not c.why and place(r) in that_count]
     return made_of
 
 def _note_of_arms(comparisons, runs, name, said):

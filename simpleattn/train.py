@@ -417,6 +417,7 @@ def _learner_of(arm, seed, machine, cbs, reuse, lean=None):
     kind,metric = (LeanLearner,AccuracyOnDevice) if lean else (Learner,AvgMetricOnDevice)
     learn = kind(dls, model, loss_func=_loss(recipe), opt_func=opt_func(recipe), lr=recipe.lr, wd=recipe.wd,
         moms=recipe.moms, metrics=metric(accuracy), cbs=_callbacks(recipe, seed, model, dls)+added)
+    learn.facts = dls.facts # also where a callback takes other loaders
     learn.cbs_added = [o for o in added if type(o).__module__!=__name__]
     if lean: _make_lean(learn, recipe, key)
     return learn
@@ -728,7 +729,7 @@ def as_run(
         params=sum(p.numel() for p in learn.model.parameters()),
         train_seconds=round(correct.seconds,3),
         wall_seconds=round(wall,3),
-        data=dict(dls.facts, n_train=n_train, n_val=n_val),
+        data=dict(learn.facts, n_train=n_train, n_val=n_val),
         machine=machine_facts(device, machine.threads) | ({'lean':_lean} if isinstance(learn, LeanLearner) else {}),
         reason='; '.join(filter(None, [reason, stopped])),
         weights=weights,

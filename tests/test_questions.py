@@ -565,3 +565,8 @@ def test_a_pool_of_noninferiority_answers_as_its_studies_do():
     assert pooled.answer in ('better','not worse') and pooled.p_verdict is not None
     wide = pool({k:replace(c, delta=.02) for k,c in studies.items()})
     assert wide.answer!='undecided'
+
+def test_a_diverged_run_says_nothing_of_where_it_ran():
+    table = pd.DataFrame([(a,s,round(.6+.01*k+.007*((s*(3*k+2)+k)%7), 4),500,'ok') for k,a in enumerate('bvw') for s in range(6)], columns=['arm','seed','acc','n_images','status'])
+    table.loc[7,['acc','n_images','status']] = np.nan,np.nan,'diverged'
+    assert 'w' in {o['arm'] for o in best(table).arms}

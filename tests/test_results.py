@@ -1739,7 +1739,7 @@ def test_an_arm_may_be_called_like_a_loss(call):
 def test_a_run_that_is_short_among_those_of_its_data_set_is_not_finished(call):
     text = a_log(woof=3, nette=8)
     f = wrote(''.join(o for o in text.splitlines(True) if not re.match('nette,simple,2,[2-7],', o)))
-    refused(call, f, '--where', 'epoch=last', '--by', 'dataset', says=('(simple, seed 2)','go on to epoch 7','Remove it.'))
+    refused(call, f, '--where', 'epoch=last', '--by', 'dataset', says=('(simple, seed 2)','go on to epoch 7','Remove its rows'))
 
 def test_the_last_row_is_by_a_column_that_counts(call):
     f = wrote(csv_text([(a,s,e,round(x-.01*abs(e-1), 3)) for a,s,x in ROWS for e in range(3)], ('model','seed','epoch','val_acc')))
@@ -1788,7 +1788,7 @@ def test_folds_of_a_wide_table_are_no_seeds_either(call, kind):
 
 def test_nan_in_a_wide_table_is_a_run_and_an_empty_cell_is_none(call):
     text = csv_text([*zip(range(5),BASE,SIMPLE)], ('seed','baseline','simple'))
-    refused(call, wrote(text.replace('0.634','nan')), '--wide', says=('(simple, seed 2)','Leave its cell empty'))
+    refused(call, wrote(text.replace('0.634','nan')), '--wide', says=('(simple, seed 2)','Leave its place empty'))
     assert comparisons(call, wrote(text.replace('0.634','')), '--wide')[0][0]['n']==4
 
 def test_a_part_that_cannot_be_compared_says_why_beside_csv_too(call):
@@ -1875,3 +1875,47 @@ def test_sentences_stand_below_a_table_that_is_no_latex(call, words):
     assert re.search(r'\.\s*$', said['table']) and said['latex'].rstrip().endswith(r'\end{tabular}') and not re.search(r'(?<!\\)%', said['latex'])
 
 def test_against_has_no_more_fields(call): refused(call, CASES/'good.csv', '--against', '.6', '--full', says='--full')
+
+@pytest.mark.parametrize('column', [lambda e: .1*(1-e/10), lambda e: 9-e], ids=['rate','patience'])
+def test_a_column_that_changes_within_a_run_hides_no_unfinished_run(call, column):
+    rows = [(a,s,e,column(e),round(x-.01*(9-e), 3)) for a,s,x in ROWS for e in range(3 if (a,s) in (('simple',3),('simple',4)) else 10)]
+    refused(call, wrote(csv_text(rows, ('variant','seed','epoch','changes','accuracy'))), '--where', 'epoch=last', '--ignore', 'changes', says='it is not finished')
+
+def test_percent_of_three_decimals_counts_no_images(call):
+    f = wrote(csv_text([(a,s,.5,100*x+.001) for a,s,x in ROWS], ('variant','seed','n','accuracy')))
+    (c,),_ = comparisons(call, f, '--percent')
+    assert c['diff']==pytest.approx(.028) and c['n_images'] is None
+
+def test_a_run_that_went_on_under_another_id_is_one(call):
+    def job(a, s, e, part): return f'{a}-{s}-{part}' if (a,s)==('simple',0) else f'{a}-{s}'
+    rows = [(a,s,job(a, s, e, part),e,round(x-.01*(9-e), 3)) for a,s,x in ROWS for part,epochs in enumerate((range(8),range(5,10)) if (a,s)==('simple',0) else (range(10),)) for e in epochs]
+    is_the_five(comparisons(call, wrote(csv_text(rows, ('variant','seed','job_id','epoch','accuracy'))), '--where', 'epoch=last')[0][0])
+
+@pytest.mark.parametrize('nothing', ['null','NA','-',''])
+def test_a_run_that_is_not_there_in_a_wide_table_has_no_partner(call, nothing):
+    rows = [(s,x,nothing if s==3 else y) for s,x,y in zip(range(5), BASE, SIMPLE)]
+    (c,),_ = comparisons(call, wrote(csv_text(rows, ('seed','baseline','simple'))), '--wide')
+    assert c['n']==4
+
+@pytest.mark.parametrize('found', [dict(fit_time=[3]*5, test_accuracy=[*SIMPLE], test_neg_log_loss=[-.9,-.8,-.7,-.9,-.8]), dict(technique=['a']*5, loss=[.9]*5, acc=[*SIMPLE])], ids=['sklearn','texts'])
+def test_a_loss_of_runs_makes_no_epochs(found):
+    acc = 'acc' if 'acc' in found else 'test_accuracy'
+    runs = read_results(wrote(json.dumps(found), 'o.json'), acc=acc, lone=True)
+    assert len(runs)==5 and 'epoch' not in runs
+
+def test_lists_of_folds_under_one_random_state_are_runs(call):
+    f = wrote('\n'.join(json.dumps(dict(model=a, random_state=42, test_accuracy=[*x])) for a,x in (('baseline',BASE),('simple',SIMPLE))), 'f.jsonl')
+    is_the_five(comparisons(call, f, '--wide')[0][0])
+
+def test_a_score_beside_a_time_is_no_loss(call):
+    f = wrote(csv_text([(a,s,x,300) for a,s,x in ROWS], ('variant','seed','score','wall_time')))
+    assert 'may be a loss' not in comparisons(call, f)[1]
+
+def test_an_error_rate_is_a_share(call):
+    f = wrote(csv_text([(a,s,round(1-x, 3)) for a,s,x in ROWS], ('variant','seed','error_rate')))
+    assert 'read as fractions' not in comparisons(call, f)[1]
+
+def test_a_word_that_says_no_end_leaves_the_finished_runs(call):
+    ends = dict(zip(range(10), ['failed','odd']))
+    f = wrote(csv_text([(a,s,x,ends.get(i, 'finished')) for i,(a,s,x) in enumerate(ROWS)], ('variant','seed','accuracy','state')))
+    assert commands(refused(call, f, says='Write finished or failed'))[0][-2:]==['--where','state=finished']
