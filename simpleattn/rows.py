@@ -128,7 +128,8 @@ def _sums_up(arm, rows, names):
     words = _words(arm)
     rest = [o for o in words if o not in summary_words]
     if not rest: return rows[arm] == 1 < rows.max()
-    if len(rest) < len(words) and 2*rows[arm] <= names.get(' '.join(rest), 0): return True # else an arm such as mean teacher beside teacher
+    of_others = names.get(' '.join(rest), 0) if len(rest) < len(words) else 0
+    if of_others and (rows[arm] == 1 or 2*rows[arm] <= of_others): return True # else an arm such as mean teacher beside teacher
     plain = [o for o in rest if o not in _maybe_summary and not (o.isdigit() and _maybe_summary & {*words})]
     return len(plain) < len(words) and rows[arm] < names.get(' '.join(plain), 0)
 
