@@ -32,7 +32,7 @@ LIGHT = {
     'name with a separator':(['study','demo','--name','a/b'], "'a/b'.*may hold only"), 'name with markup':(['study','demo','--name','<b>x</b>'], 'may hold only'), 'name upwards':(['study','demo','--name','..'], 'may hold only'),
     'data':(['study','demo','--data','nowhere'], 'nowhere'), 'import':(['study','demo','--import','nowhere.py'], 'nowhere.py'), 'store':(['study','demo','--root','nothing://x'], 'nothing://x'), 'merge':(['runs','--merge','nowhere'], 'nowhere'),
     'data of train':(['train','demo','--data','nowhere'], 'nothing at nowhere'), 'data set':(['data','imagewoff'], "'imagewoff'.*Did you mean imagewoof"), 'data set of a recipe':(sets('dataset','shaeps'), "'shaeps'.*Did you mean shapes"),
-    'data set of a study':(['study','demo','--set','dataset=shaeps'], "'shaeps'.*Did you mean shapes"), 'device':(['train','demo','--device','tpu'], "'tpu'.*cpu or cuda"), 'device of a study':(['study','demo','--device','gpu'], "'gpu'.*cpu and cuda"),
+    'data set of a study':(['study','demo','--set','dataset=shaeps'], "'shaeps'.*Did you mean shapes"), 'device':(['train','demo','--device','tpu'], "'tpu'.*cpu or cuda"), 'device of a study':(['study','demo','--device','gpu'], "'gpu'.*cpu or cuda"),
     'address':(['study','demo','--address','auto'], 'of --engine ray'), 'variant of cost':(['cost','--variants','simpel'], 'simpel.*Did you mean simple'),
     **{f'{o} of cost':(['cost',o,'0'], f'{o} 0: give at least 1') for o in ('--size','--n-out','--threads')},
     **({} if gpus_here() else {'no GPU':(['train','demo','--device','cuda'], "'cuda'.*no GPU"), 'no GPU for a study':(['study','demo','--device','cuda'], "'cuda'.*no GPU")})}
