@@ -264,6 +264,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'simpleattn.columns._are_since_1970': ('columns.html#_are_since_1970', 'simpleattn/columns.py'),
                                     'simpleattn.columns._are_switches': ('columns.html#_are_switches', 'simpleattn/columns.py'),
                                     'simpleattn.columns._are_times': ('columns.html#_are_times', 'simpleattn/columns.py'),
+                                    'simpleattn.columns._as_float': ('columns.html#_as_float', 'simpleattn/columns.py'),
                                     'simpleattn.columns._cell': ('columns.html#_cell', 'simpleattn/columns.py'),
                                     'simpleattn.columns._is_a_best': ('columns.html#_is_a_best', 'simpleattn/columns.py'),
                                     'simpleattn.columns._is_of_a_run': ('columns.html#_is_of_a_run', 'simpleattn/columns.py'),

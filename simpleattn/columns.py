@@ -19,15 +19,19 @@ from .runs import comparable
 # %% ../nbs/15_columns.ipynb #c6a17228
 def is_blank(text): return text.strip().lower() in ('', 'nan', 'none', 'null', 'na', 'n/a', '-', '<na>')
 
+def _as_float(text):
+    "The number that a text is, as others read it too: for `float` 1_1 is 11"
+    if '_' in text: raise ValueError(text)
+    return float(text)
+
 def number_in(text):
     "A number, with a decimal point or comma, with or without %; None where it is none"
-    if '_' in text: return None # 1_1 is 11 only in Python
     text = re.sub(r"\s|%$|(?<=\d)['\u2019](?=\d{3}(\D|$))", '', text).replace('\u2212', '-') # 6'213 is Swiss
     if re.fullmatch(r'="[^"]*"', text): text = text[2:-1] # as spreadsheets keep a text
     counts = re.fullmatch(r'(\d+)/(\d+)', text) # 310/500
     if counts and 0 < float(counts[2]) >= float(counts[1]): return float(counts[1])/float(counts[2])
     if re.fullmatch(r'[+-]?\d*,\d+(e[+-]?\d+)?', text.lower()): text = text.replace(',', '.')
-    try: return float(text)
+    try: return _as_float(text)
     except ValueError: return None
 
 def is_whole(text): return bool(re.fullmatch(r'\d{1,300}(\.0*)?', text.strip())) # more digits are no number that a computer keeps
@@ -100,9 +104,8 @@ def plain_value(
 ): # A number, or text without blanks around it
     "A cell such that 5, 5.0 and '5,0' are one value, and so are all kinds of nothing; whole numbers keep all their digits"
     text = '' if value is None else str(value).strip()
-    if '_' in text: return text # 1_1 is 11 only in Python
     plain = text.replace(',', '') if re.fullmatch(r'[1-9]\d{0,2}(,\d{3})+', text) else text.replace(',', '.')
-    try: number = float(plain)
+    try: number = _as_float(plain)
     except ValueError: return text
     if 2**53 <= abs(number) < float('inf') and re.fullmatch(r'-?\d+', plain): return int(plain)
     if abs(number) == float('inf') and re.search(r'\d', text): return text # a hash such as 1234e567

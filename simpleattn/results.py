@@ -438,6 +438,7 @@ def _numbers_of_lists(asked, table, header, beside):
     is_there = rows[header] != '' # nan is a run without an accuracy
     return rows[is_there], place[is_there]
 
+# %% ../nbs/24_results.ipynb #5e6946ad
 def _long_lists(asked, table, lists):
     _check_heeded(asked, dict(arm=asked.arm, acc=asked.acc, seed=_seed_column(asked, table, None)), 'the seeds are positions')
     table, header, arm = _one_list_a_row(asked, table, lists)
@@ -692,6 +693,7 @@ def _runs_of_log(asked, runs, header, count):
             'which are of one run. Add a column of seeds, or put the rows of each run together, the first epoch first.')
     return begins.cumsum()
 
+# %% ../nbs/24_results.ipynb #66acd443
 def _check_short(asked, runs, header, by, ignored):
     "Refuse a run that ended before half of the longest of its arm and settings, where no status says that it may"
     if 'status' in runs: return
